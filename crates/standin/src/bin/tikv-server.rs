@@ -1,0 +1,2 @@
+//! Which program runs as TiKV in the test suite? This fixture; it is not TiKV.
+fn main() {}

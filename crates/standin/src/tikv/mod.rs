@@ -1,0 +1,1 @@
+//! How does the stand-in store keep what it acknowledged?
