@@ -1,0 +1,176 @@
+//! What does the operator report?
+//!
+//! Status is computed from facts at every pass and may be wiped at any moment; only the bootstrap
+//! marker matters, and it is on the volumes as well. Ids are decimal strings: they exceed 2^53.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator last saw and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TikvClusterStatus {
+    /// Generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Progressing, Degraded, Paused, UnsupportedFields.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// One sentence: what is going on, what it waits for, since when, who must act.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// PD's cluster id, decimal. Never changes once known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// The decision to bootstrap, taken once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bootstrap: Option<Bootstrap>,
+    /// PD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pd: Option<PdStatus>,
+    /// TiKV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tikv: Option<TikvStatus>,
+    /// Steps that are not taken, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<WaitStatus>,
+    /// Live values that differ from the spec and are not reverted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Drift>,
+}
+
+/// The decision to bootstrap.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Bootstrap {
+    /// The initial cluster's token: one of its own per resource uid.
+    pub token: String,
+    /// Pods that start with the static initial cluster.
+    pub members: Vec<String>,
+    /// When it was decided.
+    pub at: Time,
+}
+
+/// State of PD.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PdStatus {
+    /// Pods that exist.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Members that PD calls healthy and whose pod is ready.
+    #[serde(default)]
+    pub ready: i32,
+    /// `ready/wanted`, for the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Version that all members report; absent while they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// One entry per member or pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberStatus>,
+}
+
+/// One PD member.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Name in PD, which is the pod's.
+    pub name: String,
+    /// Member id, decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The pod, where it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// PD's word.
+    #[serde(default)]
+    pub healthy: bool,
+    /// It leads.
+    #[serde(default)]
+    pub leader: bool,
+    /// Version that it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// State of TiKV.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TikvStatus {
+    /// Pods that exist (the scale subresource reads this).
+    #[serde(default)]
+    pub replicas: i32,
+    /// Stores that are Up in PD and whose pod is ready.
+    #[serde(default)]
+    pub ready: i32,
+    /// `ready/wanted`, for the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    /// Label selector of the pods (the scale subresource reads this).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Version that all stores report; absent while they differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// One entry per store or pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StoreStatus>,
+}
+
+/// One store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreStatus {
+    /// Store id, decimal; absent before the store registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The pod, where it exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
+    /// PD's word: Up, Disconnected, Down, Offline, Tombstone, Unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Regions that it leads, as PD last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaders: Option<i64>,
+    /// Regions that it holds, as PD last heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regions: Option<i64>,
+    /// Version that it reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// A step that is not taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WaitStatus {
+    /// What it is about: a pod, a store, a field.
+    pub subject: String,
+    /// The rule that holds it back, by its public name.
+    pub rule: String,
+    /// A sentence for people.
+    pub detail: String,
+    /// Since when it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
+/// A live value that differs from the spec.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Where: `pd`, or a store or pod.
+    pub subject: String,
+    /// The key.
+    pub key: String,
+    /// What the spec says.
+    pub wanted: String,
+    /// What is live.
+    pub live: String,
+}
