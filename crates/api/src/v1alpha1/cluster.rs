@@ -1,5 +1,8 @@
 //! What is a `TikvCluster`?
 
+// KubeSchema's expansion declares a `pub` struct inside a function.
+#![allow(unreachable_pub)]
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

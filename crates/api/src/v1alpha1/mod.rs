@@ -1,10 +1,10 @@
 //! What is in version `v1alpha1` of the resource?
 
-pub mod cluster;
+mod cluster;
 mod component;
 mod pd;
 mod service;
-pub mod status;
+mod status;
 mod storage;
 mod tikv;
 mod value;

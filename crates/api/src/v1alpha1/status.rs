@@ -3,6 +3,9 @@
 //! Status is computed from facts at every pass and may be wiped at any moment; only the bootstrap
 //! marker matters, and it is on the volumes as well. Ids are decimal strings: they exceed 2^53.
 
+// KubeSchema's expansion declares a `pub` struct inside a function.
+#![allow(unreachable_pub)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;

@@ -1,0 +1,45 @@
+//! What is wanted, checked?
+//!
+//! [`Cluster`] is what [`crate::check::check`] makes of a raw `TikvCluster`: defaults filled in,
+//! cluster-wide settings merged into the components, texts parsed into types. Nothing behind it
+//! sees the raw spec, and nothing in it can be wrong in a way that the raw spec could.
+
+mod deferred;
+mod member;
+mod scalar;
+
+pub use deferred::Deferred;
+pub use member::{
+    ClientService, Component, ConfigUpdateStrategy, DnsPolicy, Failover, PdSpec, Probe, PullPolicy,
+    ReclaimPolicy, Resources, ScalePolicy, ServiceType, Storage, StorageVolume, TikvSpec,
+};
+pub use scalar::{ClusterName, Quantity, Version};
+
+use crate::world::Uid;
+
+/// A checked cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// Name of the resource: a DNS-1035 label within [`tikv_operator_api::names::CLUSTER_NAME_MAX`].
+    pub name: ClusterName,
+    /// Namespace of the resource and of all its objects.
+    pub namespace: String,
+    /// Uid of the resource.
+    pub uid: Uid,
+    /// Generation of the spec that was checked.
+    pub generation: i64,
+    /// `spec.paused`.
+    pub paused: bool,
+    /// `spec.clusterDomain`: appended to every address.
+    pub domain: Option<String>,
+    /// `spec.preferIPv6`: listen on `[::]`.
+    pub prefer_ipv6: bool,
+    /// The placement drivers.
+    pub pd: PdSpec,
+    /// The stores.
+    pub tikv: TikvSpec,
+    /// Fields that are set and whose behaviour is not there yet: each becomes a condition.
+    pub deferred: Vec<Deferred>,
+    /// Values that are allowed and unwise: field and sentence. Each becomes a condition message.
+    pub warnings: Vec<Deferred>,
+}
