@@ -1,0 +1,83 @@
+//! The resource is being deleted: what goes, in which order, and when is it let go?
+//!
+//! With `pvReclaimPolicy: Retain` there is no finalizer: Kubernetes collects what the resource owns
+//! and the volumes, which nobody owns, stay. With `Delete` our finalizer holds the resource until
+//! its pods and volumes are gone, stores before PD.
+
+use jiff::SignedDuration;
+
+use super::draft::Draft;
+use super::{Scene, Step};
+use crate::rules;
+use crate::world::{Component, Slot, Uid};
+
+/// After this long the resource is let go even if pods hang on lost nodes: the volumes then stay,
+/// which loses nothing. A finalizer that never goes blocks the deletion of the whole namespace.
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// Deals with deletion and with the finalizer. True when nothing else is to be planned.
+pub(super) fn going(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
+    let resource = &scene.world.resource;
+    let Some(since) = resource.deleting_since else {
+        keep_finalizer(scene, draft);
+        return false;
+    };
+    let detail = "the resource is being deleted".to_owned();
+    draft.wait(scene.name(), &rules::DELETING, detail);
+    if !resource.finalizer {
+        return true;
+    }
+    let patient = scene.world.now.duration_since(since) < PATIENCE;
+    if deletes_any(scene) && patient && take_down(scene, draft) {
+        return true;
+    }
+    draft.propose_together(scene.name(), Step::ReleaseFinalizer);
+    true
+}
+
+fn deletes_any(scene: &Scene<'_>) -> bool {
+    Component::ALL.into_iter().any(|component| scene.deletes_volumes(component))
+}
+
+fn keep_finalizer(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    match (deletes_any(scene), scene.world.resource.finalizer) {
+        (true, false) => draft.propose(scene.name(), Step::AddFinalizer),
+        (false, true) => draft.propose(scene.name(), Step::ReleaseFinalizer),
+        (true, true) | (false, false) => true,
+    };
+}
+
+/// Stores, then PD, then volumes. True while something of ours is left.
+fn take_down(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
+    for component in [Component::Tikv, Component::Pd] {
+        let pods: Vec<_> =
+            scene.world.pods.iter().filter(|(slot, _)| slot.component == component).collect();
+        for (slot, pod) in &pods {
+            if pod.deleting_since.is_none() {
+                delete_pod(scene, **slot, pod.uid.clone(), draft);
+            }
+        }
+        if !pods.is_empty() {
+            return true;
+        }
+    }
+    let mut left = false;
+    for (name, volume) in &scene.world.volumes {
+        let ours = volume.marks.resource.as_ref() == Some(&scene.world.resource.uid);
+        if !ours || !scene.deletes_volumes(volume.slot.component) {
+            continue;
+        }
+        left = true;
+        if !volume.deleting {
+            let step = Step::DeleteVolume { name: name.clone(), uid: volume.uid.clone() };
+            draft.propose_together(name.clone(), step);
+        }
+    }
+    left
+}
+
+fn delete_pod(scene: &Scene<'_>, slot: Slot, uid: Uid, draft: &mut Draft<'_>) {
+    let name = slot.pod_name(scene.name());
+    let reason = "the cluster is being deleted".to_owned();
+    draft.propose_together(name.clone(), Step::DeletePod { name, uid, reason });
+}

@@ -1,0 +1,85 @@
+//! How does a proposal become a step? It passes every rule, or becomes a wait.
+
+use std::time::Duration;
+
+use super::{Plan, Scene, Severity, Step, Wait};
+use crate::rules::{self, RULES, Rule};
+
+/// Look again soon after having acted: the next step usually follows from this one.
+const AFTER_STEPS: Duration = Duration::from_millis(500);
+/// While something is on its way. PD is polled at this rate; pods wake the operator by themselves.
+const WHILE_MOVING: Duration = Duration::from_secs(1);
+/// While redundancy is missing or someone must act.
+const WHILE_DEGRADED: Duration = Duration::from_secs(5);
+/// When nothing is to be done: PD's own time constants are tens of seconds and more.
+const WHEN_QUIET: Duration = Duration::from_secs(60);
+
+/// A plan in the making.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    scene: &'a Scene<'a>,
+    steps: Vec<Step>,
+    waits: Vec<Wait>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(scene: &'a Scene<'a>) -> Self {
+        Self { scene, steps: Vec::new(), waits: Vec::new() }
+    }
+
+    /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
+    /// Otherwise notes why not. Returns whether it was taken.
+    pub(super) fn propose(&mut self, subject: impl Into<String>, step: Step) -> bool {
+        if step.is_disruptive() && self.steps.iter().any(Step::is_disruptive) {
+            let detail = "another disruptive step comes first".to_owned();
+            self.wait(subject, &rules::ONE_DISRUPTION_AT_A_TIME, detail);
+            return false;
+        }
+        self.propose_together(subject, step)
+    }
+
+    /// As [`Self::propose`] for steps that belong to the deletion of the whole cluster, where one
+    /// at a time protects nothing.
+    pub(super) fn propose_together(&mut self, subject: impl Into<String>, step: Step) -> bool {
+        for rule in RULES {
+            let Some(guard) = rule.guard else { continue };
+            if let Err(detail) = guard(&step, self.scene) {
+                self.wait_as(subject, rule, rule.severity, detail);
+                return false;
+            }
+        }
+        self.steps.push(step);
+        true
+    }
+
+    /// Notes a step that is not taken, as serious as its rule says.
+    pub(super) fn wait(&mut self, subject: impl Into<String>, rule: &'static Rule, detail: String) {
+        self.wait_as(subject, rule, rule.severity, detail);
+    }
+
+    /// As [`Self::wait`], where this case is more or less serious than the rule. The same subject
+    /// and rule are noted once.
+    pub(super) fn wait_as(
+        &mut self,
+        subject: impl Into<String>,
+        rule: &'static Rule,
+        severity: Severity,
+        detail: String,
+    ) {
+        let subject = subject.into();
+        if !self.waits.iter().any(|w| w.subject == subject && w.rule == rule) {
+            self.waits.push(Wait { subject, rule, detail, severity });
+        }
+    }
+
+    pub(super) fn finish(self) -> Plan {
+        let worst = self.waits.iter().map(|w| w.severity).max();
+        let wake = match (self.steps.is_empty(), worst) {
+            (false, _) => AFTER_STEPS,
+            (true, Some(Severity::Progress)) => WHILE_MOVING,
+            (true, Some(Severity::Degraded)) => WHILE_DEGRADED,
+            (true, Some(Severity::Held) | None) => WHEN_QUIET,
+        };
+        Plan { steps: self.steps, waits: self.waits, wake }
+    }
+}

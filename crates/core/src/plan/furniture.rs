@@ -1,0 +1,66 @@
+//! Do the Services, ConfigMaps and disruption budgets stand as they should?
+//!
+//! Furniture is applied in full and in no order that matters, except that it comes before the pods
+//! that mount or need it.
+
+use super::bootstrap::first_members;
+use super::draft::Draft;
+use super::{Identity, Scene, Step};
+use crate::build::{self, Furnishing, PdStart};
+use crate::rules;
+use crate::world::{Component, Kind, Object};
+
+/// Everything that should stand. Also the list by which pruning knows what is wanted.
+pub(super) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
+    let start = match &scene.identity {
+        Identity::Known(_) | Identity::Conflict(_) => PdStart::Join,
+        Identity::Starting(record) => PdStart::Bootstrap(record.clone()),
+        Identity::Unborn => PdStart::Bootstrap(first_members(scene)),
+    };
+    build::furniture(
+        scene.cluster,
+        &Furnishing {
+            start,
+            pd_slots: scene.slots(Component::Pd),
+            tikv_slots: scene.slots(Component::Tikv),
+            max_replicas: scene.pd().and_then(|pd| pd.max_replicas),
+        },
+    )
+}
+
+/// Creates what is missing and applies what differs.
+pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    for object in wanted(scene) {
+        let subject = object.key.to_string();
+        match scene.world.objects.get(&object.key) {
+            None => {
+                draft.propose(subject, Step::Create(object));
+            }
+            Some(facts) if facts.deleting => {
+                let detail = format!("{subject} is being deleted; it is made again when gone");
+                draft.wait(subject, &rules::OBJECT_GOING_AWAY, detail);
+            }
+            Some(facts) if !build::same(&object, facts) => {
+                draft.propose(subject, Step::Apply { object, uid: facts.uid.clone() });
+            }
+            Some(_) => {}
+        }
+    }
+    if matches!(scene.identity, Identity::Known(_)) {
+        end_bootstrap_mode(scene, draft);
+    }
+}
+
+/// Earlier PD ConfigMaps that still say "bootstrap" are switched too: a pod that mounts one may
+/// restart in place at any time.
+fn end_bootstrap_mode(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    let current = build::config_map_name(scene.cluster, Component::Pd);
+    for (key, facts) in &scene.world.objects {
+        if key.kind != Kind::ConfigMap || key.name == current || facts.deleting {
+            continue;
+        }
+        if let Some(object) = build::joined(scene.cluster, key, facts) {
+            draft.propose(key.to_string(), Step::Apply { object, uid: facts.uid.clone() });
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Does every slot have its volume and its pod, and do they carry what we know of them?
+
+use super::draft::Draft;
+use super::{Identity, Scene, Step};
+use crate::build;
+use crate::rules;
+use crate::world::{
+    Component, Kind, ObjectKey, PdView, Slot, StoreState, VolumeFacts, VolumeMarks,
+};
+
+/// Makes the missing volumes and pods, PD first, lowest ordinal first.
+pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    for component in Component::ALL {
+        let wanted = scene.wanted(component);
+        for slot in &wanted {
+            fill_slot(scene, *slot, draft);
+        }
+        say_surplus(scene, component, wanted.len(), draft);
+    }
+    if let (Identity::Known(id), true) = (&scene.identity, pd_is_lost(scene)) {
+        let detail = format!(
+            "cluster {id} has no PD volume left; it is not bootstrapped again. Bring a PD volume \
+             back, or recover PD by hand with this cluster id (docs/runbooks/pd-lost.md)"
+        );
+        draft.wait(scene.name(), &rules::NEVER_BOOTSTRAP_TWICE, detail);
+    }
+}
+
+fn pd_is_lost(scene: &Scene<'_>) -> bool {
+    let volume_left = scene.world.volumes.values().any(|v| {
+        v.main && v.slot.component == Component::Pd && !v.marks.retired && !v.deleting
+    });
+    !volume_left && !matches!(scene.world.pd, PdView::Known(_))
+}
+
+fn fill_slot(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
+    let name = slot.pod_name(scene.name());
+    if let Some(pod) = scene.member(slot).pod {
+        if pod.deleting_since.is_some() {
+            let detail = format!("{name} is made again when its earlier pod is gone");
+            draft.wait(name, &rules::POD_GOING_AWAY, detail);
+        }
+        return;
+    }
+    if make_volumes(scene, slot, draft) {
+        draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
+    }
+}
+
+/// Proposes the slot's missing volumes. True when all exist or are made by this plan.
+fn make_volumes(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
+    let mut complete = true;
+    for claim in build::claims(scene.cluster, slot, &first_marks(scene, slot)) {
+        let name = claim.key.name.clone();
+        match scene.world.volumes.get(&name) {
+            None => complete &= draft.propose(name, Step::Create(claim)),
+            Some(facts) if facts.deleting => {
+                let detail = format!("{name} is being deleted; {slot} waits until it is gone");
+                draft.wait(name, &rules::VOLUME_GOING_AWAY, detail);
+                complete = false;
+            }
+            Some(_) => {}
+        }
+        let key = ObjectKey::new(Kind::PersistentVolumeClaim, claim_of(scene, slot));
+        complete &= !scene.world.strangers.contains_key(&key);
+    }
+    complete
+}
+
+fn claim_of(scene: &Scene<'_>, slot: Slot) -> String {
+    slot.claim_name(scene.name())
+}
+
+/// What a new volume carries from its first moment.
+fn first_marks(scene: &Scene<'_>, slot: Slot) -> VolumeMarks {
+    let mut marks = VolumeMarks {
+        resource: Some(scene.world.resource.uid.clone()),
+        ..VolumeMarks::default()
+    };
+    match (&scene.identity, slot.component) {
+        (Identity::Known(id), Component::Pd | Component::Tikv) => marks.cluster = Some(*id),
+        (Identity::Starting(record), Component::Pd) => marks.bootstrap = Some(record.clone()),
+        (Identity::Starting(_), Component::Tikv)
+        | (Identity::Unborn | Identity::Conflict(_), Component::Pd | Component::Tikv) => {}
+    }
+    marks
+}
+
+fn say_surplus(scene: &Scene<'_>, component: Component, slots: usize, draft: &mut Draft<'_>) {
+    let wanted = scene.replicas(component);
+    let born = matches!(scene.identity, Identity::Known(_));
+    if born && usize::try_from(wanted).is_ok_and(|wanted| slots > wanted) {
+        let detail = format!(
+            "spec.{component}.replicas is {wanted} and {slots} members exist; nothing is removed"
+        );
+        let subject = format!("spec.{component}.replicas");
+        draft.wait(subject, &rules::SCALE_IN_LATER, detail);
+    }
+}
+
+/// Writes on volumes what has become known, and on store pods whether the store is Up.
+pub(super) fn mark(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    for (name, volume) in &scene.world.volumes {
+        if volume.marks.retired || volume.deleting {
+            continue;
+        }
+        let marks = news(scene, volume);
+        if marks != VolumeMarks::default() {
+            let uid = volume.uid.clone();
+            draft.propose(name.clone(), Step::MarkVolume { name: name.clone(), uid, marks });
+        }
+    }
+    for slot in scene.slots(Component::Tikv) {
+        set_store_up(scene, slot, draft);
+    }
+}
+
+/// The marks that are known and not yet on the volume; all unset when there is nothing to write.
+fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
+    let Identity::Known(id) = &scene.identity else { return VolumeMarks::default() };
+    let member = scene.member(volume.slot);
+    let differs = |known, marked| if known == marked { None } else { known };
+    let news = VolumeMarks {
+        resource: None,
+        cluster: if volume.marks.cluster == Some(*id) { None } else { Some(*id) },
+        store: differs(member.store.map(|s| s.id), volume.marks.store),
+        member: if volume.marks.member == member.member.map(|m| m.id) {
+            None
+        } else {
+            member.member.map(|m| m.id)
+        },
+        bootstrap: None,
+        retired: false,
+    };
+    let ours = volume.marks.resource.as_ref() == Some(&scene.world.resource.uid);
+    if ours { news } else { VolumeMarks { resource: Some(scene.world.resource.uid.clone()), ..news } }
+}
+
+fn set_store_up(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
+    let member = scene.member(slot);
+    let (Some(pod), Some(pd)) = (member.pod, scene.pd()) else { return };
+    if !pd.bootstrapped && pod.store_up_gate.is_none() {
+        return;
+    }
+    let up = pod.containers_ready && member.store.is_some_and(|s| s.state == StoreState::Up);
+    // An unset gate counts as false, so false is written only over true.
+    if up != pod.store_up_gate.unwrap_or(false) {
+        let name = slot.pod_name(scene.name());
+        let uid = pod.uid.clone();
+        draft.propose(name.clone(), Step::SetStoreUp { pod: name, uid, up });
+    }
+}

@@ -1,0 +1,60 @@
+//! What is to be done next? One pure function.
+//!
+//! [`plan`] reads as a table of contents: each concern proposes steps to the [`Draft`], in the
+//! order in which concerns matter, and every proposal passes all rules.
+
+mod bootstrap;
+mod cleanup;
+mod delete;
+mod draft;
+mod furniture;
+mod guard;
+mod identity;
+mod members;
+mod progress;
+mod repair;
+mod scene;
+mod step;
+mod wait;
+
+use std::time::Duration;
+
+pub use identity::Identity;
+pub use scene::Scene;
+pub use step::Step;
+pub use wait::{Severity, Wait};
+
+use self::draft::Draft;
+use crate::cluster::Cluster;
+use crate::world::World;
+
+/// The outcome of planning: what to do now, what is held and why, and when to look again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Calls to make, in order.
+    pub steps: Vec<Step>,
+    /// Steps not taken, with the rule that holds each.
+    pub waits: Vec<Wait>,
+    /// Look again after this long even if nothing wakes the operator.
+    pub wake: Duration,
+}
+
+/// Decides the next steps for `cluster` in `world`. Pure and deterministic.
+pub fn plan(cluster: &Cluster, world: &World) -> Plan {
+    let scene = Scene::new(cluster, world);
+    let mut draft = Draft::new(&scene);
+    if guard::holds(&scene, &mut draft) {
+        return draft.finish();
+    }
+    if delete::going(&scene, &mut draft) {
+        return draft.finish();
+    }
+    bootstrap::record(&scene, &mut draft);
+    furniture::arrange(&scene, &mut draft);
+    repair::replace_broken(&scene, &mut draft);
+    members::fill(&scene, &mut draft);
+    members::mark(&scene, &mut draft);
+    cleanup::prune(&scene, &mut draft);
+    progress::explain(&scene, &mut draft);
+    draft.finish()
+}

@@ -1,0 +1,172 @@
+//! What do planners and rules look at? The checked spec, the world, and what follows from both.
+
+use std::collections::BTreeSet;
+
+use super::Identity;
+use crate::build;
+use crate::cluster::{self, Cluster, ReclaimPolicy};
+use crate::world::{
+    Component, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts, VolumeFacts, World,
+};
+
+/// One pass's view, derived once.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// What is wanted.
+    pub cluster: &'a Cluster,
+    /// What is.
+    pub world: &'a World,
+    /// Which cluster this is.
+    pub identity: Identity,
+}
+
+/// One slot with all that is in it: the join of pod, volume and PD's record.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// The slot.
+    pub slot: Slot,
+    /// Its pod.
+    pub pod: Option<&'a PodFacts>,
+    /// Its main volume claim.
+    pub volume: Option<&'a VolumeFacts>,
+    /// Its store in PD, tombstones apart (TiKV slots).
+    pub store: Option<&'a StoreFacts>,
+    /// Its member in PD (PD slots).
+    pub member: Option<&'a PdMember>,
+}
+
+impl<'a> Scene<'a> {
+    /// Derives the scene.
+    pub fn new(cluster: &'a Cluster, world: &'a World) -> Self {
+        Self { cluster, world, identity: Identity::of(world) }
+    }
+
+    /// PD's facts, if it answers.
+    pub fn pd(&self) -> Option<&'a PdFacts> {
+        match &self.world.pd {
+            PdView::Known(facts) => Some(facts),
+            PdView::NotCreated | PdView::Unreachable { .. } => None,
+        }
+    }
+
+    /// Name of the cluster.
+    pub fn name(&self) -> &'a str {
+        self.cluster.name.as_str()
+    }
+
+    /// What the two components share, of one of them.
+    pub fn common(&self, component: Component) -> &'a cluster::Component {
+        match component {
+            Component::Pd => &self.cluster.pd.common,
+            Component::Tikv => &self.cluster.tikv.common,
+        }
+    }
+
+    /// Are the component's volumes deleted with the resource (`pvReclaimPolicy: Delete`)?
+    pub fn deletes_volumes(&self, component: Component) -> bool {
+        match self.common(component).reclaim {
+            ReclaimPolicy::Delete => true,
+            ReclaimPolicy::Retain => false,
+        }
+    }
+
+    /// Wanted number of members of a component.
+    pub fn replicas(&self, component: Component) -> u32 {
+        match component {
+            Component::Pd => self.cluster.pd.replicas,
+            Component::Tikv => self.cluster.tikv.replicas,
+        }
+    }
+
+    /// The join for one slot.
+    pub fn member(&self, slot: Slot) -> Member<'a> {
+        let pod_name = slot.pod_name(self.name());
+        Member {
+            slot,
+            pod: self.world.pods.get(&slot),
+            volume: self.world.volumes.get(&slot.claim_name(self.name())),
+            store: match slot.component {
+                Component::Pd => None,
+                Component::Tikv => self.world.store_at(&build::store_address(self.cluster, slot)),
+            },
+            member: match slot.component {
+                Component::Pd => {
+                    self.pd().and_then(|pd| pd.members.values().find(|m| m.name == pod_name))
+                }
+                Component::Tikv => None,
+            },
+        }
+    }
+
+    /// Slots that hold something already: a pod, a volume that may be used, or a record in PD.
+    pub fn occupied(&self, component: Component) -> BTreeSet<Slot> {
+        let pods = self.world.pods.keys().copied().filter(|s| s.component == component);
+        let volumes = self
+            .world
+            .volumes
+            .values()
+            .filter(|v| v.main && v.slot.component == component && !v.marks.retired)
+            .map(|v| v.slot);
+        let mut slots: BTreeSet<Slot> = pods.chain(volumes).collect();
+        slots.extend(self.recorded(component));
+        slots
+    }
+
+    /// Slots that should have a pod: those in use, filled up with the lowest free ordinals.
+    ///
+    /// Until the cluster id is known these are the recorded first members and nothing else.
+    pub fn wanted(&self, component: Component) -> BTreeSet<Slot> {
+        match (&self.identity, component) {
+            (Identity::Unborn | Identity::Conflict(_), _)
+            | (Identity::Starting(_), Component::Tikv) => BTreeSet::new(),
+            (Identity::Starting(record), Component::Pd) => {
+                record.members.iter().map(|ordinal| Slot::pd(*ordinal)).collect()
+            }
+            (Identity::Known(_), _) => self.filled_up(component),
+        }
+    }
+
+    /// All slots that hold or should hold a pod, for furniture that counts members.
+    pub fn slots(&self, component: Component) -> Vec<Slot> {
+        self.wanted(component).into_iter().collect()
+    }
+
+    fn filled_up(&self, component: Component) -> BTreeSet<Slot> {
+        let mut slots = self.occupied(component);
+        let retired: BTreeSet<u32> = self
+            .world
+            .volumes
+            .values()
+            .filter(|v| v.slot.component == component && v.marks.retired)
+            .map(|v| v.slot.ordinal)
+            .collect();
+        let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
+        let mut ordinal = 0;
+        while slots.len() < wanted {
+            if !retired.contains(&ordinal) {
+                slots.insert(Slot { component, ordinal });
+            }
+            ordinal += 1;
+        }
+        slots
+    }
+
+    /// Slots that PD knows by the name or address of their pod.
+    fn recorded(&self, component: Component) -> BTreeSet<Slot> {
+        let Some(pd) = self.pd() else { return BTreeSet::new() };
+        let names: Vec<&str> = match component {
+            Component::Pd => pd.members.values().map(|m| m.name.as_str()).collect(),
+            Component::Tikv => pd
+                .stores
+                .values()
+                .filter(|s| s.state != crate::world::StoreState::Tombstone)
+                .filter_map(|s| s.address.split('.').next())
+                .collect(),
+        };
+        names
+            .into_iter()
+            .filter_map(|name| Slot::of_pod(self.name(), name))
+            .filter(|slot| slot.component == component)
+            .collect()
+    }
+}

@@ -1,0 +1,107 @@
+//! What is said of each member?
+
+use tikv_operator_api::labels;
+use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreStatus, TikvStatus};
+
+use crate::plan::Scene;
+use crate::world::{Component, PdMember, StoreFacts, StoreState};
+
+/// The status of PD and of TiKV.
+pub(super) fn members(scene: &Scene<'_>) -> (PdStatus, TikvStatus) {
+    (pd(scene), tikv(scene))
+}
+
+fn pd(scene: &Scene<'_>) -> PdStatus {
+    let mut members: Vec<MemberStatus> = Vec::new();
+    let mut ready = 0;
+    for slot in scene.wanted(Component::Pd) {
+        let joined = scene.member(slot);
+        let name = slot.pod_name(scene.name());
+        let healthy = joined.member.is_some_and(|m| m.healthy);
+        ready += i32::from(healthy && joined.pod.is_some_and(|p| p.ready));
+        members.push(MemberStatus {
+            pod: joined.pod.map(|_| name.clone()),
+            ..member(scene, &name, joined.member)
+        });
+    }
+    if let Some(facts) = scene.pd() {
+        let listed: Vec<String> = members.iter().filter_map(|m| m.id.clone()).collect();
+        let others = facts.members.values().filter(|m| !listed.contains(&m.id.to_string()));
+        members.extend(others.map(|other| member(scene, &other.name, Some(other))));
+    }
+    PdStatus {
+        replicas: pods(scene, Component::Pd),
+        ready,
+        summary: Some(format!("{ready}/{}", scene.replicas(Component::Pd))),
+        version: common(members.iter().map(|m| m.version.as_deref())),
+        members,
+    }
+}
+
+fn member(scene: &Scene<'_>, name: &str, facts: Option<&PdMember>) -> MemberStatus {
+    let leader = scene.pd().map(|pd| pd.leader.id);
+    MemberStatus {
+        name: name.to_owned(),
+        id: facts.map(|m| m.id.to_string()),
+        pod: None,
+        healthy: facts.is_some_and(|m| m.healthy),
+        leader: facts.is_some_and(|m| leader == Some(m.id)),
+        version: facts.map(|m| m.version.clone()).filter(|v| !v.is_empty()),
+    }
+}
+
+fn tikv(scene: &Scene<'_>) -> TikvStatus {
+    let mut stores: Vec<StoreStatus> = Vec::new();
+    let mut ready = 0;
+    for slot in scene.wanted(Component::Tikv) {
+        let joined = scene.member(slot);
+        let up = joined.store.is_some_and(|s| s.state == StoreState::Up);
+        ready += i32::from(up && joined.pod.is_some_and(|p| p.containers_ready));
+        stores.push(StoreStatus {
+            pod: joined.pod.map(|_| slot.pod_name(scene.name())),
+            ..joined.store.map(store).unwrap_or_default()
+        });
+    }
+    if let Some(facts) = scene.pd() {
+        let listed: Vec<String> = stores.iter().filter_map(|s| s.id.clone()).collect();
+        let others = facts.live_stores().filter(|s| !listed.contains(&s.id.to_string()));
+        stores.extend(others.map(store));
+    }
+    TikvStatus {
+        replicas: pods(scene, Component::Tikv),
+        ready,
+        summary: Some(format!("{ready}/{}", scene.replicas(Component::Tikv))),
+        selector: Some(labels::selector(scene.name(), Component::Tikv)),
+        version: common(stores.iter().map(|s| s.version.as_deref())),
+        stores,
+    }
+}
+
+fn store(facts: &StoreFacts) -> StoreStatus {
+    let state = match facts.state {
+        StoreState::Up => "Up",
+        StoreState::Disconnected => "Disconnected",
+        StoreState::Down => "Down",
+        StoreState::Offline => "Offline",
+        StoreState::Tombstone => "Tombstone",
+    };
+    StoreStatus {
+        id: Some(facts.id.to_string()),
+        pod: None,
+        state: Some(state.to_owned()),
+        leaders: i64::try_from(facts.leaders).ok(),
+        regions: i64::try_from(facts.regions).ok(),
+        version: Some(facts.version.clone()).filter(|v| !v.is_empty()),
+    }
+}
+
+fn pods(scene: &Scene<'_>, component: Component) -> i32 {
+    let count = scene.world.pods.keys().filter(|slot| slot.component == component).count();
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// The version that all report; `None` while they differ or one does not say.
+fn common<'a>(mut versions: impl Iterator<Item = Option<&'a str>>) -> Option<String> {
+    let first = versions.next()??;
+    versions.all(|v| v == Some(first)).then(|| first.to_owned())
+}

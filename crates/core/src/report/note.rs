@@ -1,0 +1,88 @@
+//! Which events does a pass send?
+
+use tikv_operator_api::conditions;
+use tikv_operator_api::v1alpha1::TikvClusterStatus;
+
+use super::{FailureKind, Outcome};
+use crate::plan::Step;
+use crate::world::World;
+
+/// `type` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// As expected.
+    Normal,
+    /// Someone may have to act.
+    Warning,
+}
+
+/// One event about the resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its type.
+    pub kind: NoteKind,
+    /// CamelCase, stable.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Events for what was done and for conditions that turned.
+pub(super) fn of_pass(world: &World, status: &TikvClusterStatus, outcomes: &[Outcome]) -> Vec<Note> {
+    let mut notes: Vec<Note> = outcomes.iter().filter_map(of_outcome).collect();
+    for (type_, on, off) in [
+        (conditions::READY, (NoteKind::Normal, "Ready"), (NoteKind::Warning, "NotReady")),
+        (conditions::DEGRADED, (NoteKind::Warning, "Degraded"), (NoteKind::Normal, "Recovered")),
+    ] {
+        let find = |list: &TikvClusterStatus| {
+            list.conditions.iter().find(|c| c.type_ == type_).cloned()
+        };
+        let Some(new) = find(status) else { continue };
+        let before = find(&world.resource.status).map(|c| c.status);
+        let unset = before.is_none() && new.status == "False";
+        if before.as_ref() != Some(&new.status) && !unset {
+            let (kind, reason) = if new.status == "True" { on } else { off };
+            notes.push(Note { kind, reason, message: new.message });
+        }
+    }
+    notes
+}
+
+fn of_outcome(outcome: &Outcome) -> Option<Note> {
+    match &outcome.result {
+        Ok(()) => done(&outcome.step)
+            .map(|(reason, message)| Note { kind: NoteKind::Normal, reason, message }),
+        Err(failure) => match failure.kind {
+            FailureKind::Refused | FailureKind::Foreign => Some(Note {
+                kind: NoteKind::Warning,
+                reason: "StepRefused",
+                message: failure.message.clone(),
+            }),
+            FailureKind::Stale | FailureKind::Unavailable => None,
+        },
+    }
+}
+
+/// What is worth an event: decisions and what comes and goes, not furniture.
+fn done(step: &Step) -> Option<(&'static str, String)> {
+    match step {
+        Step::RecordBootstrap(record) => Some((
+            "BootstrapStarted",
+            format!("{} PD members form a new cluster", record.members.len()),
+        )),
+        Step::RecordClusterId(id) => Some(("Bootstrapped", format!("the cluster id is {id}"))),
+        Step::DeletePod { name, reason, .. } => {
+            Some(("PodDeleted", format!("deleted pod {name}: {reason}")))
+        }
+        Step::DeleteVolume { name, .. } => {
+            Some(("VolumeDeleted", format!("deleted volume claim {name}")))
+        }
+        Step::AddFinalizer
+        | Step::ReleaseFinalizer
+        | Step::Create(_)
+        | Step::Apply { .. }
+        | Step::Prune { .. }
+        | Step::MarkVolume { .. }
+        | Step::SetStoreUp { .. } => None,
+    }
+}

@@ -1,0 +1,200 @@
+//! When does a rule hold a step? One function per rule; each reads as a sentence.
+
+use crate::plan::{Identity, Scene, Step};
+use crate::world::{Component, Kind, ObjectKey, PdView, Slot, VolumeFacts};
+
+type Verdict = Result<(), String>;
+
+/// The object that a step would make, if it makes one.
+fn created(step: &Step) -> Option<&ObjectKey> {
+    match step {
+        Step::Create(object) => Some(&object.key),
+        Step::AddFinalizer
+        | Step::ReleaseFinalizer
+        | Step::RecordBootstrap(_)
+        | Step::RecordClusterId(_)
+        | Step::Apply { .. }
+        | Step::Prune { .. }
+        | Step::MarkVolume { .. }
+        | Step::SetStoreUp { .. }
+        | Step::DeletePod { .. }
+        | Step::DeleteVolume { .. } => None,
+    }
+}
+
+/// The slot whose pod a step would make.
+fn created_pod(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+    let key = created(step).filter(|key| key.kind == Kind::Pod)?;
+    Slot::of_pod(scene.name(), &key.name)
+}
+
+/// The slot whose main volume a step would make.
+fn created_volume(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+    let key = created(step).filter(|key| key.kind == Kind::PersistentVolumeClaim)?;
+    let pod = key.name.split_once('-')?.1;
+    Slot::of_pod(scene.name(), pod).filter(|slot| slot.claim_name(scene.name()) == key.name)
+}
+
+pub(super) fn one_cluster_id(step: &Step, scene: &Scene<'_>) -> Verdict {
+    match (&scene.identity, step) {
+        // Letting go of the resource touches no data.
+        (_, Step::ReleaseFinalizer) => Ok(()),
+        (Identity::Conflict(who), _) => Err(who.clone()),
+        (Identity::Known(known), Step::RecordClusterId(id)) if known != id => {
+            Err(format!("the cluster id is {known}, not {id}"))
+        }
+        (Identity::Unborn | Identity::Starting(_) | Identity::Known(_), _) => Ok(()),
+    }
+}
+
+pub(super) fn foreign_object(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(key) = created(step) else { return Ok(()) };
+    match scene.world.strangers.get(key) {
+        Some(whose) => Err(format!(
+            "{key} exists and is not ours ({whose}); delete or rename it, or choose another \
+             cluster name"
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn bootstrap_once(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let (Some(slot), Identity::Starting(record)) = (created_pod(step, scene), &scene.identity)
+    else {
+        return Ok(());
+    };
+    if slot.component == Component::Pd && !record.members.contains(&slot.ordinal) {
+        return Err(format!("{slot} is not among the recorded first PD members"));
+    }
+    Ok(())
+}
+
+pub(super) fn never_bootstrap_twice(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Identity::Known(id) = &scene.identity else { return Ok(()) };
+    let bootstraps = matches!(step, Step::RecordBootstrap(_));
+    let makes_pd = [created_pod(step, scene), created_volume(step, scene)]
+        .into_iter()
+        .flatten()
+        .any(|slot| slot.component == Component::Pd);
+    let pd_remains =
+        usable_pd_volumes(scene).next().is_some() || matches!(scene.world.pd, PdView::Known(_));
+    if bootstraps || (makes_pd && !pd_remains) {
+        return Err(format!(
+            "cluster {id} has no PD volume left; it is not bootstrapped again. Bring a PD volume \
+             back, or recover PD by hand with this cluster id (docs/runbooks/pd-lost.md)"
+        ));
+    }
+    Ok(())
+}
+
+fn usable_pd_volumes<'a>(scene: &Scene<'a>) -> impl Iterator<Item = &'a VolumeFacts> {
+    let world = scene.world;
+    world
+        .volumes
+        .values()
+        .filter(|v| v.main && v.slot.component == Component::Pd && !v.marks.retired && !v.deleting)
+}
+
+pub(super) fn cluster_id_before_stores(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = created_pod(step, scene).filter(|s| s.component == Component::Tikv) else {
+        return Ok(());
+    };
+    let Identity::Known(id) = &scene.identity else {
+        return Err(format!("{slot} waits until PD has made the cluster id"));
+    };
+    let in_status = scene.world.resource.status.cluster_id.as_deref() == Some(&*id.to_string());
+    let on_volumes = usable_pd_volumes(scene).all(|v| v.marks.cluster == Some(*id));
+    if in_status && on_volumes {
+        return Ok(());
+    }
+    Err(format!("{slot} waits until cluster id {id} is in status and on every PD volume"))
+}
+
+pub(super) fn ask_pd_first(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let known = matches!(scene.identity, Identity::Known(_));
+    match created_volume(step, scene) {
+        Some(slot) if known && scene.pd().is_none() => {
+            Err(format!("{slot} gets no new volume while PD does not answer"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+pub(super) fn volume_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = created_volume(step, scene) else { return Ok(()) };
+    let member = scene.member(slot);
+    if let Some(store) = member.store {
+        return Err(format!(
+            "the volume of {slot} is gone and PD still lists its store {}; this version does not \
+             replace stores",
+            store.id
+        ));
+    }
+    if let (Some(pd), Identity::Known(_)) = (member.member, &scene.identity) {
+        return Err(format!(
+            "the volume of {slot} is gone and PD still lists its member {}; this version does not \
+             replace PD members",
+            pd.id
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn stores_vanished(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = created_volume(step, scene).filter(|s| s.component == Component::Tikv) else {
+        return Ok(());
+    };
+    let Some(pd) = scene.pd() else { return Ok(()) };
+    let missing: Vec<String> = scene
+        .world
+        .volumes
+        .iter()
+        .filter(|(_, v)| !v.marks.retired)
+        .filter_map(|(name, v)| v.marks.store.map(|store| (name, store)))
+        .filter(|(_, store)| !pd.stores.contains_key(store))
+        .map(|(name, store)| format!("store {store} on {name}"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{slot} is held: PD does not list {}", missing.join(", ")))
+}
+
+pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = created_volume(step, scene).filter(|s| s.component == Component::Pd) else {
+        return Ok(());
+    };
+    let (Identity::Known(_), Some(pd)) = (&scene.identity, scene.pd()) else { return Ok(()) };
+    if let Some(member) = pd.members.values().find(|m| m.name.is_empty() || !m.healthy) {
+        let name = if member.name.is_empty() { "(half-joined)" } else { &member.name };
+        return Err(format!("{slot} joins when PD member {name} ({}) is healthy", member.id));
+    }
+    let joining = scene
+        .occupied(Component::Pd)
+        .into_iter()
+        .filter(|other| *other != slot)
+        .find(|other| scene.member(*other).member.is_none());
+    match joining {
+        Some(other) => Err(format!("{slot} joins after {other} has")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn volumes_go_only_on_deletion(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::DeleteVolume { name, uid } = step else { return Ok(()) };
+    let world = scene.world;
+    let Some(volume) = world.volumes.get(name).filter(|v| v.uid == *uid) else {
+        return Err(format!("{name} is not the claim that was looked at"));
+    };
+    let policy = scene.deletes_volumes(volume.slot.component);
+    if world.resource.deleting_since.is_none() || !policy {
+        return Err(format!("{name} stays: only deletion with policy Delete removes volumes"));
+    }
+    if volume.marks.resource.as_ref() != Some(&world.resource.uid) {
+        return Err(format!("{name} was last used by another resource"));
+    }
+    if world.pods.contains_key(&volume.slot) {
+        return Err(format!("{name} stays while the pod of {} exists", volume.slot));
+    }
+    Ok(())
+}

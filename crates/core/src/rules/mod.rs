@@ -1,0 +1,117 @@
+//! Which rules can hold a step, and what do they mean?
+//!
+//! A rule's name is public vocabulary: it appears in status, events, metrics, `docs/rules.md` and
+//! `kubectl tikv why`. A rule with a guard sees every proposed step; a rule without one names a
+//! wait that a planner states itself.
+
+mod guards;
+
+use crate::plan::{Scene, Severity, Step};
+
+/// Refuses a step, with the sentence for the user.
+pub type Guard = fn(&Step, &Scene<'_>) -> Result<(), String>;
+
+/// One named reason for not doing something.
+#[derive(Debug)]
+pub struct Rule {
+    /// Kebab-case, public, never changed once released.
+    pub name: &'static str,
+    /// One sentence: what the rule says and why.
+    pub doc: &'static str,
+    /// How a refusal by the guard shows in the conditions.
+    pub severity: Severity,
+    /// Looks at every proposed step; `None` for waits that a planner states.
+    pub guard: Option<Guard>,
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+macro_rules! rules {
+    ($($ident:ident = $name:literal, $severity:ident, $guard:expr, $doc:literal;)*) => {
+        $(#[doc = $doc] pub static $ident: Rule =
+            Rule { name: $name, doc: $doc, severity: Severity::$severity, guard: $guard };)*
+
+        /// Every rule, in the order in which guards are asked.
+        pub static RULES: &[&Rule] = &[$(&$ident),*];
+    };
+}
+
+rules! {
+    ONE_CLUSTER_ID = "one-cluster-id", Degraded, Some(guards::one_cluster_id),
+        "Status, volumes and PD must name one and the same cluster id; where they disagree nothing is done, because some of the data is another cluster's.";
+    FOREIGN_OBJECT = "foreign-object", Degraded, Some(guards::foreign_object),
+        "An object that bears a name which we need but is not ours is never adopted, overwritten or deleted.";
+    BOOTSTRAP_ONCE = "bootstrap-once", Progress, Some(guards::bootstrap_once),
+        "A cluster is bootstrapped once, by the PD members recorded before their first pod; changes of `pd.replicas` take effect after that.";
+    NEVER_BOOTSTRAP_TWICE = "never-bootstrap-twice", Degraded, Some(guards::never_bootstrap_twice),
+        "A cluster whose id is known is never bootstrapped again, whatever was lost: a second, empty cluster would hide that the data is gone.";
+    CLUSTER_ID_BEFORE_STORES = "cluster-id-before-stores", Progress, Some(guards::cluster_id_before_stores),
+        "No store starts before the cluster id is in status and on every PD volume, so no data exists of a cluster that could be forgotten.";
+    ASK_PD_FIRST = "ask-pd-first", Progress, Some(guards::ask_pd_first),
+        "A new volume for a known cluster is made only while PD answers: without PD nobody knows whether the slot already has a member.";
+    VOLUME_LOST = "volume-lost", Degraded, Some(guards::volume_lost),
+        "A member that PD still lists is not started on an empty volume: PD would refuse it, and its replicas must be rebuilt elsewhere first.";
+    STORES_VANISHED = "stores-vanished", Degraded, Some(guards::stores_vanished),
+        "PD lists no store where volumes carry store ids: that is a danger sign, not an empty cluster, and nothing new is created on it.";
+    PD_JOINS_ONE_AT_A_TIME = "pd-joins-one-at-a-time", Progress, Some(guards::pd_joins_one_at_a_time),
+        "PD members join one after the other, and only while all present members are healthy: a half-joined member makes every other join fail.";
+    VOLUMES_GO_ONLY_ON_DELETION = "volumes-go-only-on-deletion", Progress, Some(guards::volumes_go_only_on_deletion),
+        "A volume is deleted only when the resource is, with `pvReclaimPolicy: Delete`, and after the pods that mount it are gone.";
+    ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,
+        "At most one disruptive step is taken per pass and cluster.";
+    PAUSED = "paused", Held, None,
+        "`spec.paused` stops every write except status.";
+    DELETING = "deleting", Progress, None,
+        "The resource is being deleted; pods go first, then what `pvReclaimPolicy` says.";
+    POD_GOING_AWAY = "pod-going-away", Progress, None,
+        "A slot is filled again only when its earlier pod is gone: two processes never share a volume.";
+    OBJECT_GOING_AWAY = "object-going-away", Progress, None,
+        "A Service, ConfigMap or disruption budget that is being deleted is made again when it is gone.";
+    VOLUME_GOING_AWAY = "volume-going-away", Degraded, None,
+        "A volume claim that is being deleted is not used for a new pod.";
+    PODS_START = "pods-start", Progress, None,
+        "A pod exists and its containers do not all run yet; the detail gives Kubernetes' reason.";
+    PD_ELECTS_LEADER = "pd-elects-leader", Progress, None,
+        "PD has no leader that answers; until it has, nothing follows from its silence.";
+    PD_MEMBER_NOT_HEALTHY = "pd-member-not-healthy", Degraded, None,
+        "A PD member does not answer the others.";
+    STORES_REGISTER = "stores-register", Progress, None,
+        "A store's pod runs and PD does not list the store yet.";
+    STORE_NOT_UP = "store-not-up", Degraded, None,
+        "PD lists a store that is not Up.";
+    REGIONS_REPLICATED = "regions-replicated", Progress, None,
+        "Not every region has its replicas yet; `Ready` waits for that.";
+    PROOF_SETTLES = "proof-settles", Progress, None,
+        "PD's word on replication is believed a minute after its leader changed: a new leader has not heard from all regions.";
+    SCALE_IN_LATER = "scale-in-later", Held, None,
+        "More members exist than the spec asks for; this version does not remove members.";
+    ROLLING_UPDATE_LATER = "rolling-update-later", Held, None,
+        "Running pods were made from an earlier spec; this version does not restart running pods for a change.";
+    NOT_YET_SUPPORTED = "not-yet-supported", Held, None,
+        "The field is part of the resource and this version does not act on it yet.";
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_kebab_case_and_documented() {
+        let names: BTreeSet<_> = RULES.iter().map(|r| r.name).collect();
+        assert_eq!(names.len(), RULES.len());
+        for rule in RULES {
+            assert!(
+                rule.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                "{}",
+                rule.name
+            );
+            assert!(rule.doc.ends_with('.') && rule.doc.len() > 30, "{}", rule.name);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What does PD say, and how far can it be believed?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{ClusterId, PdMemberId, StoreId};
+
+/// The answer of PD in this pass.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PdView {
+    /// There is no PD pod to ask.
+    NotCreated,
+    /// PD pods exist but no answer with a leader was had. Nothing follows from it.
+    Unreachable {
+        /// How long this operator process has had no answer; restarts start it anew.
+        seen_for: SignedDuration,
+        /// Why, for people.
+        reason: String,
+    },
+    /// PD has a leader and answers.
+    Known(Box<PdFacts>),
+}
+
+/// An answer that came through a PD leader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PdFacts {
+    /// From `/members` (`header.cluster_id`); exists before the first store does.
+    pub cluster_id: ClusterId,
+    /// All members in etcd's list, by id; a half-joined one has an empty name.
+    pub members: BTreeMap<PdMemberId, PdMember>,
+    /// The PD leader.
+    pub leader: LeaderFacts,
+    /// False while PD answers "not bootstrapped": no store has ever registered. Then there are no
+    /// stores and no regions, which is not a failure.
+    pub bootstrapped: bool,
+    /// All stores, tombstones included.
+    pub stores: BTreeMap<StoreId, StoreFacts>,
+    /// Stores in the evict-leader scheduler.
+    pub evicting: BTreeSet<StoreId>,
+    /// Are all regions fully replicated?
+    pub replication: Replication,
+    /// The smallest number of healthy peers (neither down nor pending) that any region has. Asked
+    /// only where fewer stores than `max_replicas` exist, since `replication` can then never say
+    /// `Replicated`; `None` where not asked or not answered.
+    pub fewest_peers: Option<u32>,
+    /// Regions that PD knows; 0 just after a leader change means "not heard yet".
+    pub regions: u64,
+    /// `replication.max-replicas`; `None` where it could not be read.
+    pub max_replicas: Option<u32>,
+    /// `replication.location-labels`.
+    pub location_labels: Vec<String>,
+}
+
+/// The PD leader, as this process has seen it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeaderFacts {
+    /// Which member leads.
+    pub id: PdMemberId,
+    /// How long this process has seen this leader without a break.
+    pub seen_for: SignedDuration,
+    /// This process saw another leader, or none where there had been one, before.
+    pub changed: bool,
+}
+
+impl PdFacts {
+    /// Stores that are not tombstones.
+    pub fn live_stores(&self) -> impl Iterator<Item = &StoreFacts> {
+        self.stores.values().filter(|s| s.state != StoreState::Tombstone)
+    }
+
+    /// Every region has as many replicas as `max-replicas` and the number of stores allow. False
+    /// while that is not known.
+    pub fn fully_replicated(&self) -> bool {
+        if self.regions == 0 {
+            return false;
+        }
+        let stores = u32::try_from(self.live_stores().count()).unwrap_or(u32::MAX);
+        let few = self.max_replicas.is_some_and(|max| stores < max);
+        match self.replication {
+            Replication::Replicated => true,
+            Replication::InProgress | Replication::Pending | Replication::Unknown => {
+                few && stores > 0 && self.fewest_peers.is_some_and(|peers| peers >= stores)
+            }
+        }
+    }
+}
+
+/// One member in PD's list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PdMember {
+    /// Its id.
+    pub id: PdMemberId,
+    /// Its name; ours are pod names. Empty for a member that has not finished joining.
+    pub name: String,
+    /// PD could reach it (`/health`). Says that an HTTP server answered, no more.
+    pub healthy: bool,
+    /// Version that it reports, e.g. `v8.5.7`; empty if unknown.
+    pub version: String,
+}
+
+/// State of a store in PD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoreState {
+    /// Serving or preparing, heard within 20 s.
+    Up,
+    /// Up in PD, silent for more than 20 s.
+    Disconnected,
+    /// Up in PD, silent for more than `max-store-down-time`, or never heard at all.
+    Down,
+    /// Being removed.
+    Offline,
+    /// Removed for good.
+    Tombstone,
+}
+
+/// One store in PD's list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreFacts {
+    /// Its id.
+    pub id: StoreId,
+    /// Its state.
+    pub state: StoreState,
+    /// Advertised address with port, no scheme.
+    pub address: String,
+    /// Last heartbeat; `None` where PD has none (never heard, or the epoch).
+    pub last_heartbeat: Option<Timestamp>,
+    /// Start of the process that PD last heard.
+    pub started: Option<Timestamp>,
+    /// Leaders, as of the last region heartbeats: lags, starts at 0 after a PD leader change.
+    pub leaders: u64,
+    /// Regions, likewise.
+    pub regions: u64,
+    /// Version that it reports, without `v`.
+    pub version: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Marked destroyed with `force`: somebody gave it up for lost.
+    pub physically_destroyed: bool,
+}
+
+/// PD's word on the replication of the whole key range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replication {
+    /// Every region has its peers.
+    Replicated,
+    /// Some region lacks peers and PD is at work.
+    InProgress,
+    /// Some region lacks peers.
+    Pending,
+    /// Not known: PD did not answer this question.
+    Unknown,
+}

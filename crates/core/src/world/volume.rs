@@ -1,0 +1,55 @@
+//! What does Kubernetes say about one volume claim, and what did we write on it?
+
+use super::{ClusterId, PdMemberId, Slot, StoreId, Uid};
+use crate::world::BootstrapRecord;
+
+/// `status.phase` of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VolumePhase {
+    /// No volume yet.
+    Pending,
+    /// It has its volume.
+    Bound,
+    /// Its volume is gone.
+    Lost,
+}
+
+/// What the operator writes on a claim, so that a volume can be recognised without the resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumeMarks {
+    /// The resource that uses it (`tikv.org/resource-uid`).
+    pub resource: Option<Uid>,
+    /// The cluster whose data it holds (`tikv.org/cluster-id`), once that is known.
+    pub cluster: Option<ClusterId>,
+    /// The store on it (`tikv.org/store-id`), once registered.
+    pub store: Option<StoreId>,
+    /// The PD member on it (`tikv.org/member-id`), once known.
+    pub member: Option<PdMemberId>,
+    /// The bootstrap that it belongs to (PD volumes only): a second copy of the status record.
+    pub bootstrap: Option<BootstrapRecord>,
+    /// Its member was removed for good; it is never mounted again.
+    pub retired: bool,
+}
+
+/// One claim that carries this cluster's labels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VolumeFacts {
+    /// Its identity.
+    pub uid: Uid,
+    /// The slot that it belongs to, by its labels.
+    pub slot: Slot,
+    /// It is the slot's main volume (data directory), not an additional one.
+    pub main: bool,
+    /// Its phase.
+    pub phase: VolumePhase,
+    /// Requested size in bytes.
+    pub requested: u64,
+    /// Provisioned size in bytes; 0 while pending.
+    pub capacity: u64,
+    /// Its storage class, if named.
+    pub storage_class: Option<String>,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// What we wrote on it.
+    pub marks: VolumeMarks,
+}
