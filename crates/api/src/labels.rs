@@ -50,7 +50,7 @@ pub const EVICTING: &str = "tikv.org/evicting-since";
 pub const RETIRING: &str = "tikv.org/retiring";
 
 /// Readiness gate of TiKV pods: the store is Up in PD and has caught up.
-pub const STORE_READY_GATE: &str = "tikv.org/store-ready";
+pub const STORE_READY_GATE: &str = "tikv.org/store-up";
 
 /// True where a user may not set this label or annotation key on our objects: our own prefix and
 /// the four recommended labels that we set. Other `kubernetes.io` keys are left to users, since

@@ -5,10 +5,12 @@
 //! sees the raw spec, and nothing in it can be wrong in a way that the raw spec could.
 
 mod deferred;
+mod explicit;
 mod member;
 mod scalar;
 
 pub use deferred::Deferred;
+pub use explicit::Explicit;
 pub use member::{
     ClientService, Component, ConfigUpdateStrategy, DnsPolicy, Failover, PdSpec, Probe, PullPolicy,
     ReclaimPolicy, Resources, ScalePolicy, ServiceType, Storage, StorageVolume, TikvSpec,

@@ -7,7 +7,7 @@ pub use tikv_operator_api::v1alpha1::{
     ConfigUpdateStrategy, DnsPolicy, PullPolicy, ReclaimPolicy, ServiceType,
 };
 
-use super::{Quantity, Version};
+use super::{Explicit, Quantity, Version};
 
 /// PD.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +120,8 @@ pub struct Component {
     pub failover: Failover,
     /// The component is to be stopped.
     pub suspended: bool,
+    /// Which of the values above the user wrote and which are this program's defaults.
+    pub explicit: Explicit,
 }
 
 /// Requests and limits by resource name, `storage` apart.
