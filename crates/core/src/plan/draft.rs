@@ -12,7 +12,7 @@ const WHILE_MOVING: Duration = Duration::from_secs(1);
 /// While redundancy is missing or someone must act.
 const WHILE_DEGRADED: Duration = Duration::from_secs(5);
 /// When nothing is to be done: PD's own time constants are tens of seconds and more.
-const WHEN_QUIET: Duration = Duration::from_secs(60);
+const WHEN_QUIET: Duration = Duration::from_mins(1);
 
 /// A plan in the making.
 #[derive(Debug)]
@@ -24,7 +24,11 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(scene: &'a Scene<'a>) -> Self {
-        Self { scene, steps: Vec::new(), waits: Vec::new() }
+        Self {
+            scene,
+            steps: Vec::new(),
+            waits: Vec::new(),
+        }
     }
 
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
@@ -67,8 +71,17 @@ impl<'a> Draft<'a> {
         detail: String,
     ) {
         let subject = subject.into();
-        if !self.waits.iter().any(|w| w.subject == subject && w.rule == rule) {
-            self.waits.push(Wait { subject, rule, detail, severity });
+        if !self
+            .waits
+            .iter()
+            .any(|w| w.subject == subject && w.rule == rule)
+        {
+            self.waits.push(Wait {
+                subject,
+                rule,
+                detail,
+                severity,
+            });
         }
     }
 
@@ -80,6 +93,10 @@ impl<'a> Draft<'a> {
             (true, Some(Severity::Degraded)) => WHILE_DEGRADED,
             (true, Some(Severity::Held) | None) => WHEN_QUIET,
         };
-        Plan { steps: self.steps, waits: self.waits, wake }
+        Plan {
+            steps: self.steps,
+            waits: self.waits,
+            wake,
+        }
     }
 }

@@ -41,7 +41,13 @@ pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
                 draft.wait(subject, &rules::OBJECT_GOING_AWAY, detail);
             }
             Some(facts) if !build::same(&object, facts) => {
-                draft.propose(subject, Step::Apply { object, uid: facts.uid.clone() });
+                draft.propose(
+                    subject,
+                    Step::Apply {
+                        object,
+                        uid: facts.uid.clone(),
+                    },
+                );
             }
             Some(_) => {}
         }
@@ -60,7 +66,13 @@ fn end_bootstrap_mode(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             continue;
         }
         if let Some(object) = build::joined(scene.cluster, key, facts) {
-            draft.propose(key.to_string(), Step::Apply { object, uid: facts.uid.clone() });
+            draft.propose(
+                key.to_string(),
+                Step::Apply {
+                    object,
+                    uid: facts.uid.clone(),
+                },
+            );
         }
     }
 }

@@ -27,9 +27,10 @@ pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 }
 
 fn pd_is_lost(scene: &Scene<'_>) -> bool {
-    let volume_left = scene.world.volumes.values().any(|v| {
-        v.main && v.slot.component == Component::Pd && !v.marks.retired && !v.deleting
-    });
+    let volume_left =
+        scene.world.volumes.values().any(|v| {
+            v.main && v.slot.component == Component::Pd && !v.marks.retired && !v.deleting
+        });
     !volume_left && !matches!(scene.world.pd, PdView::Known(_))
 }
 
@@ -107,7 +108,14 @@ pub(super) fn mark(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         let marks = news(scene, volume);
         if marks != VolumeMarks::default() {
             let uid = volume.uid.clone();
-            draft.propose(name.clone(), Step::MarkVolume { name: name.clone(), uid, marks });
+            draft.propose(
+                name.clone(),
+                Step::MarkVolume {
+                    name: name.clone(),
+                    uid,
+                    marks,
+                },
+            );
         }
     }
     for slot in scene.slots(Component::Tikv) {
@@ -117,28 +125,43 @@ pub(super) fn mark(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 
 /// The marks that are known and not yet on the volume; all unset when there is nothing to write.
 fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
-    let Identity::Known(id) = &scene.identity else { return VolumeMarks::default() };
+    let Identity::Known(id) = &scene.identity else {
+        return VolumeMarks::default();
+    };
     let member = scene.member(volume.slot);
     let differs = |known, marked| if known == marked { None } else { known };
     let news = VolumeMarks {
         resource: None,
-        cluster: if volume.marks.cluster == Some(*id) { None } else { Some(*id) },
-        store: differs(member.store.map(|s| s.id), volume.marks.store),
-        member: if volume.marks.member == member.member.map(|m| m.id) {
+        cluster: if volume.marks.cluster == Some(*id) {
             None
         } else {
-            member.member.map(|m| m.id)
+            Some(*id)
+        },
+        store: differs(member.store.map(|s| s.id), volume.marks.store),
+        member: if volume.marks.member == member.listed.map(|m| m.id) {
+            None
+        } else {
+            member.listed.map(|m| m.id)
         },
         bootstrap: None,
         retired: false,
     };
     let ours = volume.marks.resource.as_ref() == Some(&scene.world.resource.uid);
-    if ours { news } else { VolumeMarks { resource: Some(scene.world.resource.uid.clone()), ..news } }
+    if ours {
+        news
+    } else {
+        VolumeMarks {
+            resource: Some(scene.world.resource.uid.clone()),
+            ..news
+        }
+    }
 }
 
 fn set_store_up(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     let member = scene.member(slot);
-    let (Some(pod), Some(pd)) = (member.pod, scene.pd()) else { return };
+    let (Some(pod), Some(pd)) = (member.pod, scene.pd()) else {
+        return;
+    };
     if !pd.bootstrapped && pod.store_up_gate.is_none() {
         return;
     }

@@ -32,13 +32,17 @@ pub struct Member<'a> {
     /// Its store in PD, tombstones apart (TiKV slots).
     pub store: Option<&'a StoreFacts>,
     /// Its member in PD (PD slots).
-    pub member: Option<&'a PdMember>,
+    pub listed: Option<&'a PdMember>,
 }
 
 impl<'a> Scene<'a> {
     /// Derives the scene.
     pub fn new(cluster: &'a Cluster, world: &'a World) -> Self {
-        Self { cluster, world, identity: Identity::of(world) }
+        Self {
+            cluster,
+            world,
+            identity: Identity::of(world),
+        }
     }
 
     /// PD's facts, if it answers.
@@ -87,12 +91,14 @@ impl<'a> Scene<'a> {
             volume: self.world.volumes.get(&slot.claim_name(self.name())),
             store: match slot.component {
                 Component::Pd => None,
-                Component::Tikv => self.world.store_at(&build::store_address(self.cluster, slot)),
+                Component::Tikv => self
+                    .world
+                    .store_at(&build::store_address(self.cluster, slot)),
             },
-            member: match slot.component {
-                Component::Pd => {
-                    self.pd().and_then(|pd| pd.members.values().find(|m| m.name == pod_name))
-                }
+            listed: match slot.component {
+                Component::Pd => self
+                    .pd()
+                    .and_then(|pd| pd.members.values().find(|m| m.name == pod_name)),
                 Component::Tikv => None,
             },
         }
@@ -100,7 +106,12 @@ impl<'a> Scene<'a> {
 
     /// Slots that hold something already: a pod, a volume that may be used, or a record in PD.
     pub fn occupied(&self, component: Component) -> BTreeSet<Slot> {
-        let pods = self.world.pods.keys().copied().filter(|s| s.component == component);
+        let pods = self
+            .world
+            .pods
+            .keys()
+            .copied()
+            .filter(|s| s.component == component);
         let volumes = self
             .world
             .volumes
@@ -119,9 +130,11 @@ impl<'a> Scene<'a> {
         match (&self.identity, component) {
             (Identity::Unborn | Identity::Conflict(_), _)
             | (Identity::Starting(_), Component::Tikv) => BTreeSet::new(),
-            (Identity::Starting(record), Component::Pd) => {
-                record.members.iter().map(|ordinal| Slot::pd(*ordinal)).collect()
-            }
+            (Identity::Starting(record), Component::Pd) => record
+                .members
+                .iter()
+                .map(|ordinal| Slot::pd(*ordinal))
+                .collect(),
             (Identity::Known(_), _) => self.filled_up(component),
         }
     }
@@ -153,7 +166,9 @@ impl<'a> Scene<'a> {
 
     /// Slots that PD knows by the name or address of their pod.
     fn recorded(&self, component: Component) -> BTreeSet<Slot> {
-        let Some(pd) = self.pd() else { return BTreeSet::new() };
+        let Some(pd) = self.pd() else {
+            return BTreeSet::new();
+        };
         let names: Vec<&str> = match component {
             Component::Pd => pd.members.values().map(|m| m.name.as_str()).collect(),
             Component::Tikv => pd

@@ -17,16 +17,19 @@ fn pd(scene: &Scene<'_>) -> PdStatus {
     for slot in scene.wanted(Component::Pd) {
         let joined = scene.member(slot);
         let name = slot.pod_name(scene.name());
-        let healthy = joined.member.is_some_and(|m| m.healthy);
+        let healthy = joined.listed.is_some_and(|m| m.healthy);
         ready += i32::from(healthy && joined.pod.is_some_and(|p| p.ready));
         members.push(MemberStatus {
             pod: joined.pod.map(|_| name.clone()),
-            ..member(scene, &name, joined.member)
+            ..member(scene, &name, joined.listed)
         });
     }
     if let Some(facts) = scene.pd() {
         let listed: Vec<String> = members.iter().filter_map(|m| m.id.clone()).collect();
-        let others = facts.members.values().filter(|m| !listed.contains(&m.id.to_string()));
+        let others = facts
+            .members
+            .values()
+            .filter(|m| !listed.contains(&m.id.to_string()));
         members.extend(others.map(|other| member(scene, &other.name, Some(other))));
     }
     PdStatus {
@@ -64,7 +67,9 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
     }
     if let Some(facts) = scene.pd() {
         let listed: Vec<String> = stores.iter().filter_map(|s| s.id.clone()).collect();
-        let others = facts.live_stores().filter(|s| !listed.contains(&s.id.to_string()));
+        let others = facts
+            .live_stores()
+            .filter(|s| !listed.contains(&s.id.to_string()));
         stores.extend(others.map(store));
     }
     TikvStatus {
@@ -96,7 +101,12 @@ fn store(facts: &StoreFacts) -> StoreStatus {
 }
 
 fn pods(scene: &Scene<'_>, component: Component) -> i32 {
-    let count = scene.world.pods.keys().filter(|slot| slot.component == component).count();
+    let count = scene
+        .world
+        .pods
+        .keys()
+        .filter(|slot| slot.component == component)
+        .count();
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 

@@ -28,21 +28,36 @@ pub struct Note {
 }
 
 /// Events for what was done and for conditions that turned.
-pub(super) fn of_pass(world: &World, status: &TikvClusterStatus, outcomes: &[Outcome]) -> Vec<Note> {
+pub(super) fn of_pass(
+    world: &World,
+    status: &TikvClusterStatus,
+    outcomes: &[Outcome],
+) -> Vec<Note> {
     let mut notes: Vec<Note> = outcomes.iter().filter_map(of_outcome).collect();
     for (type_, on, off) in [
-        (conditions::READY, (NoteKind::Normal, "Ready"), (NoteKind::Warning, "NotReady")),
-        (conditions::DEGRADED, (NoteKind::Warning, "Degraded"), (NoteKind::Normal, "Recovered")),
+        (
+            conditions::READY,
+            (NoteKind::Normal, "Ready"),
+            (NoteKind::Warning, "NotReady"),
+        ),
+        (
+            conditions::DEGRADED,
+            (NoteKind::Warning, "Degraded"),
+            (NoteKind::Normal, "Recovered"),
+        ),
     ] {
-        let find = |list: &TikvClusterStatus| {
-            list.conditions.iter().find(|c| c.type_ == type_).cloned()
-        };
+        let find =
+            |list: &TikvClusterStatus| list.conditions.iter().find(|c| c.type_ == type_).cloned();
         let Some(new) = find(status) else { continue };
         let before = find(&world.resource.status).map(|c| c.status);
         let unset = before.is_none() && new.status == "False";
         if before.as_ref() != Some(&new.status) && !unset {
             let (kind, reason) = if new.status == "True" { on } else { off };
-            notes.push(Note { kind, reason, message: new.message });
+            notes.push(Note {
+                kind,
+                reason,
+                message: new.message,
+            });
         }
     }
     notes
@@ -50,8 +65,11 @@ pub(super) fn of_pass(world: &World, status: &TikvClusterStatus, outcomes: &[Out
 
 fn of_outcome(outcome: &Outcome) -> Option<Note> {
     match &outcome.result {
-        Ok(()) => done(&outcome.step)
-            .map(|(reason, message)| Note { kind: NoteKind::Normal, reason, message }),
+        Ok(()) => done(&outcome.step).map(|(reason, message)| Note {
+            kind: NoteKind::Normal,
+            reason,
+            message,
+        }),
         Err(failure) => match failure.kind {
             FailureKind::Refused | FailureKind::Foreign => Some(Note {
                 kind: NoteKind::Warning,

@@ -26,15 +26,27 @@ pub(super) struct Obstacle {
     pub(super) message: String,
 }
 
+impl Obstacle {
+    fn new(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
 /// The first obstacle, or `None` when the cluster is Ready.
 pub(super) fn obstacle(scene: &Scene<'_>, waits: &[WaitStatus]) -> Option<Obstacle> {
     if scene.world.resource.deleting_since.is_some() {
-        return obstacle_of("Deleting", "the cluster is being deleted".to_owned());
+        return Some(Obstacle::new("Deleting", "the cluster is being deleted"));
     }
     match &scene.identity {
-        Identity::Conflict(who) => return obstacle_of("ClusterIdConflict", who.clone()),
+        Identity::Conflict(who) => return Some(Obstacle::new("ClusterIdConflict", who.clone())),
         Identity::Unborn | Identity::Starting(_) => {
-            return obstacle_of("Bootstrapping", "PD has not formed the cluster yet".to_owned());
+            return Some(Obstacle::new(
+                "Bootstrapping",
+                "PD has not formed the cluster yet",
+            ));
         }
         Identity::Known(_) => {}
     }
@@ -43,10 +55,11 @@ pub(super) fn obstacle(scene: &Scene<'_>, waits: &[WaitStatus]) -> Option<Obstac
     }
     let was_ready = was_ready(scene);
     match &scene.world.pd {
-        PdView::NotCreated => obstacle_of("PdMissing", "there is no PD pod to ask".to_owned()),
+        PdView::NotCreated => Some(Obstacle::new("PdMissing", "there is no PD pod to ask")),
         PdView::Unreachable { seen_for, .. } if was_ready && *seen_for < PD_GRACE => None,
         PdView::Unreachable { reason, .. } => {
-            obstacle_of("PdUnreachable", format!("PD has no leader that answers: {reason}"))
+            let message = format!("PD has no leader that answers: {reason}");
+            Some(Obstacle::new("PdUnreachable", message))
         }
         PdView::Known(pd) => pd_members(scene, pd)
             .or_else(|| stores(scene, pd))
@@ -54,13 +67,10 @@ pub(super) fn obstacle(scene: &Scene<'_>, waits: &[WaitStatus]) -> Option<Obstac
     }
 }
 
-fn obstacle_of(reason: &'static str, message: String) -> Option<Obstacle> {
-    Some(Obstacle { reason, message })
-}
-
 fn was_ready(scene: &Scene<'_>) -> bool {
     let old = &scene.world.resource.status.conditions;
-    old.iter().any(|c| c.type_ == conditions::READY && c.status == "True")
+    old.iter()
+        .any(|c| c.type_ == conditions::READY && c.status == "True")
 }
 
 /// Every wanted slot has a pod of the wanted revision whose containers are ready, and no other
@@ -74,19 +84,28 @@ fn pods(scene: &Scene<'_>) -> Option<Obstacle> {
                 slots.len(),
                 scene.replicas(component)
             );
-            return obstacle_of("WrongNumber", message);
+            return Some(Obstacle::new("WrongNumber", message));
         }
         let revision = build::revision(scene.cluster, component);
         for slot in slots {
             let name = slot.pod_name(scene.name());
-            match scene.member(slot).pod.filter(|pod| pod.deleting_since.is_none()) {
-                None => return obstacle_of("PodMissing", format!("{name} does not exist")),
+            match scene
+                .member(slot)
+                .pod
+                .filter(|pod| pod.deleting_since.is_none())
+            {
+                None => {
+                    return Some(Obstacle::new(
+                        "PodMissing",
+                        format!("{name} does not exist"),
+                    ));
+                }
                 Some(pod) if !pod.containers_ready => {
-                    return obstacle_of("PodNotReady", format!("{name} is not ready"));
+                    return Some(Obstacle::new("PodNotReady", format!("{name} is not ready")));
                 }
                 Some(pod) if pod.revision.as_ref() != Some(&revision) => {
                     let message = format!("{name} was made from an earlier spec");
-                    return obstacle_of("OldRevision", message);
+                    return Some(Obstacle::new("OldRevision", message));
                 }
                 Some(_) => {}
             }
@@ -96,24 +115,33 @@ fn pods(scene: &Scene<'_>) -> Option<Obstacle> {
 }
 
 fn pd_members(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
-    let absent = |slot: &Slot| scene.member(*slot).member.is_none();
+    let absent = |slot: &Slot| scene.member(*slot).listed.is_none();
     if let Some(slot) = scene.wanted(Component::Pd).into_iter().find(absent) {
         let message = format!("{} is not a PD member yet", slot.pod_name(scene.name()));
-        return obstacle_of("PdMemberMissing", message);
+        return Some(Obstacle::new("PdMemberMissing", message));
     }
-    let sick = pd.members.values().find(|m| !m.healthy || m.name.is_empty())?;
-    obstacle_of("PdMemberNotHealthy", format!("PD member {} does not answer", sick.id))
+    let sick = pd
+        .members
+        .values()
+        .find(|m| !m.healthy || m.name.is_empty())?;
+    Some(Obstacle::new(
+        "PdMemberNotHealthy",
+        format!("PD member {} does not answer", sick.id),
+    ))
 }
 
 fn stores(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
     if let Some(store) = pd.live_stores().find(|s| s.state != StoreState::Up) {
         let message = format!("store {} at {} is not Up", store.id, store.address);
-        return obstacle_of("StoreNotUp", message);
+        return Some(Obstacle::new("StoreNotUp", message));
     }
     let absent = |slot: &Slot| scene.member(*slot).store.is_none();
     let slot = scene.wanted(Component::Tikv).into_iter().find(absent)?;
-    let message = format!("{} has not registered its store yet", slot.pod_name(scene.name()));
-    obstacle_of("StoreMissing", message)
+    let message = format!(
+        "{} has not registered its store yet",
+        slot.pod_name(scene.name())
+    );
+    Some(Obstacle::new("StoreMissing", message))
 }
 
 fn regions(
@@ -125,12 +153,12 @@ fn regions(
     let within = |rule: &Rule, grace| was_ready && waited(scene, waits, rule) < grace;
     if !pd.fully_replicated() && !within(&rules::REGIONS_REPLICATED, REPLICATION_GRACE) {
         let message = "not every region has its replicas yet".to_owned();
-        return obstacle_of("RegionsNotReplicated", message);
+        return Some(Obstacle::new("RegionsNotReplicated", message));
     }
     let unsettled = waits.iter().any(|w| w.rule == rules::PROOF_SETTLES.name);
     if unsettled && !was_ready {
         let message = "PD's leader changed less than a minute ago".to_owned();
-        return obstacle_of("ProofSettles", message);
+        return Some(Obstacle::new("ProofSettles", message));
     }
     None
 }

@@ -12,9 +12,10 @@ pub(super) fn of_pass(
     outcomes: &[Outcome],
     obstacle: Option<&Obstacle>,
 ) -> String {
-    let refused = outcomes.iter().filter_map(|o| o.result.as_ref().err()).find(|failure| {
-        matches!(failure.kind, FailureKind::Refused | FailureKind::Foreign)
-    });
+    let refused = outcomes
+        .iter()
+        .filter_map(|o| o.result.as_ref().err())
+        .find(|failure| matches!(failure.kind, FailureKind::Refused | FailureKind::Foreign));
     if let Some(failure) = refused {
         return format!("The API server refused a step: {}", failure.message);
     }

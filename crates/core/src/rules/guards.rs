@@ -48,7 +48,9 @@ pub(super) fn one_cluster_id(step: &Step, scene: &Scene<'_>) -> Verdict {
 }
 
 pub(super) fn foreign_object(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Some(key) = created(step) else { return Ok(()) };
+    let Some(key) = created(step) else {
+        return Ok(());
+    };
     match scene.world.strangers.get(key) {
         Some(whose) => Err(format!(
             "{key} exists and is not ours ({whose}); delete or rename it, or choose another \
@@ -70,7 +72,9 @@ pub(super) fn bootstrap_once(step: &Step, scene: &Scene<'_>) -> Verdict {
 }
 
 pub(super) fn never_bootstrap_twice(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Identity::Known(id) = &scene.identity else { return Ok(()) };
+    let Identity::Known(id) = &scene.identity else {
+        return Ok(());
+    };
     let bootstraps = matches!(step, Step::RecordBootstrap(_));
     let makes_pd = [created_pod(step, scene), created_volume(step, scene)]
         .into_iter()
@@ -107,21 +111,25 @@ pub(super) fn cluster_id_before_stores(step: &Step, scene: &Scene<'_>) -> Verdic
     if in_status && on_volumes {
         return Ok(());
     }
-    Err(format!("{slot} waits until cluster id {id} is in status and on every PD volume"))
+    Err(format!(
+        "{slot} waits until cluster id {id} is in status and on every PD volume"
+    ))
 }
 
 pub(super) fn ask_pd_first(step: &Step, scene: &Scene<'_>) -> Verdict {
     let known = matches!(scene.identity, Identity::Known(_));
     match created_volume(step, scene) {
-        Some(slot) if known && scene.pd().is_none() => {
-            Err(format!("{slot} gets no new volume while PD does not answer"))
-        }
+        Some(slot) if known && scene.pd().is_none() => Err(format!(
+            "{slot} gets no new volume while PD does not answer"
+        )),
         Some(_) | None => Ok(()),
     }
 }
 
 pub(super) fn volume_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Some(slot) = created_volume(step, scene) else { return Ok(()) };
+    let Some(slot) = created_volume(step, scene) else {
+        return Ok(());
+    };
     let member = scene.member(slot);
     if let Some(store) = member.store {
         return Err(format!(
@@ -130,7 +138,7 @@ pub(super) fn volume_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
             store.id
         ));
     }
-    if let (Some(pd), Identity::Known(_)) = (member.member, &scene.identity) {
+    if let (Some(pd), Identity::Known(_)) = (member.listed, &scene.identity) {
         return Err(format!(
             "the volume of {slot} is gone and PD still lists its member {}; this version does not \
              replace PD members",
@@ -157,23 +165,39 @@ pub(super) fn stores_vanished(step: &Step, scene: &Scene<'_>) -> Verdict {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!("{slot} is held: PD does not list {}", missing.join(", ")))
+    Err(format!(
+        "{slot} is held: PD does not list {}",
+        missing.join(", ")
+    ))
 }
 
 pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(slot) = created_volume(step, scene).filter(|s| s.component == Component::Pd) else {
         return Ok(());
     };
-    let (Identity::Known(_), Some(pd)) = (&scene.identity, scene.pd()) else { return Ok(()) };
-    if let Some(member) = pd.members.values().find(|m| m.name.is_empty() || !m.healthy) {
-        let name = if member.name.is_empty() { "(half-joined)" } else { &member.name };
-        return Err(format!("{slot} joins when PD member {name} ({}) is healthy", member.id));
+    let (Identity::Known(_), Some(pd)) = (&scene.identity, scene.pd()) else {
+        return Ok(());
+    };
+    if let Some(member) = pd
+        .members
+        .values()
+        .find(|m| m.name.is_empty() || !m.healthy)
+    {
+        let name = if member.name.is_empty() {
+            "(half-joined)"
+        } else {
+            &member.name
+        };
+        return Err(format!(
+            "{slot} joins when PD member {name} ({}) is healthy",
+            member.id
+        ));
     }
     let joining = scene
         .occupied(Component::Pd)
         .into_iter()
         .filter(|other| *other != slot)
-        .find(|other| scene.member(*other).member.is_none());
+        .find(|other| scene.member(*other).listed.is_none());
     match joining {
         Some(other) => Err(format!("{slot} joins after {other} has")),
         None => Ok(()),
@@ -181,20 +205,27 @@ pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict 
 }
 
 pub(super) fn volumes_go_only_on_deletion(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Step::DeleteVolume { name, uid } = step else { return Ok(()) };
+    let Step::DeleteVolume { name, uid } = step else {
+        return Ok(());
+    };
     let world = scene.world;
     let Some(volume) = world.volumes.get(name).filter(|v| v.uid == *uid) else {
         return Err(format!("{name} is not the claim that was looked at"));
     };
     let policy = scene.deletes_volumes(volume.slot.component);
     if world.resource.deleting_since.is_none() || !policy {
-        return Err(format!("{name} stays: only deletion with policy Delete removes volumes"));
+        return Err(format!(
+            "{name} stays: only deletion with policy Delete removes volumes"
+        ));
     }
     if volume.marks.resource.as_ref() != Some(&world.resource.uid) {
         return Err(format!("{name} was last used by another resource"));
     }
     if world.pods.contains_key(&volume.slot) {
-        return Err(format!("{name} stays while the pod of {} exists", volume.slot));
+        return Err(format!(
+            "{name} stays while the pod of {} exists",
+            volume.slot
+        ));
     }
     Ok(())
 }

@@ -107,11 +107,17 @@ mod tests {
         assert_eq!(names.len(), RULES.len());
         for rule in RULES {
             assert!(
-                rule.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                rule.name
+                    .chars()
+                    .all(|c| c.is_ascii_lowercase() || c == '-'),
                 "{}",
                 rule.name
             );
-            assert!(rule.doc.ends_with('.') && rule.doc.len() > 30, "{}", rule.name);
+            assert!(
+                rule.doc.ends_with('.') && rule.doc.len() > 30,
+                "{}",
+                rule.name
+            );
         }
     }
 }

@@ -45,7 +45,12 @@ impl World {
     ///
     /// `address` is the advertised address with its port.
     pub fn store_at(&self, address: &str) -> Option<&StoreFacts> {
-        let PdView::Known(facts) = &self.pd else { return None };
-        facts.stores.values().find(|s| s.address == address && s.state != StoreState::Tombstone)
+        let PdView::Known(facts) = &self.pd else {
+            return None;
+        };
+        facts
+            .stores
+            .values()
+            .find(|s| s.address == address && s.state != StoreState::Tombstone)
     }
 }
