@@ -27,30 +27,13 @@ pub const ORDINAL: &str = "tikv.org/ordinal";
 /// Label on PD pods, `true` while the member is one: the client Service selects it, and it is
 /// taken away before the member is removed, since a removed PD member keeps answering.
 pub const SERVING: &str = "tikv.org/serving";
-/// Label on volumes: PD's cluster id, decimal.
-pub const CLUSTER_ID: &str = "tikv.org/cluster-id";
-/// Label on volumes and pods: the store id, decimal.
-pub const STORE_ID: &str = "tikv.org/store-id";
-/// Label on volumes and pods: the PD member id, decimal.
-pub const MEMBER_ID: &str = "tikv.org/member-id";
 /// Label on additional volumes: the name of the `storageVolumes` entry.
 pub const VOLUME: &str = "tikv.org/volume";
 
-/// Annotation on volumes: uid of the resource that created them.
-pub const OWNER_UID: &str = "tikv.org/owner-uid";
-/// Annotation on volumes: the bootstrap token (see the bootstrap marker in status).
-pub const BOOTSTRAP_TOKEN: &str = "tikv.org/bootstrap-token";
-/// Annotation on volumes: the member was retired by us, and when (RFC 3339).
-pub const RETIRED: &str = "tikv.org/retired";
 /// Annotation on pods: revision of the template inputs that they were built from.
 pub const REVISION: &str = "tikv.org/revision";
-/// Annotation on pods: leaders are being moved away by us, since when (RFC 3339).
-pub const EVICTING: &str = "tikv.org/evicting-since";
-/// Annotation on pods: the member is being retired by us, why and since when.
-pub const RETIRING: &str = "tikv.org/retiring";
-
 /// Readiness gate of TiKV pods: the store is Up in PD and has caught up.
-pub const STORE_READY_GATE: &str = "tikv.org/store-up";
+pub const STORE_UP_GATE: &str = "tikv.org/store-up";
 
 /// True where a user may not set this label or annotation key on our objects: our own prefix and
 /// the four recommended labels that we set. Other `kubernetes.io` keys are left to users, since

@@ -46,6 +46,33 @@ pub const TIKV_PORT: u16 = 20160;
 /// Status port of TiKV (HTTP).
 pub const TIKV_STATUS_PORT: u16 = 20180;
 
+/// Where a component's data volume is mounted.
+pub const fn data_dir(component: Component) -> &'static str {
+    match component {
+        Component::Pd => "/var/lib/pd",
+        Component::Tikv => "/var/lib/tikv",
+    }
+}
+
+/// Where a component's configuration is mounted (a directory, so that updates reach the pod).
+pub const fn config_dir(component: Component) -> &'static str {
+    match component {
+        Component::Pd => "/etc/pd",
+        Component::Tikv => "/etc/tikv",
+    }
+}
+
+/// Directories that the operator mounts in PD or TiKV: users' mounts stay out of them.
+pub const MOUNTED: [&str; 5] = [
+    "/var/lib/pd",
+    "/var/lib/tikv",
+    "/etc/pd",
+    "/etc/tikv",
+    "/tmp",
+];
+/// Names of the pods' containers and volumes that the operator makes.
+pub const RESERVED_VOLUMES: [&str; 5] = ["pd", "tikv", "data", "config", "tmp"];
+
 /// Longest label of a DNS name, and so of a pod's hostname and of a Service (RFC 1035).
 pub const DNS_LABEL_MAX: usize = 63;
 /// Longest DNS name.

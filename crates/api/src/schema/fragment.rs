@@ -6,8 +6,8 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
-/// Bounds of a Kubernetes resource quantity as a string: sign, number, suffix.
-pub const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+/// A Kubernetes resource quantity as a string: number and suffix. No negative one makes sense here.
+pub const QUANTITY: &str = r"^\+?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
 /// A duration in Go's notation, without sign: `90s`, `10m`, `1h30m`.
 pub const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 /// A tag of a container image.
@@ -20,6 +20,8 @@ pub const DNS_LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A DNS subdomain (RFC 1123), the form of most object names.
 pub const DNS_SUBDOMAIN: &str =
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// The value of a label.
+pub const LABEL_VALUE: &str = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
 /// A directory name below a volume: relative, no `..`.
 pub const SUB_DIR: &str = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$";
 /// An absolute path without empty, `.` or `..` parts.
@@ -28,8 +30,8 @@ pub const ABSOLUTE_PATH: &str = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$";
 /// A quantity: an integer or a string such as `500m`, `10Gi`.
 pub fn quantity(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
         "x-kubernetes-int-or-string": true,
+        "minimum": 0,
         "maxLength": 32,
         "pattern": QUANTITY,
     })
@@ -54,7 +56,7 @@ pub fn label_map(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": 64,
-        "additionalProperties": {"type": "string", "maxLength": 63},
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE},
     })
 }
 

@@ -1,9 +1,6 @@
 //! What is a `TikvCluster`?
 
-// KubeSchema's expansion declares a `pub` struct inside a function.
-#![allow(unreachable_pub)]
-
-use kube::{CustomResource, KubeSchema};
+use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +8,7 @@ use super::{PdSpec, PodSettings, TikvClusterStatus, TikvSpec};
 use crate::schema::fragment;
 
 /// What the user wants. Only `version` is required.
-#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "tikv.org",
     version = "v1alpha1",

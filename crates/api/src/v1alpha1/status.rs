@@ -3,16 +3,12 @@
 //! Status is computed from facts at every pass and may be wiped at any moment; only the bootstrap
 //! marker matters, and it is on the volumes as well. Ids are decimal strings: they exceed 2^53.
 
-// KubeSchema's expansion declares a `pub` struct inside a function.
-#![allow(unreachable_pub)]
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What the operator last saw and did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TikvClusterStatus {
     /// Generation of the spec that this status is about.
@@ -20,7 +16,7 @@ pub struct TikvClusterStatus {
     pub observed_generation: Option<i64>,
     /// Ready, Progressing, Degraded, Paused, UnsupportedFields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// One sentence: what is going on, what it waits for, since when, who must act.
     #[serde(default, skip_serializing_if = "Option::is_none")]
