@@ -1,3 +1,92 @@
-//! See the crate description in Cargo.toml.
+//! Does the product keep its promises on real kubelets?
+//!
+//! Run by `cargo xtask e2e`, which brings the cluster, the images and the operator. The suite
+//! knows nothing of which servers are behind the images: it must pass unchanged with the
+//! stand-ins and with a real PD and TiKV.
 
-fn main() {}
+mod audit;
+mod cases;
+mod client;
+mod cluster;
+mod diagnose;
+mod kube;
+mod manifest;
+mod operator;
+mod pd;
+mod scene;
+mod start;
+mod suite;
+mod timeline;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// What to run, on what.
+#[derive(Parser)]
+#[command(about = "End-to-end suite. `cargo xtask e2e` brings what it needs and calls it.")]
+struct Args {
+    /// kubeconfig file. Default: as kubectl finds it.
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+    /// Context in it. Default: the current one.
+    #[arg(long)]
+    context: Option<String>,
+    /// PD's image, with or without a tag.
+    #[arg(long, default_value = "pingcap/pd")]
+    pd_image: String,
+    /// TiKV's image, with or without a tag.
+    #[arg(long, default_value = "pingcap/tikv")]
+    tikv_image: String,
+    /// Tag of images that are given without one.
+    #[arg(long)]
+    version: String,
+    /// A version under which nodes have both images by their default names. Default: the version.
+    #[arg(long)]
+    default_version: Option<String>,
+    /// Image of the test client.
+    #[arg(long)]
+    client_image: String,
+    /// The API server's audit log; without it the cases that count requests are not run.
+    #[arg(long)]
+    audit_log: Option<PathBuf>,
+    /// Nodes allow few open files: the manifests that are about having no configuration get the
+    /// small one too.
+    #[arg(long)]
+    few_open_files: bool,
+    /// Run this case only (repeatable).
+    #[arg(long)]
+    only: Vec<String>,
+    /// Also the long versions: 10 quiet minutes instead of 2, and so on.
+    #[arg(long)]
+    all: bool,
+    /// List the cases and what each proves.
+    #[arg(long)]
+    list: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    if args.list {
+        suite::list();
+        return Ok(ExitCode::SUCCESS);
+    }
+    let cases = suite::select(&args.only)?;
+    let kube = kube::Kube::connect(args.kubeconfig.as_deref(), args.context.as_deref())?;
+    let servers = manifest::Servers {
+        pd: manifest::Image::parse(&args.pd_image, &args.version)?,
+        tikv: manifest::Image::parse(&args.tikv_image, &args.version)?,
+        default_version: args.default_version.unwrap_or_else(|| args.version.clone()),
+        few_open_files: args.few_open_files,
+    };
+    let scene = scene::Scene::new(kube, servers, args.client_image, args.audit_log, args.all)?;
+    let passed = suite::run(&scene, &cases);
+    scene.clear();
+    Ok(if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

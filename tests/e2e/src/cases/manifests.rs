@@ -1,0 +1,48 @@
+//! Do the longest-known and the shortest manifest work?
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::manifest;
+use crate::scene::Scene;
+use crate::suite::{Case, Verdict};
+
+const READY: Duration = Duration::from_mins(3);
+
+/// The manifest that the project was founded on.
+pub(crate) const FOUNDING: Case = Case {
+    name: "founding",
+    proves: "the founding manifest (but for the images) ends Ready",
+    bound: 240,
+    run: |scene| ready(scene, "founding", &manifest::founding(&scene.servers)),
+};
+
+/// Only `spec.version`.
+pub(crate) const ONLY_VERSION: Case = Case {
+    name: "only-version",
+    proves: "a manifest with only spec.version ends Ready",
+    bound: 240,
+    run: |scene| {
+        ready(
+            scene,
+            "only-version",
+            &manifest::only_version(&scene.servers),
+        )
+    },
+};
+
+fn ready(scene: &Scene, case: &str, manifest: &Value) -> Result<Verdict> {
+    let namespace = scene.namespace(case)?;
+    let cluster = Cluster::create(&scene.kube, &namespace, manifest)?;
+    cluster.wait_ready(READY)?;
+    scene.client().write(&cluster, "k", 20)?;
+    let exact = if scene.servers.few_open_files {
+        "; with the small configuration, since the nodes allow few open files"
+    } else {
+        ""
+    };
+    Ok(Verdict::Held(format!("20 keys written{exact}")))
+}

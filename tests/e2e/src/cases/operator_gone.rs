@@ -1,0 +1,41 @@
+//! Does a cluster notice that its operator is gone, or that it came back?
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cases::basic::{KEYS, PREFIX};
+use crate::cluster::unchanged;
+use crate::scene::Scene;
+use crate::suite::{Case, Verdict};
+
+/// Time for a returned operator to do harm, if it does any.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// Absence and return of the operator.
+pub(crate) const CASE: Case = Case {
+    name: "operator-gone",
+    proves: "without the operator the cluster serves; when it comes back, or is killed, nothing restarts",
+    bound: 300,
+    run,
+};
+
+fn run(scene: &Scene) -> Result<Verdict> {
+    let start = scene.basic()?;
+    // Writing the same keys again is cheap, and lets this case run alone.
+    scene.client().write(&start.cluster, PREFIX, KEYS)?;
+    start.cluster.wait_ready(SETTLE * 4)?;
+    let before = start.cluster.incarnations()?;
+    scene.operator.stop()?;
+    let served = scene.client().verify(&start.cluster, PREFIX, KEYS);
+    // Back in any case: other cases need it.
+    scene.operator.start()?;
+    served?;
+    std::thread::sleep(SETTLE);
+    scene.operator.kill()?;
+    scene.operator.wait_ready()?;
+    std::thread::sleep(SETTLE);
+    unchanged(&before, &start.cluster.incarnations()?)?;
+    start.cluster.wait_ready(SETTLE)?;
+    Ok(Verdict::Held(format!("{} pods unchanged", before.len())))
+}

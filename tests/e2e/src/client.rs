@@ -1,0 +1,105 @@
+//! Does a real client get its keys back?
+//!
+//! A pod with the published `tikv-client` writes keys of a known form, another reads them back.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, text};
+use crate::kube::{Kube, until};
+
+/// Longest time for one run of the client, its start included.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs the test client in pods beside the cluster.
+pub(crate) struct Client<'a> {
+    kube: &'a Kube,
+    image: &'a str,
+}
+
+impl<'a> Client<'a> {
+    /// The client in this image.
+    pub(crate) fn new(kube: &'a Kube, image: &'a str) -> Self {
+        Self { kube, image }
+    }
+
+    /// Writes `count` keys; every write must be acknowledged.
+    pub(crate) fn write(&self, cluster: &Cluster, prefix: &str, count: u32) -> Result<()> {
+        let log = self.run(cluster, "write", prefix, count)?;
+        ensure!(
+            log.contains(&format!("wrote {count} keys")),
+            "unexpected answer of the client: {log}"
+        );
+        Ok(())
+    }
+
+    /// Reads the same keys back; every one must have its value.
+    pub(crate) fn verify(&self, cluster: &Cluster, prefix: &str, count: u32) -> Result<()> {
+        let log = self.run(cluster, "verify", prefix, count)?;
+        ensure!(
+            log.contains(&format!("verified {count} keys")),
+            "unexpected answer of the client: {log}"
+        );
+        Ok(())
+    }
+
+    fn run(&self, cluster: &Cluster, verb: &str, prefix: &str, count: u32) -> Result<String> {
+        let name = format!(
+            "client-{verb}-{}-{prefix}",
+            cluster.name.get(..1).unwrap_or("x")
+        );
+        let pods = cluster.core("pods");
+        let path = format!("{pods}/{name}");
+        self.kube.delete(&path, Some(0))?;
+        until(&format!("{name} of an earlier run gone"), LIMIT, || {
+            Ok(self
+                .kube
+                .find(&path)?
+                .map_or(Ok(()), |_| Err("still there".to_owned())))
+        })?;
+        self.kube
+            .create(&pods, &self.pod(&name, cluster, verb, prefix, count))?;
+        let phase = until(&format!("{name} done"), LIMIT, || {
+            let pod = self.kube.get(&path)?;
+            Ok(match text(&pod, "/status/phase") {
+                Some(done @ ("Succeeded" | "Failed")) => Ok(done.to_owned()),
+                other => Err(format!("phase {other:?}")),
+            })
+        })?;
+        let log = self.kube.text(&format!("{path}/log"))?;
+        self.kube.delete(&path, Some(0))?;
+        if phase == "Failed" {
+            bail!("the client could not {verb} {count} keys: {log}");
+        }
+        Ok(log)
+    }
+
+    fn pod(&self, name: &str, args: &[String]) -> Value {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "name": name },
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": false,
+                "securityContext": {
+                    "runAsNonRoot": true,
+                    "runAsUser": 1000,
+                    "seccompProfile": { "type": "RuntimeDefault" },
+                },
+                "containers": [{
+                    "name": "client",
+                    "image": self.image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "args": args,
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false,
+                        "capabilities": { "drop": ["ALL"] },
+                    },
+                }],
+            },
+        })
+    }
+}

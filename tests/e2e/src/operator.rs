@@ -1,0 +1,149 @@
+//! How is the operator killed, stopped and watched?
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::cluster::{pod_ready, text};
+use crate::kube::{Kube, until};
+
+/// Longest time for the operator to come or go.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// The operator's Deployment in the cluster under test.
+#[derive(Clone)]
+pub(crate) struct Operator {
+    kube: Kube,
+    namespace: String,
+    name: String,
+    selector: String,
+    /// Its user name in the audit log.
+    pub(crate) user: String,
+}
+
+impl Operator {
+    /// Finds the one Deployment labelled as the operator.
+    pub(crate) fn find(kube: &Kube) -> Result<Self> {
+        let path = "/apis/apps/v1/deployments?labelSelector=app.kubernetes.io/name=tikv-operator";
+        let found = kube.list(path)?;
+        let [deployment] = found.as_slice() else {
+            bail!(
+                "{} Deployments are labelled app.kubernetes.io/name=tikv-operator, not one",
+                found.len()
+            );
+        };
+        let field = |pointer: &str| {
+            text(deployment, pointer)
+                .map(str::to_owned)
+                .with_context(|| format!("no {pointer}"))
+        };
+        let namespace = field("/metadata/namespace")?;
+        let account = field("/spec/template/spec/serviceAccountName")?;
+        let labels = deployment
+            .pointer("/spec/selector/matchLabels")
+            .and_then(Value::as_object);
+        let selector = labels
+            .into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
+            .collect::<Vec<_>>()
+            .join(",");
+        Ok(Self {
+            kube: kube.clone(),
+            name: field("/metadata/name")?,
+            user: format!("system:serviceaccount:{namespace}:{account}"),
+            namespace,
+            selector,
+        })
+    }
+
+    /// Its pods.
+    pub(crate) fn pods(&self) -> Result<Vec<Value>> {
+        self.kube.list(&format!(
+            "/api/v1/namespaces/{}/pods?labelSelector={}",
+            self.namespace, self.selector
+        ))
+    }
+
+    /// Kills its process without a chance to say goodbye; the Deployment starts a new pod.
+    pub(crate) fn kill(&self) -> Result<()> {
+        for pod in self.pods()? {
+            let name = text(&pod, "/metadata/name").context("a pod without a name")?;
+            let path = format!("/api/v1/namespaces/{}/pods/{name}", self.namespace);
+            self.kube.delete(&path, Some(0))?;
+        }
+        Ok(())
+    }
+
+    /// Stops it, and waits until no process of it is left.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.scale(0)?;
+        until("operator gone", LIMIT, || {
+            let left = self.pods()?.len();
+            Ok(if left == 0 {
+                Ok(())
+            } else {
+                Err(format!("{left} pods left"))
+            })
+        })
+    }
+
+    /// Starts it, and waits until it is ready.
+    pub(crate) fn start(&self) -> Result<()> {
+        self.scale(1)?;
+        self.wait_ready()
+    }
+
+    /// Waits until a pod of it is ready.
+    pub(crate) fn wait_ready(&self) -> Result<()> {
+        until("operator ready", LIMIT, || {
+            let pods = self.pods()?;
+            Ok(if pods.iter().any(pod_ready) {
+                Ok(())
+            } else {
+                Err(format!("{} pods", pods.len()))
+            })
+        })
+    }
+
+    /// Times that its containers were restarted: a panic shows here.
+    pub(crate) fn restarts(&self) -> Result<u64> {
+        let pods = self.pods()?;
+        Ok(pods
+            .iter()
+            .filter_map(|p| p.pointer("/status/containerStatuses")?.as_array())
+            .flatten()
+            .filter_map(|s| s.get("restartCount")?.as_u64())
+            .sum())
+    }
+
+    /// The last lines of its log.
+    pub(crate) fn log(&self, lines: u32) -> Result<String> {
+        let mut all = String::new();
+        for pod in self.pods()? {
+            let name = text(&pod, "/metadata/name").unwrap_or_default();
+            let path = format!(
+                "/api/v1/namespaces/{}/pods/{name}/log?tailLines={lines}",
+                self.namespace
+            );
+            all.push_str(
+                &self
+                    .kube
+                    .text(&path)
+                    .unwrap_or_else(|e| format!("no log: {e:#}\n")),
+            );
+        }
+        Ok(all)
+    }
+
+    fn scale(&self, replicas: u32) -> Result<()> {
+        let path = format!(
+            "/apis/apps/v1/namespaces/{}/deployments/{}",
+            self.namespace, self.name
+        );
+        self.kube
+            .merge(&path, &json!({ "spec": { "replicas": replicas } }))
+            .map(drop)
+    }
+}

@@ -1,0 +1,100 @@
+//! What does PD itself say, member by member?
+//!
+//! Asked through the API server's pod proxy, so the suite needs no route to pods. This is the
+//! suite's own evidence: it shares no code with the operator's PD client.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::cluster::{Cluster, text};
+use crate::kube::{Kube, status_code};
+
+/// The members' answers of one cluster.
+pub(crate) struct Pd<'a> {
+    kube: &'a Kube,
+    cluster: &'a Cluster,
+}
+
+impl<'a> Pd<'a> {
+    /// PD of this cluster.
+    pub(crate) fn of(kube: &'a Kube, cluster: &'a Cluster) -> Self {
+        Self { kube, cluster }
+    }
+
+    /// GET of one member. `None` while it does not answer or answers with an error: it starts, has
+    /// no leader, or was never bootstrapped.
+    fn ask(&self, pod: &str, path: &str) -> Result<Option<Value>> {
+        let proxy = format!(
+            "{}/{pod}:2379/proxy/pd/api/v1/{path}",
+            self.cluster.core("pods")
+        );
+        match self.kube.text(&proxy) {
+            Ok(body) => serde_json::from_str(&body)
+                .map(Some)
+                .with_context(|| format!("PD {pod} answered {path} with {body}")),
+            Err(e) if status_code(&e).is_some() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The cluster id that this member answers with (through its leader).
+    pub(crate) fn cluster_id(&self, pod: &str) -> Result<Option<u64>> {
+        let members = self.ask(pod, "members")?;
+        Ok(members.and_then(|m| m.pointer("/header/cluster_id")?.as_u64()))
+    }
+
+    /// Name of the leader that this member knows.
+    pub(crate) fn leader(&self, pod: &str) -> Result<Option<String>> {
+        let members = self.ask(pod, "members")?;
+        Ok(members.and_then(|m| text(&m, "/leader/name").map(str::to_owned)))
+    }
+
+    /// Names of the members that this member knows.
+    pub(crate) fn members(&self, pod: &str) -> Result<Vec<String>> {
+        let members = self.ask(pod, "members")?.unwrap_or_default();
+        let list = members
+            .get("members")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let mut names: Vec<String> = list
+            .iter()
+            .map(|m| text(m, "/name").unwrap_or_default().to_owned())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Stores that PD calls Up: address without the port, and store id.
+    pub(crate) fn up_stores(&self, pod: &str) -> Result<Vec<(String, u64)>> {
+        let stores = self.ask(pod, "stores")?.unwrap_or_default();
+        let list = stores
+            .get("stores")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        Ok(list
+            .iter()
+            .filter(|s| text(s, "/store/state_name") == Some("Up"))
+            .filter_map(|s| {
+                let address = text(s, "/store/address")?;
+                let host = address.split('.').next()?.to_owned();
+                Some((host, s.pointer("/store/id")?.as_u64()?))
+            })
+            .collect())
+    }
+
+    /// There are regions, and none misses a peer or has one that lags or is down.
+    ///
+    /// PD's lists per defect, not `/regions/replicated`, which is what the operator asks.
+    pub(crate) fn fully_replicated(&self, pod: &str) -> Result<bool> {
+        let count = |path: &str| -> Result<Option<u64>> {
+            Ok(self.ask(pod, path)?.and_then(|a| a.get("count")?.as_u64()))
+        };
+        let some = count("regions/count")?.is_some_and(|n| n > 0);
+        Ok(some
+            && count("regions/check/miss-peer")? == Some(0)
+            && count("regions/check/pending-peer")? == Some(0)
+            && count("regions/check/down-peer")? == Some(0))
+    }
+}

@@ -1,0 +1,141 @@
+//! What does a case find when it starts?
+
+use std::cell::{OnceCell, RefCell};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+
+use crate::audit::Audit;
+use crate::client::Client;
+use crate::cluster;
+use crate::kube::{Kube, until};
+use crate::manifest::Servers;
+use crate::operator::Operator;
+use crate::pd::Pd;
+use crate::start::{self, Start};
+
+/// Everything that a case may use.
+pub(crate) struct Scene {
+    /// The cluster under test.
+    pub(crate) kube: Kube,
+    /// The images under test.
+    pub(crate) servers: Servers,
+    /// The operator in it.
+    pub(crate) operator: Operator,
+    /// Run the long versions.
+    pub(crate) all: bool,
+    client_image: String,
+    audit_log: Option<PathBuf>,
+    namespaces: RefCell<Vec<String>>,
+    basic: OnceCell<Start>,
+}
+
+impl Scene {
+    /// Looks for the operator; nothing is changed yet.
+    pub(crate) fn new(
+        kube: Kube,
+        servers: Servers,
+        client_image: String,
+        audit_log: Option<PathBuf>,
+        all: bool,
+    ) -> Result<Self> {
+        let operator = Operator::find(&kube)?;
+        operator.wait_ready()?;
+        Ok(Self {
+            kube,
+            servers,
+            operator,
+            all,
+            client_image,
+            audit_log,
+            namespaces: RefCell::default(),
+            basic: OnceCell::new(),
+        })
+    }
+
+    /// A namespace of the case's own, empty: one left by an interrupted run is deleted first.
+    pub(crate) fn namespace(&self, case: &str) -> Result<String> {
+        let name = format!("e2e-{case}");
+        let path = format!("/api/v1/namespaces/{name}");
+        if self.kube.find(&path)?.is_some() {
+            self.kube.delete(&path, None)?;
+            until(
+                &format!("old namespace {name} gone"),
+                Duration::from_mins(2),
+                || {
+                    Ok(self
+                        .kube
+                        .find(&path)?
+                        .map_or(Ok(()), |_| Err("still there".to_owned())))
+                },
+            )?;
+        }
+        self.namespaces.borrow_mut().push(name.clone());
+        self.kube
+            .create("/api/v1/namespaces", &cluster::namespace(&name))?;
+        // Pods are refused until the controller has made the namespace's service account.
+        let account = format!("{path}/serviceaccounts/default");
+        until("default service account", Duration::from_secs(30), || {
+            Ok(self
+                .kube
+                .find(&account)?
+                .map(drop)
+                .ok_or_else(|| "not yet".to_owned()))
+        })?;
+        Ok(name)
+    }
+
+    /// Deletes the namespaces of the case that just ended, without waiting, but for the shared one.
+    pub(crate) fn leave_case(&self) {
+        let shared = self.basic.get().map(|s| s.cluster.namespace.clone());
+        self.namespaces
+            .borrow_mut()
+            .retain(|name| shared.as_deref() == Some(name) || self.drop_namespace(name).is_err());
+    }
+
+    /// Namespaces that exist now because of this run.
+    pub(crate) fn namespaces(&self) -> Vec<String> {
+        self.namespaces.borrow().clone()
+    }
+
+    /// Deletes every namespace that this run made, and waits.
+    pub(crate) fn clear(&self) {
+        for name in self.namespaces.take() {
+            if let Err(e) = self.drop_namespace(&name) {
+                eprintln!("namespace {name} is left behind: {e:#}");
+            }
+        }
+    }
+
+    /// The 3+3 cluster that several cases look at, started by the first that asks.
+    pub(crate) fn basic(&self) -> Result<&Start> {
+        if self.basic.get().is_none() {
+            let start = start::timed(self, "basic")?;
+            self.basic
+                .set(start)
+                .map_err(|_| anyhow!("two starts of the shared cluster"))?;
+        }
+        self.basic.get().ok_or_else(|| anyhow!("no shared cluster"))
+    }
+
+    /// The audit log from now on; `None` where the cluster's log is not at hand.
+    pub(crate) fn audit(&self) -> Result<Option<Audit>> {
+        self.audit_log.as_deref().map(Audit::from_now).transpose()
+    }
+
+    /// The real client.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client::new(&self.kube, &self.client_image)
+    }
+
+    /// PD's own answers.
+    pub(crate) fn pd<'a>(&'a self, cluster: &'a cluster::Cluster) -> Pd<'a> {
+        Pd::of(&self.kube, cluster)
+    }
+
+    fn drop_namespace(&self, name: &str) -> Result<()> {
+        self.kube
+            .delete(&format!("/api/v1/namespaces/{name}"), None)
+    }
+}
