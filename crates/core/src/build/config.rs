@@ -1,0 +1,143 @@
+//! What is in the configuration files, and what are their ConfigMaps called?
+//!
+//! A ConfigMap is named by the hash of the configuration, so a pod keeps the one that it was made
+//! with. How PD starts is in the same file but no part of the name: it is switched in place, so
+//! that containers which restart where they are follow it too.
+
+use serde_json::{Value, json};
+use tikv_operator_api::names;
+
+use super::fields::Fields;
+use super::metadata::{self, Extra};
+use super::{address, hash, part};
+use crate::cluster::Cluster;
+use crate::world::{BootstrapRecord, Component, Kind, Object, ObjectFacts, ObjectKey, Slot};
+
+/// Digits of the hash in a name.
+const DIGITS: usize = 10;
+
+/// PD's keys that say how a member without data starts. `initial-cluster-token` exists since PD
+/// v4.0.6; before that PD warns about an undefined item and goes on.
+const START_KEYS: [&str; 4] = [
+    "initial-cluster",
+    "initial-cluster-state",
+    "initial-cluster-token",
+    "join",
+];
+
+/// How a PD member that has no data starts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PdStart {
+    /// It forms the cluster together with the recorded first members. Once in a cluster's life.
+    Bootstrap(BootstrapRecord),
+    /// It joins the cluster behind the client Service. PD ignores this where there is data.
+    Join,
+}
+
+/// Name of the ConfigMap with the component's present configuration.
+pub fn config_map_name(cluster: &Cluster, component: Component) -> String {
+    let hash = hash::hex(&config_text(&part(cluster, component).config), DIGITS);
+    names::config_map(cluster.name.as_str(), component, &hash)
+}
+
+/// PD's present ConfigMap.
+pub(super) fn pd(cluster: &Cluster, start: &PdStart) -> Object {
+    let name = config_map_name(cluster, Component::Pd);
+    let config = config_text(&cluster.pd.common.config);
+    config_map(
+        cluster,
+        Component::Pd,
+        name,
+        &pd_text(cluster, start, &config),
+    )
+}
+
+/// TiKV's present ConfigMap.
+pub(super) fn tikv(cluster: &Cluster) -> Object {
+    let name = config_map_name(cluster, Component::Tikv);
+    config_map(
+        cluster,
+        Component::Tikv,
+        name,
+        &config_text(&cluster.tikv.common.config),
+    )
+}
+
+/// An earlier PD ConfigMap that still says bootstrap, with `join` in its place. `None` where the
+/// object is not a PD ConfigMap, says `join` already, or cannot be read.
+pub fn joined(cluster: &Cluster, key: &ObjectKey, facts: &ObjectFacts) -> Option<Object> {
+    let file = address::config_file(Component::Pd);
+    let text = facts.body.get("data")?.get(file)?.as_str()?;
+    let mut table: toml::Table = text.parse().ok()?;
+    if key.kind != Kind::ConfigMap || !table.contains_key("initial-cluster") {
+        return None;
+    }
+    for start in START_KEYS {
+        table.remove(start);
+    }
+    let text = pd_text(cluster, &PdStart::Join, &config_text(&table));
+    Some(config_map(cluster, Component::Pd, key.name.clone(), &text))
+}
+
+fn pd_text(cluster: &Cluster, start: &PdStart, config: &str) -> String {
+    let mut keys = toml::Table::new();
+    match start {
+        PdStart::Bootstrap(record) => {
+            let member = |ordinal: &u32| {
+                let slot = Slot::pd(*ordinal);
+                let pod = slot.pod_name(cluster.name.as_str());
+                format!("{pod}={}", address::peer_url(cluster, slot))
+            };
+            let members: Vec<String> = record.members.iter().map(member).collect();
+            keys.insert("initial-cluster".to_owned(), members.join(",").into());
+            keys.insert("initial-cluster-state".to_owned(), "new".into());
+            keys.insert(
+                "initial-cluster-token".to_owned(),
+                record.token.clone().into(),
+            );
+        }
+        PdStart::Join => {
+            keys.insert("join".to_owned(), address::pd_url(cluster).into());
+        }
+    }
+    // Keys of the top level come before every table, so the start keys come first.
+    format!("{keys}{config}")
+}
+
+/// TOML with sorted keys: one text per meaning, so neither formatting nor order makes a new name.
+fn config_text(config: &toml::Table) -> String {
+    sorted(config).to_string()
+}
+
+fn sorted(table: &toml::Table) -> toml::Table {
+    let mut keys: Vec<_> = table.iter().collect();
+    keys.sort_by_key(|(key, _)| *key);
+    keys.into_iter()
+        .map(|(key, value)| (key.clone(), sorted_value(value)))
+        .collect()
+}
+
+fn sorted_value(value: &toml::Value) -> toml::Value {
+    match value {
+        toml::Value::Table(table) => toml::Value::Table(sorted(table)),
+        toml::Value::Array(list) => toml::Value::Array(list.iter().map(sorted_value).collect()),
+        toml::Value::String(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => value.clone(),
+    }
+}
+
+fn config_map(cluster: &Cluster, component: Component, name: String, text: &str) -> Object {
+    let data: Value = Fields::default()
+        .with(address::config_file(component), text)
+        .into();
+    let body = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata::owned(cluster, &name, Some(component), Extra::default()),
+        "data": data,
+    });
+    metadata::furniture(Kind::ConfigMap, name, body)
+}

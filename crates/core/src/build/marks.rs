@@ -1,0 +1,102 @@
+//! How are the facts about a volume's content written on its claim, and read back?
+//!
+//! As annotations, so that a volume can be recognised when the resource is gone. Unset marks are
+//! not written, and server-side apply of the others leaves them alone.
+
+use std::collections::BTreeMap;
+
+use crate::world::{BootstrapRecord, ClusterId, PdMemberId, StoreId, Uid, VolumeMarks};
+
+/// Uid of the resource that uses the volume.
+pub const RESOURCE_UID: &str = "tikv.org/resource-uid";
+/// PD's cluster id, decimal (exceeds 2^53).
+pub const CLUSTER_ID: &str = "tikv.org/cluster-id";
+/// Store id, decimal.
+pub const STORE_ID: &str = "tikv.org/store-id";
+/// PD member id, decimal (exceeds 2^53).
+pub const MEMBER_ID: &str = "tikv.org/member-id";
+/// The bootstrap record as JSON: token and first members.
+pub const BOOTSTRAP: &str = "tikv.org/bootstrap";
+/// `true` once the volume's member was removed for good.
+pub const RETIRED: &str = "tikv.org/retired";
+
+/// The annotations that say `marks`.
+pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
+    let record = marks
+        .bootstrap
+        .as_ref()
+        .and_then(|r| serde_json::to_string(r).ok());
+    [
+        (
+            RESOURCE_UID,
+            marks.resource.as_ref().map(ToString::to_string),
+        ),
+        (CLUSTER_ID, marks.cluster.map(|id| id.to_string())),
+        (STORE_ID, marks.store.map(|id| id.to_string())),
+        (MEMBER_ID, marks.member.map(|id| id.to_string())),
+        (BOOTSTRAP, record),
+        (RETIRED, marks.retired.then(|| "true".to_owned())),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
+}
+
+/// The marks that these annotations say. What cannot be read counts as not written, except
+/// [`RETIRED`]: any value other than `false` keeps a volume from being mounted again.
+pub fn marks_from_annotations(annotations: &BTreeMap<String, String>) -> VolumeMarks {
+    let number = |key: &str| annotations.get(key).and_then(|v| v.parse::<u64>().ok());
+    VolumeMarks {
+        resource: annotations.get(RESOURCE_UID).map(|v| Uid(v.clone())),
+        cluster: number(CLUSTER_ID).map(ClusterId),
+        store: number(STORE_ID).map(StoreId),
+        member: number(MEMBER_ID).map(PdMemberId),
+        bootstrap: annotations
+            .get(BOOTSTRAP)
+            .and_then(|v| serde_json::from_str::<BootstrapRecord>(v).ok()),
+        retired: annotations.get(RETIRED).is_some_and(|v| v != "false"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_survive_the_way_through_annotations() {
+        let all = VolumeMarks {
+            resource: Some(Uid("u-1".to_owned())),
+            cluster: Some(ClusterId(u64::MAX)),
+            store: Some(StoreId(4)),
+            member: Some(PdMemberId(u64::MAX - 1)),
+            bootstrap: Some(BootstrapRecord {
+                token: "t".to_owned(),
+                members: vec![0, 1, 2],
+            }),
+            retired: true,
+        };
+        assert_eq!(marks_from_annotations(&marks_to_annotations(&all)), all);
+        let none = VolumeMarks::default();
+        assert!(marks_to_annotations(&none).is_empty());
+        assert_eq!(marks_from_annotations(&BTreeMap::new()), none);
+    }
+
+    #[test]
+    fn an_unreadable_id_is_unknown_and_an_odd_retirement_still_holds() {
+        let odd = [
+            (CLUSTER_ID, "12x"),
+            (STORE_ID, "-1"),
+            (BOOTSTRAP, "{"),
+            (RETIRED, "yes"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let marks = marks_from_annotations(&odd.into());
+        assert_eq!(
+            marks,
+            VolumeMarks {
+                retired: true,
+                ..VolumeMarks::default()
+            }
+        );
+    }
+}

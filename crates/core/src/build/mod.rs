@@ -1,0 +1,70 @@
+//! What does each object of a cluster look like?
+//!
+//! Builders take the checked [`Cluster`] and return complete objects as JSON. They decide nothing:
+//! the same cluster gives the same bytes. Furniture (Services, ConfigMaps, disruption budgets, the
+//! connection) carries a hash of itself, by which [`same`] sees what is to be applied; pods carry
+//! the [`revision`] of what the user asked for, so that a newer operator restarts nothing.
+
+mod address;
+mod budget;
+mod config;
+mod container;
+mod fields;
+mod hash;
+pub mod marks;
+mod metadata;
+mod overlay;
+mod pod;
+mod revision;
+mod same;
+mod security;
+mod service;
+mod volume;
+
+pub use address::store_address;
+pub use config::{PdStart, config_map_name, joined};
+pub use marks::{marks_from_annotations, marks_to_annotations};
+pub use pod::pod;
+pub use revision::{is_current, revision};
+pub use same::{APPLIED, same};
+pub use volume::claims;
+
+use crate::cluster::{self, Cluster};
+use crate::world::{Component, Object, Slot};
+
+/// What furniture depends on beside the spec.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Furnishing {
+    /// How PD members start now.
+    pub start: PdStart,
+    /// PD slots that hold or should hold a member. Empty: not known yet, `replicas` counts.
+    pub pd_slots: Vec<Slot>,
+    /// TiKV slots, likewise.
+    pub tikv_slots: Vec<Slot>,
+    /// `replication.max-replicas` of PD, where known. No budget depends on it today: one store at a
+    /// time is right for every value.
+    pub max_replicas: Option<u32>,
+}
+
+/// Everything of a cluster that is neither pod nor volume: client and peer Services, the current
+/// ConfigMaps, disruption budgets, the connection.
+pub fn furniture(cluster: &Cluster, furnishing: &Furnishing) -> Vec<Object> {
+    let mut objects = vec![
+        service::client(cluster),
+        service::peer(cluster, Component::Pd),
+        service::peer(cluster, Component::Tikv),
+        config::pd(cluster, &furnishing.start),
+        config::tikv(cluster),
+    ];
+    objects.extend(Component::ALL.map(|component| budget::budget(cluster, component, furnishing)));
+    objects.push(service::connection(cluster));
+    objects
+}
+
+/// The settings of one component.
+fn part(cluster: &Cluster, component: Component) -> &cluster::Component {
+    match component {
+        Component::Pd => &cluster.pd.common,
+        Component::Tikv => &cluster.tikv.common,
+    }
+}
