@@ -59,8 +59,13 @@ impl<'a> Client<'a> {
                 .find(&path)?
                 .map_or(Ok(()), |_| Err("still there".to_owned())))
         })?;
-        self.kube
-            .create(&pods, &self.pod(&name, cluster, verb, prefix, count))?;
+        let args = [
+            verb.to_owned(),
+            format!("--pd={}", cluster.pd_address()),
+            format!("--prefix={prefix}"),
+            format!("--count={count}"),
+        ];
+        self.kube.create(&pods, &self.pod(&name, &args))?;
         let phase = until(&format!("{name} done"), LIMIT, || {
             let pod = self.kube.get(&path)?;
             Ok(match text(&pod, "/status/phase") {
