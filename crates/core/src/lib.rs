@@ -6,6 +6,7 @@
 pub mod build;
 pub mod check;
 pub mod cluster;
+pub mod facts;
 pub mod plan;
 pub mod report;
 pub mod rules;

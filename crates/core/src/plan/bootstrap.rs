@@ -9,12 +9,14 @@ use super::{Identity, Scene, Step};
 use crate::rules;
 use crate::world::BootstrapRecord;
 
-/// Records the decision to bootstrap, then the cluster id.
-pub(super) fn record(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+/// Records the decision to bootstrap, then the cluster id. True while the decision is not made yet:
+/// then nothing else is to be planned.
+pub(super) fn record(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
     match &scene.identity {
         Identity::Conflict(_) => {}
         Identity::Unborn => {
             draft.propose(scene.name(), Step::RecordBootstrap(first_members(scene)));
+            return true;
         }
         Identity::Starting(record) => {
             if status_bootstrap(scene.world).is_none() {
@@ -28,10 +30,11 @@ pub(super) fn record(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             }
         }
     }
+    false
 }
 
 /// The members and the token of a bootstrap that is decided now.
-pub(super) fn first_members(scene: &Scene<'_>) -> BootstrapRecord {
+fn first_members(scene: &Scene<'_>) -> BootstrapRecord {
     BootstrapRecord {
         token: scene.world.resource.uid.to_string(),
         members: (0..scene.cluster.pd.replicas).collect(),

@@ -36,9 +36,7 @@ pub(super) fn going(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
 }
 
 fn deletes_any(scene: &Scene<'_>) -> bool {
-    Component::ALL
-        .into_iter()
-        .any(|component| scene.deletes_volumes(component))
+    Component::ALL.into_iter().any(|component| scene.deletes_volumes(component))
 }
 
 fn keep_finalizer(scene: &Scene<'_>, draft: &mut Draft<'_>) {
@@ -52,12 +50,8 @@ fn keep_finalizer(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// Stores, then PD, then volumes. True while something of ours is left.
 fn take_down(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
     for component in [Component::Tikv, Component::Pd] {
-        let pods: Vec<_> = scene
-            .world
-            .pods
-            .iter()
-            .filter(|(slot, _)| slot.component == component)
-            .collect();
+        let pods: Vec<_> =
+            scene.world.pods.iter().filter(|(slot, _)| slot.component == component).collect();
         for (slot, pod) in &pods {
             if pod.deleting_since.is_none() {
                 delete_pod(scene, **slot, pod.uid.clone(), draft);
@@ -75,10 +69,7 @@ fn take_down(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
         }
         left = true;
         if !volume.deleting {
-            let step = Step::DeleteVolume {
-                name: name.clone(),
-                uid: volume.uid.clone(),
-            };
+            let step = Step::DeleteVolume { name: name.clone(), uid: volume.uid.clone() };
             draft.propose_together(name.clone(), step);
         }
     }

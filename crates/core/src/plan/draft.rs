@@ -24,11 +24,7 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(scene: &'a Scene<'a>) -> Self {
-        Self {
-            scene,
-            steps: Vec::new(),
-            waits: Vec::new(),
-        }
+        Self { scene, steps: Vec::new(), waits: Vec::new() }
     }
 
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
@@ -71,17 +67,8 @@ impl<'a> Draft<'a> {
         detail: String,
     ) {
         let subject = subject.into();
-        if !self
-            .waits
-            .iter()
-            .any(|w| w.subject == subject && w.rule == rule)
-        {
-            self.waits.push(Wait {
-                subject,
-                rule,
-                detail,
-                severity,
-            });
+        if !self.waits.iter().any(|w| w.subject == subject && w.rule == rule) {
+            self.waits.push(Wait { subject, rule, detail, severity });
         }
     }
 
@@ -93,10 +80,6 @@ impl<'a> Draft<'a> {
             (true, Some(Severity::Degraded)) => WHILE_DEGRADED,
             (true, Some(Severity::Held) | None) => WHEN_QUIET,
         };
-        Plan {
-            steps: self.steps,
-            waits: self.waits,
-            wake,
-        }
+        Plan { steps: self.steps, waits: self.waits, wake }
     }
 }

@@ -3,7 +3,6 @@
 //! Furniture is applied in full and in no order that matters, except that it comes before the pods
 //! that mount or need it.
 
-use super::bootstrap::first_members;
 use super::draft::Draft;
 use super::{Identity, Scene, Step};
 use crate::build::{self, Furnishing, PdStart};
@@ -11,16 +10,14 @@ use crate::rules;
 use crate::world::{Component, Kind, Object};
 
 /// Everything that should stand. Also the list by which pruning knows what is wanted.
-pub(super) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
-    let start = match &scene.identity {
-        Identity::Known(_) | Identity::Conflict(_) => PdStart::Join,
-        Identity::Starting(record) => PdStart::Bootstrap(record.clone()),
-        Identity::Unborn => PdStart::Bootstrap(first_members(scene)),
-    };
+pub(crate) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
+    if matches!(scene.identity, Identity::Unborn) {
+        return Vec::new();
+    }
     build::furniture(
         scene.cluster,
         &Furnishing {
-            start,
+            start: scene.pd_start(),
             pd_slots: scene.slots(Component::Pd),
             tikv_slots: scene.slots(Component::Tikv),
             max_replicas: scene.pd().and_then(|pd| pd.max_replicas),
@@ -41,18 +38,12 @@ pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
                 draft.wait(subject, &rules::OBJECT_GOING_AWAY, detail);
             }
             Some(facts) if !build::same(&object, facts) => {
-                draft.propose(
-                    subject,
-                    Step::Apply {
-                        object,
-                        uid: facts.uid.clone(),
-                    },
-                );
+                draft.propose(subject, Step::Apply { object, uid: facts.uid.clone() });
             }
             Some(_) => {}
         }
     }
-    if matches!(scene.identity, Identity::Known(_)) {
+    if scene.pd_start() == PdStart::Join {
         end_bootstrap_mode(scene, draft);
     }
 }
@@ -66,13 +57,7 @@ fn end_bootstrap_mode(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             continue;
         }
         if let Some(object) = build::joined(scene.cluster, key, facts) {
-            draft.propose(
-                key.to_string(),
-                Step::Apply {
-                    object,
-                    uid: facts.uid.clone(),
-                },
-            );
+            draft.propose(key.to_string(), Step::Apply { object, uid: facts.uid.clone() });
         }
     }
 }

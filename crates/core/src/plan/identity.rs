@@ -27,24 +27,15 @@ impl Identity {
     pub fn of(world: &World) -> Self {
         let mut claims: BTreeMap<ClusterId, Vec<String>> = BTreeMap::new();
         if let Some(id) = status_cluster_id(world) {
-            claims
-                .entry(id)
-                .or_default()
-                .push("status.clusterId".to_owned());
+            claims.entry(id).or_default().push("status.clusterId".to_owned());
         }
         for (name, volume) in &world.volumes {
             if let Some(id) = volume.marks.cluster {
-                claims
-                    .entry(id)
-                    .or_default()
-                    .push(format!("volume claim {name}"));
+                claims.entry(id).or_default().push(format!("volume claim {name}"));
             }
         }
         if let PdView::Known(facts) = &world.pd {
-            claims
-                .entry(facts.cluster_id)
-                .or_default()
-                .push("PD".to_owned());
+            claims.entry(facts.cluster_id).or_default().push("PD".to_owned());
         }
         let mut ids = claims.keys().copied();
         match (ids.next(), ids.next()) {
@@ -57,14 +48,7 @@ impl Identity {
 
 /// The cluster id in status; unreadable text counts as none, since the volumes carry it too.
 pub(super) fn status_cluster_id(world: &World) -> Option<ClusterId> {
-    world
-        .resource
-        .status
-        .cluster_id
-        .as_ref()?
-        .parse()
-        .ok()
-        .map(ClusterId)
+    world.resource.status.cluster_id.as_ref()?.parse().ok().map(ClusterId)
 }
 
 /// The bootstrap record in status.
@@ -76,13 +60,11 @@ pub(super) fn status_bootstrap(world: &World) -> Option<BootstrapRecord> {
         .iter()
         .filter_map(|pod| names::ordinal(cluster, Component::Pd, pod))
         .collect();
-    Some(BootstrapRecord {
-        token: marker.token.clone(),
-        members,
-    })
+    Some(BootstrapRecord { token: marker.token.clone(), members })
 }
 
-fn recorded_bootstrap(world: &World) -> Option<BootstrapRecord> {
+/// The record of the bootstrap, from status or else from a PD volume.
+pub(super) fn recorded_bootstrap(world: &World) -> Option<BootstrapRecord> {
     status_bootstrap(world).or_else(|| {
         world
             .volumes
@@ -93,9 +75,7 @@ fn recorded_bootstrap(world: &World) -> Option<BootstrapRecord> {
 }
 
 fn describe(claims: &BTreeMap<ClusterId, Vec<String>>) -> String {
-    let parts: Vec<String> = claims
-        .iter()
-        .map(|(id, who)| format!("{id} by {}", who.join(", ")))
-        .collect();
+    let parts: Vec<String> =
+        claims.iter().map(|(id, who)| format!("{id} by {}", who.join(", "))).collect();
     format!("more than one cluster id is named: {}", parts.join("; "))
 }

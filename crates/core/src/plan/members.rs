@@ -74,10 +74,8 @@ fn claim_of(scene: &Scene<'_>, slot: Slot) -> String {
 
 /// What a new volume carries from its first moment.
 fn first_marks(scene: &Scene<'_>, slot: Slot) -> VolumeMarks {
-    let mut marks = VolumeMarks {
-        resource: Some(scene.world.resource.uid.clone()),
-        ..VolumeMarks::default()
-    };
+    let mut marks =
+        VolumeMarks { resource: Some(scene.world.resource.uid.clone()), ..VolumeMarks::default() };
     match (&scene.identity, slot.component) {
         (Identity::Known(id), Component::Pd | Component::Tikv) => marks.cluster = Some(*id),
         (Identity::Starting(record), Component::Pd) => marks.bootstrap = Some(record.clone()),
@@ -108,14 +106,7 @@ pub(super) fn mark(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         let marks = news(scene, volume);
         if marks != VolumeMarks::default() {
             let uid = volume.uid.clone();
-            draft.propose(
-                name.clone(),
-                Step::MarkVolume {
-                    name: name.clone(),
-                    uid,
-                    marks,
-                },
-            );
+            draft.propose(name.clone(), Step::MarkVolume { name: name.clone(), uid, marks });
         }
     }
     for slot in scene.slots(Component::Tikv) {
@@ -129,20 +120,12 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
         return VolumeMarks::default();
     };
     let member = scene.member(volume.slot);
-    let differs = |known, marked| if known == marked { None } else { known };
     let news = VolumeMarks {
         resource: None,
-        cluster: if volume.marks.cluster == Some(*id) {
-            None
-        } else {
-            Some(*id)
-        },
+        cluster: differs(Some(*id), volume.marks.cluster),
         store: differs(member.store.map(|s| s.id), volume.marks.store),
-        member: if volume.marks.member == member.listed.map(|m| m.id) {
-            None
-        } else {
-            member.listed.map(|m| m.id)
-        },
+        // Healthy means that it has its data directory: `Scene::pd_start` relies on that.
+        member: differs(member.listed.filter(|m| m.healthy).map(|m| m.id), volume.marks.member),
         bootstrap: None,
         retired: false,
     };
@@ -150,11 +133,13 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
     if ours {
         news
     } else {
-        VolumeMarks {
-            resource: Some(scene.world.resource.uid.clone()),
-            ..news
-        }
+        VolumeMarks { resource: Some(scene.world.resource.uid.clone()), ..news }
     }
+}
+
+/// What is known, if it is not what is marked.
+fn differs<T: PartialEq>(known: Option<T>, marked: Option<T>) -> Option<T> {
+    if known == marked { None } else { known }
 }
 
 fn set_store_up(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {

@@ -19,6 +19,8 @@ mod wait;
 
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use furniture::wanted as furniture_of;
 pub use identity::Identity;
 pub use scene::Scene;
 pub use step::Step;
@@ -49,7 +51,9 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     if delete::going(&scene, &mut draft) {
         return draft.finish();
     }
-    bootstrap::record(&scene, &mut draft);
+    if bootstrap::record(&scene, &mut draft) {
+        return draft.finish();
+    }
     furniture::arrange(&scene, &mut draft);
     repair::replace_broken(&scene, &mut draft);
     members::fill(&scene, &mut draft);

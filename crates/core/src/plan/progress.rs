@@ -19,11 +19,7 @@ const PD_SILENCE_IS_A_FAULT: SignedDuration = SignedDuration::from_mins(1);
 /// Notes everything that stands between the cluster and `Ready`, and every field not acted on.
 pub(super) fn explain(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for deferred in &scene.cluster.deferred {
-        draft.wait(
-            &deferred.field,
-            &rules::NOT_YET_SUPPORTED,
-            deferred.sentence.clone(),
-        );
+        draft.wait(&deferred.field, &rules::NOT_YET_SUPPORTED, deferred.sentence.clone());
     }
     for component in Component::ALL {
         for slot in scene.wanted(component) {
@@ -35,11 +31,7 @@ pub(super) fn explain(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         PdView::Unreachable { seen_for, reason } => {
             let known = matches!(scene.identity, Identity::Known(_));
             let fault = known && *seen_for >= PD_SILENCE_IS_A_FAULT;
-            let severity = if fault {
-                Severity::Degraded
-            } else {
-                Severity::Progress
-            };
+            let severity = if fault { Severity::Degraded } else { Severity::Progress };
             let detail = format!("PD has no leader that answers: {reason}");
             draft.wait_as("pd", &rules::PD_ELECTS_LEADER, severity, detail);
         }
@@ -68,28 +60,16 @@ fn explain_pod(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_>) {
 
 /// A pod that once ran and does not now is a fault; one that is still coming up is not.
 fn pod_severity(pod: &PodFacts) -> Severity {
-    if pod.has_run {
-        Severity::Degraded
-    } else {
-        Severity::Progress
-    }
+    if pod.has_run { Severity::Degraded } else { Severity::Progress }
 }
 
 fn explain_members(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
     for member in pd.members.values().filter(|m| !m.healthy) {
-        let name = if member.name.is_empty() {
-            "(half-joined)"
-        } else {
-            &member.name
-        };
+        let name = if member.name.is_empty() { "(half-joined)" } else { &member.name };
         let detail = format!("PD member {name} ({}) does not answer", member.id);
         let subject = format!("pd member {}", member.id);
         // During bootstrap the last members come up after the first quorum.
-        let severity = if pd.bootstrapped {
-            Severity::Degraded
-        } else {
-            Severity::Progress
-        };
+        let severity = if pd.bootstrapped { Severity::Degraded } else { Severity::Progress };
         draft.wait_as(subject, &rules::PD_MEMBER_NOT_HEALTHY, severity, detail);
     }
     for slot in scene.wanted(Component::Pd) {
@@ -97,12 +77,7 @@ fn explain_members(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
         if member.pod.is_some_and(|p| p.containers_ready) && member.listed.is_none() {
             let name = slot.pod_name(scene.name());
             let detail = format!("{name} runs and is not a PD member yet");
-            draft.wait_as(
-                name,
-                &rules::PD_MEMBER_NOT_HEALTHY,
-                Severity::Progress,
-                detail,
-            );
+            draft.wait_as(name, &rules::PD_MEMBER_NOT_HEALTHY, Severity::Progress, detail);
         }
     }
 }
@@ -129,12 +104,7 @@ fn explain_stores(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
             None => Severity::Progress,
         };
         let detail = format!("store {} at {} is {word} in PD", store.id, store.address);
-        draft.wait_as(
-            format!("store {}", store.id),
-            &rules::STORE_NOT_UP,
-            severity,
-            detail,
-        );
+        draft.wait_as(format!("store {}", store.id), &rules::STORE_NOT_UP, severity, detail);
     }
 }
 

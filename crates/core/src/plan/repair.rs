@@ -4,7 +4,6 @@
 
 use super::draft::Draft;
 use super::{Scene, Step};
-use crate::build;
 use crate::rules;
 use crate::world::{Component, PodFacts, PodPhase, Slot};
 
@@ -12,14 +11,8 @@ use crate::world::{Component, PodFacts, PodPhase, Slot};
 pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let mut outdated = Vec::new();
     for component in Component::ALL {
-        let revision = build::revision(scene.cluster, component);
-        for (slot, pod) in scene
-            .world
-            .pods
-            .iter()
-            .filter(|(s, _)| s.component == component)
-        {
-            let current = pod.revision.as_ref() == Some(&revision);
+        for (slot, pod) in scene.world.pods.iter().filter(|(s, _)| s.component == component) {
+            let current = scene.is_current(component, pod);
             match broken(pod, current) {
                 _ if pod.deleting_since.is_some() => {}
                 Some(reason) => delete(scene, *slot, pod, reason, draft),
@@ -29,10 +22,7 @@ pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         }
     }
     if !outdated.is_empty() {
-        let detail = format!(
-            "made from an earlier spec and left running: {}",
-            outdated.join(", ")
-        );
+        let detail = format!("made from an earlier spec and left running: {}", outdated.join(", "));
         draft.wait(scene.name(), &rules::ROLLING_UPDATE_LATER, detail);
     }
 }
@@ -51,12 +41,5 @@ fn broken(pod: &PodFacts, current: bool) -> Option<String> {
 
 fn delete(scene: &Scene<'_>, slot: Slot, pod: &PodFacts, reason: String, draft: &mut Draft<'_>) {
     let name = slot.pod_name(scene.name());
-    draft.propose(
-        name.clone(),
-        Step::DeletePod {
-            name,
-            uid: pod.uid.clone(),
-            reason,
-        },
-    );
+    draft.propose(name.clone(), Step::DeletePod { name, uid: pod.uid.clone(), reason });
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Identity;
-use crate::build;
+use super::identity::recorded_bootstrap;
+use crate::build::{self, PdStart};
 use crate::cluster::{self, Cluster, ReclaimPolicy};
 use crate::world::{
     Component, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts, VolumeFacts, World,
@@ -38,11 +39,7 @@ pub struct Member<'a> {
 impl<'a> Scene<'a> {
     /// Derives the scene.
     pub fn new(cluster: &'a Cluster, world: &'a World) -> Self {
-        Self {
-            cluster,
-            world,
-            identity: Identity::of(world),
-        }
+        Self { cluster, world, identity: Identity::of(world) }
     }
 
     /// PD's facts, if it answers.
@@ -82,6 +79,37 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// How a PD member that has no data starts now.
+    ///
+    /// The static initial cluster stays in force until PD has seen every first member with its
+    /// data: etcd lists them all by name from the start, so a late one that said `join` would find
+    /// its own name taken and abort ("missing data or join a duplicated pd"). As soon as all are
+    /// marked, every start says `join`.
+    pub fn pd_start(&self) -> PdStart {
+        match recorded_bootstrap(self.world) {
+            Some(record) if record.members.iter().any(|o| self.is_late(Slot::pd(*o))) => {
+                PdStart::Bootstrap(record)
+            }
+            Some(_) | None => PdStart::Join,
+        }
+    }
+
+    /// The slot's volume exists and PD never listed its member as healthy.
+    fn is_late(&self, slot: Slot) -> bool {
+        match (&self.identity, self.member(slot).volume) {
+            (Identity::Known(_) | Identity::Conflict(_), None) => false,
+            (Identity::Known(_) | Identity::Conflict(_), Some(volume)) => {
+                volume.marks.member.is_none()
+            }
+            (Identity::Unborn | Identity::Starting(_), _) => true,
+        }
+    }
+
+    /// Was the pod made from what the user asks for now?
+    pub fn is_current(&self, component: Component, pod: &PodFacts) -> bool {
+        pod.revision.as_ref().is_some_and(|r| build::is_current(self.cluster, component, r))
+    }
+
     /// The join for one slot.
     pub fn member(&self, slot: Slot) -> Member<'a> {
         let pod_name = slot.pod_name(self.name());
@@ -91,14 +119,12 @@ impl<'a> Scene<'a> {
             volume: self.world.volumes.get(&slot.claim_name(self.name())),
             store: match slot.component {
                 Component::Pd => None,
-                Component::Tikv => self
-                    .world
-                    .store_at(&build::store_address(self.cluster, slot)),
+                Component::Tikv => self.world.store_at(&build::store_address(self.cluster, slot)),
             },
             listed: match slot.component {
-                Component::Pd => self
-                    .pd()
-                    .and_then(|pd| pd.members.values().find(|m| m.name == pod_name)),
+                Component::Pd => {
+                    self.pd().and_then(|pd| pd.members.values().find(|m| m.name == pod_name))
+                }
                 Component::Tikv => None,
             },
         }
@@ -106,12 +132,7 @@ impl<'a> Scene<'a> {
 
     /// Slots that hold something already: a pod, a volume that may be used, or a record in PD.
     pub fn occupied(&self, component: Component) -> BTreeSet<Slot> {
-        let pods = self
-            .world
-            .pods
-            .keys()
-            .copied()
-            .filter(|s| s.component == component);
+        let pods = self.world.pods.keys().copied().filter(|s| s.component == component);
         let volumes = self
             .world
             .volumes
@@ -130,11 +151,9 @@ impl<'a> Scene<'a> {
         match (&self.identity, component) {
             (Identity::Unborn | Identity::Conflict(_), _)
             | (Identity::Starting(_), Component::Tikv) => BTreeSet::new(),
-            (Identity::Starting(record), Component::Pd) => record
-                .members
-                .iter()
-                .map(|ordinal| Slot::pd(*ordinal))
-                .collect(),
+            (Identity::Starting(record), Component::Pd) => {
+                record.members.iter().map(|ordinal| Slot::pd(*ordinal)).collect()
+            }
             (Identity::Known(_), _) => self.filled_up(component),
         }
     }

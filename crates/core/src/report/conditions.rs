@@ -81,44 +81,24 @@ fn progressing(plan: &Plan) -> Draft {
     let status = !plan.steps.is_empty() || !moving.is_empty();
     let (reason, message) = match (moving.first(), status) {
         (Some(wait), _) => (camel(wait.rule.name), sentences(moving.iter().copied())),
-        (None, true) => (
-            "Acting".to_owned(),
-            format!("{} steps to take", plan.steps.len()),
-        ),
+        (None, true) => ("Acting".to_owned(), format!("{} steps to take", plan.steps.len())),
         (None, false) => ("Settled".to_owned(), "nothing is left to do".to_owned()),
     };
-    Draft {
-        type_: types::PROGRESSING,
-        status,
-        reason,
-        message,
-    }
+    Draft { type_: types::PROGRESSING, status, reason, message }
 }
 
 fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {
-    let mut faults: Vec<(String, String)> = with(plan, Severity::Degraded)
-        .map(|w| (camel(w.rule.name), w.detail.clone()))
-        .collect();
+    let mut faults: Vec<(String, String)> =
+        with(plan, Severity::Degraded).map(|w| (camel(w.rule.name), w.detail.clone())).collect();
     for failure in outcomes.iter().filter_map(|o| o.result.as_ref().err()) {
         if let Some(reason) = reason_of(failure) {
             faults.push((reason.to_owned(), failure.message.clone()));
         }
     }
-    let reason = faults
-        .first()
-        .map_or_else(|| "AsExpected".to_owned(), |(r, _)| r.clone());
+    let reason = faults.first().map_or_else(|| "AsExpected".to_owned(), |(r, _)| r.clone());
     let messages: Vec<String> = faults.iter().map(|(_, message)| message.clone()).collect();
-    let message = if faults.is_empty() {
-        "no fault is known".into()
-    } else {
-        messages.join("; ")
-    };
-    Draft {
-        type_: types::DEGRADED,
-        status: !faults.is_empty(),
-        reason,
-        message,
-    }
+    let message = if faults.is_empty() { "no fault is known".into() } else { messages.join("; ") };
+    Draft { type_: types::DEGRADED, status: !faults.is_empty(), reason, message }
 }
 
 /// A failure that someone must deal with. Stale views and absent servers pass by themselves.
@@ -137,31 +117,19 @@ fn paused(scene: &Scene<'_>) -> Draft {
     } else {
         ("NotPaused", "the operator acts on this cluster")
     };
-    Draft {
-        type_: types::PAUSED,
-        status,
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-    }
+    Draft { type_: types::PAUSED, status, reason: reason.to_owned(), message: message.to_owned() }
 }
 
 fn unsupported(scene: &Scene<'_>) -> Draft {
     let named = |list: &[Deferred]| -> Vec<String> {
-        list.iter()
-            .map(|d| format!("{}: {}", d.field, d.sentence))
-            .collect()
+        list.iter().map(|d| format!("{}: {}", d.field, d.sentence)).collect()
     };
     let deferred = named(&scene.cluster.deferred);
-    let message = [deferred.clone(), named(&scene.cluster.warnings)]
-        .concat()
-        .join("; ");
+    let message = [deferred.clone(), named(&scene.cluster.warnings)].concat().join("; ");
     let (reason, message) = match (deferred.is_empty(), message.is_empty()) {
         (false, _) => ("NotYetSupported", message),
         (true, false) => ("Warnings", message),
-        (true, true) => (
-            "AllSupported",
-            "every field that is set is acted on".to_owned(),
-        ),
+        (true, true) => ("AllSupported", "every field that is set is acted on".to_owned()),
     };
     Draft {
         type_: types::UNSUPPORTED,
@@ -176,10 +144,7 @@ fn with(plan: &Plan, severity: Severity) -> impl Iterator<Item = &Wait> {
 }
 
 fn sentences<'a>(waits: impl Iterator<Item = &'a Wait>) -> String {
-    waits
-        .map(|w| w.detail.as_str())
-        .collect::<Vec<_>>()
-        .join("; ")
+    waits.map(|w| w.detail.as_str()).collect::<Vec<_>>().join("; ")
 }
 
 /// `regions-replicated` -> `RegionsReplicated`: condition reasons are CamelCase.

@@ -26,10 +26,7 @@ fn pd(scene: &Scene<'_>) -> PdStatus {
     }
     if let Some(facts) = scene.pd() {
         let listed: Vec<String> = members.iter().filter_map(|m| m.id.clone()).collect();
-        let others = facts
-            .members
-            .values()
-            .filter(|m| !listed.contains(&m.id.to_string()));
+        let others = facts.members.values().filter(|m| !listed.contains(&m.id.to_string()));
         members.extend(others.map(|other| member(scene, &other.name, Some(other))));
     }
     PdStatus {
@@ -67,9 +64,7 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
     }
     if let Some(facts) = scene.pd() {
         let listed: Vec<String> = stores.iter().filter_map(|s| s.id.clone()).collect();
-        let others = facts
-            .live_stores()
-            .filter(|s| !listed.contains(&s.id.to_string()));
+        let others = facts.live_stores().filter(|s| !listed.contains(&s.id.to_string()));
         stores.extend(others.map(store));
     }
     TikvStatus {
@@ -101,12 +96,7 @@ fn store(facts: &StoreFacts) -> StoreStatus {
 }
 
 fn pods(scene: &Scene<'_>, component: Component) -> i32 {
-    let count = scene
-        .world
-        .pods
-        .keys()
-        .filter(|slot| slot.component == component)
-        .count();
+    let count = scene.world.pods.keys().filter(|slot| slot.component == component).count();
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 

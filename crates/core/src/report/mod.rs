@@ -29,11 +29,7 @@ pub fn report(
     let scene = Scene::new(cluster, world);
     let mut status = carried(world, outcomes);
     status.observed_generation = Some(cluster.generation);
-    status.waits = plan
-        .waits
-        .iter()
-        .map(|wait| wait_status(wait, world))
-        .collect();
+    status.waits = plan.waits.iter().map(|wait| wait_status(wait, world)).collect();
     let (pd, tikv) = members::members(&scene);
     status.pd = Some(pd);
     status.tikv = Some(tikv);
@@ -49,9 +45,7 @@ pub fn report_rejection(world: &World, rejection: &Rejection) -> (TikvClusterSta
     let mut status = world.resource.status.clone();
     status.observed_generation = Some(world.resource.generation);
     status.conditions = conditions::of_rejection(world, &rejection.to_string());
-    status.summary = Some(format!(
-        "The spec is not valid and nothing is changed: {rejection}"
-    ));
+    status.summary = Some(format!("The spec is not valid and nothing is changed: {rejection}"));
     let notes = note::of_pass(world, &status, &[]);
     (status, notes)
 }
@@ -63,11 +57,7 @@ pub fn worth_writing(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
 
 fn without_counts(status: &TikvClusterStatus) -> TikvClusterStatus {
     let mut status = status.clone();
-    for store in status
-        .tikv
-        .iter_mut()
-        .flat_map(|tikv| tikv.stores.iter_mut())
-    {
+    for store in status.tikv.iter_mut().flat_map(|tikv| tikv.stores.iter_mut()) {
         store.leaders = None;
         store.regions = None;
     }
@@ -79,10 +69,8 @@ pub fn with_record(world: &World, step: &Step) -> Option<TikvClusterStatus> {
     let mut status = world.resource.status.clone();
     match step {
         Step::RecordBootstrap(record) => {
-            let members = record
-                .members
-                .iter()
-                .map(|o| Slot::pd(*o).pod_name(&world.resource.name));
+            let members =
+                record.members.iter().map(|o| Slot::pd(*o).pod_name(&world.resource.name));
             status.bootstrap = Some(Bootstrap {
                 token: record.token.clone(),
                 members: members.collect(),

@@ -35,16 +35,8 @@ pub(super) fn of_pass(
 ) -> Vec<Note> {
     let mut notes: Vec<Note> = outcomes.iter().filter_map(of_outcome).collect();
     for (type_, on, off) in [
-        (
-            conditions::READY,
-            (NoteKind::Normal, "Ready"),
-            (NoteKind::Warning, "NotReady"),
-        ),
-        (
-            conditions::DEGRADED,
-            (NoteKind::Warning, "Degraded"),
-            (NoteKind::Normal, "Recovered"),
-        ),
+        (conditions::READY, (NoteKind::Normal, "Ready"), (NoteKind::Warning, "NotReady")),
+        (conditions::DEGRADED, (NoteKind::Warning, "Degraded"), (NoteKind::Normal, "Recovered")),
     ] {
         let find =
             |list: &TikvClusterStatus| list.conditions.iter().find(|c| c.type_ == type_).cloned();
@@ -53,11 +45,7 @@ pub(super) fn of_pass(
         let unset = before.is_none() && new.status == "False";
         if before.as_ref() != Some(&new.status) && !unset {
             let (kind, reason) = if new.status == "True" { on } else { off };
-            notes.push(Note {
-                kind,
-                reason,
-                message: new.message,
-            });
+            notes.push(Note { kind, reason, message: new.message });
         }
     }
     notes

@@ -5,7 +5,6 @@ use jiff::SignedDuration;
 use tikv_operator_api::conditions;
 use tikv_operator_api::v1alpha1::WaitStatus;
 
-use crate::build;
 use crate::plan::{Identity, Scene};
 use crate::rules::{self, Rule};
 use crate::world::{Component, PdFacts, PdView, Slot, StoreState};
@@ -28,10 +27,7 @@ pub(super) struct Obstacle {
 
 impl Obstacle {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 }
 
@@ -43,10 +39,7 @@ pub(super) fn obstacle(scene: &Scene<'_>, waits: &[WaitStatus]) -> Option<Obstac
     match &scene.identity {
         Identity::Conflict(who) => return Some(Obstacle::new("ClusterIdConflict", who.clone())),
         Identity::Unborn | Identity::Starting(_) => {
-            return Some(Obstacle::new(
-                "Bootstrapping",
-                "PD has not formed the cluster yet",
-            ));
+            return Some(Obstacle::new("Bootstrapping", "PD has not formed the cluster yet"));
         }
         Identity::Known(_) => {}
     }
@@ -69,8 +62,7 @@ pub(super) fn obstacle(scene: &Scene<'_>, waits: &[WaitStatus]) -> Option<Obstac
 
 fn was_ready(scene: &Scene<'_>) -> bool {
     let old = &scene.world.resource.status.conditions;
-    old.iter()
-        .any(|c| c.type_ == conditions::READY && c.status == "True")
+    old.iter().any(|c| c.type_ == conditions::READY && c.status == "True")
 }
 
 /// Every wanted slot has a pod of the wanted revision whose containers are ready, and no other
@@ -86,24 +78,16 @@ fn pods(scene: &Scene<'_>) -> Option<Obstacle> {
             );
             return Some(Obstacle::new("WrongNumber", message));
         }
-        let revision = build::revision(scene.cluster, component);
         for slot in slots {
             let name = slot.pod_name(scene.name());
-            match scene
-                .member(slot)
-                .pod
-                .filter(|pod| pod.deleting_since.is_none())
-            {
+            match scene.member(slot).pod.filter(|pod| pod.deleting_since.is_none()) {
                 None => {
-                    return Some(Obstacle::new(
-                        "PodMissing",
-                        format!("{name} does not exist"),
-                    ));
+                    return Some(Obstacle::new("PodMissing", format!("{name} does not exist")));
                 }
                 Some(pod) if !pod.containers_ready => {
                     return Some(Obstacle::new("PodNotReady", format!("{name} is not ready")));
                 }
-                Some(pod) if pod.revision.as_ref() != Some(&revision) => {
+                Some(pod) if !scene.is_current(component, pod) => {
                     let message = format!("{name} was made from an earlier spec");
                     return Some(Obstacle::new("OldRevision", message));
                 }
@@ -120,14 +104,8 @@ fn pd_members(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
         let message = format!("{} is not a PD member yet", slot.pod_name(scene.name()));
         return Some(Obstacle::new("PdMemberMissing", message));
     }
-    let sick = pd
-        .members
-        .values()
-        .find(|m| !m.healthy || m.name.is_empty())?;
-    Some(Obstacle::new(
-        "PdMemberNotHealthy",
-        format!("PD member {} does not answer", sick.id),
-    ))
+    let sick = pd.members.values().find(|m| !m.healthy || m.name.is_empty())?;
+    Some(Obstacle::new("PdMemberNotHealthy", format!("PD member {} does not answer", sick.id)))
 }
 
 fn stores(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
@@ -137,10 +115,7 @@ fn stores(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
     }
     let absent = |slot: &Slot| scene.member(*slot).store.is_none();
     let slot = scene.wanted(Component::Tikv).into_iter().find(absent)?;
-    let message = format!(
-        "{} has not registered its store yet",
-        slot.pod_name(scene.name())
-    );
+    let message = format!("{} has not registered its store yet", slot.pod_name(scene.name()));
     Some(Obstacle::new("StoreMissing", message))
 }
 

@@ -1,5 +1,6 @@
 //! When does a rule hold a step? One function per rule; each reads as a sentence.
 
+use crate::build::PdStart;
 use crate::plan::{Identity, Scene, Step};
 use crate::world::{Component, Kind, ObjectKey, PdView, Slot, VolumeFacts};
 
@@ -111,17 +112,15 @@ pub(super) fn cluster_id_before_stores(step: &Step, scene: &Scene<'_>) -> Verdic
     if in_status && on_volumes {
         return Ok(());
     }
-    Err(format!(
-        "{slot} waits until cluster id {id} is in status and on every PD volume"
-    ))
+    Err(format!("{slot} waits until cluster id {id} is in status and on every PD volume"))
 }
 
 pub(super) fn ask_pd_first(step: &Step, scene: &Scene<'_>) -> Verdict {
     let known = matches!(scene.identity, Identity::Known(_));
     match created_volume(step, scene) {
-        Some(slot) if known && scene.pd().is_none() => Err(format!(
-            "{slot} gets no new volume while PD does not answer"
-        )),
+        Some(slot) if known && scene.pd().is_none() => {
+            Err(format!("{slot} gets no new volume while PD does not answer"))
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -165,10 +164,7 @@ pub(super) fn stores_vanished(step: &Step, scene: &Scene<'_>) -> Verdict {
     if missing.is_empty() {
         return Ok(());
     }
-    Err(format!(
-        "{slot} is held: PD does not list {}",
-        missing.join(", ")
-    ))
+    Err(format!("{slot} is held: PD does not list {}", missing.join(", ")))
 }
 
 pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict {
@@ -178,20 +174,12 @@ pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict 
     let (Identity::Known(_), Some(pd)) = (&scene.identity, scene.pd()) else {
         return Ok(());
     };
-    if let Some(member) = pd
-        .members
-        .values()
-        .find(|m| m.name.is_empty() || !m.healthy)
-    {
-        let name = if member.name.is_empty() {
-            "(half-joined)"
-        } else {
-            &member.name
-        };
-        return Err(format!(
-            "{slot} joins when PD member {name} ({}) is healthy",
-            member.id
-        ));
+    if let PdStart::Bootstrap(_) = scene.pd_start() {
+        return Err(format!("{slot} joins when all first members have been seen healthy"));
+    }
+    if let Some(member) = pd.members.values().find(|m| m.name.is_empty() || !m.healthy) {
+        let name = if member.name.is_empty() { "(half-joined)" } else { &member.name };
+        return Err(format!("{slot} joins when PD member {name} ({}) is healthy", member.id));
     }
     let joining = scene
         .occupied(Component::Pd)
@@ -214,18 +202,13 @@ pub(super) fn volumes_go_only_on_deletion(step: &Step, scene: &Scene<'_>) -> Ver
     };
     let policy = scene.deletes_volumes(volume.slot.component);
     if world.resource.deleting_since.is_none() || !policy {
-        return Err(format!(
-            "{name} stays: only deletion with policy Delete removes volumes"
-        ));
+        return Err(format!("{name} stays: only deletion with policy Delete removes volumes"));
     }
     if volume.marks.resource.as_ref() != Some(&world.resource.uid) {
         return Err(format!("{name} was last used by another resource"));
     }
     if world.pods.contains_key(&volume.slot) {
-        return Err(format!(
-            "{name} stays while the pod of {} exists",
-            volume.slot
-        ));
+        return Err(format!("{name} stays while the pod of {} exists", volume.slot));
     }
     Ok(())
 }

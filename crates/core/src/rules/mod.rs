@@ -96,28 +96,4 @@ rules! {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn names_are_unique_kebab_case_and_documented() {
-        let names: BTreeSet<_> = RULES.iter().map(|r| r.name).collect();
-        assert_eq!(names.len(), RULES.len());
-        for rule in RULES {
-            assert!(
-                rule.name
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c == '-'),
-                "{}",
-                rule.name
-            );
-            assert!(
-                rule.doc.ends_with('.') && rule.doc.len() > 30,
-                "{}",
-                rule.name
-            );
-        }
-    }
-}
+mod tests;

@@ -19,18 +19,12 @@ pub struct Slot {
 impl Slot {
     /// The slot of a PD member.
     pub fn pd(ordinal: u32) -> Self {
-        Self {
-            component: Component::Pd,
-            ordinal,
-        }
+        Self { component: Component::Pd, ordinal }
     }
 
     /// The slot of a store.
     pub fn tikv(ordinal: u32) -> Self {
-        Self {
-            component: Component::Tikv,
-            ordinal,
-        }
+        Self { component: Component::Tikv, ordinal }
     }
 
     /// The slot whose pod in `cluster` has this name, if it is one.
@@ -118,9 +112,9 @@ mod tests {
     fn a_slot_is_found_by_its_pods_name_only() {
         assert_eq!(Slot::of_pod("a", "a-pd-0"), Some(Slot::pd(0)));
         assert_eq!(Slot::of_pod("a", "a-tikv-12"), Some(Slot::tikv(12)));
-        for foreign in [
-            "a-pd", "a-pd-", "a-pd-00", "a-pd-+1", "a-pd-x", "b-pd-0", "a-b-pd-0", "a-pd-0-0",
-        ] {
+        for foreign in
+            ["a-pd", "a-pd-", "a-pd-00", "a-pd-+1", "a-pd-x", "b-pd-0", "a-b-pd-0", "a-pd-0-0"]
+        {
             assert_eq!(Slot::of_pod("a", foreign), None, "{foreign}");
         }
     }

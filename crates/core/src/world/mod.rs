@@ -48,9 +48,6 @@ impl World {
         let PdView::Known(facts) = &self.pd else {
             return None;
         };
-        facts
-            .stores
-            .values()
-            .find(|s| s.address == address && s.state != StoreState::Tombstone)
+        facts.stores.values().find(|s| s.address == address && s.state != StoreState::Tombstone)
     }
 }

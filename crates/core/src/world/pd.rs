@@ -66,9 +66,7 @@ pub struct LeaderFacts {
 impl PdFacts {
     /// Stores that are not tombstones.
     pub fn live_stores(&self) -> impl Iterator<Item = &StoreFacts> {
-        self.stores
-            .values()
-            .filter(|s| s.state != StoreState::Tombstone)
+        self.stores.values().filter(|s| s.state != StoreState::Tombstone)
     }
 
     /// Every region has as many replicas as `max-replicas` and the number of stores allow. False

@@ -1,0 +1,187 @@
+//! Clusters and worlds for tests, from the least that a test wants to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tikv_operator_api::v1alpha1::{TikvCluster, TikvClusterStatus};
+
+use crate::build;
+use crate::check::check;
+use crate::cluster::Cluster;
+use crate::world::{
+    ClusterId, Component, LeaderFacts, ObjectFacts, PdFacts, PdMember, PdMemberId, PdView,
+    PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid,
+    VolumeFacts, VolumeMarks, VolumePhase, World,
+};
+
+pub(crate) const ID: ClusterId = ClusterId(7_711_106_130_007_928_711);
+pub(crate) const UID: &str = "uid-of-resource";
+
+/// A checked cluster named `c` with `spec` merged over `version: v8.5.7`.
+pub(crate) fn cluster(spec: Value) -> Cluster {
+    let mut body = json!({
+        "apiVersion": "tikv.org/v1alpha1",
+        "kind": "TikvCluster",
+        "metadata": {"name": "c", "namespace": "ns", "uid": UID, "generation": 1},
+        "spec": {"version": "v8.5.7"},
+    });
+    let Value::Object(fields) = spec else { panic!("spec is an object") };
+    for (key, value) in fields {
+        body["spec"][key] = value;
+    }
+    let resource: TikvCluster = serde_json::from_value(body).expect("a TikvCluster");
+    check(&resource).expect("a valid spec")
+}
+
+pub(crate) fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().expect("a timestamp")
+}
+
+/// Nothing exists but the resource.
+pub(crate) fn empty() -> World {
+    World {
+        now: now(),
+        resource: ResourceFacts {
+            name: "c".into(),
+            uid: Uid(UID.into()),
+            generation: 1,
+            deleting_since: None,
+            finalizer: false,
+            status: TikvClusterStatus::default(),
+        },
+        pods: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        objects: BTreeMap::new(),
+        strangers: BTreeMap::new(),
+        pd: PdView::NotCreated,
+    }
+}
+
+/// A volume of `slot` that carries this resource's uid and the cluster id.
+pub(crate) fn volume(slot: Slot) -> VolumeFacts {
+    VolumeFacts {
+        uid: Uid(format!("uid-volume-{slot}")),
+        slot,
+        main: true,
+        phase: VolumePhase::Bound,
+        requested: 1,
+        capacity: 1,
+        storage_class: None,
+        deleting: false,
+        marks: VolumeMarks {
+            resource: Some(Uid(UID.into())),
+            cluster: Some(ID),
+            ..VolumeMarks::default()
+        },
+    }
+}
+
+/// A pod of `slot` that runs what `cluster` wants.
+pub(crate) fn pod(cluster: &Cluster, slot: Slot) -> PodFacts {
+    PodFacts {
+        uid: Uid(format!("uid-pod-{slot}")),
+        revision: Some(build::revision(cluster, slot.component)),
+        phase: PodPhase::Running,
+        containers_ready: true,
+        ready: true,
+        store_up_gate: (slot.component == Component::Tikv).then_some(true),
+        has_run: true,
+        node: Some("node-1".into()),
+        created: now(),
+        started: Some(now()),
+        restarts: 0,
+        deleting_since: None,
+        trouble: None,
+        config_map: Some(build::config_map_name(cluster, slot.component)),
+        annotations: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn pd_member(ordinal: u32) -> PdMember {
+    PdMember {
+        id: PdMemberId(u64::from(ordinal) + 101),
+        name: Slot::pd(ordinal).pod_name("c"),
+        healthy: true,
+        version: "v8.5.7".into(),
+    }
+}
+
+pub(crate) fn store(cluster: &Cluster, ordinal: u32) -> StoreFacts {
+    StoreFacts {
+        id: StoreId(u64::from(ordinal) + 1),
+        state: StoreState::Up,
+        address: build::store_address(cluster, Slot::tikv(ordinal)),
+        last_heartbeat: Some(now()),
+        started: Some(now()),
+        leaders: 1,
+        regions: 1,
+        version: "8.5.7".into(),
+        labels: BTreeMap::new(),
+        physically_destroyed: false,
+    }
+}
+
+pub(crate) fn pd_facts(members: u32) -> PdFacts {
+    PdFacts {
+        cluster_id: ID,
+        members: (0..members).map(pd_member).map(|m| (m.id, m)).collect(),
+        leader: LeaderFacts {
+            id: PdMemberId(101),
+            seen_for: SignedDuration::from_mins(5),
+            changed: false,
+        },
+        bootstrapped: false,
+        stores: BTreeMap::new(),
+        evicting: BTreeSet::new(),
+        replication: Replication::Unknown,
+        fewest_peers: None,
+        regions: 0,
+        max_replicas: Some(3),
+        location_labels: Vec::new(),
+    }
+}
+
+/// A cluster that has all it wants: `Ready`, nothing to do.
+pub(crate) fn settled(cluster: &Cluster) -> World {
+    let mut world = empty();
+    world.resource.status.cluster_id = Some(ID.to_string());
+    let mut facts = pd_facts(cluster.pd.replicas);
+    facts.bootstrapped = true;
+    facts.replication = Replication::Replicated;
+    facts.regions = 5;
+    for ordinal in 0..cluster.tikv.replicas {
+        let store = store(cluster, ordinal);
+        facts.stores.insert(store.id, store);
+    }
+    let slots =
+        (0..cluster.pd.replicas).map(Slot::pd).chain((0..cluster.tikv.replicas).map(Slot::tikv));
+    for slot in slots {
+        let mut volume = volume(slot);
+        match slot.component {
+            Component::Pd => volume.marks.member = Some(pd_member(slot.ordinal).id),
+            Component::Tikv => volume.marks.store = Some(store(cluster, slot.ordinal).id),
+        }
+        world.volumes.insert(slot.claim_name("c"), volume);
+        world.pods.insert(slot, pod(cluster, slot));
+    }
+    world.pd = PdView::Known(Box::new(facts));
+    let scene = crate::plan::Scene::new(cluster, &world);
+    let wanted = crate::plan::furniture_of(&scene);
+    world.objects = wanted
+        .into_iter()
+        .map(|object| {
+            let uid = Uid(format!("uid-{}", object.key.name));
+            (object.key, ObjectFacts { uid, body: object.body, deleting: false })
+        })
+        .collect();
+    world
+}
+
+/// PD's facts in `world`, to change them.
+pub(crate) fn pd_of(world: &mut World) -> &mut PdFacts {
+    match &mut world.pd {
+        PdView::Known(facts) => facts,
+        PdView::NotCreated | PdView::Unreachable { .. } => panic!("PD is known"),
+    }
+}

@@ -1,0 +1,213 @@
+//! One table per guard: the scene in which it holds a step, and the nearest one in which it does
+//! not.
+
+use serde_json::json;
+
+use super::*;
+use crate::build;
+use crate::cluster::Cluster;
+use crate::fixture::{self, ID};
+use crate::plan::Step;
+use crate::world::{
+    BootstrapRecord, ClusterId, Kind, ObjectKey, PdView, Slot, Uid, VolumeMarks, World,
+};
+
+fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {
+    let guard = rule.guard.expect("a rule with a guard");
+    guard(step, &Scene::new(cluster, world))
+}
+
+fn holds(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) {
+    let refusal = verdict(rule, cluster, world, step);
+    assert!(refusal.is_err(), "{} lets {step:?} pass", rule.name);
+}
+
+fn allows(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) {
+    assert_eq!(verdict(rule, cluster, world, step), Ok(()), "{}", rule.name);
+}
+
+fn three() -> Cluster {
+    fixture::cluster(json!({}))
+}
+
+fn make_pod(cluster: &Cluster, slot: Slot) -> Step {
+    Step::Create(build::pod(cluster, slot))
+}
+
+fn make_volume(cluster: &Cluster, slot: Slot) -> Step {
+    let claims = build::claims(cluster, slot, &VolumeMarks::default());
+    Step::Create(claims.into_iter().next().expect("a main volume"))
+}
+
+fn lose(world: &mut World, slot: Slot) {
+    world.pods.remove(&slot);
+    world.volumes.remove(&slot.claim_name("c"));
+}
+
+#[test]
+fn one_cluster_id() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let step = make_pod(&cluster, Slot::pd(0));
+    allows(&ONE_CLUSTER_ID, &cluster, &world, &step);
+    holds(&ONE_CLUSTER_ID, &cluster, &world, &Step::RecordClusterId(ClusterId(1)));
+    fixture::pd_of(&mut world).cluster_id = ClusterId(1);
+    holds(&ONE_CLUSTER_ID, &cluster, &world, &step);
+    allows(&ONE_CLUSTER_ID, &cluster, &world, &Step::ReleaseFinalizer);
+}
+
+#[test]
+fn foreign_object() {
+    let cluster = three();
+    let mut world = fixture::empty();
+    let step = make_pod(&cluster, Slot::pd(0));
+    allows(&FOREIGN_OBJECT, &cluster, &world, &step);
+    world.strangers.insert(ObjectKey::new(Kind::Pod, "c-pd-0"), "owned by Deployment x".into());
+    holds(&FOREIGN_OBJECT, &cluster, &world, &step);
+    allows(&FOREIGN_OBJECT, &cluster, &world, &make_pod(&cluster, Slot::pd(1)));
+}
+
+#[test]
+fn bootstrap_once() {
+    let cluster = fixture::cluster(json!({"pd": {"replicas": 5}}));
+    let mut world = fixture::empty();
+    let mut volume = fixture::volume(Slot::pd(0));
+    volume.marks.cluster = None;
+    volume.marks.bootstrap = Some(BootstrapRecord { token: "t".into(), members: vec![0, 1, 2] });
+    world.volumes.insert("pd-c-pd-0".into(), volume);
+    allows(&BOOTSTRAP_ONCE, &cluster, &world, &make_pod(&cluster, Slot::pd(2)));
+    holds(&BOOTSTRAP_ONCE, &cluster, &world, &make_pod(&cluster, Slot::pd(3)));
+}
+
+#[test]
+fn never_bootstrap_twice() {
+    let cluster = three();
+    let record = BootstrapRecord { token: "t".into(), members: vec![0, 1, 2] };
+    let mut world = fixture::empty();
+    allows(&NEVER_BOOTSTRAP_TWICE, &cluster, &world, &Step::RecordBootstrap(record.clone()));
+    world.resource.status.cluster_id = Some(ID.to_string());
+    holds(&NEVER_BOOTSTRAP_TWICE, &cluster, &world, &Step::RecordBootstrap(record));
+    holds(&NEVER_BOOTSTRAP_TWICE, &cluster, &world, &make_volume(&cluster, Slot::pd(0)));
+    holds(&NEVER_BOOTSTRAP_TWICE, &cluster, &world, &make_pod(&cluster, Slot::pd(0)));
+    world.volumes.insert("pd-c-pd-1".into(), fixture::volume(Slot::pd(1)));
+    allows(&NEVER_BOOTSTRAP_TWICE, &cluster, &world, &make_pod(&cluster, Slot::pd(1)));
+}
+
+#[test]
+fn cluster_id_before_stores() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let step = make_pod(&cluster, Slot::tikv(0));
+    allows(&CLUSTER_ID_BEFORE_STORES, &cluster, &world, &step);
+    allows(
+        &CLUSTER_ID_BEFORE_STORES,
+        &cluster,
+        &fixture::empty(),
+        &make_pod(&cluster, Slot::pd(0)),
+    );
+    world.resource.status.cluster_id = None;
+    holds(&CLUSTER_ID_BEFORE_STORES, &cluster, &world, &step);
+    world.resource.status.cluster_id = Some(ID.to_string());
+    world.volumes.get_mut("pd-c-pd-1").expect("a volume").marks.cluster = None;
+    holds(&CLUSTER_ID_BEFORE_STORES, &cluster, &world, &step);
+}
+
+#[test]
+fn ask_pd_first() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let step = make_volume(&cluster, Slot::tikv(7));
+    allows(&ASK_PD_FIRST, &cluster, &world, &step);
+    world.pd = PdView::Unreachable { seen_for: jiff::SignedDuration::ZERO, reason: "x".into() };
+    holds(&ASK_PD_FIRST, &cluster, &world, &step);
+    allows(&ASK_PD_FIRST, &cluster, &fixture::empty(), &make_volume(&cluster, Slot::pd(0)));
+}
+
+#[test]
+fn volume_lost() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    lose(&mut world, Slot::tikv(1));
+    lose(&mut world, Slot::pd(1));
+    holds(&VOLUME_LOST, &cluster, &world, &make_volume(&cluster, Slot::tikv(1)));
+    holds(&VOLUME_LOST, &cluster, &world, &make_volume(&cluster, Slot::pd(1)));
+    allows(&VOLUME_LOST, &cluster, &world, &make_volume(&cluster, Slot::tikv(3)));
+    fixture::pd_of(&mut world).stores.clear();
+    allows(&VOLUME_LOST, &cluster, &world, &make_volume(&cluster, Slot::tikv(1)));
+}
+
+#[test]
+fn stores_vanished() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let step = make_volume(&cluster, Slot::tikv(3));
+    allows(&STORES_VANISHED, &cluster, &world, &step);
+    fixture::pd_of(&mut world).stores.clear();
+    holds(&STORES_VANISHED, &cluster, &world, &step);
+    world.volumes.retain(|_, v| v.marks.store.is_none());
+    allows(&STORES_VANISHED, &cluster, &world, &step);
+}
+
+#[test]
+fn pd_joins_one_at_a_time() {
+    let cluster = fixture::cluster(json!({"pd": {"replicas": 5}}));
+    let mut world = fixture::settled(&cluster);
+    for ordinal in [3, 4] {
+        lose(&mut world, Slot::pd(ordinal));
+        let id = fixture::pd_member(ordinal).id;
+        fixture::pd_of(&mut world).members.remove(&id);
+    }
+    let step = make_volume(&cluster, Slot::pd(4));
+    allows(&PD_JOINS_ONE_AT_A_TIME, &cluster, &world, &step);
+    let mut joining = world.clone();
+    joining.pods.insert(Slot::pd(3), fixture::pod(&cluster, Slot::pd(3)));
+    holds(&PD_JOINS_ONE_AT_A_TIME, &cluster, &joining, &step);
+    for change in [|m: &mut crate::world::PdMember| m.healthy = false, |m| m.name.clear()] {
+        let mut sick = world.clone();
+        let first = fixture::pd_member(0).id;
+        change(fixture::pd_of(&mut sick).members.get_mut(&first).expect("a member"));
+        holds(&PD_JOINS_ONE_AT_A_TIME, &cluster, &sick, &step);
+    }
+}
+
+#[test]
+fn volumes_go_only_on_deletion() {
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let name = "tikv-c-tikv-0".to_owned();
+    let mut world = fixture::settled(&cluster);
+    world.pods.clear();
+    let uid = fixture::volume(Slot::tikv(0)).uid;
+    let step = Step::DeleteVolume { name: name.clone(), uid };
+    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &step);
+    world.resource.deleting_since = Some(fixture::now());
+    allows(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &step);
+    holds(&VOLUMES_GO_ONLY_ON_DELETION, &three(), &world, &step);
+    let other = Step::DeleteVolume { name: name.clone(), uid: Uid("another".into()) };
+    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &other);
+    let mut used = world.clone();
+    used.pods.insert(Slot::tikv(0), fixture::pod(&cluster, Slot::tikv(0)));
+    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &used, &step);
+    let marks = &mut world.volumes.get_mut(&name).expect("a volume").marks;
+    marks.resource = Some(Uid("an earlier resource".into()));
+    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &step);
+}
+
+#[test]
+fn every_rule_with_a_guard_has_its_table_here() {
+    let here = include_str!("tests.rs");
+    for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
+        let name = rule.name.replace('-', "_");
+        assert!(here.contains(&format!("fn {name}()")), "no table for {}", rule.name);
+    }
+}
+
+#[test]
+fn names_are_unique_kebab_case_and_documented() {
+    let names: std::collections::BTreeSet<_> = RULES.iter().map(|r| r.name).collect();
+    assert_eq!(names.len(), RULES.len());
+    for rule in RULES {
+        let kebab = rule.name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+        assert!(kebab, "{}", rule.name);
+        assert!(rule.doc.ends_with('.') && rule.doc.len() > 30, "{}", rule.name);
+    }
+}
