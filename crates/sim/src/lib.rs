@@ -1,1 +1,15 @@
-//! See the crate description in Cargo.toml.
+//! What would the operator do, and what would come of it?
+//!
+//! An executable model of Kubernetes, PD and TiKV in which the real `check`, `plan` and `report`
+//! run, step by step, in simulated time. One seed fixes everything. [`auditor`] shares no code
+//! with the rules and looks at what happened, not at what was intended.
+
+pub mod beliefs;
+pub mod clock;
+pub mod dice;
+pub mod kube;
+pub mod names;
+pub mod pd;
+pub mod tikv;
+pub mod node;
+pub mod universe;

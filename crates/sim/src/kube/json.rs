@@ -1,0 +1,65 @@
+//! How are the parts of an object that every kind has read?
+
+use serde_json::{Map, Value};
+
+/// The value at a JSON pointer, `Null` where there is none.
+pub fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
+    object.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+/// The text at a JSON pointer, empty where there is none.
+pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    at(object, pointer).as_str().unwrap_or_default()
+}
+
+/// `metadata.name`.
+pub fn name_of(object: &Value) -> &str {
+    text(object, "/metadata/name")
+}
+
+/// `metadata.uid`.
+pub fn uid_of(object: &Value) -> &str {
+    text(object, "/metadata/uid")
+}
+
+/// It is being deleted.
+pub fn is_deleting(object: &Value) -> bool {
+    at(object, "/metadata/deletionTimestamp").is_string()
+}
+
+/// Uids of the owners of an object.
+pub fn owners(object: &Value) -> Vec<&str> {
+    let owners = at(object, "/metadata/ownerReferences").as_array();
+    owners.into_iter().flatten().map(|owner| text(owner, "/uid")).collect()
+}
+
+/// The finalizers of an object.
+pub fn finalizers(object: &Value) -> Vec<&str> {
+    let finalizers = at(object, "/metadata/finalizers").as_array();
+    finalizers.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+/// Labels as a JSON map; `None` where there are none.
+pub fn labels(object: &Value) -> Option<&Map<String, Value>> {
+    at(object, "/metadata/labels").as_object()
+}
+
+/// Sets a value under a path, making the maps on the way. Does nothing where the path runs through
+/// something that is not a map.
+pub fn set(object: &mut Value, path: &[&str], value: Value) {
+    let Some((last, parents)) = path.split_last() else { return };
+    let mut place = object;
+    for parent in parents {
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+        let Some(map) = place.as_object_mut() else { return };
+        place = map.entry((*parent).to_owned()).or_insert_with(|| Value::Object(Map::new()));
+    }
+    if place.is_null() {
+        *place = Value::Object(Map::new());
+    }
+    if let Some(map) = place.as_object_mut() {
+        map.insert((*last).to_owned(), value);
+    }
+}

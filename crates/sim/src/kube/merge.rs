@@ -1,0 +1,76 @@
+//! What does server-side apply make of an object?
+
+use serde_json::Value;
+
+/// Puts every field of `wanted` into `current`. Maps merge; lists whose items have a `type` (as
+/// conditions do) merge by it; every other list is one value.
+pub(super) fn apply(current: &mut Value, wanted: &Value) {
+    match (current, wanted) {
+        (Value::Object(current), Value::Object(wanted)) => {
+            for (name, value) in wanted {
+                apply(current.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(current), Value::Array(wanted)) if is_keyed(wanted) => {
+            for item in wanted {
+                match current.iter_mut().find(|old| old.get("type") == item.get("type")) {
+                    Some(old) => apply(old, item),
+                    None => current.push(item.clone()),
+                }
+            }
+        }
+        (current, wanted) => current.clone_from(wanted),
+    }
+}
+
+fn is_keyed(items: &[Value]) -> bool {
+    !items.is_empty() && items.iter().all(|item| item.get("type").is_some())
+}
+
+/// Takes out of `current` what `before` had and `wanted` has not: fields that their only manager
+/// left out.
+pub(super) fn take_away(current: &mut Value, before: &Value, wanted: &Value) {
+    let (Value::Object(current), Value::Object(before)) = (current, before) else { return };
+    for (name, old) in before {
+        let Some(place) = current.get_mut(name) else { continue };
+        match wanted.get(name) {
+            Some(wanted) => take_away(place, old, wanted),
+            None if place.is_object() && old.is_object() => {
+                take_away(place, old, &Value::Null);
+                if place.as_object().is_some_and(serde_json::Map::is_empty) {
+                    current.remove(name);
+                }
+            }
+            None => {
+                current.remove(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_of_others_stay_and_ours_that_are_left_out_go() {
+        let mut current = json!({"labels": {"ours": "1", "theirs": "2", "old": "3"}});
+        let before = json!({"labels": {"ours": "0", "old": "3"}});
+        let wanted = json!({"labels": {"ours": "1"}});
+        take_away(&mut current, &before, &wanted);
+        apply(&mut current, &wanted);
+        assert_eq!(current, json!({"labels": {"ours": "1", "theirs": "2"}}));
+    }
+
+    #[test]
+    fn conditions_merge_by_type() {
+        let mut current = json!([{"type": "Ready", "status": "False"}, {"type": "Other", "status": "True"}]);
+        apply(&mut current, &json!([{"type": "Ready", "status": "True"}]));
+        assert_eq!(
+            current,
+            json!([{"type": "Ready", "status": "True"}, {"type": "Other", "status": "True"}])
+        );
+    }
+}

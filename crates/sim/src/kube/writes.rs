@@ -1,0 +1,227 @@
+//! How are objects created, applied and deleted?
+
+use serde_json::{Map, Value, json};
+
+use super::json::{at, finalizers, is_deleting, set, text, uid_of};
+use super::{Key, Kube, Refusal, merge};
+use crate::beliefs;
+use crate::clock;
+
+/// What a write asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// POST.
+    Create,
+    /// Server-side apply.
+    Apply,
+    /// Server-side apply to the status subresource.
+    ApplyStatus,
+    /// DELETE.
+    Delete,
+}
+
+impl Verb {
+    /// As audit logs write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Apply => "apply",
+            Self::ApplyStatus => "apply status",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// Which part of an object an apply may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subresource {
+    /// Everything but `status`.
+    Main,
+    /// `status` only.
+    Status,
+}
+
+impl Kube {
+    /// POST: the object must not exist. Gives it its uid.
+    pub fn create(&mut self, mut object: Value) -> Result<Value, Refusal> {
+        let key = Key::of(&object);
+        if self.objects.contains_key(&key) {
+            return Err(Refusal::new(409, format!("{key} already exists")));
+        }
+        self.uids += 1;
+        let uid = format!("uid-{:04}", self.uids);
+        set(&mut object, &["metadata", "uid"], json!(uid));
+        set(&mut object, &["metadata", "creationTimestamp"], json!(clock::rfc3339(self.now)));
+        if beliefs::has_generation(&key.kind) {
+            set(&mut object, &["metadata", "generation"], json!(1));
+        }
+        self.put(key.clone(), object);
+        self.get(&key.kind, &key.name).cloned().ok_or_else(|| Refusal::new(500, "lost"))
+    }
+
+    /// Server-side apply with force. `metadata.uid` in the body makes it refuse to create the
+    /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name.
+    pub fn apply(&mut self, body: &Value, part: Subresource) -> Result<(), Refusal> {
+        let key = Key::of(body);
+        let Some(current) = self.objects.get(&key) else {
+            return Err(Refusal::new(409, format!("{key}: uid given, but there is no such object")));
+        };
+        let wanted_uid = uid_of(body);
+        if !wanted_uid.is_empty() && wanted_uid != uid_of(current) {
+            return Err(Refusal::new(422, format!("{key}: metadata.uid is immutable")));
+        }
+        let version = text(body, "/metadata/resourceVersion");
+        if !version.is_empty() && version != text(current, "/metadata/resourceVersion") {
+            return Err(Refusal::new(409, format!("{key} has been modified")));
+        }
+        let wanted = part_of(body, part);
+        let mut object = current.as_ref().clone();
+        let manager = format!("{}/{part:?}", uid_of(&object));
+        if let Some(before) = self.applied.get(&manager) {
+            merge::take_away(&mut object, before, &wanted);
+        }
+        merge::apply(&mut object, &wanted);
+        if part == Subresource::Main && at(&object, "/spec") != at(current, "/spec") {
+            if beliefs::POD_SPEC_IS_IMMUTABLE.value.contains(&key.kind.as_str()) {
+                return Err(Refusal::new(422, format!("{key}: spec is immutable")));
+            }
+            grow_generation(&mut object);
+        }
+        self.applied.insert(manager, wanted);
+        if object != *self.objects.get(&key).map_or(&Value::Null, |o| o.as_ref()) {
+            self.put(key, object);
+        }
+        Ok(())
+    }
+
+    /// A user's edit of the spec: any change, no manager.
+    pub fn edit_spec(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> bool {
+        self.edit(key, |object| {
+            let before = at(object, "/spec").clone();
+            change(object);
+            if *at(object, "/spec") != before {
+                grow_generation(object);
+            }
+        })
+    }
+
+    /// DELETE, with the uid as precondition where one is given. What happens next depends on
+    /// finalizers and on the kind ([`beliefs::POD_DELETION_IS_GRACEFUL`]).
+    pub fn delete(&mut self, key: &Key, uid: Option<&str>) -> Result<(), Refusal> {
+        let Some(current) = self.objects.get(key) else {
+            return Err(Refusal::new(404, format!("{key} not found")));
+        };
+        if uid.is_some_and(|uid| uid != uid_of(current)) {
+            return Err(Refusal::new(409, format!("{key}: uid precondition failed")));
+        }
+        if is_deleting(current) {
+            return Ok(());
+        }
+        let bound = !text(current, "/spec/nodeName").is_empty();
+        let in_use = key.kind == "PersistentVolumeClaim";
+        let waits = !finalizers(current).is_empty() || (key.kind == "Pod" && bound) || in_use;
+        if !waits {
+            self.remove(key);
+            return Ok(());
+        }
+        let now = clock::rfc3339(self.now);
+        self.edit(key, |object| {
+            set(object, &["metadata", "deletionTimestamp"], json!(now));
+            if beliefs::has_generation(&key.kind) {
+                grow_generation(object);
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes an object away at once: kubelet confirming that a pod ended, or a force deletion.
+    pub fn vanish(&mut self, key: &Key) {
+        self.remove(key);
+    }
+}
+
+fn grow_generation(object: &mut Value) {
+    if let Some(generation) = at(object, "/metadata/generation").as_i64() {
+        set(object, &["metadata", "generation"], json!(generation + 1));
+    }
+}
+
+/// The part of an applied body that the request may change.
+fn part_of(body: &Value, part: Subresource) -> Value {
+    let mut wanted = Map::new();
+    for (name, value) in body.as_object().into_iter().flatten() {
+        let is_status = name == "status";
+        if name == "metadata" && part == Subresource::Main {
+            let mut metadata = value.clone();
+            if let Some(map) = metadata.as_object_mut() {
+                map.remove("uid");
+                map.remove("resourceVersion");
+            }
+            wanted.insert(name.clone(), metadata);
+        } else if is_status == (part == Subresource::Status) && name != "metadata" {
+            wanted.insert(name.clone(), value.clone());
+        }
+    }
+    Value::Object(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(port: u32) -> Value {
+        json!({"kind": "Service", "metadata": {"name": "s"}, "spec": {"port": port}})
+    }
+
+    fn with_uid(mut body: Value, uid: &str) -> Value {
+        set(&mut body, &["metadata", "uid"], json!(uid));
+        body
+    }
+
+    #[test]
+    fn a_create_never_touches_what_is_there() {
+        let mut kube = Kube::default();
+        kube.create(service(1)).unwrap();
+        assert_eq!(kube.create(service(2)).unwrap_err().code, 409);
+        assert_eq!(at(kube.get("Service", "s").unwrap(), "/spec/port"), &json!(1));
+    }
+
+    #[test]
+    fn an_apply_with_uid_neither_creates_nor_touches_another_incarnation() {
+        let mut kube = Kube::default();
+        let body = with_uid(service(1), "uid-0001");
+        assert_eq!(kube.apply(&body, Subresource::Main).unwrap_err().code, 409);
+        kube.create(service(1)).unwrap();
+        assert!(kube.apply(&body, Subresource::Main).is_ok());
+        kube.delete(&Key::new("Service", "s"), Some("uid-0001")).unwrap();
+        kube.create(service(3)).unwrap();
+        assert_eq!(kube.apply(&body, Subresource::Main).unwrap_err().code, 422);
+    }
+
+    #[test]
+    fn an_apply_that_changes_nothing_is_no_change() {
+        let mut kube = Kube::default();
+        kube.create(service(1)).unwrap();
+        let version = kube.version();
+        kube.apply(&with_uid(service(1), "uid-0001"), Subresource::Main).unwrap();
+        assert_eq!(kube.version(), version);
+    }
+
+    #[test]
+    fn a_delete_with_another_uid_is_refused() {
+        let mut kube = Kube::default();
+        kube.create(service(1)).unwrap();
+        let key = Key::new("Service", "s");
+        assert_eq!(kube.delete(&key, Some("uid-0009")).unwrap_err().code, 409);
+        assert!(kube.delete(&key, Some("uid-0001")).is_ok());
+        assert!(kube.get("Service", "s").is_none());
+    }
+
+    #[test]
+    fn a_pods_spec_cannot_be_applied_away() {
+        let mut kube = Kube::default();
+        let pod = |image: &str| json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"image": image}});
+        kube.create(pod("a")).unwrap();
+        assert_eq!(kube.apply(&pod("b"), Subresource::Main).unwrap_err().code, 422);
+    }
+}

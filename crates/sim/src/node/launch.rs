@@ -1,0 +1,150 @@
+//! What does a pod's container run, as the pod and its mounted configuration say?
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::kube::{at, text};
+use crate::pd::{Start, StartMode};
+use crate::tikv;
+
+/// A process to start.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// A PD.
+    Pd(Start),
+    /// A TiKV.
+    Tikv(tikv::Process),
+}
+
+/// What a pod wants of its node.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// `pd` or `tikv`.
+    pub container: String,
+    /// Image.
+    pub image: String,
+    /// Arguments, by flag.
+    pub flags: BTreeMap<String, String>,
+    /// The claim under the data directory.
+    pub data_claim: String,
+    /// The configuration file's ConfigMap and key.
+    pub config: Option<(String, String)>,
+}
+
+impl Launch {
+    /// Reads a pod. `None` where it has neither container, which a pod of ours always has.
+    pub fn of(pod: &Value) -> Option<Self> {
+        let containers = at(pod, "/spec/containers").as_array()?;
+        let of_ours = |c: &&Value| matches!(text(c, "/name"), "pd" | "tikv");
+        let container = containers.iter().find(of_ours)?;
+        let args = at(container, "/args").as_array().into_iter().flatten();
+        let flags: BTreeMap<String, String> = args
+            .filter_map(Value::as_str)
+            .filter_map(|arg| arg.strip_prefix("--"))
+            .map(|arg| arg.split_once('=').unwrap_or((arg, "")))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let volume_at = |path: &str| mounted_at(pod, container, path);
+        let data = flags.get("data-dir").and_then(|dir| volume_at(dir));
+        let claim = data.map(|(volume, _)| text(volume, "/persistentVolumeClaim/claimName"));
+        let config = flags.get("config").and_then(|file| {
+            let (volume, key) = volume_at(file)?;
+            Some((text(volume, "/configMap/name").to_owned(), key))
+        });
+        Some(Self {
+            container: text(container, "/name").to_owned(),
+            image: text(container, "/image").to_owned(),
+            data_claim: claim.unwrap_or_default().to_owned(),
+            config: config.filter(|(name, _)| !name.is_empty()),
+            flags,
+        })
+    }
+
+    fn flag(&self, name: &str) -> Result<String, String> {
+        self.flags.get(name).cloned().ok_or_else(|| format!("flag --{name} is missing"))
+    }
+
+    /// The program, with the configuration file's text. Fails as the real binary does at its start.
+    pub fn program(&self, config: &str) -> Result<Program, String> {
+        let config: toml::Table =
+            toml::from_str(config).map_err(|error| format!("configuration: {error}"))?;
+        let version = self.image.rsplit_once(':').map_or("unknown", |(_, tag)| tag);
+        if self.container == "tikv" {
+            return Ok(Program::Tikv(tikv::Process {
+                address: self.flag("advertise-addr")?,
+                pd: self.flag("pd-endpoints")?,
+                disk: 0,
+                version: version.trim_start_matches('v').to_owned(),
+                stage: tikv::Stage::Starting { ready_at: 0 },
+            }));
+        }
+        let replication = config.get("replication").and_then(|r| r.get("max-replicas"));
+        Ok(Program::Pd(Start {
+            name: self.flag("name")?,
+            peer_url: self.flag("advertise-peer-urls")?,
+            client_url: self.flag("advertise-client-urls")?,
+            mode: start_mode(&config)?,
+            max_replicas: replication
+                .and_then(toml::Value::as_integer)
+                .and_then(|n| u32::try_from(n).ok()),
+            version: version.to_owned(),
+        }))
+    }
+}
+
+/// Exactly one of `initial-cluster` and `join`.
+fn start_mode(config: &toml::Table) -> Result<StartMode, String> {
+    let word = |key: &str| {
+        let value = config.get(key).and_then(toml::Value::as_str).unwrap_or_default();
+        (!value.is_empty()).then(|| value.to_owned())
+    };
+    match (word("initial-cluster"), word("join")) {
+        (Some(_), Some(_)) => Err("initial-cluster and join cannot be used together".to_owned()),
+        (None, Some(url)) => Ok(StartMode::Join { url }),
+        (None, None) => Err("neither initial-cluster nor join".to_owned()),
+        (Some(list), None) => {
+            let pair = |entry: &str| {
+                entry.split_once('=').map(|(name, url)| (name.to_owned(), url.to_owned()))
+            };
+            let members = list.split(',').map(pair).collect::<Option<_>>();
+            let members = members.ok_or_else(|| format!("bad initial-cluster {list:?}"))?;
+            let token = word("initial-cluster-token").unwrap_or_else(|| "pd-cluster".to_owned());
+            Ok(StartMode::Bootstrap { token, members })
+        }
+    }
+}
+
+/// The volume that is mounted over a path, and what of the path is behind the mount.
+fn mounted_at<'a>(pod: &'a Value, container: &Value, path: &str) -> Option<(&'a Value, String)> {
+    let mounts = at(container, "/volumeMounts").as_array()?;
+    let under = |mount: &&Value| {
+        path.strip_prefix(text(mount, "/mountPath"))
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mount = mounts.iter().filter(under).max_by_key(|m| text(m, "/mountPath").len())?;
+    let rest = path.strip_prefix(text(mount, "/mountPath"))?.trim_start_matches('/');
+    let volumes = at(pod, "/spec/volumes").as_array()?;
+    let volume = volumes.iter().find(|v| text(v, "/name") == text(mount, "/name"))?;
+    Some((volume, rest.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_mode_is_one_of_two() {
+        let mode = |text: &str| start_mode(&toml::from_str(text).unwrap());
+        assert!(matches!(mode("join = \"http://c-pd:2379\""), Ok(StartMode::Join { .. })));
+        let both = mode("join = \"a\"\ninitial-cluster = \"a=b\"");
+        assert!(both.unwrap_err().contains("together"));
+        assert!(mode("").is_err());
+        let Ok(StartMode::Bootstrap { token, members }) =
+            mode("initial-cluster = \"a=http://a:2380,b=http://b:2380\"\ninitial-cluster-token = \"t\"")
+        else {
+            panic!("bootstrap")
+        };
+        assert_eq!((token.as_str(), members.len()), ("t", 2));
+    }
+}

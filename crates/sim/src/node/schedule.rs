@@ -1,0 +1,136 @@
+//! Which node does a pod get, and when do its claims get disks?
+
+use serde_json::{Value, json};
+
+use super::{Disk, Nodes, Run, Stage};
+use crate::beliefs;
+use crate::clock;
+use crate::dice::Dice;
+use crate::kube::{Key, Kube, at, is_deleting, name_of, set, text, uid_of};
+
+impl Nodes {
+    /// Gives pods without a node one, or says why not.
+    pub(super) fn schedule(&mut self, kube: &mut Kube, now: u64, dice: &mut Dice) {
+        let waiting: Vec<Value> = kube
+            .list("Pod")
+            .filter(|pod| text(pod, "/spec/nodeName").is_empty() && !is_deleting(pod))
+            .cloned()
+            .collect();
+        for pod in waiting {
+            let name = name_of(&pod);
+            if self.late.get(name).is_some_and(|until| now < *until) {
+                continue;
+            }
+            self.late.remove(name);
+            let key = Key::new("Pod", name);
+            match self.place(&pod, kube, dice) {
+                Ok(node) => {
+                    kube.edit(&key, |pod| {
+                        set(pod, &["spec", "nodeName"], json!(node));
+                        set(pod, &["status", "phase"], json!("Pending"));
+                        let scheduled = json!([{"type": "PodScheduled", "status": "True"}]);
+                        set(pod, &["status", "conditions"], scheduled);
+                    });
+                    let (low, high) = beliefs::VOLUME_TAKES.value;
+                    let until = now + dice.between(low, high);
+                    self.runs.insert(uid_of(&pod).to_owned(), Run::new(node, until));
+                }
+                Err(words) => {
+                    kube.edit(&key, |pod| {
+                        set(pod, &["status", "phase"], json!("Pending"));
+                        let condition = json!([{
+                            "type": "PodScheduled",
+                            "status": "False",
+                            "reason": "Unschedulable",
+                            "message": words,
+                        }]);
+                        set(pod, &["status", "conditions"], condition);
+                    });
+                }
+            }
+        }
+    }
+
+    /// The node where the pod's disks are, else the one with the fewest pods.
+    fn place(&self, pod: &Value, kube: &Kube, dice: &mut Dice) -> Result<String, String> {
+        let mut pinned = None;
+        for claim in claims(pod) {
+            let found = kube.get("PersistentVolumeClaim", &claim);
+            let Some(found) = found.filter(|claim| !is_deleting(claim)) else {
+                return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
+            };
+            pinned = pinned.or_else(|| self.disks.get(uid_of(found)).map(|d| d.node.clone()));
+        }
+        let up = |node: &str| self.machines.get(node).is_some_and(|machine| machine.up);
+        if let Some(node) = pinned {
+            return if up(&node) { Ok(node) } else { Err(format!("node {node} is not ready")) };
+        }
+        let pods_on = |node: &str| kube.list("Pod").filter(|p| text(p, "/spec/nodeName") == node).count();
+        let nodes: Vec<&String> = self.machines.keys().filter(|node| up(node)).collect();
+        let fewest = nodes.iter().map(|node| pods_on(node)).min();
+        let best: Vec<&String> =
+            nodes.into_iter().filter(|node| Some(pods_on(node)) == fewest).collect();
+        let best = dice.pick(&best).ok_or_else(|| "0 nodes are available".to_owned())?;
+        Ok((*best).clone())
+    }
+
+    /// Provisions what a pod's claims still lack, on the pod's node.
+    pub(super) fn attach(&mut self, pod: &Value, node: &str, kube: &mut Kube) {
+        for claim in claims(pod) {
+            let Some(found) = kube.get("PersistentVolumeClaim", &claim) else { continue };
+            let uid = uid_of(found).to_owned();
+            if self.disks.contains_key(&uid) {
+                continue;
+            }
+            self.next_disk += 1;
+            let id = self.next_disk;
+            let disk = Disk { id, node: node.to_owned(), claim: claim.clone() };
+            self.disks.insert(uid, disk);
+            let size = at(found, "/spec/resources/requests/storage").clone();
+            kube.edit(&Key::new("PersistentVolumeClaim", &claim), |claim| {
+                set(claim, &["spec", "volumeName"], json!(format!("pv-{id}")));
+                set(claim, &["status", "phase"], json!("Bound"));
+                set(claim, &["status", "capacity", "storage"], size);
+            });
+        }
+    }
+}
+
+impl Run {
+    fn new(node: String, until: u64) -> Self {
+        Self {
+            node,
+            stage: Stage::Attaching { until },
+            mounted: std::collections::BTreeMap::new(),
+            refresh_at: None,
+            lost_at: None,
+            started: 0,
+            restarts: 0,
+            shown: None,
+        }
+    }
+}
+
+fn claims(pod: &Value) -> Vec<String> {
+    let volumes = at(pod, "/spec/volumes").as_array().into_iter().flatten();
+    volumes
+        .map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// New claims have a phase as soon as Kubernetes has seen them.
+pub(super) fn show_pending_claims(kube: &mut Kube) {
+    let fresh: Vec<Key> = kube
+        .list("PersistentVolumeClaim")
+        .filter(|claim| text(claim, "/status/phase").is_empty())
+        .map(Key::of)
+        .collect();
+    for key in fresh {
+        kube.edit(&key, |claim| set(claim, &["status", "phase"], json!("Pending")));
+    }
+}
+
+/// How long a machine that is off keeps its pods' last status before they read not ready.
+pub(super) const NODE_GRACE: u64 = 40 * clock::SECOND;

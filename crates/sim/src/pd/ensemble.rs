@@ -1,0 +1,80 @@
+//! What do the members of one PD set agree on?
+
+use std::collections::BTreeMap;
+
+use super::cluster::Cluster;
+
+/// One member in etcd's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its id.
+    pub id: u64,
+    /// Its name; empty after a join that did not finish.
+    pub name: String,
+    /// Where its peers dial it.
+    pub peer_url: String,
+    /// Where clients dial it; published by the member itself once it runs.
+    pub client_url: Option<String>,
+}
+
+/// What is in a PD data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir {
+    /// The history that it belongs to.
+    pub ensemble: usize,
+    /// The member that it makes of the process that starts on it.
+    pub member: u64,
+    /// It holds what its ensemble has agreed on. False from a first start to the first election.
+    pub synced: bool,
+}
+
+/// One consensus history of etcd, with what PD keeps in it.
+#[derive(Clone, Debug)]
+pub struct Ensemble {
+    /// Token and initial members, from which etcd computes its own ids.
+    pub fingerprint: String,
+    /// Members by id.
+    pub members: BTreeMap<u64, Member>,
+    /// PD's cluster id, once there was a leader.
+    pub cluster_id: Option<u64>,
+    /// The leading member.
+    pub leader: Option<u64>,
+    /// When the leader was elected.
+    pub leader_since: u64,
+    /// When the last leader was lost; the beginning of the ensemble where there was none yet.
+    pub leaderless_since: u64,
+    /// Stores, regions and settings.
+    pub cluster: Cluster,
+}
+
+impl Ensemble {
+    /// A history in which nothing has been agreed on yet.
+    pub fn new(fingerprint: String, members: BTreeMap<u64, Member>, now: u64) -> Self {
+        Self {
+            fingerprint,
+            members,
+            cluster_id: None,
+            leader: None,
+            leader_since: 0,
+            leaderless_since: now,
+            cluster: Cluster::default(),
+        }
+    }
+
+    /// How many members must agree.
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// Makes a member the leader. It knows of heartbeats what is on disk.
+    pub fn lead(&mut self, member: u64, now: u64) {
+        self.leader = Some(member);
+        self.leader_since = now;
+        self.cluster.forget_heartbeats();
+    }
+
+    /// The member of this name.
+    pub fn member_named(&self, name: &str) -> Option<&Member> {
+        self.members.values().find(|member| member.name == name)
+    }
+}

@@ -1,0 +1,182 @@
+//! How does a set of PD processes behave: who is a member, who leads, what is kept on disk?
+//!
+//! Each data directory belongs to one [`Ensemble`], a consensus history. Which ensemble a start
+//! ends in is the whole point of the model: an empty directory that is started in the wrong mode
+//! begins a second history, and so a second cluster id.
+
+mod answer;
+mod cluster;
+mod ensemble;
+mod member_answers;
+mod process;
+mod region;
+mod store_answers;
+
+use std::collections::BTreeMap;
+
+pub use answer::{Answer, Body, Request};
+pub use cluster::{Cluster, Store, StoreState};
+pub use ensemble::{DataDir, Ensemble, Member};
+pub use process::{Process, Stage, Start, StartMode};
+pub use region::{Peer, Region};
+
+use crate::beliefs;
+use crate::dice::Dice;
+use crate::names::Names;
+
+/// One volume's content is known by the volume.
+pub type DiskId = u64;
+
+/// A cluster id came into the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// The new id.
+    pub cluster_id: u64,
+    /// The processes that agreed on it, by name.
+    pub by: Vec<String>,
+    /// They had data of an earlier history, or their set had had a cluster id already.
+    pub forgot: bool,
+}
+
+/// Every PD process and every PD data directory.
+#[derive(Clone, Debug, Default)]
+pub struct Pd {
+    /// Consensus histories, never removed.
+    pub ensembles: Vec<Ensemble>,
+    /// Data directories by the volume that they are on. A wiped volume has none.
+    pub disks: BTreeMap<DiskId, DataDir>,
+    /// Running processes, by the uid of their pod.
+    pub processes: BTreeMap<String, Process>,
+    /// Cluster ids made since the last look.
+    pub minted: Vec<Minted>,
+    /// Processes that ended by themselves since the last look, with their last words.
+    pub exited: Vec<(String, String)>,
+}
+
+impl Pd {
+    /// Lets one moment pass: starts go on, leaders are elected, stores age.
+    pub fn tick(&mut self, now: u64, names: &Names, dice: &mut Dice) {
+        self.go_on_starting(now, names, dice);
+        for index in 0..self.ensembles.len() {
+            self.elect(index, now, names, dice);
+        }
+        self.give_up_waiting(now);
+        for ensemble in &mut self.ensembles {
+            if ensemble.leader.is_some() {
+                ensemble.cluster.tick(now);
+            }
+        }
+    }
+
+    /// Ends a process at once; its data directory stays.
+    pub fn kill(&mut self, process: &str) {
+        self.processes.remove(process);
+    }
+
+    /// Empties the data directory on a volume.
+    pub fn wipe(&mut self, disk: DiskId) {
+        self.disks.remove(&disk);
+    }
+
+    /// The ensemble whose data a process has.
+    pub fn ensemble_of(&self, process: &str) -> Option<usize> {
+        let disk = self.processes.get(process)?.disk;
+        Some(self.disks.get(&disk)?.ensemble)
+    }
+
+    /// The ensemble with a leader that answers under a URL.
+    pub fn led_by(&self, url: &str, names: &Names) -> Option<usize> {
+        names.resolve(url).iter().find_map(|process| {
+            let ensemble = self.ensemble_of(process)?;
+            self.ensembles.get(ensemble)?.leader.map(|_| ensemble)
+        })
+    }
+
+    /// Members of an ensemble whose process runs and can be dialled by the others.
+    fn reachable(&self, ensemble: usize, names: &Names) -> Vec<u64> {
+        let Some(known) = self.ensembles.get(ensemble) else { return Vec::new() };
+        let up = self.processes.iter().filter_map(|(uid, process)| {
+            let data = self.disks.get(&process.disk)?;
+            let member = known.members.get(&data.member)?;
+            let runs = process.stage.runs_etcd() && data.ensemble == ensemble;
+            (runs && names.leads_to(&member.peer_url, uid)).then_some(data.member)
+        });
+        let mut up: Vec<u64> = up.collect();
+        up.sort_unstable();
+        up.dedup();
+        up
+    }
+
+    /// Elects a leader where there is a majority, keeps it while it is reachable.
+    fn elect(&mut self, index: usize, now: u64, names: &Names, dice: &mut Dice) {
+        let up = self.reachable(index, names);
+        let empty = self.without_memory(index, &up);
+        let Some(ensemble) = self.ensembles.get_mut(index) else { return };
+        let quorum = ensemble.quorum();
+        if ensemble.leader.is_some_and(|leader| up.contains(&leader)) && up.len() >= quorum {
+            self.publish_urls(index, &up);
+            self.sync(index, &up);
+            return;
+        }
+        if ensemble.leader.take().is_some() {
+            ensemble.leaderless_since = now;
+        }
+        let waited = now.saturating_sub(ensemble.leaderless_since);
+        if up.len() < quorum || waited < beliefs::ELECTION.value {
+            return;
+        }
+        if ensemble.cluster_id.is_some() && empty.len() >= quorum {
+            self.fork(index, &empty, dice, now);
+            return;
+        }
+        let able: Vec<u64> = up.iter().copied().filter(|id| !empty.contains(id)).collect();
+        let choice = if ensemble.cluster_id.is_some() { able } else { up.clone() };
+        let Some(leader) = dice.pick(&choice).copied() else { return };
+        ensemble.lead(leader, now);
+        if ensemble.cluster_id.is_none() {
+            self.mint(index, &up, false, dice);
+        }
+        self.publish_urls(index, &up);
+        self.sync(index, &up);
+    }
+
+    /// Members among `up` whose directory knows nothing of what the ensemble has agreed on.
+    fn without_memory(&self, ensemble: usize, up: &[u64]) -> Vec<u64> {
+        let unsynced = self.disks.values().filter(|data| data.ensemble == ensemble && !data.synced);
+        unsynced.map(|data| data.member).filter(|member| up.contains(member)).collect()
+    }
+
+    fn sync(&mut self, ensemble: usize, members: &[u64]) {
+        for data in self.disks.values_mut() {
+            if data.ensemble == ensemble && members.contains(&data.member) {
+                data.synced = true;
+            }
+        }
+    }
+
+    /// A majority that remembers nothing elects itself: a new history under old names
+    /// ([`beliefs::EMPTY_MAJORITY_FORKS`]).
+    fn fork(&mut self, index: usize, members: &[u64], dice: &mut Dice, now: u64) {
+        let Some(old) = self.ensembles.get(index) else { return };
+        let new = Ensemble::new(old.fingerprint.clone(), old.members.clone(), now);
+        let fork = self.ensembles.len();
+        self.ensembles.push(new);
+        for data in self.disks.values_mut() {
+            if data.ensemble == index && members.contains(&data.member) && !data.synced {
+                data.ensemble = fork;
+            }
+        }
+        self.mint(fork, members, true, dice);
+        self.sync(fork, members);
+    }
+
+    fn mint(&mut self, index: usize, members: &[u64], forgot: bool, dice: &mut Dice) {
+        let Some(ensemble) = self.ensembles.get_mut(index) else { return };
+        // PD makes ids above 2^53, so that a client that reads them as doubles is found out.
+        let cluster_id = (7_u64 << 60) | (dice.roll() >> 8);
+        ensemble.cluster_id = Some(cluster_id);
+        let named = members.iter().filter_map(|id| ensemble.members.get(id));
+        let by = named.map(|member| member.name.clone()).collect();
+        self.minted.push(Minted { cluster_id, by, forgot });
+    }
+}

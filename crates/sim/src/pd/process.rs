@@ -1,0 +1,260 @@
+//! What does a PD process do from its start until it serves, or gives up?
+
+use std::collections::BTreeMap;
+
+use super::{DataDir, DiskId, Ensemble, Member, Pd};
+use crate::beliefs;
+use crate::dice::Dice;
+use crate::names::Names;
+
+/// How a process without data is told to begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartMode {
+    /// `initial-cluster` and `initial-cluster-token`.
+    Bootstrap {
+        /// The token.
+        token: String,
+        /// Peer URLs by member name.
+        members: BTreeMap<String, String>,
+    },
+    /// `join`: the client URL of a set that exists.
+    Join {
+        /// Whom to ask.
+        url: String,
+    },
+}
+
+/// Arguments and configuration of a PD process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// `--name`.
+    pub name: String,
+    /// `--advertise-peer-urls`.
+    pub peer_url: String,
+    /// `--advertise-client-urls`.
+    pub client_url: String,
+    /// Start mode of the configuration file.
+    pub mode: StartMode,
+    /// `replication.max-replicas` of the file, where given.
+    pub max_replicas: Option<u32>,
+    /// What the process calls its version.
+    pub version: String,
+}
+
+/// How far a process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Looking at its data directory and configuration.
+    Starting,
+    /// Added to a set by `join`, nothing on disk yet ([`beliefs::HALF_JOINED_BLOCKS`]).
+    Joining {
+        /// The set.
+        ensemble: usize,
+        /// The id that it was given.
+        member: u64,
+    },
+    /// etcd runs: it votes, and its client port is open.
+    Running,
+    /// Its member was removed and it was started again: open to nobody
+    /// ([`beliefs::REMOVED_MEMBER_HANGS`]).
+    Hanging,
+}
+
+impl Stage {
+    /// Its etcd takes part in elections.
+    pub fn runs_etcd(self) -> bool {
+        self == Self::Running
+    }
+}
+
+/// One PD process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// How it was started.
+    pub start: Start,
+    /// The volume under its data directory.
+    pub disk: DiskId,
+    /// When it reached its stage.
+    pub since: u64,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+impl Pd {
+    /// Starts a process on a volume.
+    pub fn spawn(&mut self, uid: &str, start: Start, disk: DiskId, now: u64) {
+        let process = Process { start, disk, since: now, stage: Stage::Starting };
+        self.processes.insert(uid.to_owned(), process);
+    }
+
+    /// Its client port accepts connections.
+    pub fn is_open(&self, uid: &str) -> bool {
+        self.processes.get(uid).is_some_and(|process| process.stage.runs_etcd())
+    }
+
+    pub(super) fn go_on_starting(&mut self, now: u64, names: &Names, dice: &mut Dice) {
+        let uids: Vec<String> = self.processes.keys().cloned().collect();
+        for uid in uids {
+            let Some(process) = self.processes.get(&uid).cloned() else { continue };
+            let waited = now.saturating_sub(process.since);
+            let next = match process.stage {
+                Stage::Running | Stage::Hanging => continue,
+                Stage::Joining { .. } if waited < beliefs::JOIN_TAKES.value => continue,
+                Stage::Joining { ensemble, member } => self.publish(&process, ensemble, member),
+                Stage::Starting => self.begin(&process, names, dice, now),
+            };
+            match next {
+                Ok(stage) => {
+                    if let Some(process) = self.processes.get_mut(&uid) {
+                        process.stage = stage;
+                        process.since = now;
+                    }
+                }
+                Err(words) => {
+                    self.processes.remove(&uid);
+                    self.exited.push((uid, words));
+                }
+            }
+        }
+    }
+
+    /// etcd gives up after five minutes without a leader ([`beliefs::START_LIMIT`]).
+    pub(super) fn give_up_waiting(&mut self, now: u64) {
+        let tired = self.processes.iter().filter(|(_, process)| {
+            let data = self.disks.get(&process.disk);
+            let never_led = data.is_none_or(|data| !data.synced);
+            let waits = process.stage == Stage::Hanging
+                || (process.stage == Stage::Running && never_led);
+            waits && now.saturating_sub(process.since) >= beliefs::START_LIMIT.value
+        });
+        let tired: Vec<String> = tired.map(|(uid, _)| uid.clone()).collect();
+        for uid in tired {
+            self.processes.remove(&uid);
+            self.exited.push((uid, "etcd did not start within its limit".to_owned()));
+        }
+    }
+
+    fn begin(
+        &mut self,
+        process: &Process,
+        names: &Names,
+        dice: &mut Dice,
+        now: u64,
+    ) -> Result<Stage, String> {
+        if let Some(data) = self.disks.get(&process.disk) {
+            // With data the start mode is ignored (beliefs::DATA_WINS).
+            let member = self.ensembles.get(data.ensemble).map(|e| e.members.contains_key(&data.member));
+            let known = member.unwrap_or(false);
+            return Ok(if known { Stage::Running } else { Stage::Hanging });
+        }
+        match &process.start.mode {
+            StartMode::Bootstrap { token, members } => self.bootstrap(process, token, members, names, now),
+            StartMode::Join { url } => self.join(process, url, names, dice),
+        }
+    }
+
+    fn bootstrap(
+        &mut self,
+        process: &Process,
+        token: &str,
+        members: &BTreeMap<String, String>,
+        names: &Names,
+        now: u64,
+    ) -> Result<Stage, String> {
+        let own = &process.start;
+        if members.get(&own.name) != Some(&own.peer_url) {
+            return Err(format!("{} is not in its initial-cluster with its peer URL", own.name));
+        }
+        let fingerprint = format!("{token}:{members:?}");
+        let member = member_id(&fingerprint, &own.name);
+        let known = self.ensembles.iter().rposition(|e| e.fingerprint == fingerprint);
+        if let Some(index) = known {
+            let published = self.ensembles.get(index).and_then(|e| e.members.get(&member));
+            let others = self.reachable(index, names);
+            let told = others.iter().any(|id| *id != member);
+            if told && published.is_some_and(|m| m.client_url.is_some()) {
+                return Err(format!("member {member:x} has already been bootstrapped"));
+            }
+        }
+        let ensemble = known.unwrap_or_else(|| {
+            let list = members.iter().map(|(name, peer_url)| {
+                let id = member_id(&fingerprint, name);
+                let member =
+                    Member { id, name: name.clone(), peer_url: peer_url.clone(), client_url: None };
+                (id, member)
+            });
+            let mut new = Ensemble::new(fingerprint.clone(), list.collect(), now);
+            new.cluster.first_settings(own.max_replicas);
+            self.ensembles.push(new);
+            self.ensembles.len() - 1
+        });
+        self.disks.insert(process.disk, DataDir { ensemble, member, synced: false });
+        Ok(Stage::Running)
+    }
+
+    fn join(
+        &mut self,
+        process: &Process,
+        url: &str,
+        names: &Names,
+        dice: &mut Dice,
+    ) -> Result<Stage, String> {
+        let Some(index) = self.led_by(url, names) else {
+            return Err("join: no member of the cluster answers".to_owned());
+        };
+        let connected = self.reachable(index, names).len();
+        let Some(ensemble) = self.ensembles.get_mut(index) else {
+            return Err("join: no cluster".to_owned());
+        };
+        if let Some(half) = ensemble.members.values().find(|member| member.name.is_empty()) {
+            return Err(format!("there is a member {} that has not joined successfully", half.id));
+        }
+        if ensemble.member_named(&process.start.name).is_some() {
+            return Err("missing data or join a duplicated pd".to_owned());
+        }
+        if connected < ensemble.members.len() {
+            return Err("etcdserver: unhealthy cluster".to_owned());
+        }
+        let id = dice.roll() >> 1;
+        let peer_url = process.start.peer_url.clone();
+        ensemble.members.insert(id, Member { id, name: String::new(), peer_url, client_url: None });
+        Ok(Stage::Joining { ensemble: index, member: id })
+    }
+
+    /// The joined member starts and gives its name.
+    fn publish(
+        &mut self,
+        process: &Process,
+        ensemble: usize,
+        member: u64,
+    ) -> Result<Stage, String> {
+        let known = self.ensembles.get_mut(ensemble).and_then(|e| e.members.get_mut(&member));
+        let Some(known) = known else { return Err("the member was removed".to_owned()) };
+        known.name.clone_from(&process.start.name);
+        self.disks.insert(process.disk, DataDir { ensemble, member, synced: false });
+        Ok(Stage::Running)
+    }
+
+    /// Every reachable member of a set with a leader tells the others its client URL.
+    pub(super) fn publish_urls(&mut self, index: usize, up: &[u64]) {
+        let Some(ensemble) = self.ensembles.get_mut(index) else { return };
+        for process in self.processes.values() {
+            let Some(data) = self.disks.get(&process.disk) else { continue };
+            if data.ensemble != index || !up.contains(&data.member) {
+                continue;
+            }
+            if let Some(member) = ensemble.members.get_mut(&data.member) {
+                member.client_url = Some(process.start.client_url.clone());
+            }
+        }
+    }
+}
+
+/// etcd computes a first member's id from its URL and the token, so a wiped member comes back with
+/// the same one. FNV-1a stands for its hash.
+fn member_id(fingerprint: &str, name: &str) -> u64 {
+    let bytes = fingerprint.bytes().chain([b'/']).chain(name.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}

@@ -1,0 +1,364 @@
+//! What does PD say about stores, regions and schedulers?
+
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, Request};
+use super::cluster::{Cluster, Store, StoreState};
+use super::region::Peer;
+use super::Pd;
+use crate::clock;
+
+const NOT_BOOTSTRAPPED: &str =
+    "[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first";
+/// A time that is not known.
+const EPOCH: &str = "1970-01-01T00:00:00Z";
+/// The zero time of Go.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+impl Pd {
+    pub(super) fn answer_about_stores(
+        &mut self,
+        index: usize,
+        request: Request<'_>,
+        parts: &[&str],
+        now: u64,
+    ) -> Option<Answer> {
+        let cluster = &mut self.ensembles.get_mut(index)?.cluster;
+        if let ("GET", ["cluster", "status"]) = (request.method, parts) {
+            return Some(cluster_status(cluster));
+        }
+        if cluster.bootstrapped.is_none() && is_about_the_cluster(parts) {
+            return Some(Answer::words(500, NOT_BOOTSTRAPPED));
+        }
+        match parts {
+            ["stores" | "store", ..] => about_stores(cluster, request, parts, now),
+            ["regions", ..] => about_regions(cluster, request, parts),
+            ["schedulers" | "scheduler-config", ..] => about_schedulers(cluster, request, parts),
+            ["admin", "unsafe", "remove-failed-stores", "show"] => {
+                Some(Answer::json(200, json!([{"info": "No on-going recovery."}])))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The scheduler settings have routes of their own, which do not exist before the scheduler does.
+fn is_about_the_cluster(parts: &[&str]) -> bool {
+    matches!(parts, ["stores" | "store" | "regions" | "schedulers", ..])
+}
+
+fn cluster_status(cluster: &Cluster) -> Answer {
+    let begun = cluster.bootstrapped.map_or_else(|| NEVER.to_owned(), clock::rfc3339);
+    let full = cluster.max_replicas as usize;
+    let initialized = match cluster.regions.as_slice() {
+        [] => false,
+        [only] => only.voters().count() >= full && only.voters().count() == only.peers.len(),
+        _ => true,
+    };
+    let body = json!({
+        "raft_bootstrap_time": begun,
+        "is_initialized": initialized,
+        "replication_status": "",
+    });
+    Answer::json(200, body)
+}
+
+fn about_stores(
+    cluster: &mut Cluster,
+    request: Request<'_>,
+    parts: &[&str],
+    now: u64,
+) -> Option<Answer> {
+    match (request.method, parts) {
+        ("GET", ["stores"]) => {
+            let mut states: Vec<StoreState> = Vec::new();
+            for asked in request.query("state") {
+                match asked {
+                    "0" => states.push(StoreState::Up),
+                    "1" => states.push(StoreState::Offline),
+                    "2" => states.push(StoreState::Tombstone),
+                    other => {
+                        return Some(Answer::words(500, &format!("unknown StoreState: {other}")));
+                    }
+                }
+            }
+            if states.is_empty() {
+                states = vec![StoreState::Up, StoreState::Offline];
+            }
+            Some(list(cluster, now, |store| states.contains(&store.state)))
+        }
+        ("GET", ["stores", "check"]) => {
+            let asked: Vec<String> = request.query("state").map(str::to_lowercase).collect();
+            let max_down = cluster.max_down;
+            Some(list(cluster, now, |store| {
+                let state = store.state_name(now, max_down).to_lowercase();
+                asked.is_empty() || asked.contains(&state)
+            }))
+        }
+        ("GET", ["stores", "progress"]) => Some(progress(cluster, request)),
+        ("DELETE", ["stores", "remove-tombstone"]) => {
+            cluster.stores.retain(|_, store| store.state != StoreState::Tombstone);
+            Some(Answer::words(200, "Remove tombstone successfully."))
+        }
+        (_, ["store", id, ..]) => match id.parse() {
+            Ok(id) => about_store(cluster, request, parts, (id, now)),
+            Err(_) => Some(Answer::json(
+                400,
+                json!({
+                    "code": "input",
+                    "msg": format!("strconv.ParseUint: parsing {id:?}: invalid syntax"),
+                    "data": {},
+                }),
+            )),
+        },
+        _ => None,
+    }
+}
+
+fn about_store(
+    cluster: &mut Cluster,
+    request: Request<'_>,
+    parts: &[&str],
+    (id, now): (u64, u64),
+) -> Option<Answer> {
+    let found = cluster.stores.get(&id).cloned();
+    if let ("POST", [_, _, "label"]) = (request.method, parts) {
+        let Some(store) = cluster.stores.get_mut(&id) else {
+            let words = format!("[PD:cluster:ErrInvalidStoreID]invalid store id {id}, not found");
+            return Some(Answer::words(500, &words));
+        };
+        for (key, value) in request.body.as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default().to_owned();
+            store.labels.insert(key.clone(), value);
+        }
+        return Some(Answer::words(200, "The store's label is updated."));
+    }
+    let Some(store) = found else {
+        let words = format!("[PD:core:ErrStoreNotFound]store {id} not found");
+        return Some(Answer::words(404, &words));
+    };
+    let removed = store.state == StoreState::Tombstone;
+    match (request.method, parts) {
+        ("GET", [_, _]) => Some(Answer::json(200, described(cluster, &store, now))),
+        ("DELETE" | "POST", _) if removed => {
+            let words = format!("[PD:core:ErrStoreRemoved]store {id} has been removed");
+            Some(Answer::words(410, &words))
+        }
+        ("DELETE", [_, _]) => Some(retire(cluster, &store, request)),
+        ("POST", [_, _, "state"]) => {
+            if let Some(store) = cluster.stores.get_mut(&id) {
+                store.state = StoreState::Up;
+            }
+            Some(Answer::words(200, "The store's state is updated."))
+        }
+        _ => None,
+    }
+}
+
+/// Takes a store offline, where enough others are Up. Dead ones count as Up here.
+fn retire(cluster: &mut Cluster, store: &Store, request: Request<'_>) -> Answer {
+    let force = request.query("force").next().is_some();
+    let others = cluster.stores.values().filter(|s| s.state == StoreState::Up && s.id != store.id);
+    let (left, needed) = (others.count(), cluster.max_replicas as usize);
+    if store.state == StoreState::Up && left < needed && !force {
+        let words = format!(
+            "[PD:core:ErrStoresNotEnough]can not remove store {} since the number of up stores \
+             would be {left} while need {needed}",
+            store.id
+        );
+        return Answer::words(400, &words);
+    }
+    if let Some(store) = cluster.stores.get_mut(&store.id) {
+        store.state = StoreState::Offline;
+        store.destroyed |= force;
+    }
+    Answer::words(200, "The store is set as Offline.")
+}
+
+fn progress(cluster: &Cluster, request: Request<'_>) -> Answer {
+    let id = request.query("id").next().unwrap_or_default();
+    let store = id.parse::<u64>().ok().and_then(|id| cluster.stores.get(&id));
+    match store {
+        Some(store) if store.state == StoreState::Offline => Answer::json(
+            200,
+            json!({
+                "action": "removing",
+                "store_id": store.id,
+                "progress": 0,
+                "current_speed": 0,
+                "left_seconds": f64::MAX,
+            }),
+        ),
+        _ => {
+            let words = "[PD:progress:ErrProgressNotFound]no progress found for the given store ID";
+            Answer::words(404, &format!("{words}: {id}"))
+        }
+    }
+}
+
+fn list(cluster: &Cluster, now: u64, is_asked: impl Fn(&Store) -> bool) -> Answer {
+    let asked = cluster.stores.values().filter(|store| is_asked(store));
+    let stores: Vec<Value> = asked.map(|store| described(cluster, store, now)).collect();
+    Answer::json(200, json!({"count": stores.len(), "stores": stores}))
+}
+
+/// A store as `/stores` shows it. Zero values are left out.
+fn described(cluster: &Cluster, store: &Store, now: u64) -> Value {
+    let mut shown = Map::new();
+    let mut put = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+    put("id", json!(store.id));
+    put("address", json!(store.address));
+    match store.state {
+        StoreState::Up => None,
+        StoreState::Offline => put("state", json!(1)),
+        StoreState::Tombstone => put("state", json!(2)),
+    };
+    if !store.labels.is_empty() {
+        let labels = store.labels.iter().map(|(key, value)| json!({"key": key, "value": value}));
+        put("labels", Value::Array(labels.collect()));
+    }
+    put("version", json!(store.version));
+    put("peer_address", json!(store.address));
+    put("status_address", json!(store.address.replace(":20160", ":20180")));
+    put("git_hash", json!("unknown"));
+    put("start_timestamp", json!(clock::instant(store.started).as_second()));
+    put("deploy_path", json!("/"));
+    if let Some(heard) = store.heartbeat {
+        put("last_heartbeat", json!(nanoseconds(heard)));
+    }
+    if store.destroyed {
+        put("physically_destroyed", json!(true));
+    }
+    match store.state {
+        StoreState::Up if !store.serving => None,
+        StoreState::Up => put("node_state", json!(1)),
+        StoreState::Offline => put("node_state", json!(2)),
+        StoreState::Tombstone => put("node_state", json!(3)),
+    };
+    put("state_name", json!(store.state_name(now, cluster.max_down)));
+    json!({"store": shown, "status": status(cluster, store)})
+}
+
+fn nanoseconds(heard: u64) -> i64 {
+    i64::try_from(clock::instant(heard).as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+fn status(cluster: &Cluster, store: &Store) -> Value {
+    let (leaders, regions) = cluster.load(store.id);
+    let known = store.heartbeat.is_some();
+    let sized = |size: &str| json!(if known { size } else { "0B" });
+    let mut shown = json!({
+        "capacity": sized("100GiB"),
+        "available": sized("90GiB"),
+        "used_size": sized("1GiB"),
+        "leader_count": leaders,
+        "leader_weight": 1,
+        "leader_score": leaders,
+        "leader_size": leaders,
+        "region_count": regions,
+        "region_weight": 1,
+        "region_score": regions,
+        "region_size": regions,
+    });
+    if let Some(map) = shown.as_object_mut() {
+        map.insert("start_ts".to_owned(), json!(clock::rfc3339(store.started)));
+        // A store that was never heard has the epoch as its last heartbeat.
+        let heard = store.heartbeat.map_or_else(|| EPOCH.to_owned(), |t| clock::instant(t).to_string());
+        map.insert("last_heartbeat_ts".to_owned(), json!(heard));
+        if known {
+            map.insert("uptime".to_owned(), json!("1m0s"));
+        }
+    }
+    shown
+}
+
+fn about_regions(cluster: &Cluster, request: Request<'_>, parts: &[&str]) -> Option<Answer> {
+    match (request.method, parts) {
+        ("GET", ["regions", "count"]) => {
+            Some(Answer::json(200, json!({"count": cluster.regions.len(), "regions": null})))
+        }
+        ("GET", ["regions", "replicated"]) => {
+            let full = cluster.max_replicas as usize;
+            let whole = |region: &super::Region| region.voters().count() >= full;
+            let learning = |region: &super::Region| region.peers.values().any(|p| *p != Peer::Voter);
+            let word = if cluster.regions.iter().all(whole) {
+                "REPLICATED"
+            } else if cluster.regions.iter().any(learning) {
+                "INPROGRESS"
+            } else {
+                "PENDING"
+            };
+            Some(Answer::words(200, word))
+        }
+        ("GET", ["regions", "check", kind]) => {
+            let full = cluster.max_replicas as usize;
+            let shown = cluster.regions.iter().filter(|region| match *kind {
+                "miss-peer" => region.peers.len() < full,
+                "extra-peer" => region.peers.len() > full,
+                "learner-peer" => region.peers.values().any(|peer| *peer != Peer::Voter),
+                _ => false,
+            });
+            let regions: Vec<Value> = shown.map(|region| json!({"id": region.id})).collect();
+            Some(Answer::json(200, json!({"count": regions.len(), "regions": regions})))
+        }
+        _ => None,
+    }
+}
+
+const EVICT: &str = "evict-leader-scheduler";
+
+fn about_schedulers(
+    cluster: &mut Cluster,
+    request: Request<'_>,
+    parts: &[&str],
+) -> Option<Answer> {
+    match (request.method, parts) {
+        ("GET", ["schedulers"]) => {
+            let mut names: Vec<String> =
+                ["balance-region", "balance-leader", "balance-hot-region", "evict-slow-store"]
+                    .iter()
+                    .chain(&["evict-stopping-store"])
+                    .map(|name| format!("{name}-scheduler"))
+                    .collect();
+            if !cluster.evicting.is_empty() {
+                names.push(EVICT.to_owned());
+            }
+            Some(Answer::json(200, json!(names)))
+        }
+        ("POST", ["schedulers"]) => Some(evict(cluster, request)),
+        ("DELETE", ["schedulers", name]) => {
+            let id = name.strip_prefix("evict-leader-scheduler-").and_then(|id| id.parse().ok());
+            let known = id.is_some_and(|id: u64| cluster.evicting.remove(&id));
+            Some(Answer::json(if known { 200 } else { 404 }, Value::Null))
+        }
+        ("GET", ["scheduler-config", EVICT, "list"]) => {
+            if cluster.evicting.is_empty() {
+                return Some(Answer::text(404, "404 page not found"));
+            }
+            let everything = json!([{"end-key": "", "start-key": ""}]);
+            let stores = cluster.evicting.iter().map(|id| (id.to_string(), everything.clone()));
+            let ranges: Map<String, Value> = stores.collect();
+            Some(Answer::json(200, json!({"store-id-ranges": ranges, "batch": 3})))
+        }
+        _ => None,
+    }
+}
+
+fn evict(cluster: &mut Cluster, request: Request<'_>) -> Answer {
+    let Some(id) = request.body.get("store_id").and_then(Value::as_u64) else {
+        return Answer::words(400, "missing store id");
+    };
+    if !cluster.stores.contains_key(&id) {
+        // The recorded answer is a JSON string inside a JSON string, with its newline.
+        let inner = format!("\"[PD:core:ErrStoreNotFound]store {id} not found\"\n");
+        return Answer::words(500, &inner);
+    }
+    let first = cluster.evicting.is_empty();
+    cluster.evicting.insert(id);
+    let words = if first {
+        "The scheduler is created."
+    } else {
+        "The scheduler has been applied to the store."
+    };
+    Answer::words(200, words)
+}

@@ -1,0 +1,256 @@
+//! How does a TiKV process behave: which store is it, what does it refuse, what has it on disk?
+
+use std::collections::BTreeMap;
+
+use crate::beliefs;
+use crate::clock::SECOND;
+use crate::dice::Dice;
+use crate::names::Names;
+use crate::pd::{DiskId, Ensemble, Pd, Peer, Region};
+
+/// What is on a TiKV volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreData {
+    /// The cluster that the store belongs to.
+    pub cluster_id: u64,
+    /// The store.
+    pub store: u64,
+    /// How far each region's log is on this disk.
+    pub applied: BTreeMap<u64, u64>,
+}
+
+/// How far a process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Opening its engine, looking for PD.
+    Starting {
+        /// When it turns to PD.
+        ready_at: u64,
+    },
+    /// Registered; serves.
+    Serving {
+        /// As this store.
+        store: u64,
+        /// Last heartbeat sent.
+        heartbeat: u64,
+    },
+}
+
+/// One TiKV process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its advertised address.
+    pub address: String,
+    /// Where it looks for PD.
+    pub pd: String,
+    /// The volume under its data directory.
+    pub disk: DiskId,
+    /// Version that it reports, without `v`.
+    pub version: String,
+    /// How far it is.
+    pub stage: Stage,
+}
+
+/// Every TiKV process and every store's data.
+#[derive(Clone, Debug, Default)]
+pub struct Tikv {
+    /// Data by volume.
+    pub disks: BTreeMap<DiskId, StoreData>,
+    /// Processes by the uid of their pod.
+    pub processes: BTreeMap<String, Process>,
+    /// Processes that ended by themselves since the last look, with their last words.
+    pub exited: Vec<(String, String)>,
+}
+
+/// Where a process is and what it may use, for one moment.
+pub struct Moment<'a> {
+    /// Now.
+    pub now: u64,
+    /// DNS.
+    pub names: &'a Names,
+    /// Chance.
+    pub dice: &'a mut Dice,
+}
+
+impl Tikv {
+    /// Starts a process on a volume.
+    pub fn spawn(&mut self, uid: &str, mut process: Process, moment: &mut Moment<'_>) {
+        let (low, high) = beliefs::REGISTER_TAKES.value;
+        process.stage = Stage::Starting { ready_at: moment.now + moment.dice.between(low, high) };
+        self.processes.insert(uid.to_owned(), process);
+    }
+
+    /// Its service port accepts connections.
+    pub fn is_open(&self, uid: &str) -> bool {
+        self.processes.get(uid).is_some_and(|p| matches!(p.stage, Stage::Serving { .. }))
+    }
+
+    /// Lets one moment pass.
+    pub fn tick(&mut self, pd: &mut Pd, moment: &mut Moment<'_>) {
+        let uids: Vec<String> = self.processes.keys().cloned().collect();
+        for uid in uids {
+            let Some(mut process) = self.processes.remove(&uid) else { continue };
+            match self.go_on(&mut process, pd, moment) {
+                Ok(()) => {
+                    self.processes.insert(uid, process);
+                }
+                Err(words) => self.exited.push((uid, words)),
+            }
+        }
+        for ensemble in &mut pd.ensembles {
+            self.follow_logs(ensemble, moment.now);
+        }
+    }
+
+    fn go_on(
+        &mut self,
+        process: &mut Process,
+        pd: &mut Pd,
+        moment: &mut Moment<'_>,
+    ) -> Result<(), String> {
+        let now = moment.now;
+        match process.stage {
+            Stage::Starting { ready_at } if now < ready_at => Ok(()),
+            Stage::Starting { .. } => {
+                // Without PD it keeps trying.
+                let Some(index) = pd.led_by(&process.pd, moment.names) else { return Ok(()) };
+                let Some(ensemble) = pd.ensembles.get_mut(index) else { return Ok(()) };
+                let store = self.register(process, ensemble, now)?;
+                process.stage = Stage::Serving { store, heartbeat: now };
+                Ok(())
+            }
+            Stage::Serving { store, heartbeat } => {
+                if now.saturating_sub(heartbeat) < beliefs::HEARTBEAT_EVERY.value {
+                    return Ok(());
+                }
+                let Some(index) = pd.led_by(&process.pd, moment.names) else { return Ok(()) };
+                let Some(ensemble) = pd.ensembles.get_mut(index) else { return Ok(()) };
+                process.stage = Stage::Serving { store, heartbeat: now };
+                match ensemble.cluster.heartbeat(store, now) {
+                    Err(words) if words.contains("tombstone") => Err(words.to_owned()),
+                    Err(_) | Ok(()) => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Identity first: an empty volume is a new store, a store of another cluster refuses.
+    fn register(
+        &mut self,
+        process: &Process,
+        ensemble: &mut Ensemble,
+        now: u64,
+    ) -> Result<u64, String> {
+        let Some(cluster_id) = ensemble.cluster_id else { return Err("no cluster id".to_owned()) };
+        let data = self.disks.entry(process.disk).or_insert_with(|| StoreData {
+            cluster_id,
+            store: ensemble.cluster.allocate(),
+            applied: BTreeMap::new(),
+        });
+        if data.cluster_id != cluster_id {
+            return Err(format!(
+                "cluster ID mismatch, local {} != remote {cluster_id}",
+                data.cluster_id
+            ));
+        }
+        let id = data.store;
+        ensemble.cluster.put_store(id, &process.address, &process.version, now)?;
+        let _ = ensemble.cluster.heartbeat(id, now);
+        Ok(id)
+    }
+
+    /// Stores of a cluster that serve now.
+    pub fn serving(&self, cluster_id: u64) -> Vec<u64> {
+        let serving = self.processes.values().filter_map(|process| {
+            let data = self.disks.get(&process.disk)?;
+            let serves = matches!(process.stage, Stage::Serving { .. });
+            (serves && data.cluster_id == cluster_id).then_some(data.store)
+        });
+        serving.collect()
+    }
+
+    fn disk_of(&mut self, cluster_id: u64, store: u64) -> Option<&mut StoreData> {
+        let mut disks = self.disks.values_mut();
+        disks.find(|data| data.cluster_id == cluster_id && data.store == store)
+    }
+
+    /// Leaders are elected, followers catch up, learners become voters, removed replicas go.
+    fn follow_logs(&mut self, ensemble: &mut Ensemble, now: u64) {
+        let Some(cluster_id) = ensemble.cluster_id else { return };
+        let up = self.serving(cluster_id);
+        for region in &mut ensemble.cluster.regions {
+            let votes: Vec<u64> = region.voters().filter(|store| up.contains(store)).collect();
+            if votes.len() < region.quorum() {
+                region.leader = None;
+                continue;
+            }
+            if region.leader.is_none_or(|leader| !votes.contains(&leader)) {
+                // The log that is furthest wins the election.
+                let furthest = |store: &u64| self.applied(cluster_id, *store, region.id);
+                region.leader = votes.iter().copied().max_by_key(furthest);
+            }
+            let Some(leader) = region.leader else { continue };
+            let index = self.applied(cluster_id, leader, region.id);
+            self.copy(cluster_id, region, (&up, index, now));
+        }
+    }
+
+    fn applied(&self, cluster_id: u64, store: u64, region: u64) -> u64 {
+        let mut disks = self.disks.values();
+        let data = disks.find(|data| data.cluster_id == cluster_id && data.store == store);
+        data.and_then(|data| data.applied.get(&region)).copied().unwrap_or_default()
+    }
+
+    fn copy(&mut self, cluster_id: u64, region: &mut Region, (up, index, now): (&[u64], u64, u64)) {
+        for (store, peer) in &mut region.peers {
+            if !up.contains(store) {
+                continue;
+            }
+            match *peer {
+                Peer::Learner { ready_at } if now < ready_at => continue,
+                Peer::Learner { .. } => *peer = Peer::Voter,
+                Peer::Voter => {}
+            }
+            if let Some(data) = self.disk_of(cluster_id, *store) {
+                data.applied.insert(region.id, index);
+            }
+        }
+    }
+
+    /// A client writes once to every region of a cluster. Returns how many were acknowledged.
+    pub fn write_everywhere(&mut self, ensemble: &mut Ensemble) -> usize {
+        let Some(cluster_id) = ensemble.cluster_id else { return 0 };
+        let up = self.serving(cluster_id);
+        let mut acknowledged = 0;
+        for region in &mut ensemble.cluster.regions {
+            let Some(leader) = region.leader.filter(|leader| up.contains(leader)) else { continue };
+            let index = self.applied(cluster_id, leader, region.id) + 1;
+            let votes: Vec<u64> = region.voters().filter(|store| up.contains(store)).collect();
+            if votes.len() < region.quorum() {
+                continue;
+            }
+            for store in votes {
+                if let Some(data) = self.disk_of(cluster_id, store) {
+                    data.applied.insert(region.id, index);
+                }
+            }
+            region.acknowledged = index;
+            acknowledged += 1;
+        }
+        acknowledged
+    }
+
+    /// Regions of which no disk has the last acknowledged write any more.
+    pub fn lost(&self, ensemble: &Ensemble) -> Vec<u64> {
+        let Some(cluster_id) = ensemble.cluster_id else { return Vec::new() };
+        let kept = |region: &&Region| {
+            let mut disks = self.disks.values().filter(|data| data.cluster_id == cluster_id);
+            let has = |data: &StoreData| data.applied.get(&region.id) >= Some(&region.acknowledged);
+            region.acknowledged > 0 && !disks.any(has)
+        };
+        ensemble.cluster.regions.iter().filter(kept).map(|region| region.id).collect()
+    }
+}
+
+/// How long a client waits between two rounds of writes.
+pub const WRITE_EVERY: u64 = 5 * SECOND;
