@@ -1,2 +1,5 @@
 //! Which program runs as TiKV in the test suite? This fixture; it is not TiKV.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    standin::tikv::main()
+}

@@ -1,0 +1,257 @@
+//! What is the store told, and what does it answer when asked for its configuration? TiKV's keys
+//! with their defaults (from a recording of a real one), overlaid by a TOML file and by flags. A
+//! value of the wrong type is refused; an unknown key is ignored unless the file is only checked.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::units;
+
+const DEFAULTS: &str = include_str!("config_default.json");
+
+/// Keys that TiKV reads but does not show.
+const HIDDEN: [(&str, &str); 5] = [
+    ("raftstore.raft-base-tick-interval", "1s"),
+    ("raftstore.raft-heartbeat-ticks", "2"),
+    ("raftstore.raft-election-timeout-ticks", "10"),
+    ("raftstore.region-max-size", "144MiB"),
+    ("raftstore.region-split-size", "96MiB"),
+];
+
+/// The configuration in effect.
+#[derive(Clone, Debug)]
+pub struct Config {
+    shown: Value,
+    hidden: Map<String, Value>,
+    /// Keys of the file that TiKV does not know.
+    pub unknown: Vec<String>,
+}
+
+/// What kind of value a key takes, seen from its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Size,
+    Duration,
+    Text,
+    Integer,
+    Float,
+    Bool,
+    List,
+    Any,
+}
+
+impl Config {
+    /// All defaults.
+    pub fn defaults() -> Result<Self, String> {
+        let shown = serde_json::from_str(DEFAULTS).map_err(|error| error.to_string())?;
+        let hidden = HIDDEN.iter().map(|(key, value)| {
+            let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
+            ((*key).to_owned(), value)
+        });
+        Ok(Self { shown, hidden: hidden.collect(), unknown: Vec::new() })
+    }
+
+    /// Defaults overlaid by a TOML document; the reason when it is no TOML or has a wrong type.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        let file = serde_json::to_value(table).map_err(|error| error.to_string())?;
+        let mut config = Self::defaults()?;
+        config.overlay(&file, "")?;
+        Ok(config)
+    }
+
+    fn overlay(&mut self, file: &Value, prefix: &str) -> Result<(), String> {
+        for (key, value) in file.as_object().into_iter().flatten() {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let known = self.get(&path).cloned();
+            match known {
+                None => self.unknown.push(path),
+                Some(Value::Object(_)) if path == "server.labels" => self.set(&path, value)?,
+                Some(Value::Object(_)) if value.is_object() => self.overlay(value, &path)?,
+                Some(Value::Object(_)) => {
+                    return Err(format!("invalid type for key `{path}`: expected a table"));
+                }
+                Some(_) => self.set(&path, value)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets one leaf; the reason when the value is of another kind than its default.
+    pub fn set(&mut self, path: &str, value: &Value) -> Result<(), String> {
+        let Some(default) = self.get(path) else { return Err(format!("unknown key `{path}`")) };
+        let checked = if default.is_object() {
+            value.clone()
+        } else {
+            normalise(kind(default), value)
+                .map_err(|reason| format!("{reason} for key `{path}`"))?
+        };
+        if let Some(hidden) = self.hidden.get_mut(path) {
+            *hidden = checked;
+        } else if let Some(shown) = self.shown.pointer_mut(&pointer(path)) {
+            *shown = checked;
+        }
+        Ok(())
+    }
+
+    /// The value of a key, a section, or nothing.
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        self.hidden.get(path).or_else(|| self.shown.pointer(&pointer(path)))
+    }
+
+    /// A text value; empty when absent.
+    pub fn text(&self, path: &str) -> &str {
+        self.get(path).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A whole number; zero when absent.
+    pub fn number(&self, path: &str) -> u64 {
+        self.get(path).and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// A size in bytes; zero when absent.
+    pub fn bytes(&self, path: &str) -> u64 {
+        units::parse_size(self.text(path)).unwrap_or_default()
+    }
+
+    /// A duration; zero when absent.
+    pub fn duration(&self, path: &str) -> Duration {
+        units::parse_duration(self.text(path)).unwrap_or_default()
+    }
+
+    /// A list of texts.
+    pub fn list(&self, path: &str) -> Vec<String> {
+        let items = self.get(path).and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// The JSON that `/config` answers.
+    pub fn shown(&self) -> &Value {
+        &self.shown
+    }
+
+    /// Fills in what follows from other keys, and refuses what a real store refuses at start.
+    pub fn complete(&mut self) -> Result<(), String> {
+        for (advertised, own) in [
+            ("server.advertise-addr", "server.addr"),
+            ("server.advertise-status-addr", "server.status-addr"),
+        ] {
+            if self.text(advertised).is_empty() {
+                let address = self.get(own).cloned().unwrap_or_default();
+                self.set(advertised, &address)?;
+            }
+        }
+        let data_dir = self.text("storage.data-dir").trim_end_matches('/').to_owned();
+        for (key, sub) in [("raftstore.raftdb-path", "raft"), ("raft-engine.dir", "raft-engine")] {
+            if self.text(key).is_empty() {
+                self.set(key, &json!(format!("{data_dir}/{sub}")))?;
+            }
+        }
+        let (purge, file) = ("raft-engine.purge-threshold", "raft-engine.target-file-size");
+        if self.bytes(purge) < self.bytes(file) {
+            return Err("invalid raft-engine configuration: purge-threshold should be larger than target-file-size".to_owned());
+        }
+        if !self.text("security.ca-path").is_empty() {
+            return Err("the stand-in does not speak TLS".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
+}
+
+fn kind(default: &Value) -> Kind {
+    match default {
+        Value::Bool(_) => Kind::Bool,
+        Value::Number(number) if number.is_f64() => Kind::Float,
+        Value::Number(_) => Kind::Integer,
+        Value::Array(_) => Kind::List,
+        Value::Null | Value::Object(_) => Kind::Any,
+        Value::String(text) if units::parse_duration(text).is_some() => Kind::Duration,
+        Value::String(text) if text.ends_with('B') && units::parse_size(text).is_some() => {
+            Kind::Size
+        }
+        Value::String(_) => Kind::Text,
+    }
+}
+
+/// The value as TiKV shows it; the reason when it does not fit.
+fn normalise(kind: Kind, value: &Value) -> Result<Value, String> {
+    let wrong = |expected: &str| Err(format!("invalid type: {value}, expected {expected}"));
+    let unparsed = |text: &str| format!("failed to parse: {text}");
+    match (kind, value) {
+        (Kind::Size, Value::Number(number)) => match number.as_u64() {
+            Some(bytes) => Ok(json!(units::size_text(bytes))),
+            None => wrong("a size"),
+        },
+        (Kind::Size, Value::String(text)) => {
+            let bytes = units::parse_size(text).ok_or_else(|| unparsed(text))?;
+            Ok(json!(units::size_text(bytes)))
+        }
+        (Kind::Duration, Value::String(text)) => {
+            let duration = units::parse_duration(text).ok_or_else(|| unparsed(text))?;
+            Ok(json!(units::duration_text(duration)))
+        }
+        (Kind::Float, Value::Number(number)) => Ok(json!(number.as_f64())),
+        (Kind::Integer, Value::Number(number)) if !number.is_f64() => Ok(value.clone()),
+        (Kind::Bool, Value::Bool(_)) | (Kind::Text, Value::String(_)) => Ok(value.clone()),
+        (Kind::List, Value::Array(_)) | (Kind::Any, _) => Ok(value.clone()),
+        (Kind::Size, _) => wrong("a size such as \"64MB\""),
+        (Kind::Duration, _) => wrong("a duration such as \"10s\""),
+        (Kind::Text, _) => wrong("a string"),
+        (Kind::Integer, _) => wrong("an integer"),
+        (Kind::Float, _) => wrong("a number"),
+        (Kind::Bool, _) => wrong("a boolean"),
+        (Kind::List, _) => wrong("a sequence"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_overlays_the_defaults_in_tikvs_spelling() {
+        let config = Config::from_toml(
+            "[storage.block-cache]\ncapacity = \"64MB\"\n[raftstore]\npd-heartbeat-tick-interval = \"90s\"\nraft-base-tick-interval = \"100ms\"\n[server.labels]\nzone = \"a\"\n[odd]\nkey = 1\n",
+        )
+        .unwrap();
+        assert_eq!(config.text("storage.block-cache.capacity"), "64MiB");
+        assert_eq!(config.text("raftstore.pd-heartbeat-tick-interval"), "1m30s");
+        assert_eq!(
+            config.duration("raftstore.raft-base-tick-interval"),
+            Duration::from_millis(100)
+        );
+        assert_eq!(config.get("server.labels"), Some(&json!({"zone": "a"})));
+        assert_eq!(config.unknown, ["odd"]);
+        assert!(config.shown().pointer("/raftstore/raft-base-tick-interval").is_none());
+    }
+
+    #[test]
+    fn wrong_types_are_refused_by_key() {
+        for (text, key) in [
+            ("[server]\ngrpc-concurrency = \"three\"", "server.grpc-concurrency"),
+            ("[server]\naddr = 3", "server.addr"),
+            ("[raftstore]\nprevote = 1", "raftstore.prevote"),
+            ("[storage]\nreserve-space = \"much\"", "storage.reserve-space"),
+            ("[server]\ngraceful-shutdown-timeout = 20", "server.graceful-shutdown-timeout"),
+            ("raftstore = 1", "raftstore"),
+        ] {
+            let reason = Config::from_toml(text).unwrap_err();
+            assert!(reason.contains(&format!("`{key}`")), "{text}: {reason}");
+        }
+        assert!(Config::from_toml("[server\n").is_err());
+    }
+
+    #[test]
+    fn every_default_survives_being_set_to_itself() {
+        let defaults = Config::defaults().unwrap();
+        let mut config = defaults.clone();
+        config.overlay(&defaults.shown, "").unwrap();
+        assert_eq!(config.shown, defaults.shown);
+        assert!(config.unknown.is_empty());
+    }
+}
