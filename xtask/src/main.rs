@@ -1,5 +1,6 @@
 //! Development commands: `cargo xtask <command>`.
 
+mod lab;
 mod tools;
 
 use anyhow::Result;
@@ -15,11 +16,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Lab(lab::command::LabArgs),
     Tools(tools::command::ToolsArgs),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Lab(args) => args.run(),
         Command::Tools(args) => args.run(),
     }
 }

@@ -1,0 +1,171 @@
+//! A real Kubernetes of several nodes on this one machine: how is it had, used and broken?
+//!
+//! `cargo xtask lab up` builds it (see `docs/lab.md`), [`Lab`] is its interface for the other commands
+//! of this program. Everything that a lab starts is in one cgroup and everything that it mounts or
+//! routes is in namespaces that end with those processes, so `down` needs no memory of what was done.
+
+mod cgroup;
+pub(crate) mod command;
+mod control;
+mod down;
+pub(crate) mod image;
+mod machine;
+mod network;
+mod node;
+mod pki;
+mod preflight;
+mod process;
+mod selftest;
+mod state;
+mod status;
+mod sysctl;
+mod topology;
+mod up;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::tools::{self, Binaries, shell};
+use cgroup::Trees;
+use control::Control;
+use image::{Archive, Image};
+use node::Node;
+use process::Processes;
+use state::State;
+use topology::{Layout, Machine};
+
+/// The number of nodes when nobody says another.
+pub(crate) const DEFAULT_NODES: u8 = 3;
+
+/// A lab of this machine.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    layout: Layout,
+    trees: Trees,
+    processes: Processes,
+    binaries: Binaries,
+    nodes: u8,
+}
+
+impl Lab {
+    /// Starts a lab, or repairs and keeps the one that runs. Without a number the running one keeps
+    /// its size.
+    pub(crate) fn up(nodes: Option<u8>) -> Result<Self> {
+        up::up(nodes)
+    }
+
+    /// The lab that runs; an error says how to get one.
+    pub(crate) fn open() -> Result<Self> {
+        preflight::may_run()?;
+        let layout = Layout::of_this_machine();
+        match State::read(&layout) {
+            Some(state) if state.complete && state.boot == state::boot() => {
+                Self::with_nodes(layout, state.nodes)
+            }
+            Some(_) | None => bail!("there is no lab; start one with `cargo xtask lab up`"),
+        }
+    }
+
+    fn with_nodes(layout: Layout, nodes: u8) -> Result<Self> {
+        let trees = Trees::of_this_machine()?;
+        let processes = Processes::new(layout.clone(), trees.clone());
+        Ok(Self { layout, trees, processes, binaries: tools::ensure_all()?, nodes })
+    }
+
+    /// The administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.layout.kubeconfig()
+    }
+
+    /// The API server's audit log: one JSON object per request, level Metadata.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.layout.audit_log()
+    }
+
+    /// kubectl as the administrator.
+    pub(crate) fn kubectl(&self) -> Result<Command> {
+        self.control().kubectl()
+    }
+
+    /// Names of the nodes.
+    pub(crate) fn node_names(&self) -> Vec<String> {
+        Machine::nodes(self.nodes).into_iter().map(|node| node.name).collect()
+    }
+
+    /// Makes an image known to every node; nodes that have the same content already are left alone.
+    pub(crate) fn load_image(&self, image: &Image) -> Result<()> {
+        self.load_archive(&image.archive()?)
+    }
+
+    /// As [`Lab::load_image`], for an archive.
+    pub(crate) fn load_archive(&self, archive: &Archive) -> Result<()> {
+        let nodes = Machine::nodes(self.nodes);
+        std::thread::scope(|scope| {
+            let loads: Vec<_> = nodes
+                .iter()
+                .map(|machine| scope.spawn(move || self.load_into(machine, archive)))
+                .collect();
+            loads.into_iter().try_for_each(|load| match load.join() {
+                Ok(result) => result,
+                Err(_) => bail!("loading an image ended early"),
+            })
+        })
+    }
+
+    fn load_into(&self, machine: &Machine, archive: &Archive) -> Result<()> {
+        let dir = self.layout.machine_data(machine).join("images");
+        fs::create_dir_all(&dir)?;
+        let name: String =
+            archive.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+        let known = dir.join(name);
+        if !archive.name.is_empty() && fs::read_to_string(&known).is_ok_and(|id| id == archive.id) {
+            return Ok(());
+        }
+        let file = dir.join(format!("{}.tar", archive.id));
+        fs::write(&file, &archive.bytes)?;
+        let node = self.node(machine);
+        let done = shell::output(node.ctr()?.args(["images", "import"]).arg(&file));
+        fs::remove_file(&file)?;
+        done.with_context(|| format!("cannot load {} into {}", archive.name, machine.name))?;
+        if !archive.name.is_empty() {
+            state::write_atomically(&known, archive.id.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Stops a node with all its pods where they stand, or lets it run on. Its cable stays in: peers
+    /// see connections that hang, not ones that break.
+    pub(crate) fn freeze(&self, node: &str, frozen: bool) -> Result<()> {
+        self.trees.freeze(&Machine::node(node, self.nodes)?.cgroup(), frozen)
+    }
+
+    /// Takes a node's network cable out, or puts it back.
+    pub(crate) fn cut(&self, node: &str, cut: bool) -> Result<()> {
+        network::set_link(&self.processes, &Machine::node(node, self.nodes)?, !cut)
+    }
+
+    /// Ends a node as a power cut does: kubelet, runtime and pods at once. Its disk stays.
+    /// `Lab::up` switches it on again.
+    pub(crate) fn power_off(&self, node: &str) -> Result<()> {
+        let machine = Machine::node(node, self.nodes)?;
+        self.cut(node, true)?;
+        self.trees.freeze(&machine.cgroup(), false)?;
+        process::end_group(&self.trees, &machine.pods_cgroup(), std::time::Duration::ZERO)
+    }
+
+    fn control(&self) -> Control<'_> {
+        Control { layout: &self.layout, processes: &self.processes, binaries: &self.binaries }
+    }
+
+    fn node<'a>(&'a self, machine: &'a Machine) -> Node<'a> {
+        Node {
+            layout: &self.layout,
+            processes: &self.processes,
+            binaries: &self.binaries,
+            machine,
+        }
+    }
+}

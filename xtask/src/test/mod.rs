@@ -1,0 +1,127 @@
+//! `cargo xtask test`: does everything hold?
+//!
+//! Every suite, in order, each with its own log; a table of minutes and one plain line at the end.
+
+mod job;
+mod score;
+mod suites;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use score::Score;
+use suites::{SUITES, Suite};
+
+/// Runs every test of the project.
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Also what is too long for every run.
+    #[arg(long)]
+    all: bool,
+    /// Only this suite (repeatable).
+    #[arg(long, value_name = "SUITE")]
+    only: Vec<String>,
+    /// List the suites.
+    #[arg(long)]
+    list: bool,
+}
+
+/// How one suite ended.
+struct Ended {
+    suite: &'static Suite,
+    took: Duration,
+    score: Score,
+    error: Option<String>,
+}
+
+impl TestArgs {
+    /// Runs the command; an error if anything failed.
+    pub(crate) fn run(&self) -> Result<()> {
+        if self.list {
+            for suite in SUITES {
+                println!("{:<12} {}", suite.name, suite.what);
+            }
+            return Ok(());
+        }
+        let chosen = self.chosen()?;
+        let logs = logs()?;
+        let begin = Instant::now();
+        let mut ended = Vec::new();
+        for suite in &chosen {
+            ended.push(run(suite, self.all, &logs));
+        }
+        conclude(&ended, begin.elapsed(), &logs)
+    }
+
+    fn chosen(&self) -> Result<Vec<&'static Suite>> {
+        if let Some(name) = self.only.iter().find(|n| !SUITES.iter().any(|s| s.name == **n)) {
+            let names: Vec<_> = SUITES.iter().map(|s| s.name).collect();
+            bail!("there is no suite \"{name}\"; the suites are {}", names.join(", "));
+        }
+        let wanted = |s: &&Suite| self.only.is_empty() || self.only.iter().any(|n| n == s.name);
+        Ok(SUITES.iter().filter(wanted).collect())
+    }
+}
+
+/// Where the logs of a run go: below the target directory, one file per suite.
+fn logs() -> Result<PathBuf> {
+    let dir = crate::build::target_dir()?.join("test-logs");
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
+    println!("== {}: {}", suite.name, suite.what);
+    let start = Instant::now();
+    let log = logs.join(format!("{}.log", suite.name));
+    let result = (suite.jobs)(all).and_then(|jobs| job::run_all(jobs, &log, suite.live));
+    let text = std::fs::read_to_string(&log).unwrap_or_default();
+    let (score, error) = score::judge(suite, &text, result);
+    let took = start.elapsed();
+    if let Some(error) = &error {
+        println!("{}", last_lines(&text, 40));
+        println!("FAILED {}: {error}", suite.name);
+        println!("  whole log: {}", log.display());
+        println!("  again:     cargo xtask test --only {}", suite.name);
+    }
+    Ended { suite, took, score, error }
+}
+
+fn conclude(ended: &[Ended], took: Duration, logs: &Path) -> Result<()> {
+    println!("\n{:<12} {:>7} {:>7} {:>7}  ", "suite", "minutes", "passed", "failed");
+    let mut total = Score::default();
+    for end in ended {
+        total = total.and(end.score);
+        let verdict = end.error.as_deref().map_or("", |_| "  FAILED");
+        println!(
+            "{:<12} {:>7.1} {:>7} {:>7}{verdict}",
+            end.suite.name,
+            minutes(end.took),
+            end.score.passed,
+            end.score.failed,
+        );
+    }
+    println!("{:<12} {:>7.1}", "all", minutes(took));
+    if total.not_run > 0 {
+        println!("{} could not be run here; the log of their suite says why", total.not_run);
+    }
+    println!("logs: {}", logs.display());
+    println!("{} passed, {} failed", total.passed, total.failed);
+    let failed: Vec<_> = ended.iter().filter(|e| e.error.is_some()).map(|e| e.suite.name).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("failed: {}", failed.join(", "))
+}
+
+fn minutes(time: Duration) -> f64 {
+    time.as_secs_f64() / 60.0
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
+}

@@ -1,0 +1,172 @@
+//! Which suites are there, what does each prove, and by which commands?
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::job::Job;
+use crate::tools;
+
+/// A group of checks that is run, timed and repeated as one.
+pub(crate) struct Suite {
+    /// Its name, as in `--only`.
+    pub(crate) name: &'static str,
+    /// What it proves.
+    pub(crate) what: &'static str,
+    /// What its passing tests are counted by.
+    pub(crate) counts: Counts,
+    /// Show its lines as they come: it is long, and they are few.
+    pub(crate) live: bool,
+    /// The commands; making them ready may build programs. The argument is `--all`.
+    pub(crate) jobs: fn(bool) -> Result<Vec<Job>>,
+}
+
+/// How many checks did a suite make?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// One: it holds or it does not.
+    Once,
+    /// As many as its log says; a log that says none is a failure.
+    Tests,
+}
+
+/// All of them, quickest answers first.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "fmt",
+        what: "every file is formatted",
+        counts: Counts::Once,
+        live: false,
+        jobs: |_| Ok(both(&["fmt", "--all", "--check"])),
+    },
+    Suite {
+        name: "clippy",
+        what: "no lint complains, in both workspaces",
+        counts: Counts::Once,
+        live: false,
+        jobs: |_| Ok(both(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    },
+    Suite {
+        name: "gen",
+        what: "generated files are those that the sources generate",
+        counts: Counts::Once,
+        live: false,
+        jobs: |_| Ok(vec![Job::cargo(&["xtask", "gen", "--check"])]),
+    },
+    Suite {
+        name: "unit",
+        what: "rules, builders, planner, simulator",
+        counts: Counts::Tests,
+        live: false,
+        jobs: |_| {
+            Ok(vec![
+                Job::cargo(&["test", "--workspace", "--lib", "--bins"]),
+                Job::cargo(&["test", "--workspace", "--doc"]),
+            ])
+        },
+    },
+    Suite {
+        name: "doc",
+        what: "documentation builds without a warning",
+        counts: Counts::Once,
+        live: false,
+        jobs: |_| {
+            let mut jobs = both(&["doc", "--workspace", "--no-deps"]);
+            for job in &mut jobs {
+                job.command.env("RUSTDOCFLAGS", "-D warnings");
+            }
+            Ok(jobs)
+        },
+    },
+    Suite {
+        name: "integration",
+        what: "golden files, command lines, and everything that needs a real API server",
+        counts: Counts::Tests,
+        live: false,
+        jobs: integration,
+    },
+    Suite {
+        name: "standin",
+        what: "the stand-in servers against the recordings of real ones, and against lost data",
+        counts: Counts::Tests,
+        live: false,
+        jobs: standin,
+    },
+    Suite {
+        name: "readme",
+        what: "every command of the README, on the lab",
+        counts: Counts::Tests,
+        live: true,
+        jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "readme"])]),
+    },
+    Suite {
+        name: "e2e",
+        what: "the product on real kubelets",
+        counts: Counts::Tests,
+        live: true,
+        jobs: |all| {
+            let mut words = vec!["xtask", "e2e"];
+            words.extend(all.then_some("--all"));
+            Ok(vec![Job::cargo(&words)])
+        },
+    },
+];
+
+/// The stand-ins' workspace, whose older gRPC crates stay out of the main one.
+pub(crate) const STANDIN: &str = "crates/standin/Cargo.toml";
+
+/// The same cargo command in both workspaces.
+fn both(words: &[&str]) -> Vec<Job> {
+    let mut second = words.to_vec();
+    // Options of cargo itself go before the options of the tool that it calls.
+    let end = second.iter().position(|w| *w == "--").unwrap_or(second.len());
+    second.splice(end..end, ["--manifest-path", STANDIN]);
+    vec![Job::cargo(words), Job::cargo(&second)]
+}
+
+fn integration(_all: bool) -> Result<Vec<Job>> {
+    let mut job = Job::cargo(&["test", "--workspace", "--test", "*"]);
+    with_servers(&mut job.command, &["etcd", "kube-apiserver"])?;
+    Ok(vec![job])
+}
+
+fn standin(_all: bool) -> Result<Vec<Job>> {
+    let mut job = Job::cargo(&["test", "--workspace", "--manifest-path", STANDIN]);
+    with_servers(&mut job.command, &["etcd"])?;
+    Ok(vec![job])
+}
+
+/// Names the servers that tests start themselves: `TEST_ETCD`, `TEST_KUBE_APISERVER`.
+fn with_servers(command: &mut Command, names: &[&str]) -> Result<()> {
+    for (name, path) in tools::ensure(names)?.iter() {
+        let variable = format!("TEST_{}", name.to_uppercase().replace('-', "_"));
+        command.env(variable, path);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_workspaces_get_the_same_command() {
+        let jobs = both(&["clippy", "--all-targets", "--", "-D", "warnings"]);
+        let words: Vec<_> = jobs.iter().map(Job::shown).collect();
+        assert_eq!(
+            words,
+            [
+                "cargo clippy --all-targets -- -D warnings".to_owned(),
+                format!("cargo clippy --all-targets --manifest-path {STANDIN} -- -D warnings"),
+            ]
+        );
+    }
+
+    #[test]
+    fn suites_have_names_of_their_own() {
+        let mut names: Vec<_> = SUITES.iter().map(|s| s.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SUITES.len());
+    }
+}
