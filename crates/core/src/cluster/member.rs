@@ -202,3 +202,50 @@ pub struct ScalePolicy {
     /// Stores that join at a time, at least 1.
     pub scale_out: u32,
 }
+
+impl Component {
+    /// A component of which nothing is said yet. Only `check` makes one, and fills it in.
+    pub(crate) fn blank() -> Self {
+        Self {
+            image: String::new(),
+            version: Version::parse(""),
+            pull_policy: PullPolicy::IfNotPresent,
+            pull_secrets: Vec::new(),
+            resources: Resources::default(),
+            storage: Storage { size: Quantity::new("0".to_owned(), 0), class: None },
+            volumes: Vec::new(),
+            data_sub_dir: None,
+            config: toml::Table::new(),
+            config_update: ConfigUpdateStrategy::default(),
+            host_network: false,
+            affinity: None,
+            priority_class: None,
+            scheduler: None,
+            node_selector: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            tolerations: Vec::new(),
+            topology_spread: Vec::new(),
+            pod_security: Map::new(),
+            container_security: Map::new(),
+            grace_seconds: 0,
+            env: Vec::new(),
+            env_from: Vec::new(),
+            init_containers: Vec::new(),
+            containers: Vec::new(),
+            pod_volumes: Vec::new(),
+            mounts: Vec::new(),
+            dns_config: None,
+            dns_policy: None,
+            service_account: None,
+            automount_token: false,
+            probe: Probe { initial_delay_seconds: 0, period_seconds: 1 },
+            timezone: String::new(),
+            overlays: Vec::new(),
+            reclaim: ReclaimPolicy::default(),
+            failover: Failover { after: Duration::ZERO, quarantine: Duration::ZERO, max: 0 },
+            suspended: false,
+            explicit: Explicit::default(),
+        }
+    }
+}

@@ -134,7 +134,9 @@ mod tests {
         assert_eq!(Version::parse("v8.5.4").at_least(8, 5, 5), Some(false));
         assert_eq!(Version::parse("v9.0.0-beta.2").at_least(9, 0, 0), Some(false));
         assert_eq!(Version::parse("v9.0.0-beta.2").at_least(8, 5, 5), Some(true));
-        for tag in ["nightly", "v8", "v8.5", "8.5.x", "v8.5.7.1", "v+8.5.7", "v8.5.99999999999999999999"] {
+        for tag in
+            ["nightly", "v8", "v8.5", "8.5.x", "v8.5.7.1", "v+8.5.7", "v8.5.99999999999999999999"]
+        {
             assert_eq!(Version::parse(tag).semver(), None, "{tag}");
             assert_eq!(Version::parse(tag).at_least(0, 0, 0), None, "{tag}");
         }
