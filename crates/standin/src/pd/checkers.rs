@@ -1,0 +1,183 @@
+//! What does a region need? Repairs in PD's order: half-added learners, down peers, peers on stores
+//! that are being removed, missing peers, surplus peers. Unknown leaders are left alone.
+
+use super::cluster::Cluster;
+use super::operators::{Kind, Operator, Step};
+use super::region::Region;
+use super::settings::Settings;
+use super::store::Store;
+use crate::proto::metapb::{Peer, StoreState};
+
+/// Repairs that run at once, whatever `replica-schedule-limit` allows beyond.
+const REPAIRS_AT_ONCE: usize = 16;
+
+/// What a checker looks at.
+#[derive(Debug)]
+pub struct Checker<'a> {
+    /// The cluster, without the operator that may come of it.
+    pub cluster: &'a Cluster,
+    /// Wanted replicas, limits, switches.
+    pub settings: &'a Settings,
+    /// Nanoseconds since the epoch.
+    pub now: i64,
+}
+
+impl Checker<'_> {
+    /// The repair that `region` needs, with the id that a new peer would get.
+    pub fn repair(&self, region: &Region, new_peer: u64) -> Option<Operator> {
+        let limit = self.settings.limit("replica-schedule-limit").min(REPAIRS_AT_ONCE);
+        if region.leader.is_none() || self.cluster.running(Kind::Replica) >= limit {
+            return None;
+        }
+        let finish = |(reason, steps)| Operator::new(region.id(), Kind::Replica, reason, steps);
+        if region.learners().next().is_some() {
+            return self.learner(region).map(finish);
+        }
+        self.down_peer(region, new_peer)
+            .or_else(|| self.offline_peer(region, new_peer))
+            .or_else(|| self.missing_peer(region, new_peer))
+            .or_else(|| self.surplus_peer(region))
+            .map(finish)
+    }
+
+    /// A learner that an earlier PD leader left half-added.
+    fn learner(&self, region: &Region) -> Option<(&'static str, Vec<Step>)> {
+        let learner = region.learners().next()?;
+        let store = learner.store_id;
+        if region.voters().count() < self.settings.max_replicas() && !region.is_pending(learner) {
+            return Some(("promote-learner", vec![Step::Promote { store, peer: learner.id }]));
+        }
+        let usable = self.store(store).is_some_and(|store| store.is_usable(self.now));
+        (!usable || region.voters().count() >= self.settings.max_replicas())
+            .then(|| ("remove-orphan-peer", vec![Step::Remove { store }]))
+    }
+
+    /// Both PD and the region's leader must have missed the peer for `max-store-down-time`.
+    fn down_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
+        let limit = self.settings.max_store_down_time();
+        let is_down = |peer: &&Peer| {
+            let by_leader = region.down_seconds(peer).and_then(|s| i64::try_from(s).ok());
+            let store = self.store(peer.store_id);
+            by_leader.is_some_and(|seconds| seconds >= limit / 1_000_000_000)
+                && store.is_some_and(|store| store.down_time(self.now) >= limit)
+        };
+        let peer = region.meta.peers.iter().find(is_down)?;
+        if !self.settings.enabled("enable-remove-down-replica") {
+            return None;
+        }
+        self.replace(region, peer, new_peer).map(|steps| ("replace-down-peer", steps))
+    }
+
+    fn offline_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
+        let removing = |peer: &&Peer| {
+            self.store(peer.store_id).is_none_or(|store| store.state() != StoreState::Up)
+        };
+        let peer = region.meta.peers.iter().find(removing)?;
+        if !self.settings.enabled("enable-replace-offline-replica") {
+            return None;
+        }
+        self.replace(region, peer, new_peer).map(|steps| ("replace-offline-peer", steps))
+    }
+
+    fn missing_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
+        if region.voters().count() >= self.settings.max_replicas()
+            || !self.settings.enabled("enable-make-up-replica")
+        {
+            return None;
+        }
+        let store = self.place(region, None)?;
+        Some(("make-up-replica", add(store, new_peer)))
+    }
+
+    fn surplus_peer(&self, region: &Region) -> Option<(&'static str, Vec<Step>)> {
+        if region.voters().count() <= self.settings.max_replicas()
+            || !self.settings.enabled("enable-remove-extra-replica")
+        {
+            return None;
+        }
+        let badness = |peer: &&Peer| {
+            let unusable = self.store(peer.store_id).is_none_or(|s| !s.is_usable(self.now));
+            let leads = region.leader_store() == peer.store_id;
+            (unusable, !leads, self.cluster.regions.load_of(peer.store_id).regions)
+        };
+        let peer = region.voters().max_by_key(badness)?;
+        Some(("remove-extra-replica", self.removal(region, peer.store_id)?))
+    }
+
+    /// A new peer elsewhere, then the old one goes; only the latter where there are enough.
+    fn replace(&self, region: &Region, peer: &Peer, new_peer: u64) -> Option<Vec<Step>> {
+        let removal = self.removal(region, peer.store_id);
+        if region.voters().count() > self.settings.max_replicas() {
+            return removal;
+        }
+        let store = self.place(region, Some(peer.store_id))?;
+        let mut steps = add(store, new_peer);
+        if region.leader_store() == peer.store_id {
+            steps.push(Step::TransferLeader { to: self.successor(region).unwrap_or(store) });
+        }
+        steps.push(Step::Remove { store: peer.store_id });
+        Some(steps)
+    }
+
+    /// The peer on `store` goes; the leader never without a successor.
+    fn removal(&self, region: &Region, store: u64) -> Option<Vec<Step>> {
+        let mut steps = Vec::new();
+        if region.leader_store() == store {
+            steps.push(Step::TransferLeader { to: self.successor(region)? });
+        }
+        steps.push(Step::Remove { store });
+        Some(steps)
+    }
+
+    /// The store that should lead after the present leader: a voter that has caught up, on a store
+    /// that is Up, heard of and not being evicted; the one with the fewest leaders.
+    pub fn successor(&self, region: &Region) -> Option<u64> {
+        let fit = |peer: &&Peer| {
+            peer.store_id != region.leader_store()
+                && !region.is_pending(peer)
+                && region.down_seconds(peer).is_none()
+                && !self.cluster.schedulers.refuses_leaders(peer.store_id)
+                && self.store(peer.store_id).is_some_and(|store| store.is_usable(self.now))
+        };
+        let leaders = |peer: &&Peer| self.cluster.regions.load_of(peer.store_id).leaders;
+        region.voters().filter(fit).min_by_key(leaders).map(|peer| peer.store_id)
+    }
+
+    /// The best store for a new peer: in a failure domain that the region does not use yet if there
+    /// is one, then with the fewest regions and operators on the way. `leaving` is about to go.
+    pub fn place(&self, region: &Region, leaving: Option<u64>) -> Option<u64> {
+        let staying = region.meta.peers.iter().filter(|peer| Some(peer.store_id) != leaving);
+        let staying: Vec<&Store> = staying.filter_map(|peer| self.store(peer.store_id)).collect();
+        let fit = |store: &&Store| {
+            store.is_usable(self.now)
+                && region.peer_on(store.meta.id).is_none()
+                && !store.is_low_on_space(self.settings)
+        };
+        let order = |store: &&Store| {
+            let shared = staying.iter().map(|other| self.shared_domains(store, other)).max();
+            let on_the_way = self.cluster.arriving_at(store.meta.id);
+            (shared.unwrap_or(0), self.cluster.regions.load_of(store.meta.id).regions + on_the_way)
+        };
+        self.cluster.stores.values().filter(fit).min_by_key(order).map(|store| store.meta.id)
+    }
+
+    /// How many leading location labels two stores share: 0 means other domains throughout.
+    fn shared_domains(&self, one: &Store, other: &Store) -> usize {
+        let labels = self.settings.location_labels();
+        let same = |key: &&&str| !one.label(key).is_empty() && one.label(key) == other.label(key);
+        labels.iter().take_while(same).count()
+    }
+
+    fn store(&self, id: u64) -> Option<&Store> {
+        self.cluster.stores.get(&id)
+    }
+}
+
+fn add(store: u64, peer: u64) -> Vec<Step> {
+    vec![Step::AddLearner { store, peer }, Step::Promote { store, peer }]
+}
+
+/// Whether a region has the wanted voters and nothing else, as `/regions/replicated` asks.
+pub fn is_replicated(region: &Region, max_replicas: usize) -> bool {
+    region.voters().count() == max_replicas && region.learners().next().is_none()
+}

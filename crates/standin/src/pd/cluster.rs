@@ -1,0 +1,272 @@
+//! What does a bootstrapped cluster consist of? Stores, regions, schedulers and running operators,
+//! and where each is persisted. Every change that must survive is handed back as writes.
+
+use std::collections::BTreeMap;
+
+use prost::Message;
+use tokio::sync::mpsc::Sender;
+
+use super::balance;
+use super::checkers::Checker;
+use super::clock;
+use super::etcd::{Pair, Write};
+use super::operators::{Kind, Operator};
+use super::region::{Region, Regions};
+use super::schedulers::Schedulers;
+use super::settings::Settings;
+use super::store::Store;
+use super::unsafe_recovery::UnsafeRecovery;
+use crate::proto::metapb::{self, NodeState, StoreState};
+use crate::proto::pdpb::RegionHeartbeatResponse;
+
+/// Commands go to the region's leader over the stream that its store holds open.
+pub type Stream = Sender<Result<RegionHeartbeatResponse, tonic::Status>>;
+
+/// Below this many regions a new store serves at once.
+const INITIAL_REGIONS: usize = 100;
+
+/// Nanoseconds since its last heartbeat after which a tombstone is forgotten: 30 days.
+const TOMBSTONE_KEPT: i64 = 30 * 86_400 * 1_000_000_000;
+
+/// Leaders and peers that begin to move in one round at most.
+const MOVES_A_ROUND: usize = 64;
+
+/// A cluster that a store has bootstrapped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Nanoseconds since the epoch.
+    pub bootstrapped_at: i64,
+    /// By id.
+    pub stores: BTreeMap<u64, Store>,
+    /// By id and by key.
+    pub regions: Regions,
+    /// What runs.
+    pub schedulers: Schedulers,
+    /// By region; at most one each.
+    pub operators: BTreeMap<u64, Operator>,
+    /// By store.
+    pub streams: BTreeMap<u64, Stream>,
+    /// The last request to give up failed stores.
+    pub unsafe_recovery: UnsafeRecovery,
+}
+
+/// Names of the persisted parts, below `/pd/{cluster id}/`.
+pub mod keys {
+    /// Time of the bootstrap.
+    pub const BOOTSTRAPPED: &str = "raft/status/raft_bootstrap_time";
+    /// One key per store.
+    pub const STORES: &str = "raft/s/";
+    /// One key per region.
+    pub const REGIONS: &str = "raft/r/";
+    /// Leader and region weight per store.
+    pub const WEIGHTS: &str = "schedule/store_weight/";
+    /// The schedulers.
+    pub const SCHEDULERS: &str = "scheduler_config";
+}
+
+impl Cluster {
+    /// A cluster that begins now.
+    pub fn new(bootstrapped_at: i64, schedulers: Schedulers) -> Self {
+        Self {
+            bootstrapped_at,
+            stores: BTreeMap::new(),
+            regions: Regions::default(),
+            schedulers,
+            operators: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            unsafe_recovery: UnsafeRecovery::default(),
+        }
+    }
+
+    /// Reads back what was persisted below `prefix`; `None` before the bootstrap.
+    pub fn load(pairs: &[Pair], fallback: Schedulers) -> Result<Option<Self>, String> {
+        let find = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+        let Some(time) = find(keys::BOOTSTRAPPED) else { return Ok(None) };
+        let time = String::from_utf8_lossy(time).parse().unwrap_or_default();
+        let schedulers = find(keys::SCHEDULERS).map(|value| serde_json::from_slice(value));
+        let schedulers = schedulers.transpose().map_err(|error| error.to_string())?;
+        let mut cluster = Self::new(time, schedulers.unwrap_or(fallback));
+        for (key, value) in pairs {
+            if key.starts_with(keys::STORES) {
+                let meta = metapb::Store::decode(value.as_slice()).map_err(|e| e.to_string())?;
+                cluster.stores.insert(meta.id, Store::new(meta));
+            } else if key.starts_with(keys::REGIONS) {
+                let meta = metapb::Region::decode(value.as_slice()).map_err(|e| e.to_string())?;
+                cluster.regions.put(Region::from_meta(meta));
+            }
+        }
+        for (key, value) in pairs {
+            let id = key.strip_prefix(keys::WEIGHTS).and_then(|id| id.parse().ok());
+            if let Some(store) = id.and_then(|id: u64| cluster.stores.get_mut(&id)) {
+                let (leader, region) = serde_json::from_slice(value).unwrap_or((1.0, 1.0));
+                (store.leader_weight, store.region_weight) = (leader, region);
+            }
+        }
+        Ok(Some(cluster))
+    }
+
+    /// Running operators of a kind.
+    pub fn running(&self, kind: Kind) -> usize {
+        self.operators.values().filter(|operator| operator.kind == kind).count()
+    }
+
+    /// Peers on their way to a store.
+    pub fn arriving_at(&self, store: u64) -> u64 {
+        let arriving = self.operators.values().filter(|operator| {
+            let there = self.regions.get(operator.region).and_then(|r| r.peer_on(store));
+            operator.target() == Some(store) && there.is_none()
+        });
+        arriving.count() as u64
+    }
+
+    /// Leaders that are about to leave a store.
+    pub fn leaders_leaving(&self, store: u64) -> u8 {
+        let leaving = self.operators.values().filter(|operator| {
+            let region = self.regions.get(operator.region);
+            operator.kind == Kind::Leader && region.is_some_and(|r| r.leader_store() == store)
+        });
+        u8::try_from(leaving.count()).unwrap_or(u8::MAX)
+    }
+
+    /// Leaders on their way to a store.
+    pub fn leaders_arriving(&self, store: u64) -> u64 {
+        self.operators.values().filter(|operator| operator.new_leader() == Some(store)).count()
+            as u64
+    }
+
+    /// Takes over a region heartbeat; what has to be persisted of it.
+    pub fn region_heartbeat(&mut self, region: Region) -> Vec<Write> {
+        let id = region.id();
+        let encoded = region.meta.encode_to_vec();
+        let Some(change) = self.regions.put(region) else { return Vec::new() };
+        let mut writes: Vec<Write> =
+            change.replaced.iter().map(|id| (format!("{}{id:020}", keys::REGIONS), None)).collect();
+        for id in &change.replaced {
+            self.operators.remove(id);
+        }
+        if change.persist {
+            writes.push((format!("{}{id:020}", keys::REGIONS), Some(encoded)));
+        }
+        writes
+    }
+
+    /// The write that persists a store as it is now.
+    pub fn persist_store(store: &mut Store) -> Write {
+        store.heartbeat_persisted = store.meta.last_heartbeat;
+        (format!("{}{:020}", keys::STORES, store.meta.id), Some(store.meta.encode_to_vec()))
+    }
+
+    /// The write that persists the schedulers.
+    pub fn persist_schedulers(&self) -> Write {
+        let text = serde_json::to_vec(&self.schedulers).unwrap_or_default();
+        (keys::SCHEDULERS.into(), Some(text))
+    }
+
+    /// The state changes of stores that PD looks at every ten seconds: Preparing to Serving,
+    /// Offline to Tombstone once no region has a peer there, tombstones forgotten after 30 days.
+    pub fn check_stores(&mut self, settings: &mut Settings, now: i64) -> Vec<Write> {
+        let mut writes = Vec::new();
+        let few_regions = self.regions.len() < INITIAL_REGIONS;
+        let share = self.regions.len() * settings.max_replicas() / self.stores.len().max(1);
+        for store in self.stores.values_mut() {
+            let load = self.regions.load_of(store.meta.id);
+            let has_share = load.regions * 10 >= share as u64 * 9;
+            match store.meta.node_state() {
+                NodeState::Preparing if few_regions || has_share => {
+                    store.meta.set_node_state(NodeState::Serving);
+                    writes.push(Self::persist_store(store));
+                }
+                NodeState::Removing if load.regions == 0 => {
+                    bury(store);
+                    writes.push(Self::persist_store(store));
+                    if let Some(limits) = settings.store_limits() {
+                        limits.remove(&store.meta.id.to_string());
+                    }
+                }
+                NodeState::Preparing
+                | NodeState::Serving
+                | NodeState::Removing
+                | NodeState::Removed => {}
+            }
+        }
+        let old = |store: &Store| {
+            store.state() == StoreState::Tombstone && store.down_time(now) > TOMBSTONE_KEPT
+        };
+        let old: Vec<u64> =
+            self.stores.iter().filter(|(_, store)| old(store)).map(|(id, _)| *id).collect();
+        for id in old {
+            writes.extend(self.forget_store(id));
+        }
+        writes
+    }
+
+    /// Forgets a tombstone.
+    pub fn forget_store(&mut self, id: u64) -> Vec<Write> {
+        self.stores.remove(&id);
+        let store = (format!("{}{id:020}", keys::STORES), None);
+        vec![store, (format!("{}{id}", keys::WEIGHTS), None)]
+    }
+
+    /// Looks at every region: operators go on or end, repairs and moves begin. `allocate` gives the
+    /// ids of new peers; an id that no operator needs is used for the next one.
+    pub fn schedule(&mut self, settings: &Settings, allocate: &mut dyn FnMut() -> u64) {
+        let now = clock::now_nanos();
+        let ids: Vec<u64> = self.regions.iter().map(Region::id).collect();
+        for id in &ids {
+            self.drive(*id, now);
+        }
+        if settings.enabled("halt-scheduling") {
+            return;
+        }
+        let mut new_peer = allocate();
+        for id in ids {
+            if self.operators.contains_key(&id) {
+                continue;
+            }
+            let Some(region) = self.regions.get(id) else { continue };
+            let checker = Checker { cluster: self, settings, now };
+            if let Some(operator) = checker.repair(region, new_peer) {
+                self.start(operator, now);
+                new_peer = allocate();
+            }
+        }
+        for _ in 0..MOVES_A_ROUND {
+            let checker = Checker { cluster: self, settings, now };
+            let Some(operator) = balance::next(&checker, new_peer) else { return };
+            self.start(operator, now);
+            new_peer = allocate();
+        }
+    }
+
+    fn start(&mut self, operator: Operator, now: i64) {
+        let region = operator.region;
+        self.operators.insert(region, operator);
+        self.drive(region, now);
+    }
+
+    /// Drops the operator of a region when it is done, else sends its step to the leader.
+    pub fn drive(&mut self, id: u64, now: i64) {
+        let Some(region) = self.regions.get(id) else {
+            self.operators.remove(&id);
+            return;
+        };
+        let Some(operator) = self.operators.get_mut(&id) else { return };
+        let target = operator.target().and_then(|target| self.stores.get(&target));
+        let target_lost = target.is_some_and(|store| store.state() != StoreState::Up);
+        if target_lost || !operator.advance(region, now) {
+            self.operators.remove(&id);
+            return;
+        }
+        let Some(stream) = self.streams.get(&region.leader_store()) else { return };
+        if let Some(command) = operator.command(region, now) {
+            // A full stream means a store that does not read: the step is sent again later.
+            drop(stream.try_send(Ok(command)));
+        }
+    }
+}
+
+/// Makes a store a tombstone.
+pub fn bury(store: &mut Store) {
+    store.meta.set_state(StoreState::Tombstone);
+    store.meta.set_node_state(NodeState::Removed);
+}

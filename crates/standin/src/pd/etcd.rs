@@ -1,0 +1,218 @@
+//! How does the server talk to its etcd? Over gRPC on a Unix socket of its own, with the part of
+//! etcd's API that it needs: reads, guarded transactions, leases, members.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::proto::etcdserverpb as pb;
+use pb::cluster_client::ClusterClient;
+use pb::compare::{CompareResult, CompareTarget, TargetUnion};
+use pb::kv_client::KvClient;
+use pb::lease_client::LeaseClient;
+use pb::maintenance_client::MaintenanceClient;
+use pb::request_op::Request as Op;
+
+/// Longest wait for one answer of etcd, as PD's own request limit.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// A key-value pair as etcd returns it.
+pub type Pair = (String, Vec<u8>);
+
+/// One write of a transaction: the new value, or `None` to delete the key.
+pub type Write = (String, Option<Vec<u8>>);
+
+/// Why etcd did not do as asked: its message, as PD passes it on.
+#[derive(Clone, Debug)]
+pub struct EtcdError(pub String);
+
+impl From<tonic::Status> for EtcdError {
+    fn from(status: tonic::Status) -> Self {
+        Self(status.message().to_owned())
+    }
+}
+
+type Result<T> = std::result::Result<T, EtcdError>;
+
+/// A client of one etcd member.
+#[derive(Clone, Debug)]
+pub struct Etcd {
+    channel: Channel,
+}
+
+impl Etcd {
+    /// The etcd that listens on `socket`; connects when first used, and again after a failure.
+    pub fn on_socket(socket: &Path) -> Self {
+        let path: PathBuf = socket.to_owned();
+        let connect = tower::service_fn(move |_: http::Uri| {
+            let path = path.clone();
+            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://localhost").timeout(REQUEST_LIMIT);
+        Self { channel: endpoint.connect_with_connector_lazy(connect) }
+    }
+
+    /// The etcd API of another member at its client URL.
+    pub async fn at_url(url: &str) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|error| EtcdError(format!("{url}: {error}")))?
+            .connect_timeout(Duration::from_secs(3))
+            .timeout(REQUEST_LIMIT);
+        let connected = endpoint.connect().await;
+        let channel = connected.map_err(|error| EtcdError(format!("{url}: {error}")))?;
+        Ok(Self { channel })
+    }
+
+    /// The value of `key`; waits for a quorum, so it proves one.
+    pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self.range(key, None).await?.pop().map(|(_, value)| value))
+    }
+
+    /// Every pair whose key starts with `prefix`, in key order.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Pair>> {
+        self.range(prefix, Some(after_prefix(prefix))).await
+    }
+
+    async fn range(&self, key: &str, end: Option<Vec<u8>>) -> Result<Vec<Pair>> {
+        let request = pb::RangeRequest {
+            key: key.into(),
+            range_end: end.unwrap_or_default(),
+            ..pb::RangeRequest::default()
+        };
+        let mut client = KvClient::new(self.channel.clone()).max_decoding_message_size(256 << 20);
+        let answer = client.range(request).await?.into_inner();
+        let text = |key: Vec<u8>| String::from_utf8_lossy(&key).into_owned();
+        Ok(answer.kvs.into_iter().map(|kv| (text(kv.key), kv.value)).collect())
+    }
+
+    /// Writes all of `writes`, or none and `false` when `key` has not the value `expected`.
+    pub async fn write_while(
+        &self,
+        (key, expected): (&str, &[u8]),
+        writes: &[Write],
+    ) -> Result<bool> {
+        let guard = pb::Compare {
+            result: CompareResult::Equal.into(),
+            target: CompareTarget::Value.into(),
+            key: key.into(),
+            target_union: Some(TargetUnion::Value(expected.to_vec())),
+        };
+        self.transact(guard, writes.iter().map(write_op).collect()).await
+    }
+
+    /// Creates `key`, or `false` when it exists. `lease` 0 is none.
+    pub async fn create(&self, key: &str, value: &[u8], lease: i64) -> Result<bool> {
+        let absent = pb::Compare {
+            result: CompareResult::Equal.into(),
+            target: CompareTarget::Create.into(),
+            key: key.into(),
+            target_union: Some(TargetUnion::CreateRevision(0)),
+        };
+        let put = pb::PutRequest { key: key.into(), value: value.to_vec(), lease };
+        self.transact(absent, vec![Op::RequestPut(put)]).await
+    }
+
+    /// Puts one key whatever was there.
+    pub async fn put(&self, key: &str, value: &[u8]) -> Result<()> {
+        let put = pb::PutRequest { key: key.into(), value: value.to_vec(), lease: 0 };
+        let request = pb::TxnRequest {
+            success: vec![pb::RequestOp { request: Some(Op::RequestPut(put)) }],
+            ..pb::TxnRequest::default()
+        };
+        KvClient::new(self.channel.clone()).txn(request).await?;
+        Ok(())
+    }
+
+    async fn transact(&self, compare: pb::Compare, success: Vec<Op>) -> Result<bool> {
+        let request = pb::TxnRequest {
+            compare: vec![compare],
+            success: success.into_iter().map(|op| pb::RequestOp { request: Some(op) }).collect(),
+            failure: Vec::new(),
+        };
+        let answer = KvClient::new(self.channel.clone()).txn(request).await?;
+        Ok(answer.into_inner().succeeded)
+    }
+
+    /// A new lease of `seconds`.
+    pub async fn grant(&self, seconds: i64) -> Result<i64> {
+        let request = pb::LeaseGrantRequest { ttl: seconds, id: 0 };
+        let answer = LeaseClient::new(self.channel.clone()).lease_grant(request).await?;
+        Ok(answer.into_inner().id)
+    }
+
+    /// Makes the lease run its full time again; `false` when it is gone.
+    pub async fn keep_alive(&self, lease: i64) -> Result<bool> {
+        let once = tokio_stream::once(pb::LeaseKeepAliveRequest { id: lease });
+        let mut client = LeaseClient::new(self.channel.clone());
+        let mut answers = client.lease_keep_alive(once).await?.into_inner();
+        Ok(answers.message().await?.is_some_and(|answer| answer.ttl > 0))
+    }
+
+    /// Ends a lease, and deletes the keys that hang on it.
+    pub async fn revoke(&self, lease: i64) -> Result<()> {
+        LeaseClient::new(self.channel.clone())
+            .lease_revoke(pb::LeaseRevokeRequest { id: lease })
+            .await?;
+        Ok(())
+    }
+
+    /// Members as this etcd itself knows them, ordered by id; needs no quorum.
+    pub async fn members(&self) -> Result<Vec<pb::Member>> {
+        let request = pb::MemberListRequest { linearizable: false };
+        let answer = ClusterClient::new(self.channel.clone()).member_list(request).await?;
+        let mut members = answer.into_inner().members;
+        members.sort_by_key(|member| member.id);
+        Ok(members)
+    }
+
+    /// Adds a member by its peer URLs.
+    pub async fn add_member(&self, peer_urls: Vec<String>) -> Result<pb::MemberAddResponse> {
+        let request = pb::MemberAddRequest { peer_ur_ls: peer_urls, is_learner: false };
+        Ok(ClusterClient::new(self.channel.clone()).member_add(request).await?.into_inner())
+    }
+
+    /// Removes a member.
+    pub async fn remove_member(&self, id: u64) -> Result<()> {
+        let request = pb::MemberRemoveRequest { id };
+        ClusterClient::new(self.channel.clone()).member_remove(request).await?;
+        Ok(())
+    }
+
+    /// Own member id and the id of etcd's leader, 0 when there is none.
+    pub async fn identity_and_leader(&self) -> Result<(u64, u64)> {
+        let mut client = MaintenanceClient::new(self.channel.clone());
+        let status = client.status(pb::StatusRequest {}).await?.into_inner();
+        Ok((status.header.unwrap_or_default().member_id, status.leader))
+    }
+
+    /// Moves etcd's leadership; only the leader can.
+    pub async fn move_leader(&self, target: u64) -> Result<()> {
+        let request = pb::MoveLeaderRequest { target_id: target };
+        MaintenanceClient::new(self.channel.clone()).move_leader(request).await?;
+        Ok(())
+    }
+}
+
+fn write_op((key, value): &Write) -> Op {
+    match value {
+        Some(value) => {
+            Op::RequestPut(pb::PutRequest { key: key.clone().into(), value: value.clone(), lease: 0 })
+        }
+        None => Op::RequestDeleteRange(pb::DeleteRangeRequest {
+            key: key.clone().into(),
+            range_end: Vec::new(),
+        }),
+    }
+}
+
+/// The first key after every key with this prefix. Our prefixes end in `/`, so the last byte grows.
+fn after_prefix(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}

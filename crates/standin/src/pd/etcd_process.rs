@@ -1,0 +1,187 @@
+//! Who holds the member's data? A real etcd, run as a child on the member's peer URL. It dies with
+//! the server, also when that is killed: the child asks the kernel for it before it becomes etcd.
+
+use std::collections::VecDeque;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
+
+use super::log;
+use super::options::Options;
+
+/// First argument of the re-executed server that turns into etcd.
+pub const EXEC_ETCD: &str = "--exec-etcd";
+
+/// What etcd logs when it learns that it is no member any more.
+const REMOVED: &str = "removed from the cluster";
+
+/// How etcd starts: which members it is told of.
+#[derive(Debug)]
+pub struct Founding {
+    /// `name=peer-url,…`.
+    pub initial_cluster: String,
+    /// `new` or `existing`.
+    pub state: String,
+}
+
+/// The running child.
+#[derive(Debug)]
+pub struct EtcdProcess {
+    child: Child,
+    /// Where it listens for this server.
+    pub socket: PathBuf,
+    removed: Arc<AtomicBool>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl EtcdProcess {
+    /// Starts etcd. Must run on the main thread: the kernel sends the death signal when the
+    /// *thread* that forked ends.
+    pub fn start(options: &Options, founding: &Founding) -> Result<Self, String> {
+        let program = program()?;
+        let data_dir = &options.data_dir;
+        std::fs::create_dir_all(data_dir)
+            .map_err(|error| format!("cannot create {}: {error}", data_dir.display()))?;
+        let data_dir = data_dir
+            .canonicalize()
+            .map_err(|error| format!("cannot resolve {}: {error}", data_dir.display()))?;
+        let socket = data_dir.join("etcd.sock");
+        drop(std::fs::remove_file(&socket));
+        let this = std::env::current_exe().map_err(|error| format!("own program: {error}"))?;
+        let mut child = tokio::process::Command::new(this)
+            .arg(EXEC_ETCD)
+            .arg(std::process::id().to_string())
+            .arg(&program)
+            .args(arguments(options, founding, &data_dir, &socket))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+        let removed = Arc::new(AtomicBool::new(false));
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(follow(stderr, Arc::clone(&removed), Arc::clone(&tail)));
+        }
+        Ok(Self { child, socket, removed, tail })
+    }
+
+    /// Waits for the child's end; says whether it ended because the member was removed.
+    pub async fn ended(&mut self) -> Ended {
+        let status = self.child.wait().await;
+        // The log is read by a task of its own: give it the moment to reach the last lines.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        if self.removed.load(Ordering::SeqCst) {
+            return Ended::Removed;
+        }
+        let tail = self.tail.lock().map(|tail| tail.iter().cloned().collect::<Vec<_>>());
+        let tail = tail.unwrap_or_default().join("\n");
+        Ended::Failed(format!("etcd ended: {status:?}\n{tail}"))
+    }
+
+    /// Ends etcd as the server ends: politely, which also hands its leadership on.
+    pub async fn stop(&mut self) {
+        if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+        let limit = std::time::Duration::from_secs(10);
+        if tokio::time::timeout(limit, self.child.wait()).await.is_err() {
+            drop(self.child.kill().await);
+        }
+    }
+}
+
+/// Why the child is gone.
+#[derive(Debug)]
+pub enum Ended {
+    /// Its member was removed from the cluster.
+    Removed,
+    /// Anything else, with the last lines of its log.
+    Failed(String),
+}
+
+/// The etcd to run: `$STANDIN_ETCD`, else `etcd` beside this program.
+fn program() -> Result<PathBuf, String> {
+    if let Some(path) = std::env::var_os("STANDIN_ETCD") {
+        return Ok(PathBuf::from(path));
+    }
+    let this = std::env::current_exe().map_err(|error| format!("own program: {error}"))?;
+    let beside = this.with_file_name("etcd");
+    if beside.exists() {
+        return Ok(beside);
+    }
+    Err(format!("no etcd: set STANDIN_ETCD or put it at {}", beside.display()))
+}
+
+fn arguments(
+    options: &Options,
+    founding: &Founding,
+    data_dir: &Path,
+    socket: &Path,
+) -> Vec<String> {
+    let set = |name: &str, value: &str| format!("--{name}={value}");
+    vec![
+        set("name", &options.name),
+        set("data-dir", &data_dir.display().to_string()),
+        set("listen-peer-urls", &options.peer_urls),
+        set("initial-advertise-peer-urls", &options.advertise_peer_urls),
+        set("listen-client-urls", &format!("unix://{}", socket.display())),
+        set("advertise-client-urls", &options.advertise_client_urls),
+        set("initial-cluster", &founding.initial_cluster),
+        set("initial-cluster-state", &founding.state),
+        set("initial-cluster-token", &options.initial_cluster_token),
+        // PD's own defaults: tick 500 ms, election 3 s.
+        set("heartbeat-interval", "500"),
+        set("election-timeout", "3000"),
+        set("auto-compaction-mode", "periodic"),
+        set("auto-compaction-retention", "1h"),
+        set("enable-grpc-gateway", "false"),
+        set("log-level", "warn"),
+        set("log-outputs", "stderr"),
+    ]
+}
+
+/// Passes etcd's log on, keeps its last lines, and notices that the member was removed.
+async fn follow(
+    stderr: impl tokio::io::AsyncRead + Unpin,
+    removed: Arc<AtomicBool>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(text)) = lines.next_line().await {
+        if text.contains(REMOVED) {
+            removed.store(true, Ordering::SeqCst);
+        }
+        if let Ok(mut tail) = tail.lock() {
+            tail.push_back(text.clone());
+            while tail.len() > 20 {
+                tail.pop_front();
+            }
+        }
+        log::line(&format!("etcd: {text}"));
+    }
+}
+
+/// The child's side: ask for the death signal, then become etcd. Returns only on failure.
+pub fn exec(args: &[String]) -> String {
+    let [parent, program, rest @ ..] = args else {
+        return format!("{EXEC_ETCD} needs the parent's id and a program");
+    };
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return format!("cannot ask for the parent-death signal: {error}");
+    }
+    // The parent may have died before the request: then no signal will ever come.
+    let alive = rustix::process::getppid().is_some_and(|pid| pid.as_raw_pid().to_string() == *parent);
+    if !alive {
+        return "the server that started etcd is gone".to_owned();
+    }
+    let error = std::process::Command::new(program).args(rest).exec();
+    format!("cannot run {program}: {error}")
+}

@@ -1,0 +1,298 @@
+//! Which regions are there, and who holds them? What the leaders' heartbeats said last, ordered by
+//! key. A heartbeat that is older than what is known is left out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::store::Load;
+use crate::proto::metapb::{self, Peer, PeerRole};
+use crate::proto::pdpb::{self, PeerStats};
+
+/// A region as PD knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Region {
+    /// Range, epoch and peers; persisted.
+    pub meta: metapb::Region,
+    /// Known only after a heartbeat to this PD leader.
+    pub leader: Option<Peer>,
+    /// Peers that the leader has not heard of for long.
+    pub down: Vec<PeerStats>,
+    /// Peers that lag behind.
+    pub pending: Vec<Peer>,
+    /// Raft term of the last heartbeat.
+    pub term: u64,
+    /// MiB; at least 1 once a heartbeat came, as PD counts.
+    pub size: u64,
+    /// Approximate number of keys.
+    pub keys: u64,
+}
+
+impl Region {
+    /// What a heartbeat says.
+    pub fn from_heartbeat(beat: pdpb::RegionHeartbeatRequest) -> Self {
+        Self {
+            meta: beat.region.unwrap_or_default(),
+            leader: beat.leader,
+            down: beat.down_peers,
+            pending: beat.pending_peers,
+            term: beat.term,
+            size: beat.approximate_size.div_ceil(1 << 20).max(1),
+            keys: beat.approximate_keys,
+        }
+    }
+
+    /// A region that was read back, or that a store bootstrapped: no leader known.
+    pub fn from_meta(meta: metapb::Region) -> Self {
+        Self { meta, size: 1, ..Self::default() }
+    }
+
+    /// The region's id.
+    pub fn id(&self) -> u64 {
+        self.meta.id
+    }
+
+    /// (version, `conf_ver`).
+    pub fn epoch(&self) -> (u64, u64) {
+        self.meta.region_epoch.as_ref().map_or((0, 0), |epoch| (epoch.version, epoch.conf_ver))
+    }
+
+    /// The store of the leader, 0 when unknown.
+    pub fn leader_store(&self) -> u64 {
+        self.leader.as_ref().map_or(0, |leader| leader.store_id)
+    }
+
+    /// The region's peer on a store.
+    pub fn peer_on(&self, store: u64) -> Option<&Peer> {
+        self.meta.peers.iter().find(|peer| peer.store_id == store)
+    }
+
+    /// Peers that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &Peer> {
+        self.meta.peers.iter().filter(|peer| peer.role() != PeerRole::Learner)
+    }
+
+    /// Peers that only learn.
+    pub fn learners(&self) -> impl Iterator<Item = &Peer> {
+        self.meta.peers.iter().filter(|peer| peer.role() == PeerRole::Learner)
+    }
+
+    /// Whether a peer lags behind.
+    pub fn is_pending(&self, peer: &Peer) -> bool {
+        self.pending.iter().any(|pending| pending.id == peer.id)
+    }
+
+    /// Seconds that a peer is down for, as the leader says.
+    pub fn down_seconds(&self, peer: &Peer) -> Option<u64> {
+        let same = |down: &&PeerStats| down.peer.as_ref().is_some_and(|p| p.id == peer.id);
+        self.down.iter().find(same).map(|down| down.down_seconds)
+    }
+
+    fn contains(&self, key: &[u8]) -> bool {
+        self.meta.start_key.as_slice() <= key
+            && (self.meta.end_key.is_empty() || key < self.meta.end_key.as_slice())
+    }
+
+    fn overlaps(&self, other: &metapb::Region) -> bool {
+        let before = |end: &[u8], start: &[u8]| !end.is_empty() && end <= start;
+        !before(&self.meta.end_key, &other.start_key)
+            && !before(&other.end_key, &self.meta.start_key)
+    }
+
+    /// The object that `/regions` lists.
+    pub fn show(&self) -> Value {
+        let (version, conf_ver) = self.epoch();
+        let mut shown = Map::new();
+        let mut put = |key: &str, value: Value| drop(shown.insert(key.to_owned(), value));
+        put("id", self.id().into());
+        put("start_key", hex(&self.meta.start_key).into());
+        put("end_key", hex(&self.meta.end_key).into());
+        put("epoch", json!({"conf_ver": conf_ver, "version": version}));
+        put("peers", self.meta.peers.iter().map(show_peer).collect::<Vec<_>>().into());
+        put("leader", self.leader.as_ref().map_or_else(|| json!({}), show_peer));
+        let down = self.down.iter().filter_map(|stats| {
+            let peer = show_peer(stats.peer.as_ref()?);
+            Some(json!({"down_seconds": stats.down_seconds, "peer": peer}))
+        });
+        let down: Vec<_> = down.collect();
+        if !down.is_empty() {
+            put("down_peers", down.into());
+        }
+        if !self.pending.is_empty() {
+            put("pending_peers", self.pending.iter().map(show_peer).collect::<Vec<_>>().into());
+        }
+        for (key, count) in [("approximate_size", self.size), ("approximate_keys", self.keys)] {
+            put(key, count.into());
+        }
+        Value::Object(shown)
+    }
+}
+
+fn show_peer(peer: &Peer) -> Value {
+    let mut shown = json!({"role_name": format!("{:?}", peer.role())});
+    if peer.id != 0 {
+        shown["id"] = peer.id.into();
+    }
+    if peer.store_id != 0 {
+        shown["store_id"] = peer.store_id.into();
+    }
+    if peer.role != 0 {
+        shown["role"] = peer.role.into();
+    }
+    if peer.role() == PeerRole::Learner {
+        shown["is_learner"] = true.into();
+    }
+    shown
+}
+
+/// Keys are shown in upper-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// All regions, found by id and by key.
+#[derive(Debug, Default)]
+pub struct Regions {
+    by_id: BTreeMap<u64, Region>,
+    by_start: BTreeMap<Vec<u8>, u64>,
+}
+
+/// What a heartbeat changed.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// The meta is new: it has to be persisted.
+    pub persist: bool,
+    /// Regions that the new one replaced.
+    pub replaced: Vec<u64>,
+}
+
+impl Regions {
+    /// Takes over a heartbeat; `None` when something newer is known.
+    pub fn put(&mut self, region: Region) -> Option<Change> {
+        let (version, conf_ver) = region.epoch();
+        if let Some(known) = self.by_id.get(&region.id()) {
+            let (known_version, known_conf_ver) = known.epoch();
+            let older_term = region.term > 0 && region.term < known.term;
+            if version < known_version || conf_ver < known_conf_ver || older_term {
+                return None;
+            }
+        }
+        let others = self.by_id.values().filter(|other| {
+            other.id() != region.id() && other.overlaps(&region.meta)
+        });
+        let overlapping: Vec<(u64, u64)> = others.map(|other| (other.id(), other.epoch().0)).collect();
+        if overlapping.iter().any(|(_, other_version)| *other_version > version) {
+            return None;
+        }
+        let replaced: Vec<u64> = overlapping.into_iter().map(|(id, _)| id).collect();
+        for id in &replaced {
+            self.remove(*id);
+        }
+        let persist = self.by_id.get(&region.id()).is_none_or(|known| known.meta != region.meta);
+        self.remove(region.id());
+        self.by_start.insert(region.meta.start_key.clone(), region.id());
+        self.by_id.insert(region.id(), region);
+        Some(Change { persist, replaced })
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(known) = self.by_id.remove(&id) {
+            self.by_start.remove(&known.meta.start_key);
+        }
+    }
+
+    /// A region by id.
+    pub fn get(&self, id: u64) -> Option<&Region> {
+        self.by_id.get(&id)
+    }
+
+    /// All regions by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Region> {
+        self.by_id.values()
+    }
+
+    /// Number of regions.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The region that holds `key`.
+    pub fn at(&self, key: &[u8]) -> Option<&Region> {
+        let (_, id) = self.by_start.range::<[u8], _>((
+            std::ops::Bound::Unbounded,
+            std::ops::Bound::Included(key),
+        )).next_back()?;
+        self.by_id.get(id).filter(|region| region.contains(key))
+    }
+
+    /// The region before the one that holds `key`.
+    pub fn before(&self, key: &[u8]) -> Option<&Region> {
+        let start = &self.at(key)?.meta.start_key;
+        let (_, id) = self.by_start.range(..start.clone()).next_back()?;
+        self.by_id.get(id)
+    }
+
+    /// Regions of `[start, end)` in key order; an empty end is the end of all keys.
+    pub fn scan(&self, start: &[u8], end: &[u8]) -> Vec<&Region> {
+        let range = metapb::Region {
+            start_key: start.into(),
+            end_key: end.into(),
+            ..metapb::Region::default()
+        };
+        let ordered = self.by_start.values().filter_map(|id| self.by_id.get(id));
+        ordered.filter(|region| region.overlaps(&range)).collect()
+    }
+
+    /// What the regions say about one store.
+    pub fn load_of(&self, store: u64) -> Load {
+        let mut load = Load::default();
+        for region in self.by_id.values() {
+            let Some(peer) = region.peer_on(store) else { continue };
+            load.regions += 1;
+            load.region_size += region.size;
+            load.pending += u64::from(region.is_pending(peer));
+            load.learners += u64::from(peer.role() == PeerRole::Learner);
+            if region.leader_store() == store {
+                load.leaders += 1;
+                load.leader_size += region.size;
+            }
+        }
+        load
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region(id: u64, start: &str, end: &str, version: u64) -> Region {
+        let region_epoch = Some(metapb::RegionEpoch { conf_ver: 1, version });
+        Region::from_meta(metapb::Region {
+            id,
+            start_key: start.into(),
+            end_key: end.into(),
+            region_epoch,
+            peers: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_split_replaces_the_range_and_an_older_heartbeat_is_left_out() {
+        let mut regions = Regions::default();
+        regions.put(region(1, "", "", 1)).unwrap();
+        regions.put(region(2, "", "m", 2)).unwrap();
+        regions.put(region(1, "m", "", 2)).unwrap();
+        assert_eq!(regions.at(b"a").unwrap().id(), 2);
+        assert_eq!(regions.at(b"m").unwrap().id(), 1);
+        assert_eq!(regions.before(b"z").unwrap().id(), 2);
+        assert_eq!(regions.scan(b"", b"m").len(), 1);
+        assert!(regions.put(region(1, "", "", 1)).is_none(), "the old range must not come back");
+        assert!(regions.put(region(3, "", "", 1)).is_none(), "nor under another id");
+        assert_eq!(regions.len(), 2);
+    }
+}

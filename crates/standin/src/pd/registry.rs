@@ -1,0 +1,217 @@
+//! How does a store's life go? Registration, heartbeats, removal and its cancellation, with the
+//! checks and messages of PD v8.5.7.
+
+use serde_json::json;
+
+use super::cluster::Cluster;
+use super::etcd::Write;
+use super::refusal::Refusal;
+use super::settings::Settings;
+use super::store::Store;
+use super::version::Version;
+use crate::proto::metapb::{self, NodeState, StoreState};
+use crate::proto::pdpb::{ErrorType, StoreStats};
+
+/// Nanoseconds between two writes of one store's heartbeat time: 5 minutes (trap 2).
+const HEARTBEAT_PERSISTED_EVERY: i64 = 300_000_000_000;
+
+/// An error in the header of a gRPC answer.
+pub type HeaderError = (ErrorType, String);
+
+impl Cluster {
+    /// A store registers, or registers again after a restart.
+    pub fn put_store(
+        &mut self,
+        meta: metapb::Store,
+        settings: &mut Settings,
+    ) -> Result<Vec<Write>, HeaderError> {
+        let unknown = |message: String| (ErrorType::Unknown, message);
+        if meta.id == 0 {
+            return Err(unknown(format!("invalid put store {meta:?}")));
+        }
+        let known = self.stores.get(&meta.id);
+        if known.is_some_and(|store| store.state() == StoreState::Tombstone) {
+            return Err((ErrorType::StoreTombstone, "store is tombstone".into()));
+        }
+        check_version(&meta, settings).map_err(unknown)?;
+        self.check_address(&meta).map_err(unknown)?;
+        let id = meta.id;
+        let limits = json!({"add-peer": 15, "remove-peer": 15});
+        let store = match self.stores.get_mut(&id) {
+            Some(known) => {
+                known.merge_labels(meta.labels);
+                known.meta.address = meta.address;
+                known.meta.peer_address = meta.peer_address;
+                known.meta.status_address = meta.status_address;
+                known.meta.version = meta.version;
+                known.meta.git_hash = meta.git_hash;
+                known.meta.start_timestamp = meta.start_timestamp;
+                known.meta.deploy_path = meta.deploy_path;
+                known
+            }
+            None => {
+                let (state, node_state) = (StoreState::Up.into(), NodeState::Preparing.into());
+                let fresh = metapb::Store { state, node_state, last_heartbeat: 0, ..meta };
+                self.stores.entry(id).or_insert(Store::new(fresh))
+            }
+        };
+        let write = Self::persist_store(store);
+        if let Some(all) = settings.store_limits() {
+            all.entry(id.to_string()).or_insert(limits);
+        }
+        self.raise_cluster_version(settings);
+        Ok(vec![write])
+    }
+
+    /// No other store that is neither a tombstone nor destroyed may have the address.
+    fn check_address(&self, meta: &metapb::Store) -> Result<(), String> {
+        let same = |other: &&Store| {
+            other.meta.id != meta.id
+                && other.state() != StoreState::Tombstone
+                && !other.meta.physically_destroyed
+                && other.meta.address == meta.address
+        };
+        match self.stores.values().find(same) {
+            None => Ok(()),
+            Some(other) => Err(format!(
+                "duplicated store address: {}, already registered by {}",
+                show(meta),
+                show(&other.meta)
+            )),
+        }
+    }
+
+    /// The cluster's version is the lowest of the stores that are no tombstones; it never falls.
+    fn raise_cluster_version(&self, settings: &mut Settings) {
+        let living = self.stores.values().filter(|store| store.state() != StoreState::Tombstone);
+        let lowest = living.filter_map(|store| Version::parse(&store.meta.version)).min();
+        let current = Version::parse(settings.cluster_version());
+        if let Some(lowest) = lowest.filter(|lowest| current.is_none_or(|c| *lowest > c)) {
+            settings.set_cluster_version(&lowest.bare());
+        }
+    }
+
+    /// A store's heartbeat. The time is persisted at most every five minutes.
+    pub fn store_heartbeat(
+        &mut self,
+        stats: StoreStats,
+        now: i64,
+    ) -> Result<Vec<Write>, HeaderError> {
+        let id = stats.store_id;
+        let missing = || (ErrorType::Unknown, format!("store {id} not found"));
+        let store = self.stores.get_mut(&id).ok_or_else(missing)?;
+        if store.state() == StoreState::Tombstone {
+            return Err((ErrorType::StoreTombstone, "store is tombstone".into()));
+        }
+        store.stats = stats;
+        store.meta.last_heartbeat = now;
+        if now - store.heartbeat_persisted < HEARTBEAT_PERSISTED_EVERY {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Self::persist_store(store)])
+    }
+
+    /// The store, or 404.
+    pub fn store_mut(&mut self, id: u64) -> Result<&mut Store, Refusal> {
+        self.stores.get_mut(&id).ok_or_else(|| Refusal::store_not_found(id))
+    }
+
+    /// DELETE `/store/{id}`: the store is to go. `force` says that its data is gone already.
+    pub fn remove_store(
+        &mut self,
+        id: u64,
+        force: bool,
+        settings: &mut Settings,
+    ) -> Result<Vec<Write>, Refusal> {
+        let size = self.regions.load_of(id).region_size;
+        let store = self.store_mut(id)?;
+        let destroyed = store.meta.physically_destroyed;
+        match store.state() {
+            StoreState::Tombstone => return Err(Refusal::store_removed(id)),
+            StoreState::Offline if destroyed == force => return Ok(Vec::new()),
+            StoreState::Offline | StoreState::Up if destroyed && !force => {
+                return Err(Refusal::store_destroyed(id));
+            }
+            StoreState::Offline | StoreState::Up => {}
+        }
+        if !force {
+            self.check_enough_stores(id, settings)?;
+        }
+        let store = self.store_mut(id)?;
+        if store.state() == StoreState::Up {
+            store.removing_from = size;
+        }
+        store.meta.set_state(StoreState::Offline);
+        store.meta.set_node_state(NodeState::Removing);
+        store.meta.physically_destroyed = force;
+        let write = Self::persist_store(store);
+        if let Some(limits) = settings.store_limits() {
+            limits.insert(id.to_string(), json!({"add-peer": 15, "remove-peer": 100_000_000}));
+        }
+        Ok(vec![write])
+    }
+
+    /// Enough other stores must be left, dead ones counted in (trap 4), and one that takes leaders.
+    fn check_enough_stores(&self, id: u64, settings: &Settings) -> Result<(), Refusal> {
+        let others = || self.stores.values().filter(|s| s.counts_as_up() && s.meta.id != id);
+        let up = self.stores.values().filter(|store| store.counts_as_up()).count();
+        let left = up.saturating_sub(1);
+        let need = settings.max_replicas();
+        if left < need {
+            return Err(Refusal::bad(format!(
+                "[PD:core:ErrStoresNotEnough]can not remove store {id} since the number of up \
+                 stores would be {left} while need {need}"
+            )));
+        }
+        if others().all(|store| self.schedulers.refuses_leaders(store.meta.id)) {
+            return Err(Refusal::bad(format!(
+                "[PD:core:ErrNoStoreForRegionLeader]can not remove store {id} since there are no \
+                 extra up store to store the leader"
+            )));
+        }
+        Ok(())
+    }
+
+    /// POST `/store/{id}/state?state=Up`: the removal is off.
+    pub fn cancel_removal(
+        &mut self,
+        id: u64,
+        settings: &mut Settings,
+    ) -> Result<Vec<Write>, Refusal> {
+        let store = self.store_mut(id)?;
+        match store.state() {
+            StoreState::Tombstone => return Err(Refusal::store_removed(id)),
+            StoreState::Offline | StoreState::Up if store.meta.physically_destroyed => {
+                return Err(Refusal::store_destroyed(id));
+            }
+            StoreState::Up => return Ok(Vec::new()),
+            StoreState::Offline => {}
+        }
+        store.meta.set_state(StoreState::Up);
+        store.meta.set_node_state(NodeState::Serving);
+        let write = Self::persist_store(store);
+        if let Some(limits) = settings.store_limits() {
+            limits.insert(id.to_string(), json!({"add-peer": 15, "remove-peer": 15}));
+        }
+        Ok(vec![write])
+    }
+}
+
+/// A store below the cluster's major.minor may not come in.
+fn check_version(meta: &metapb::Store, settings: &Settings) -> Result<(), String> {
+    let cluster = settings.cluster_version();
+    let (Some(store), Some(known)) = (Version::parse(&meta.version), Version::parse(cluster)) else {
+        return match Version::parse(&meta.version) {
+            Some(_) => Ok(()),
+            None => Err(format!("{:?} is not a valid version of a store", meta.version)),
+        };
+    };
+    if store.compatible_with(known) {
+        return Ok(());
+    }
+    Err(format!("version should compatible with version  {cluster}, got {}", meta.version))
+}
+
+fn show(meta: &metapb::Store) -> String {
+    format!("id:{} address:{:?} version:{:?}", meta.id, meta.address, meta.version)
+}

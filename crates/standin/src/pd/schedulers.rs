@@ -1,0 +1,199 @@
+//! Which schedulers run, which are paused, and whose leaders are to leave? One evict-leader
+//! scheduler holds all stores, and vanishes with the last one; all of it survives a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::refusal::Refusal;
+use super::version::{Feature, Version};
+
+/// The scheduler that moves leaders away from stores.
+pub const EVICT_LEADER: &str = "evict-leader-scheduler";
+/// Moves leaders from stores with many to stores with few.
+pub const BALANCE_LEADER: &str = "balance-leader-scheduler";
+/// Moves peers from stores with many to stores with few.
+pub const BALANCE_REGION: &str = "balance-region-scheduler";
+
+/// Other names that PD knows; here they can be listed, added and removed, and do nothing.
+const OTHERS: [&str; 7] = [
+    "balance-hot-region-scheduler",
+    "evict-slow-store-scheduler",
+    "evict-stopping-store-scheduler",
+    "evict-slow-trend-scheduler",
+    "shuffle-leader-scheduler",
+    "shuffle-region-scheduler",
+    "random-merge-scheduler",
+];
+
+/// Leaders moved from one store at a time unless changed.
+const DEFAULT_BATCH: u64 = 3;
+
+/// The schedulers of a cluster.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Schedulers {
+    running: BTreeSet<String>,
+    /// Until when, nanoseconds since the epoch.
+    paused: BTreeMap<String, i64>,
+    evicting: BTreeSet<u64>,
+    batch: u64,
+}
+
+impl Schedulers {
+    /// Those of a new cluster.
+    pub fn of_version(version: Version) -> Self {
+        let mut running: BTreeSet<String> =
+            [BALANCE_LEADER, BALANCE_REGION].map(str::to_owned).into();
+        running.extend(OTHERS.iter().take(2).map(|name| (*name).to_owned()));
+        if version.has(Feature::LocalAnswers) {
+            running.insert("evict-stopping-store-scheduler".to_owned());
+        }
+        let (paused, evicting) = (BTreeMap::new(), BTreeSet::new());
+        Self { running, paused, evicting, batch: DEFAULT_BATCH }
+    }
+
+    /// Names, of all or of the paused ones.
+    pub fn names(&self, only_paused: bool, now: i64) -> Vec<String> {
+        let evict = (!self.evicting.is_empty()).then(|| EVICT_LEADER.to_owned());
+        let all = self.running.iter().cloned().chain(evict);
+        all.filter(|name| !only_paused || self.is_paused(name, now)).collect()
+    }
+
+    /// Whether a scheduler runs and is not paused.
+    pub fn is_active(&self, name: &str, now: i64) -> bool {
+        self.running.contains(name) && !self.is_paused(name, now)
+    }
+
+    fn is_paused(&self, name: &str, now: i64) -> bool {
+        self.paused.get(name).is_some_and(|until| *until > now)
+    }
+
+    /// Stores whose leaders are to leave, unless the scheduler is paused.
+    pub fn evicting(&self, now: i64) -> BTreeSet<u64> {
+        if self.is_paused(EVICT_LEADER, now) { BTreeSet::new() } else { self.evicting.clone() }
+    }
+
+    /// Whether no leader may be moved to this store.
+    pub fn refuses_leaders(&self, store: u64) -> bool {
+        self.evicting.contains(&store)
+    }
+
+    /// Leaders moved from one store at a time.
+    pub fn batch(&self) -> usize {
+        usize::try_from(self.batch).unwrap_or(1)
+    }
+
+    /// POST `/schedulers`; `store_exists` answers for PD's stores.
+    pub fn add(
+        &mut self,
+        body: &Map<String, Value>,
+        store_exists: impl Fn(u64) -> bool,
+    ) -> Result<&'static str, Refusal> {
+        let name = body.get("name").and_then(Value::as_str);
+        let name = name.ok_or_else(|| Refusal::bad("missing scheduler name"))?;
+        if name == EVICT_LEADER {
+            let store = body.get("store_id").and_then(Value::as_u64);
+            let store = store.ok_or_else(|| Refusal::bad("missing store id"))?;
+            if !store_exists(store) {
+                // The real one answers with its own answer, quoted once more.
+                let inner = format!("\"[PD:core:ErrStoreNotFound]store {store} not found\"\n");
+                return Err(Refusal::internal(inner));
+            }
+            let first = self.evicting.is_empty();
+            self.evicting.insert(store);
+            return Ok(if first {
+                "The scheduler is created."
+            } else {
+                "The scheduler has been applied to the store."
+            });
+        }
+        if !Self::is_known(name) {
+            return Err(Refusal::bad("unknown scheduler"));
+        }
+        if !self.running.insert(name.to_owned()) {
+            return Err(Refusal::internal("[PD:scheduler:ErrSchedulerExisted]scheduler existed"));
+        }
+        Ok("The scheduler is created.")
+    }
+
+    fn is_known(name: &str) -> bool {
+        [BALANCE_LEADER, BALANCE_REGION].contains(&name) || OTHERS.contains(&name)
+    }
+
+    /// DELETE `/schedulers/{name}`; `evict-leader-scheduler-N` takes one store out, the bare name
+    /// all of them. `false` when there was nothing to delete.
+    pub fn delete(&mut self, name: &str) -> bool {
+        if name == EVICT_LEADER {
+            let any = !self.evicting.is_empty();
+            self.forget_evictions();
+            return any;
+        }
+        if let Some(store) = name.strip_prefix("evict-leader-scheduler-") {
+            return store.parse().is_ok_and(|store| self.stop_evicting(store));
+        }
+        self.paused.remove(name);
+        self.running.remove(name)
+    }
+
+    /// Takes one store out of evict-leader; `false` when it was not in.
+    pub fn stop_evicting(&mut self, store: u64) -> bool {
+        let was_in = self.evicting.remove(&store);
+        if self.evicting.is_empty() {
+            self.forget_evictions();
+        }
+        was_in
+    }
+
+    fn forget_evictions(&mut self) {
+        self.evicting.clear();
+        self.paused.remove(EVICT_LEADER);
+        self.batch = DEFAULT_BATCH;
+    }
+
+    /// POST `/schedulers/{name}`: pause for `delay` seconds, 0 to resume.
+    pub fn pause(&mut self, name: &str, delay: i64, now: i64) -> Result<(), Refusal> {
+        let names = self.names(false, now);
+        let all = name == "all";
+        if !all && !names.iter().any(|known| known == name) {
+            let message = "[PD:scheduler:ErrSchedulerNotFound]scheduler not found";
+            return Err(Refusal::new(StatusCode::NOT_FOUND, message));
+        }
+        for name in names.into_iter().filter(|known| all || known == name) {
+            if delay > 0 {
+                self.paused.insert(name, now.saturating_add(delay.saturating_mul(1_000_000_000)));
+            } else {
+                self.paused.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// GET `/scheduler-config/evict-leader-scheduler/list`; `None` while nothing is evicted.
+    pub fn show_evictions(&self) -> Option<Value> {
+        let range = json!([{"end-key": "", "start-key": ""}]);
+        let ranges = self.evicting.iter().map(|id| (id.to_string(), range.clone()));
+        let ranges: Map<String, Value> = ranges.collect();
+        (!ranges.is_empty()).then(|| json!({"store-id-ranges": ranges, "batch": self.batch}))
+    }
+
+    /// POST `/scheduler-config/evict-leader-scheduler/config`.
+    pub fn configure(
+        &mut self,
+        body: &Map<String, Value>,
+        version: Version,
+    ) -> Result<&'static str, Refusal> {
+        let largest = if version.has(Feature::Probes) { 100 } else { 10 };
+        if let Some(batch) = body.get("batch") {
+            let batch = batch.as_u64().filter(|batch| (1..=largest).contains(batch));
+            let wrong = || Refusal::bad(format!("batch is invalid, it should be in [1, {largest}]"));
+            self.batch = batch.ok_or_else(wrong)?;
+        }
+        if let Some(store) = body.get("store_id") {
+            let store = store.as_u64().ok_or_else(|| Refusal::bad("missing store id"))?;
+            self.evicting.insert(store);
+        }
+        Ok("The scheduler has been applied to the store.")
+    }
+}

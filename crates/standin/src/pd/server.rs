@@ -1,0 +1,211 @@
+//! What does one running member consist of? Its etcd, what it knows of the leader, and, while it
+//! leads itself, the leader's state.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard, watch};
+
+use super::clock;
+use super::etcd::{Etcd, EtcdError};
+use super::lead::Lead;
+use super::log;
+use super::options::Options;
+use super::refusal::Refusal;
+use crate::proto::{etcdserverpb, pdpb};
+
+/// The key of the cluster's id, outside every cluster's own prefix.
+const CLUSTER_ID: &str = "/pd/cluster_id";
+
+/// What the leader key says of the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderRecord {
+    /// Name of the member.
+    pub name: String,
+    /// Its etcd id.
+    pub member_id: u64,
+    /// Its peer URLs.
+    pub peer_urls: Vec<String>,
+    /// Its client URLs.
+    pub client_urls: Vec<String>,
+}
+
+/// A running member.
+#[derive(Debug)]
+pub struct Server {
+    /// How it was started.
+    pub options: Options,
+    /// Its own etcd.
+    pub etcd: Etcd,
+    /// The cluster's id.
+    pub cluster_id: u64,
+    /// The member's own record, which is the leader key's value while it leads.
+    pub record: LeaderRecord,
+    /// Seconds since the epoch.
+    pub started: i64,
+    /// Time between two looks at the states of stores.
+    pub check_interval: Duration,
+    /// The leader that this member believes in.
+    pub leader: watch::Sender<Option<LeaderRecord>>,
+    /// Set once the member is removed: it goes on answering, and on believing in the last leader.
+    pub removed: AtomicBool,
+    /// Set once this member has seen that a store bootstrapped the cluster.
+    pub bootstrapped: AtomicBool,
+    lead: AsyncMutex<Option<Lead>>,
+    members: Mutex<Vec<etcdserverpb::Member>>,
+}
+
+/// A member of the cluster, as the API shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    /// Ordered by id.
+    pub all: Vec<pdpb::Member>,
+    /// The PD leader.
+    pub leader: Option<pdpb::Member>,
+    /// etcd's leader.
+    pub etcd_leader: Option<pdpb::Member>,
+}
+
+impl Server {
+    /// A member over an etcd that has a quorum: finds or creates the cluster's id.
+    pub async fn new(options: Options, etcd: Etcd) -> Result<Arc<Self>, EtcdError> {
+        let cluster_id = cluster_id(&etcd).await?;
+        let (member_id, _) = etcd.identity_and_leader().await?;
+        let split = |urls: &str| urls.split(',').map(str::to_owned).collect::<Vec<_>>();
+        let record = LeaderRecord {
+            name: options.name.clone(),
+            member_id,
+            peer_urls: split(&options.advertise_peer_urls),
+            client_urls: split(&options.advertise_client_urls),
+        };
+        let interval = std::env::var("STANDIN_PD_CHECK_MS").ok().and_then(|ms| ms.parse().ok());
+        let server = Self {
+            etcd,
+            cluster_id,
+            record,
+            started: clock::now_nanos() / 1_000_000_000,
+            check_interval: Duration::from_millis(interval.unwrap_or(10_000)),
+            leader: watch::channel(None).0,
+            removed: AtomicBool::new(false),
+            bootstrapped: AtomicBool::new(false),
+            lead: AsyncMutex::new(None),
+            members: Mutex::new(Vec::new()),
+            options,
+        };
+        let facts = format!("{}member/{member_id}/", server.prefix());
+        let version = server.options.version.to_string();
+        server.etcd.put(&format!("{facts}binary_version"), version.as_bytes()).await?;
+        Ok(Arc::new(server))
+    }
+
+    /// Where the cluster's keys begin.
+    pub fn prefix(&self) -> String {
+        format!("/pd/{}/", self.cluster_id)
+    }
+
+    /// The key that the leader holds.
+    pub fn leader_key(&self) -> String {
+        format!("{}leader", self.prefix())
+    }
+
+    /// The leader key's value while this member leads.
+    pub fn leader_value(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.record).unwrap_or_default()
+    }
+
+    /// The leader's state, `None` inside while another member leads.
+    pub async fn lead(&self) -> MutexGuard<'_, Option<Lead>> {
+        self.lead.lock().await
+    }
+
+    /// Persists what the leader noted. When that fails the member leads no longer: nothing that it
+    /// holds in memory may be answered from any more.
+    pub async fn commit(&self, lead: &mut Option<Lead>) -> Result<(), Refusal> {
+        let Some(leading) = lead.as_mut() else { return Ok(()) };
+        let (key, value) = (self.leader_key(), self.leader_value());
+        let failure = match leading.commit(&self.etcd, (&key, &value)).await {
+            Ok(true) => return Ok(()),
+            Ok(false) => "leader key is not held any more".to_owned(),
+            Err(EtcdError(text)) => text,
+        };
+        *lead = None;
+        log::line(&format!("stepping down: {failure}"));
+        Err(Refusal::internal(format!("[PD:etcd:ErrEtcdTxnInternal]internal etcd transaction error occurred: {failure}")))
+    }
+
+    /// Whether this member leads now.
+    pub async fn is_leader(&self) -> bool {
+        self.lead.lock().await.is_some()
+    }
+
+    /// Members as the own etcd lists them; the last known list once that is gone.
+    pub async fn local_members(&self) -> Result<Vec<etcdserverpb::Member>, EtcdError> {
+        match self.etcd.members().await {
+            Ok(members) => {
+                if let Ok(mut known) = self.members.lock() {
+                    known.clone_from(&members);
+                }
+                Ok(members)
+            }
+            Err(error) if self.removed.load(Ordering::SeqCst) => {
+                self.members.lock().map(|known| known.clone()).map_err(|_| error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Members with what PD knows of each, and the leaders among them.
+    pub async fn members(&self) -> Result<Members, EtcdError> {
+        let listed = self.local_members().await?;
+        let facts = self.etcd.list(&format!("{}member/", self.prefix())).await?;
+        let fact = |id: u64, name: &str| {
+            let key = format!("{}member/{id}/{name}", self.prefix());
+            let found = facts.iter().find(|(known, _)| *known == key);
+            found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
+        };
+        let all: Vec<pdpb::Member> = listed
+            .into_iter()
+            .map(|member| {
+                let version = fact(member.id, "binary_version");
+                let known = !version.is_empty();
+                pdpb::Member {
+                    leader_priority: fact(member.id, "leader_priority").parse().unwrap_or(0),
+                    deploy_path: if known { "/".into() } else { String::new() },
+                    git_hash: if known { GIT_HASH.into() } else { String::new() },
+                    binary_version: version,
+                    name: member.name,
+                    member_id: member.id,
+                    peer_urls: member.peer_ur_ls,
+                    client_urls: member.client_ur_ls,
+                    dc_location: String::new(),
+                }
+            })
+            .collect();
+        let leader = self.leader.borrow().as_ref().map(|leader| leader.member_id);
+        let (_, etcd_leader) = self.etcd.identity_and_leader().await?;
+        let find = |id: u64| all.iter().find(|member| member.member_id == id).cloned();
+        Ok(Members {
+            leader: leader.and_then(find),
+            etcd_leader: find(etcd_leader),
+            all,
+        })
+    }
+}
+
+/// What a stand-in says where PD says which commit it was built from: not TiKV's PD.
+pub const GIT_HASH: &str = "standin-not-tikv-pd";
+
+/// The cluster's id, created exactly once: seconds in the upper half, random below, as PD does.
+async fn cluster_id(etcd: &Etcd) -> Result<u64, EtcdError> {
+    let mut random = [0_u8; 4];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| EtcdError(format!("no random bytes: {error}")))?;
+    let seconds = u64::try_from(clock::now_nanos() / 1_000_000_000).unwrap_or_default();
+    let wanted = (seconds << 32) | u64::from(u32::from_be_bytes(random));
+    etcd.create(CLUSTER_ID, wanted.to_string().as_bytes(), 0).await?;
+    let text = etcd.get(CLUSTER_ID).await?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.parse().map_err(|_| EtcdError(format!("cluster id {text:?} is unreadable")))
+}

@@ -1,0 +1,203 @@
+//! What does PD know about one store, and how does it show it? Zero values are left out of the
+//! answers, and Down or Disconnected exist only for stores that are Up (traps 1 and 3).
+
+use serde_json::{Map, Value, json};
+
+use super::clock;
+use super::settings::Settings;
+use crate::proto::metapb::{self, NodeState, StoreState};
+use crate::proto::pdpb::StoreStats;
+
+/// Nanoseconds without a heartbeat after which a store is Disconnected; hard-coded in PD.
+pub const DISCONNECTED_AFTER: i64 = 20_000_000_000;
+
+/// A store as PD keeps it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// What is persisted.
+    pub meta: metapb::Store,
+    /// The last heartbeat's figures; nothing before the first one to this PD leader.
+    pub stats: StoreStats,
+    /// Wanted share of leaders.
+    pub leader_weight: f64,
+    /// Wanted share of regions.
+    pub region_weight: f64,
+    /// Time of the heartbeat that was persisted last, nanoseconds since the epoch; 0 never.
+    pub heartbeat_persisted: i64,
+    /// Size (MiB) of the regions that the store held when its removal began.
+    pub removing_from: u64,
+}
+
+/// What the regions say about a store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Load {
+    /// Regions whose leader is on the store.
+    pub leaders: u64,
+    /// Size of these, MiB.
+    pub leader_size: u64,
+    /// Regions with a peer on the store.
+    pub regions: u64,
+    /// Size of these, MiB.
+    pub region_size: u64,
+    /// Regions whose peer on the store lags behind.
+    pub pending: u64,
+    /// Regions whose peer on the store is a learner.
+    pub learners: u64,
+}
+
+impl Store {
+    /// A store that registers, or was read back.
+    pub fn new(meta: metapb::Store) -> Self {
+        let heartbeat_persisted = meta.last_heartbeat;
+        Self {
+            meta,
+            stats: StoreStats::default(),
+            leader_weight: 1.0,
+            region_weight: 1.0,
+            heartbeat_persisted,
+            removing_from: 0,
+        }
+    }
+
+    /// Up, Offline (being removed) or Tombstone (removed).
+    pub fn state(&self) -> StoreState {
+        self.meta.state()
+    }
+
+    /// Nanoseconds since the last heartbeat; since 1970 when there was none.
+    pub fn down_time(&self, now: i64) -> i64 {
+        now.saturating_sub(self.meta.last_heartbeat)
+    }
+
+    /// Whether PD may place peers and leaders here: Up, and heard of lately.
+    pub fn is_usable(&self, now: i64) -> bool {
+        self.state() == StoreState::Up && self.down_time(now) < DISCONNECTED_AFTER
+    }
+
+    /// Whether the disk is fuller than peers may be placed on.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of bytes")]
+    pub fn is_low_on_space(&self, settings: &Settings) -> bool {
+        let StoreStats { capacity, available, .. } = self.stats;
+        capacity > 0 && (available as f64) < (capacity as f64) * (1.0 - settings.low_space_ratio())
+    }
+
+    /// The value of a label, empty when the store has none of that name.
+    pub fn label(&self, key: &str) -> &str {
+        let same = |label: &&metapb::StoreLabel| label.key.eq_ignore_ascii_case(key);
+        self.meta.labels.iter().find(same).map_or("", |label| label.value.as_str())
+    }
+
+    /// Merges labels: a key that comes again gets the new value. An empty value removes the label.
+    pub fn merge_labels(&mut self, labels: Vec<metapb::StoreLabel>) {
+        for label in labels {
+            let same = |known: &&mut metapb::StoreLabel| known.key.eq_ignore_ascii_case(&label.key);
+            match self.meta.labels.iter_mut().find(same) {
+                Some(known) => known.value = label.value,
+                None => self.meta.labels.push(label),
+            }
+        }
+        self.meta.labels.retain(|label| !label.value.is_empty());
+    }
+
+    /// `state_name`: Down and Disconnected only while the state is Up.
+    pub fn state_name(&self, now: i64, settings: &Settings) -> &'static str {
+        match self.state() {
+            StoreState::Offline => "Offline",
+            StoreState::Tombstone => "Tombstone",
+            StoreState::Up if self.down_time(now) > settings.max_store_down_time() => "Down",
+            StoreState::Up if self.down_time(now) > DISCONNECTED_AFTER => "Disconnected",
+            StoreState::Up => "Up",
+        }
+    }
+
+    /// The object that `/stores` lists.
+    pub fn show(&self, now: i64, settings: &Settings, load: Load) -> Value {
+        json!({
+            "store": self.show_meta(self.state_name(now, settings)),
+            "status": self.show_status(load),
+        })
+    }
+
+    fn show_meta(&self, state_name: &str) -> Value {
+        let meta = &self.meta;
+        let mut shown = Map::new();
+        let mut put = |key: &str, value: Value| {
+            let zero = matches!(&value, Value::String(text) if text.is_empty())
+                || value.as_i64() == Some(0)
+                || value == Value::Bool(false)
+                || matches!(&value, Value::Array(items) if items.is_empty());
+            if !zero {
+                shown.insert(key.to_owned(), value);
+            }
+        };
+        let labels = meta.labels.iter().map(|l| json!({"key": l.key, "value": l.value}));
+        put("id", meta.id.into());
+        put("address", meta.address.clone().into());
+        put("state", meta.state.into());
+        put("labels", labels.collect::<Vec<_>>().into());
+        put("version", meta.version.clone().into());
+        put("peer_address", meta.peer_address.clone().into());
+        put("status_address", meta.status_address.clone().into());
+        put("git_hash", meta.git_hash.clone().into());
+        put("start_timestamp", meta.start_timestamp.into());
+        put("deploy_path", meta.deploy_path.clone().into());
+        put("last_heartbeat", meta.last_heartbeat.into());
+        put("physically_destroyed", meta.physically_destroyed.into());
+        put("node_state", meta.node_state.into());
+        put("state_name", state_name.into());
+        Value::Object(shown)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "scores are nominal figures")]
+    fn show_status(&self, load: Load) -> Value {
+        let stats = &self.stats;
+        let mut shown = Map::new();
+        let mut put = |key: &str, value: Value| drop(shown.insert(key.to_owned(), value));
+        put("capacity", clock::byte_size(stats.capacity).into());
+        put("available", clock::byte_size(stats.available).into());
+        put("used_size", clock::byte_size(stats.used_size).into());
+        put("leader_count", load.leaders.into());
+        put("leader_weight", number(self.leader_weight));
+        put("leader_score", number(load.leaders as f64 / self.leader_weight.max(1e-6)));
+        put("leader_size", load.leader_size.into());
+        put("region_count", load.regions.into());
+        put("region_weight", number(self.region_weight));
+        put("region_score", number(load.region_size as f64 / self.region_weight.max(1e-6)));
+        put("region_size", load.region_size.into());
+        for (key, count) in [
+            ("learner_count", load.learners),
+            ("pending_peer_count", load.pending),
+            ("slow_score", stats.slow_score),
+            ("sending_snap_count", stats.sending_snap_count.into()),
+            ("receiving_snap_count", stats.receiving_snap_count.into()),
+        ] {
+            if count > 0 {
+                put(key, count.into());
+            }
+        }
+        if stats.is_busy {
+            put("is_busy", true.into());
+        }
+        let start = self.meta.start_timestamp.saturating_mul(1_000_000_000);
+        put("start_ts", clock::rfc3339(start).into());
+        put("last_heartbeat_ts", clock::rfc3339(self.meta.last_heartbeat).into());
+        if self.meta.last_heartbeat > start {
+            put("uptime", clock::go_duration(self.meta.last_heartbeat - start).into());
+        }
+        Value::Object(shown)
+    }
+
+    /// Whether the store counts for PD's check before a removal: Preparing and Serving, dead or not.
+    pub fn counts_as_up(&self) -> bool {
+        matches!(self.meta.node_state(), NodeState::Preparing | NodeState::Serving)
+    }
+}
+
+/// A float as Go prints it: without a fraction when it has none.
+pub fn number(value: f64) -> Value {
+    #[expect(clippy::cast_possible_truncation, reason = "whole and small, checked before")]
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return Value::from(value as i64);
+    }
+    Value::from(value)
+}

@@ -1,0 +1,91 @@
+//! Which PD does the stand-in claim to be, and what did that PD not have yet? `pd-server` can be
+//! started as an older version; what that version lacks answers 404 as it did there.
+
+use std::fmt;
+
+/// A PD release, `v8.5.7` unless told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    major: u64,
+    minor: u64,
+    patch: u64,
+}
+
+/// Parts of PD's API that came after v4.0, with the release that brought them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// GET `/pd/api/v2/ready`; 500 before bootstrap through v8.5.7.
+    Ready,
+    /// `/health`, `/ping`, `/status`, `/version` and GET `/config` answered by the contacted
+    /// member itself instead of the leader; the evict-stopping-store scheduler.
+    LocalAnswers,
+    /// `/pd/api/v2/maintenance`.
+    Maintenance,
+    /// `/pd/api/v2/readyz` and `/livez`, unsafe recovery's abort; `/ready` is 200 before bootstrap.
+    Probes,
+}
+
+impl Version {
+    /// The release whose recordings the stand-in is tested against.
+    pub const DEFAULT: Self = Self { major: 8, minor: 5, patch: 7 };
+
+    /// Reads `v8.5.7`, `8.5.7` or `9.0.0-beta.2`; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let release = text.split(['-', '+']).next()?;
+        let mut parts = release.split('.').map(str::parse);
+        let version = Self {
+            major: parts.next()?.ok()?,
+            minor: parts.next()?.ok()?,
+            patch: parts.next()?.ok()?,
+        };
+        parts.next().is_none().then_some(version)
+    }
+
+    /// Whether this release has `feature`.
+    pub fn has(self, feature: Feature) -> bool {
+        let (major, minor, patch) = match feature {
+            Feature::Ready => (8, 5, 2),
+            Feature::LocalAnswers => (8, 5, 5),
+            Feature::Maintenance => (8, 5, 7),
+            Feature::Probes => (9, 0, 0),
+        };
+        self >= Self { major, minor, patch }
+    }
+
+    /// Whether a store of this version may join a cluster of version `cluster`: same or later
+    /// major.minor; the patch does not matter.
+    pub fn compatible_with(self, cluster: Self) -> bool {
+        (self.major, self.minor) >= (cluster.major, cluster.minor)
+    }
+
+    /// `8.5.7`, as `cluster-version` shows it.
+    pub fn bare(self) -> String {
+        format!("{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.bare())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_arrive_in_their_release() {
+        let at = |text| Version::parse(text).unwrap();
+        assert!(!at("v4.0.0").has(Feature::Ready));
+        assert!(!at("v8.5.1").has(Feature::Ready));
+        assert!(at("v8.5.2").has(Feature::Ready));
+        assert!(!at("v8.5.4").has(Feature::LocalAnswers));
+        assert!(at("v8.5.7").has(Feature::Maintenance));
+        assert!(!at("v8.5.7").has(Feature::Probes));
+        assert!(at("9.0.0-beta.2").has(Feature::Probes));
+        assert_eq!(Version::parse("latest"), None);
+        assert_eq!(Version::parse("8.5"), None);
+    }
+}
