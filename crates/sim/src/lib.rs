@@ -4,11 +4,14 @@
 //! run, step by step, in simulated time. One seed fixes everything. [`auditor`] shares no code
 //! with the rules and looks at what happened, not at what was intended.
 
+pub mod auditor;
 pub mod beliefs;
 pub mod clock;
 pub mod dice;
+pub mod harness;
 pub mod kube;
 pub mod names;
+pub mod operator;
 pub mod pd;
 pub mod tikv;
 pub mod node;

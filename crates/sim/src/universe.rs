@@ -7,7 +7,7 @@ use crate::dice::Dice;
 use crate::kube::{Kube, at, labels, name_of, text, uid_of};
 use crate::names::Names;
 use crate::node::{Nodes, Processes};
-use crate::pd::Pd;
+use crate::pd::{Answer, Pd, Request};
 use crate::tikv::{Moment, Tikv, WRITE_EVERY};
 
 
@@ -74,6 +74,11 @@ impl Universe {
     /// DNS and Services as they are now.
     pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The answer of a PD process to an HTTP request.
+    pub fn ask_pd(&mut self, process: &str, request: Request<'_>) -> Option<Answer> {
+        self.pd.answer(process, request, self.now, &self.names)
     }
 
     fn resolve_names(&mut self) {

@@ -274,6 +274,10 @@ fn status(cluster: &Cluster, store: &Store) -> Value {
 
 fn about_regions(cluster: &Cluster, request: Request<'_>, parts: &[&str]) -> Option<Answer> {
     match (request.method, parts) {
+        ("GET", ["regions"]) => {
+            let regions: Vec<Value> = cluster.regions.iter().map(region).collect();
+            Some(Answer::json(200, json!({"count": regions.len(), "regions": regions})))
+        }
         ("GET", ["regions", "count"]) => {
             Some(Answer::json(200, json!({"count": cluster.regions.len(), "regions": null})))
         }
@@ -303,6 +307,19 @@ fn about_regions(cluster: &Cluster, request: Request<'_>, parts: &[&str]) -> Opt
         }
         _ => None,
     }
+}
+
+/// A region with its peers; those that are still being filled are pending.
+fn region(region: &super::Region) -> Value {
+    let peer = |(store, peer): (&u64, &Peer)| {
+        json!({"store_id": store, "is_learner": *peer != Peer::Voter})
+    };
+    let pending = region.peers.iter().filter(|(_, peer)| **peer != Peer::Voter);
+    json!({
+        "id": region.id,
+        "peers": region.peers.iter().map(peer).collect::<Vec<_>>(),
+        "pending_peers": pending.map(peer).collect::<Vec<_>>(),
+    })
 }
 
 const EVICT: &str = "evict-leader-scheduler";

@@ -1,0 +1,179 @@
+//! Did anything happen that must never happen?
+//!
+//! Looks at what was written, at what the servers made of it and at what is on the disks. It
+//! shares no code with the planner and its rules: it reads objects by itself and knows the truth
+//! that the operator can only ask for.
+
+mod truth;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::kube::{at, is_deleting, name_of, text, uid_of};
+use crate::operator::Pass;
+use crate::universe::Universe;
+
+/// Something that must never happen did.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The invariant, by its number and in words.
+    pub invariant: &'static str,
+    /// When, in milliseconds since the beginning.
+    pub at: u64,
+    /// What happened.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} s: {}: {}", self.at / 1000, self.invariant, self.what)
+    }
+}
+
+/// What the auditor has seen of one incarnation of a resource.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    /// Cluster id in its status.
+    recorded: Option<String>,
+    /// Cluster ids that its PD made.
+    minted: Vec<u64>,
+    /// It was seen being deleted with a policy that deletes volumes.
+    lets_go: bool,
+}
+
+/// Watches a run.
+#[derive(Clone, Debug, Default)]
+pub struct Auditor {
+    /// What was found, in order.
+    pub findings: Vec<Finding>,
+    /// Resources by uid.
+    seen: BTreeMap<String, Seen>,
+    /// The present or last uid of a resource, by name.
+    uids: BTreeMap<String, String>,
+    /// Clusters whose data were taken by someone else than the operator.
+    forgiven: BTreeSet<u64>,
+    now: u64,
+}
+
+impl Auditor {
+    /// Someone took data of this cluster away: what is lost is not the operator's doing.
+    pub fn forgive(&mut self, cluster_id: u64) {
+        self.forgiven.insert(cluster_id);
+    }
+
+    fn find(&mut self, invariant: &'static str, what: impl Into<String>) {
+        let finding = Finding { invariant, at: self.now, what: what.into() };
+        // The same fact is seen at every tick; it is reported once.
+        let known = |old: &Finding| old.invariant == invariant && old.what == finding.what;
+        if !self.findings.iter().any(known) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Looks at what a second brought.
+    pub fn after_tick(&mut self, universe: &mut Universe) {
+        self.now = universe.now;
+        self.note_resources(universe);
+        for minted in std::mem::take(&mut universe.pd.minted) {
+            self.judge_new_cluster(universe, &minted.by, minted.cluster_id, minted.forgot);
+        }
+        for (disk, new, old) in std::mem::take(&mut universe.nodes.shared_disks) {
+            let what = format!("disk {disk} of pod {old} was given to pod {new}");
+            self.find("F38 one process per volume", what);
+        }
+        for ensemble in &universe.pd.ensembles {
+            let Some(id) = ensemble.cluster_id else { continue };
+            if self.forgiven.contains(&id) {
+                continue;
+            }
+            for region in universe.tikv.lost(ensemble) {
+                let what = format!("no disk has the acknowledged writes of region {region}");
+                self.find("I11 acknowledged writes are never lost", what);
+            }
+        }
+    }
+
+    fn note_resources(&mut self, universe: &Universe) {
+        for resource in universe.kube.list("TikvCluster") {
+            let uid = uid_of(resource).to_owned();
+            let seen = self.seen.entry(uid.clone()).or_default();
+            seen.lets_go |= is_deleting(resource) && may_delete_volumes(resource);
+            if seen.lets_go {
+                self.forgiven.extend(seen.minted.iter().copied());
+            }
+            self.uids.insert(name_of(resource).to_owned(), uid);
+        }
+    }
+
+    /// A cluster id is made once for a resource, and never beside volumes of an earlier one.
+    fn judge_new_cluster(&mut self, universe: &Universe, by: &[String], id: u64, forgot: bool) {
+        let cluster = by.iter().find_map(|name| name.rsplit_once("-pd-")).map(|(cluster, _)| cluster);
+        let cluster = cluster.unwrap_or_default().to_owned();
+        let uid = self.uids.get(&cluster).cloned().unwrap_or_default();
+        let seen = self.seen.entry(uid.clone()).or_default();
+        let earlier = seen.minted.first().copied();
+        seen.minted.push(id);
+        const ONE: &str = "I4 exactly one cluster id";
+        if let Some(earlier) = earlier {
+            let what = format!("{cluster} ({uid}) had {earlier} and made another one");
+            self.find(ONE, what);
+        } else if forgot {
+            self.find(ONE, format!("a majority of {cluster} without memory made a new one"));
+        } else {
+            let left = universe.kube.list("PersistentVolumeClaim").find(|claim| {
+                let its = text(claim, "/metadata/annotations/tikv.org~1cluster-id");
+                let of_ours = text(claim, "/metadata/labels/tikv.org~1cluster") == cluster;
+                of_ours && !its.is_empty() && its != id.to_string()
+            });
+            if let Some(claim) = left {
+                let what = format!("{cluster} made one beside volume {}", name_of(claim));
+                self.find(ONE, what);
+            }
+        }
+    }
+
+    /// Looks at what a pass wrote and planned.
+    pub fn after_pass(&mut self, universe: &Universe, cluster: &str, pass: &Pass) {
+        self.now = universe.now;
+        self.note_resources(universe);
+        for write in &pass.writes {
+            self.judge_write(universe, cluster, write);
+        }
+        self.judge_silence(universe, cluster, pass);
+    }
+
+    /// Not Ready, nothing to do and no reason given: a silent stall.
+    fn judge_silence(&mut self, universe: &Universe, cluster: &str, pass: &Pass) {
+        let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
+        if pass.crashed || is_deleting(resource) {
+            return;
+        }
+        const SILENT: &str = "no silent stall";
+        if let Some(reason) = &pass.rejected {
+            let summary = text(resource, "/status/summary");
+            if summary.is_empty() && pass.wrote_status {
+                self.find(SILENT, format!("the spec was rejected without a word: {reason}"));
+            }
+            return;
+        }
+        let Some(plan) = &pass.plan else { return };
+        let idle = plan.steps.is_empty() && plan.waits.is_empty();
+        if idle && condition(resource, "Ready") != Some("True") && !pass.writes.is_empty() {
+            self.find(SILENT, format!("{cluster} is not Ready, and no step and no wait says why"));
+        }
+    }
+}
+
+/// The status of a condition.
+pub(crate) fn condition<'a>(resource: &'a serde_json::Value, kind: &str) -> Option<&'a str> {
+    let conditions = at(resource, "/status/conditions").as_array()?;
+    conditions.iter().find(|c| text(c, "/type") == kind).map(|c| text(c, "/status"))
+}
+
+/// Somewhere in the spec it says `pvReclaimPolicy: Delete`.
+fn may_delete_volumes(resource: &serde_json::Value) -> bool {
+    ["/spec/pvReclaimPolicy", "/spec/pd/pvReclaimPolicy", "/spec/tikv/pvReclaimPolicy"]
+        .iter()
+        .any(|pointer| text(resource, pointer) == "Delete")
+}

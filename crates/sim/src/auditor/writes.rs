@@ -1,0 +1,123 @@
+//! May the operator have made this write?
+
+use serde_json::Value;
+
+use super::{Auditor, may_delete_volumes};
+use crate::kube::{Verb, at, is_deleting, name_of, owners, text, uid_of};
+use crate::operator::Write;
+use crate::universe::Universe;
+
+const OURS: &str = "I6 only what is ours is touched, by uid";
+const VOLUMES: &str = "I1 volumes are deleted on deletion with policy Delete only";
+
+impl Auditor {
+    pub(super) fn judge_write(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        if write.verb != Verb::Create && write.uid.is_none() {
+            let what = format!("{} of {} carries no uid", write.verb.as_str(), write.key);
+            self.find(OURS, what);
+        }
+        let uid = self.uids.get(cluster).cloned().unwrap_or_default();
+        if write.key.kind == "TikvCluster" {
+            self.judge_resource(cluster, write);
+            return;
+        }
+        let touched = write.before.as_deref().or(write.after.as_deref());
+        if let Some(object) = touched {
+            self.judge_owner(object, cluster, &uid, write);
+        }
+        match (write.verb, write.key.kind.as_str()) {
+            (Verb::Create, "Pod") => self.judge_new_pod(universe, cluster, &uid, write),
+            (Verb::Delete, "Pod") => self.judge_lost_pod(universe, cluster, write),
+            (Verb::Delete, "PersistentVolumeClaim") => {
+                self.judge_lost_volume(universe, cluster, write);
+            }
+            _ => {}
+        }
+    }
+
+    /// The id in status is written once and is true.
+    fn judge_resource(&mut self, cluster: &str, write: &Write) {
+        let Some(after) = write.after.as_deref() else { return };
+        let id = text(after, "/status/clusterId").to_owned();
+        let seen = self.seen.entry(uid_of(after).to_owned()).or_default();
+        let earlier = seen.recorded.clone();
+        if !id.is_empty() {
+            seen.recorded = Some(id.clone());
+        }
+        if earlier.is_some_and(|earlier| earlier != id) {
+            self.find("I4 exactly one cluster id", format!("status of {cluster} says {id:?} now"));
+        }
+    }
+
+    /// Pods and furniture belong by owner uid, volumes by label and by the uid written on them.
+    fn judge_owner(&mut self, object: &Value, cluster: &str, uid: &str, write: &Write) {
+        let ours = if write.key.kind == "PersistentVolumeClaim" {
+            let labelled = text(object, "/metadata/labels/tikv.org~1cluster") == cluster;
+            let marked = text(object, "/metadata/annotations/tikv.org~1resource-uid");
+            // A retained volume still names the resource that made it, until it is marked anew.
+            labelled && !marked.is_empty() && (write.verb != Verb::Delete || marked == uid)
+        } else {
+            owners(object).contains(&uid)
+        };
+        if !ours {
+            let what = format!("{} of {}, which is not ours", write.verb.as_str(), write.key);
+            self.find(OURS, what);
+        }
+    }
+
+    fn judge_new_pod(&mut self, universe: &Universe, cluster: &str, uid: &str, write: &Write) {
+        let Some(pod) = write.after.as_deref() else { return };
+        let recorded = self.seen.get(uid).is_some_and(|seen| seen.recorded.is_some());
+        if name_of(pod).contains("-tikv-") && !recorded {
+            let what = format!("{} was made before it", write.key);
+            self.find("the cluster id is recorded before the first store", what);
+        }
+        for volume in at(pod, "/spec/volumes").as_array().into_iter().flatten() {
+            let claim = text(volume, "/persistentVolumeClaim/claimName");
+            let Some(claim) = universe.kube.get("PersistentVolumeClaim", claim) else { continue };
+            if text(claim, "/metadata/labels/tikv.org~1cluster") != cluster {
+                let what = format!("{} mounts {}", write.key, name_of(claim));
+                self.find("F19 a foreign volume is never mounted", what);
+            }
+        }
+    }
+
+    fn judge_lost_volume(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let allowed = universe
+            .kube
+            .get("TikvCluster", cluster)
+            .is_some_and(|resource| is_deleting(resource) && may_delete_volumes(resource));
+        if !allowed {
+            self.find(VOLUMES, format!("{} was deleted", write.key));
+        }
+    }
+
+    /// A pod that serves is taken only where the others can do without it.
+    fn judge_lost_pod(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let resource = universe.kube.get("TikvCluster", cluster);
+        let going = resource.is_none_or(is_deleting);
+        let Some(pod) = write.before.as_deref().filter(|pod| !going && is_serving(pod)) else {
+            return;
+        };
+        let component = text(pod, "/metadata/labels/app.kubernetes.io~1component");
+        let all = universe.kube.list("Pod").filter(|other| {
+            text(other, "/metadata/labels/tikv.org~1cluster") == cluster
+                && text(other, "/metadata/labels/app.kubernetes.io~1component") == component
+        });
+        let (mut total, mut left) = (0, 0);
+        for other in all {
+            total += 1;
+            left += usize::from(uid_of(other) != uid_of(pod) && is_serving(other));
+        }
+        if left < total / 2 + 1 && total > 1 {
+            let what = format!("{} was deleted and {left} of {total} serve", write.key);
+            self.find("I2 no voluntary disruption takes a quorum", what);
+        }
+    }
+}
+
+fn is_serving(pod: &Value) -> bool {
+    let conditions = at(pod, "/status/conditions").as_array();
+    let ready = |c: &Value| text(c, "/type") == "ContainersReady" && text(c, "/status") == "True";
+    !is_deleting(pod) && conditions.into_iter().flatten().any(ready)
+}

@@ -1,0 +1,150 @@
+//! How is a run driven: the universe, its operators and the auditor, second by second?
+
+use serde_json::{Value, json};
+
+use crate::auditor::{Auditor, condition};
+use crate::clock::SECOND;
+use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, set};
+use crate::operator::{Brain, Faults, Operator};
+use crate::universe::{NAMESPACE, Universe};
+
+/// A run.
+#[derive(Clone)]
+pub struct Harness {
+    /// Everything but the operators.
+    pub universe: Universe,
+    /// One per cluster that was ever created.
+    pub operators: Vec<Operator>,
+    /// Watches.
+    pub auditor: Auditor,
+    /// What every operator is made with.
+    pub brain: Brain,
+    /// What goes wrong for every operator.
+    pub faults: Faults,
+    /// Every granted write of every operator, as `verb kind`.
+    pub writes: Vec<(Verb, Key)>,
+    seed: u64,
+}
+
+impl Harness {
+    /// Nothing yet.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            universe: Universe::new(seed),
+            operators: Vec::new(),
+            auditor: Auditor::default(),
+            brain: Brain::default(),
+            faults: Faults::default(),
+            writes: Vec::new(),
+            seed,
+        }
+    }
+
+    /// A user creates a cluster. The spec is what follows `version`.
+    pub fn create(&mut self, name: &str, spec: Value) -> Result<(), Refusal> {
+        let mut body = json!({
+            "apiVersion": "tikv.org/v1alpha1",
+            "kind": "TikvCluster",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"version": "v8.5.7"},
+        });
+        for (field, value) in spec.as_object().into_iter().flatten() {
+            set(&mut body, &["spec", field], value.clone());
+        }
+        self.universe.kube.create(body)?;
+        if !self.operators.iter().any(|operator| operator.cluster == name) {
+            let mut operator = Operator::new(name, self.seed);
+            operator.brain = self.brain;
+            operator.faults = self.faults;
+            self.operators.push(operator);
+        }
+        Ok(())
+    }
+
+    /// A user sets a field of the spec.
+    pub fn edit(&mut self, name: &str, path: &[&str], value: Value) {
+        let key = Key::new("TikvCluster", name);
+        self.universe.kube.edit_spec(&key, |resource| {
+            let mut whole = vec!["spec"];
+            whole.extend(path);
+            set(resource, &whole, value);
+        });
+    }
+
+    /// A user deletes a cluster.
+    pub fn delete(&mut self, name: &str) {
+        let _ = self.universe.kube.delete(&Key::new("TikvCluster", name), None);
+    }
+
+    /// Sets what goes wrong for every operator, now and later.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+        for operator in &mut self.operators {
+            operator.faults = faults;
+        }
+    }
+
+    /// Lets a second pass, and every operator that has cause look.
+    pub fn tick(&mut self) {
+        self.universe.tick();
+        self.auditor.after_tick(&mut self.universe);
+        for operator in &mut self.operators {
+            let Some(pass) = operator.tick(&mut self.universe) else { continue };
+            self.auditor.after_pass(&self.universe, &operator.cluster, &pass);
+            self.writes.extend(pass.writes.iter().map(|write| (write.verb, write.key.clone())));
+        }
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.tick();
+        }
+    }
+
+    /// Lets time pass until the clusters that exist are Ready and those deleted are gone, or until
+    /// the limit. Returns the seconds that it took.
+    pub fn settle(&mut self, limit: u64) -> Option<u64> {
+        let begun = self.universe.now;
+        for _ in 0..limit {
+            self.tick();
+            if self.is_settled() {
+                return Some((self.universe.now - begun) / SECOND);
+            }
+        }
+        None
+    }
+
+    /// Every cluster is Ready for its present generation, none is going.
+    pub fn is_settled(&self) -> bool {
+        let mut clusters = self.universe.kube.list("TikvCluster");
+        clusters.all(|cluster| {
+            let seen = cluster.pointer("/status/observedGeneration")
+                == cluster.pointer("/metadata/generation");
+            !is_deleting(cluster) && seen && condition(cluster, "Ready") == Some("True")
+        }) && !going(&self.universe.kube)
+    }
+
+    /// Lets time pass in which nothing may be written, and compares status with truth.
+    pub fn stay_quiet(&mut self, seconds: u64) -> Result<(), String> {
+        let before = self.writes.len();
+        self.run(seconds);
+        let names: Vec<String> = self.operators.iter().map(|o| o.cluster.clone()).collect();
+        for name in names {
+            self.auditor.at_rest(&self.universe, &name);
+        }
+        match self.writes.get(before..).unwrap_or_default() {
+            [] => Ok(()),
+            [(verb, key), ..] => Err(format!(
+                "{} writes while nothing was to be done, first {} of {key}",
+                self.writes.len() - before,
+                verb.as_str(),
+            )),
+        }
+    }
+}
+
+/// Some pod is on its way out.
+fn going(kube: &Kube) -> bool {
+    kube.list("Pod").any(is_deleting)
+}

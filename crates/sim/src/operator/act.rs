@@ -1,0 +1,203 @@
+//! How does each step become a call?
+
+use serde_json::{Value, json};
+use tikv_operator_api::labels;
+use tikv_operator_api::v1alpha1::TikvClusterStatus;
+use tikv_operator_core::build::marks_to_annotations;
+use tikv_operator_core::plan::{Plan, Step};
+use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
+use tikv_operator_core::world::{Object, ObjectKey, World};
+
+use super::wire::{Answer, Call, Wire};
+use super::{Operator, Pass};
+use crate::kube::{Key, Kube, Refusal, Subresource, Verb, owners, set, uid_of};
+use crate::universe::{NAMESPACE, Universe};
+
+/// The operator's finalizer.
+pub const FINALIZER: &str = "tikv.org/volumes";
+
+impl Operator {
+    /// Does the steps in order; the first failure ends the pass.
+    pub(super) fn act(
+        &mut self,
+        universe: &mut Universe,
+        world: &World,
+        plan: &Plan,
+        pass: &mut Pass,
+    ) {
+        for step in &plan.steps {
+            let answer = {
+                let mut wire = self.wire(universe, pass);
+                do_step(&mut wire, world, step)
+            };
+            if pass.crashed {
+                return;
+            }
+            let result = self.judge(universe, world, step, answer);
+            let failed = result.is_err();
+            pass.outcomes.push(Outcome { step: step.clone(), result });
+            if failed {
+                return;
+            }
+        }
+    }
+
+    /// One status apply, if the status says something new.
+    pub(super) fn write_status(
+        &mut self,
+        universe: &mut Universe,
+        world: &World,
+        status: &TikvClusterStatus,
+        pass: &mut Pass,
+    ) {
+        if !report::worth_writing(&world.resource.status, status) {
+            return;
+        }
+        let mut wire = self.wire(universe, pass);
+        let answer = apply_status(&mut wire, world, status);
+        pass.wrote_status = answer == Answer::Done;
+    }
+
+    fn wire<'a>(&'a mut self, universe: &'a mut Universe, pass: &'a mut Pass) -> Wire<'a> {
+        Wire {
+            kube: &mut universe.kube,
+            dice: &mut self.dice,
+            faults: self.faults,
+            written: &mut self.written,
+            writes: &mut pass.writes,
+            crashed: &mut pass.crashed,
+        }
+    }
+
+    /// What kind of failure is it? A name that is taken is looked at: ours from an answer that was
+    /// lost, or a stranger's.
+    fn judge(
+        &mut self,
+        universe: &Universe,
+        world: &World,
+        step: &Step,
+        answer: Answer,
+    ) -> Result<(), Failure> {
+        let refusal = match answer {
+            Answer::Done => return Ok(()),
+            Answer::None => {
+                let message = "no answer from the API server".to_owned();
+                return Err(Failure { kind: FailureKind::Unavailable, message });
+            }
+            Answer::Refused(refusal) => refusal,
+        };
+        let mut kind = match refusal.code {
+            404 | 409 => FailureKind::Stale,
+            _ => FailureKind::Refused,
+        };
+        if let (Step::Create(object), 409) = (step, refusal.code) {
+            let key = &object.key;
+            let found = universe.kube.get(key.kind.as_str(), &key.name);
+            let ours = |o: &Value| owners(o).contains(&world.resource.uid.0.as_str());
+            if found.is_some_and(|found| !ours(found)) {
+                self.memory.taken.insert(key.clone());
+                kind = FailureKind::Foreign;
+            }
+        }
+        Err(Failure { kind, message: refusal.to_string() })
+    }
+}
+
+fn do_step(wire: &mut Wire<'_>, world: &World, step: &Step) -> Answer {
+    match step {
+        Step::AddFinalizer => finalizers(wire, world, json!([FINALIZER])),
+        Step::ReleaseFinalizer => finalizers(wire, world, json!([])),
+        Step::RecordBootstrap(_) | Step::RecordClusterId(_) => {
+            match report::with_record(world, step) {
+                Some(status) => apply_status(wire, world, &status),
+                None => Answer::Done,
+            }
+        }
+        Step::Create(object) => create(wire, object),
+        Step::Apply { object, uid } => apply(wire, object, &uid.0),
+        Step::Prune { key, uid } => delete(wire, &key_of(key), &uid.0),
+        Step::MarkVolume { name, uid, marks } => {
+            let key = Key::new("PersistentVolumeClaim", name);
+            let marks = marks_to_annotations(marks);
+            patch(wire, key, &uid.0, |claim| {
+                for (mark, value) in &marks {
+                    set(claim, &["metadata", "annotations", mark], json!(value));
+                }
+            })
+        }
+        Step::SetStoreUp { pod, uid, up } => {
+            let status = if *up { "True" } else { "False" };
+            let gate = json!({"type": labels::STORE_UP_GATE, "status": status});
+            patch(wire, Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
+        }
+        Step::DeletePod { name, uid, .. } => delete(wire, &Key::new("Pod", name), &uid.0),
+        Step::DeleteVolume { name, uid } => {
+            delete(wire, &Key::new("PersistentVolumeClaim", name), &uid.0)
+        }
+    }
+}
+
+fn key_of(key: &ObjectKey) -> Key {
+    Key::new(key.kind.as_str(), &key.name)
+}
+
+fn set_gate(pod: &mut Value, gate: &Value) {
+    let mut conditions =
+        pod.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    conditions.retain(|condition| condition.get("type") != gate.get("type"));
+    conditions.push(gate.clone());
+    set(pod, &["status", "conditions"], Value::Array(conditions));
+}
+
+fn create(wire: &mut Wire<'_>, object: &Object) -> Answer {
+    let mut body = object.body.clone();
+    set(&mut body, &["metadata", "namespace"], json!(NAMESPACE));
+    let call = Call { verb: Verb::Create, key: key_of(&object.key), uid: None };
+    wire.call(call, |kube| kube.create(body).map(|_| ()))
+}
+
+fn apply(wire: &mut Wire<'_>, object: &Object, uid: &str) -> Answer {
+    let mut body = object.body.clone();
+    set(&mut body, &["metadata", "uid"], json!(uid));
+    let call = Call { verb: Verb::Apply, key: key_of(&object.key), uid: Some(uid) };
+    wire.call(call, |kube| kube.apply(&body, Subresource::Main))
+}
+
+fn apply_status(wire: &mut Wire<'_>, world: &World, status: &TikvClusterStatus) -> Answer {
+    let uid = world.resource.uid.0.as_str();
+    let status = serde_json::to_value(status).unwrap_or_default();
+    let body = json!({
+        "kind": "TikvCluster",
+        "metadata": {"name": world.resource.name, "uid": uid},
+        "status": status,
+    });
+    let key = Key::of(&body);
+    let call = Call { verb: Verb::ApplyStatus, key, uid: Some(uid) };
+    wire.call(call, |kube| kube.apply(&body, Subresource::Status))
+}
+
+fn delete(wire: &mut Wire<'_>, key: &Key, uid: &str) -> Answer {
+    let uid = Some(uid).filter(|uid| !uid.is_empty());
+    let call = Call { verb: Verb::Delete, key: key.clone(), uid };
+    wire.call(call, |kube| kube.delete(key, uid))
+}
+
+/// A merge patch with `metadata.uid` in it: 409 where the object is absent or another one.
+fn patch(wire: &mut Wire<'_>, key: Key, uid: &str, change: impl FnOnce(&mut Value)) -> Answer {
+    let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
+    wire.call(call, |kube: &mut Kube| {
+        let found = kube.get(&key.kind, &key.name);
+        if found.is_none_or(|found| uid_of(found) != uid && !uid.is_empty()) {
+            return Err(Refusal { code: 409, message: format!("{key}: uid precondition failed") });
+        }
+        kube.edit(&key, change);
+        Ok(())
+    })
+}
+
+fn finalizers(wire: &mut Wire<'_>, world: &World, wanted: Value) -> Answer {
+    let key = Key::new("TikvCluster", &world.resource.name);
+    patch(wire, key, &world.resource.uid.0, |resource| {
+        set(resource, &["metadata", "finalizers"], wanted);
+    })
+}
