@@ -62,3 +62,6 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     progress::explain(&scene, &mut draft);
     draft.finish()
 }
+
+#[cfg(test)]
+mod tests;

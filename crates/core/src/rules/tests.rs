@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::fixture::{self, ID};
 use crate::plan::Step;
 use crate::world::{
-    BootstrapRecord, ClusterId, Kind, ObjectKey, PdView, Slot, Uid, VolumeMarks, World,
+    BootstrapRecord, ClusterId, Kind, ObjectKey, PdMember, PdView, Slot, Uid, VolumeMarks, World,
 };
 
 fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {
@@ -162,7 +162,7 @@ fn pd_joins_one_at_a_time() {
     let mut joining = world.clone();
     joining.pods.insert(Slot::pd(3), fixture::pod(&cluster, Slot::pd(3)));
     holds(&PD_JOINS_ONE_AT_A_TIME, &cluster, &joining, &step);
-    for change in [|m: &mut crate::world::PdMember| m.healthy = false, |m| m.name.clear()] {
+    for change in [|m: &mut PdMember| m.healthy = false, |m: &mut PdMember| m.name.clear()] {
         let mut sick = world.clone();
         let first = fixture::pd_member(0).id;
         change(fixture::pd_of(&mut sick).members.get_mut(&first).expect("a member"));

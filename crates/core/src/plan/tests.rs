@@ -1,0 +1,287 @@
+//! What does a plan hold in the scenes that matter? Decisions over time are the simulator's
+//! business; here one scene gives one plan.
+
+use serde_json::json;
+
+use super::*;
+use crate::fixture::{self, ID};
+use crate::rules::{self, Rule};
+use crate::world::{
+    BootstrapRecord, ClusterId, Component, Kind, ObjectKey, PdView, PodPhase, Replication, Slot,
+    StoreState, Uid, World,
+};
+
+fn three() -> Cluster {
+    fixture::cluster(json!({}))
+}
+
+/// Kind and name of everything the plan makes.
+fn made(plan: &Plan) -> Vec<String> {
+    let mut names = Vec::new();
+    for step in &plan.steps {
+        if let Step::Create(object) = step {
+            names.push(object.key.to_string());
+        }
+    }
+    names
+}
+
+fn waits_for(plan: &Plan, rule: &Rule) -> bool {
+    plan.waits.iter().any(|w| w.rule == rule)
+}
+
+/// The decision is recorded and nothing else exists.
+fn decided() -> World {
+    let mut world = fixture::empty();
+    let step = Step::RecordBootstrap(BootstrapRecord { token: "t".into(), members: vec![0, 1, 2] });
+    world.resource.status = crate::report::with_record(&world, &step).expect("a record");
+    world
+}
+
+#[test]
+fn the_decision_comes_before_everything_else() {
+    let plan = plan(&three(), &fixture::empty());
+    let record = BootstrapRecord { token: fixture::UID.into(), members: vec![0, 1, 2] };
+    assert_eq!(plan.steps, [Step::RecordBootstrap(record)]);
+}
+
+#[test]
+fn after_the_decision_furniture_volumes_and_pd_pods_are_made_and_no_store() {
+    let made = made(&plan(&three(), &decided()));
+    let first_volume = made.iter().position(|m| m == "PersistentVolumeClaim pd-c-pd-0");
+    let first_pod = made.iter().position(|m| m == "Pod c-pd-0");
+    let service = made.iter().position(|m| m == "Service c-pd");
+    assert!(service < first_volume && first_volume < first_pod, "{made:?}");
+    assert_eq!(made.iter().filter(|m| m.starts_with("Pod ")).count(), 3, "{made:?}");
+    assert!(!made.iter().any(|m| m.starts_with("Pod c-tikv")), "{made:?}");
+}
+
+#[test]
+fn s04_an_edit_of_replicas_changes_nothing_before_the_cluster_id_is_known() {
+    let cluster = fixture::cluster(json!({"pd": {"replicas": 5}}));
+    let plan = plan(&cluster, &decided());
+    assert!(!made(&plan).contains(&"Pod c-pd-3".to_owned()));
+    assert!(waits_for(&plan, &rules::BOOTSTRAP_ONCE));
+}
+
+#[test]
+fn the_cluster_id_is_recorded_before_any_store_exists() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.resource.status = decided().resource.status;
+    world.pods.retain(|slot, _| slot.component == Component::Pd);
+    world.volumes.retain(|_, v| v.slot.component == Component::Pd);
+    for volume in world.volumes.values_mut() {
+        volume.marks.cluster = None;
+        volume.marks.member = None;
+    }
+    world.pd = PdView::Known(Box::new(fixture::pd_facts(3)));
+    let plan = plan(&cluster, &world);
+    assert_eq!(plan.steps.first(), Some(&Step::RecordClusterId(ID)));
+    let marked = plan.steps.iter().filter(|s| matches!(s, Step::MarkVolume { .. })).count();
+    assert_eq!(marked, 3);
+    assert!(!made(&plan).iter().any(|m| m.starts_with("Pod c-tikv")));
+    assert!(waits_for(&plan, &rules::CLUSTER_ID_BEFORE_STORES));
+}
+
+#[test]
+fn a_settled_cluster_is_left_alone() {
+    let cluster = three();
+    let plan = plan(&cluster, &fixture::settled(&cluster));
+    assert_eq!((plan.steps, plan.waits), (vec![], vec![]));
+    assert_eq!(plan.wake, Duration::from_mins(1));
+}
+
+#[test]
+fn s03_a_late_first_member_keeps_the_static_initial_cluster() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.resource.status.bootstrap = decided().resource.status.bootstrap;
+    assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);
+    world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.member = None;
+    fixture::pd_of(&mut world).members.retain(|_, m| m.name != "c-pd-2");
+    let start = Scene::new(&cluster, &world).pd_start();
+    assert!(matches!(start, crate::build::PdStart::Bootstrap(_)), "{start:?}");
+}
+
+#[test]
+fn s08_deleted_furniture_is_made_again_and_pods_are_left() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.objects.remove(&ObjectKey::new(Kind::Service, "c-pd"));
+    let plan = plan(&cluster, &world);
+    assert_eq!(made(&plan), ["Service c-pd"]);
+    assert_eq!(plan.steps.len(), 1);
+}
+
+#[test]
+fn s15_pause_stops_everything_and_says_so() {
+    let mut world = fixture::settled(&three());
+    world.pods.remove(&Slot::tikv(0));
+    let plan = plan(&fixture::cluster(json!({"paused": true})), &world);
+    assert!(plan.steps.is_empty());
+    assert!(waits_for(&plan, &rules::PAUSED));
+}
+
+#[test]
+fn a_missing_pod_comes_back_on_its_volume_even_while_pd_is_silent() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.pods.remove(&Slot::tikv(1));
+    world.pd =
+        PdView::Unreachable { seen_for: jiff::SignedDuration::ZERO, reason: "refused".into() };
+    assert_eq!(made(&plan(&cluster, &world)), ["Pod c-tikv-1"]);
+}
+
+#[test]
+fn f51_no_new_volume_where_pd_forgot_the_stores() {
+    let cluster = fixture::cluster(json!({"tikv": {"replicas": 4}}));
+    let mut world = fixture::settled(&three());
+    let pd = fixture::pd_of(&mut world);
+    pd.stores.clear();
+    pd.bootstrapped = false;
+    let plan = plan(&cluster, &world);
+    assert!(!made(&plan).iter().any(|m| m.contains("tikv-c-tikv-3")), "{plan:?}");
+    assert!(waits_for(&plan, &rules::STORES_VANISHED));
+}
+
+#[test]
+fn all_pd_volumes_lost_is_said_and_nothing_is_made() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.pods.retain(|slot, _| slot.component == Component::Tikv);
+    world.volumes.retain(|_, v| v.slot.component == Component::Tikv);
+    world.pd = PdView::NotCreated;
+    let plan = plan(&cluster, &world);
+    assert!(made(&plan).is_empty(), "{plan:?}");
+    let wait = plan.waits.iter().find(|w| *w.rule == rules::NEVER_BOOTSTRAP_TWICE);
+    assert_eq!(wait.map(|w| w.severity), Some(Severity::Degraded));
+}
+
+#[test]
+fn s52_a_volume_claim_that_is_not_ours_is_never_used() {
+    let cluster = three();
+    let mut world = decided();
+    let key = ObjectKey::new(Kind::PersistentVolumeClaim, "pd-c-pd-1");
+    world.strangers.insert(key, "it carries none of our labels".into());
+    let plan = plan(&cluster, &world);
+    assert!(!made(&plan).contains(&"Pod c-pd-1".to_owned()));
+    assert!(waits_for(&plan, &rules::FOREIGN_OBJECT));
+}
+
+#[test]
+fn volumes_of_two_clusters_hold_everything() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.volumes.get_mut("tikv-c-tikv-2").expect("a volume").marks.cluster = Some(ClusterId(5));
+    world.pods.clear();
+    let plan = plan(&cluster, &world);
+    assert!(plan.steps.is_empty());
+    let wait = plan.waits.iter().find(|w| *w.rule == rules::ONE_CLUSTER_ID).expect("a wait");
+    assert!(wait.detail.contains("tikv-c-tikv-2"), "{}", wait.detail);
+}
+
+#[test]
+fn a_pod_that_never_ran_on_an_earlier_spec_is_replaced_and_a_running_one_is_not() {
+    let old = fixture::settled(&three());
+    let cluster = fixture::cluster(json!({"tikv": {"version": "v8.5.6"}}));
+    let held = plan(&cluster, &old);
+    assert!(!held.steps.iter().any(Step::is_disruptive));
+    assert!(waits_for(&held, &rules::ROLLING_UPDATE_LATER));
+    let mut world = old;
+    for ordinal in [0, 1] {
+        let pod = world.pods.get_mut(&Slot::tikv(ordinal)).expect("a pod");
+        (pod.has_run, pod.phase) = (false, PodPhase::Pending);
+    }
+    let plan = plan(&cluster, &world);
+    assert_eq!(plan.steps.iter().filter(|s| s.is_disruptive()).count(), 1);
+    assert!(waits_for(&plan, &rules::ONE_DISRUPTION_AT_A_TIME));
+}
+
+#[test]
+fn s19_with_policy_delete_stores_go_first_then_pd_then_volumes_then_the_finalizer() {
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let mut world = fixture::settled(&cluster);
+    assert_eq!(plan(&cluster, &world).steps, [Step::AddFinalizer]);
+    world.resource.finalizer = true;
+    world.resource.deleting_since = Some(fixture::now());
+    let names = |world: &World| -> Vec<String> {
+        let name = |step: &Step| match step {
+            Step::DeletePod { name, .. } | Step::DeleteVolume { name, .. } => name.clone(),
+            other => format!("{other:?}"),
+        };
+        plan(&cluster, world).steps.iter().map(name).collect()
+    };
+    assert_eq!(names(&world), ["c-tikv-0", "c-tikv-1", "c-tikv-2"]);
+    world.pods.retain(|slot, _| slot.component == Component::Pd);
+    assert_eq!(names(&world), ["c-pd-0", "c-pd-1", "c-pd-2"]);
+    world.pods.clear();
+    assert_eq!(names(&world).len(), 6);
+    world.volumes.clear();
+    assert_eq!(plan(&cluster, &world).steps, [Step::ReleaseFinalizer]);
+}
+
+#[test]
+fn f28_a_deletion_that_hangs_is_let_go_after_ten_minutes_with_its_volumes() {
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let mut world = fixture::settled(&cluster);
+    world.resource.finalizer = true;
+    world.resource.deleting_since = Some(fixture::now());
+    world.now = fixture::now() + jiff::SignedDuration::from_mins(10);
+    assert_eq!(plan(&cluster, &world).steps, [Step::ReleaseFinalizer]);
+}
+
+#[test]
+fn the_store_gate_follows_pds_word() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let uid = Uid("uid-pod-tikv-0".into());
+    let set = |up| Step::SetStoreUp { pod: "c-tikv-0".into(), uid: uid.clone(), up };
+    fixture::pd_of(&mut world).stores.values_mut().next().expect("a store").state =
+        StoreState::Disconnected;
+    assert_eq!(plan(&cluster, &world).steps, [set(false)]);
+    let mut world = fixture::settled(&cluster);
+    world.pods.get_mut(&Slot::tikv(0)).expect("a pod").store_up_gate = None;
+    assert_eq!(plan(&cluster, &world).steps, [set(true)]);
+    world.pd = PdView::Unreachable { seen_for: jiff::SignedDuration::ZERO, reason: "x".into() };
+    assert!(plan(&cluster, &world).steps.is_empty(), "unknown is not gone");
+}
+
+#[test]
+fn whatever_keeps_a_cluster_from_ready_is_named() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    fixture::pd_of(&mut world).replication = Replication::InProgress;
+    assert!(waits_for(&plan(&cluster, &world), &rules::REGIONS_REPLICATED));
+    let mut world = fixture::settled(&cluster);
+    fixture::pd_of(&mut world).members.values_mut().next().expect("a member").healthy = false;
+    assert!(waits_for(&plan(&cluster, &world), &rules::PD_MEMBER_NOT_HEALTHY));
+    let mut world = fixture::settled(&cluster);
+    world.pods.get_mut(&Slot::tikv(0)).expect("a pod").containers_ready = false;
+    assert!(waits_for(&plan(&cluster, &world), &rules::PODS_START));
+    let mut world = fixture::settled(&cluster);
+    let leader = &mut fixture::pd_of(&mut world).leader;
+    (leader.changed, leader.seen_for) = (true, jiff::SignedDuration::from_secs(59));
+    assert!(waits_for(&plan(&cluster, &world), &rules::PROOF_SETTLES));
+}
+
+#[test]
+fn config_maps_that_no_pod_mounts_are_pruned_and_only_those() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let old = ObjectKey::new(Kind::ConfigMap, "c-tikv-0000000000");
+    let like = world.objects.values().next().expect("an object").clone();
+    world.objects.insert(old.clone(), like);
+    let prunes = |world: &World| {
+        plan(&cluster, world)
+            .steps
+            .iter()
+            .any(|s| matches!(s, Step::Prune { key, .. } if *key == old))
+    };
+    assert!(prunes(&world));
+    let pod = world.pods.get_mut(&Slot::tikv(0)).expect("a pod");
+    pod.config_map = Some(old.name.clone());
+    assert!(!prunes(&world));
+    world.pods.get_mut(&Slot::tikv(0)).expect("a pod").config_map = None;
+    assert!(!prunes(&world), "a pod that does not say what it mounts might mount it");
+}
