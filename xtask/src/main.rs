@@ -1,6 +1,13 @@
 //! Development commands: `cargo xtask <command>`.
 
+mod check;
+mod demo;
+mod e2e;
+mod r#gen;
 mod lab;
+mod products;
+mod site;
+mod test;
 mod tools;
 
 use anyhow::Result;
@@ -16,13 +23,23 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::CheckArgs),
+    Demo(demo::DemoArgs),
+    E2e(e2e::E2eArgs),
+    Gen(r#gen::GenArgs),
     Lab(lab::command::LabArgs),
+    Test(test::TestArgs),
     Tools(tools::command::ToolsArgs),
 }
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Check(args) => args.run(),
+        Command::Demo(args) => args.run(),
+        Command::E2e(args) => args.run(),
+        Command::Gen(args) => args.run(),
         Command::Lab(args) => args.run(),
+        Command::Test(args) => args.run(),
         Command::Tools(args) => args.run(),
     }
 }

@@ -136,6 +136,16 @@ impl Lab {
         Ok(())
     }
 
+    /// Gives an image that every node has already one more name.
+    pub(crate) fn tag_image(&self, from: &str, to: &str) -> Result<()> {
+        for machine in Machine::nodes(self.nodes) {
+            let node = self.node(&machine);
+            shell::output(node.ctr()?.args(["images", "tag", "--force", from, to]))
+                .with_context(|| format!("{from} is not on the nodes; load it first with `cargo xtask lab load-image`"))?;
+        }
+        Ok(())
+    }
+
     /// Stops a node with all its pods where they stand, or lets it run on. Its cable stays in: peers
     /// see connections that hang, not ones that break.
     pub(crate) fn freeze(&self, node: &str, frozen: bool) -> Result<()> {
@@ -161,11 +171,6 @@ impl Lab {
     }
 
     fn node<'a>(&'a self, machine: &'a Machine) -> Node<'a> {
-        Node {
-            layout: &self.layout,
-            processes: &self.processes,
-            binaries: &self.binaries,
-            machine,
-        }
+        Node { layout: &self.layout, processes: &self.processes, binaries: &self.binaries, machine }
     }
 }

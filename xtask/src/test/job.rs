@@ -23,7 +23,7 @@ impl Job {
     /// A cargo command at the root of the checkout.
     pub(crate) fn cargo(words: &[&str]) -> Self {
         let mut command = Command::new("cargo");
-        command.args(words).current_dir(crate::build::root());
+        command.args(words).current_dir(crate::products::root());
         Self { command }
     }
 

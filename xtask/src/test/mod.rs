@@ -68,7 +68,7 @@ impl TestArgs {
 
 /// Where the logs of a run go: below the target directory, one file per suite.
 fn logs() -> Result<PathBuf> {
-    let dir = crate::build::target_dir()?.join("test-logs");
+    let dir = crate::products::target_dir()?.join("test-logs");
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     Ok(dir)
 }

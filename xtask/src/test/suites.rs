@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::job::Job;
+use crate::products::STANDIN;
 use crate::tools;
 
 /// A group of checks that is run, timed and repeated as one.
@@ -111,9 +112,6 @@ pub(crate) const SUITES: &[Suite] = &[
         },
     },
 ];
-
-/// The stand-ins' workspace, whose older gRPC crates stay out of the main one.
-pub(crate) const STANDIN: &str = "crates/standin/Cargo.toml";
 
 /// The same cargo command in both workspaces.
 fn both(words: &[&str]) -> Vec<Job> {

@@ -1,0 +1,177 @@
+//! `cargo xtask e2e`: brings a cluster, the images and the operator, and runs the suite on them.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use crate::products;
+use crate::site::Site;
+
+/// Where the operator is installed.
+pub(crate) const OPERATOR_NAMESPACE: &str = "tikv-operator-system";
+
+/// Open files that a TiKV with default settings wants; it exits if it may have fewer.
+const DEFAULT_OPEN_FILES: u64 = 131_072;
+
+/// Runs the end-to-end suite, by default with the stand-ins on the lab.
+#[derive(Debug, Args)]
+pub(crate) struct E2eArgs {
+    /// PD's image (default: the stand-in's). On the lab: load it with `cargo xtask lab load-image`.
+    #[arg(long, requires = "tikv_image")]
+    pd_image: Option<String>,
+    /// TiKV's image (default: the stand-in's).
+    #[arg(long, requires = "pd_image")]
+    tikv_image: Option<String>,
+    /// Tag of images that are given without one.
+    #[arg(long, default_value = products::STANDIN_VERSION)]
+    version: String,
+    /// Use this context of your kubeconfig instead of the lab.
+    #[arg(long)]
+    context: Option<String>,
+    /// Run this case only (repeatable).
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Also the long versions of the cases.
+    #[arg(long)]
+    all: bool,
+    /// List the cases and what each proves.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Images and what the suite must know about them.
+struct Servers {
+    pd: String,
+    tikv: String,
+    default_version: String,
+    few_open_files: bool,
+}
+
+impl E2eArgs {
+    /// Runs the command; an error if a case failed.
+    pub(crate) fn run(&self) -> Result<()> {
+        let debug = products::build(&["e2e", "tikv-operator"])?;
+        let program = debug.join("e2e");
+        if self.list {
+            return finish(Command::new(&program).args([
+                "--list",
+                "--version=-",
+                "--client-image=-",
+            ]));
+        }
+        let site = Site::open(self.context.as_deref())?;
+        let servers = self.servers(&site)?;
+        site.load_client()?;
+        site.install_operator()?;
+        let mut command = Command::new(&program);
+        command
+            .args(["--pd-image", &servers.pd, "--tikv-image", &servers.tikv])
+            .args(["--version", &self.version, "--default-version", &servers.default_version])
+            .args(["--client-image", products::CLIENT]);
+        if let Some(file) = &site.kubeconfig {
+            command.arg("--kubeconfig").arg(file);
+        }
+        if let Some(context) = &site.context {
+            command.args(["--context", context]);
+        }
+        if let Some(lab) = &site.lab {
+            command.arg("--audit-log").arg(lab.audit_log());
+        }
+        for name in &self.only {
+            command.args(["--only", name]);
+        }
+        command.args(self.all.then_some("--all"));
+        command.args(servers.few_open_files.then_some("--few-open-files"));
+        finish(&mut command)
+    }
+
+    fn servers(&self, site: &Site) -> Result<Servers> {
+        if let (Some(pd), Some(tikv)) = (&self.pd_image, &self.tikv_image) {
+            let few_open_files = site.lab.is_some() && open_files() < DEFAULT_OPEN_FILES;
+            let default_version = match &site.lab {
+                Some(_) => self.alias(site, pd, tikv)?,
+                None => self.version.clone(),
+            };
+            return Ok(Servers {
+                pd: pd.clone(),
+                tikv: tikv.clone(),
+                default_version,
+                few_open_files,
+            });
+        }
+        if site.lab.is_none() {
+            // A cluster that is the user's pulls the released images.
+            return Ok(Servers {
+                pd: "pingcap/pd".to_owned(),
+                tikv: "pingcap/tikv".to_owned(),
+                default_version: self.version.clone(),
+                few_open_files: false,
+            });
+        }
+        Ok(Servers {
+            pd: products::STANDIN_PD.to_owned(),
+            tikv: products::STANDIN_TIKV.to_owned(),
+            default_version: site.load_standins()?,
+            few_open_files: false,
+        })
+    }
+
+    /// Gives the images on the lab's nodes their default names too, under a tag that says that
+    /// they are a test's, so that manifests which name no image can be tried.
+    fn alias(&self, site: &Site, pd: &str, tikv: &str) -> Result<String> {
+        let lab = site.lab.as_ref().context("only the lab's nodes can rename images")?;
+        let version = format!("{}{}", self.version, products::TEST_SUFFIX);
+        for (image, component) in [(pd, "pd"), (tikv, "tikv")] {
+            let tagged = tagged(image, &self.version);
+            lab.tag_image(&tagged, &format!("docker.io/pingcap/{component}:{version}"))?;
+        }
+        Ok(version)
+    }
+}
+
+/// The image with a tag, and with a registry, as the runtime knows it.
+fn tagged(image: &str, version: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    let tagged = if name.contains(':') { image.to_owned() } else { format!("{image}:{version}") };
+    // As Docker reads names: the part before the first slash is a registry if it looks like a host.
+    match tagged.split_once('/') {
+        None => format!("docker.io/library/{tagged}"),
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => tagged,
+        Some(_) => format!("docker.io/{tagged}"),
+    }
+}
+
+/// The open files that processes of the lab may have: this process's own hard limit.
+fn open_files() -> u64 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let hard = line.and_then(|rest| rest.split_whitespace().nth(1));
+    hard.map_or(0, |word| word.parse().unwrap_or(u64::MAX))
+}
+
+fn finish(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("the end-to-end suite failed");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_named_as_the_runtime_names_them() {
+        assert_eq!(tagged("pingcap/pd", "v1"), "docker.io/pingcap/pd:v1");
+        assert_eq!(tagged("reg.test:5000/pd", "v1"), "reg.test:5000/pd:v1");
+        assert_eq!(tagged("localhost/pd:v2", "v1"), "localhost/pd:v2");
+        assert_eq!(tagged("pd", "v1"), "docker.io/library/pd:v1");
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_read() {
+        assert!(open_files() >= 256, "{}", open_files());
+    }
+}

@@ -1,0 +1,182 @@
+//! On which cluster is something run, and how does the product get into it?
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::lab::image::Archive;
+use crate::tools::{self, shell};
+use crate::{e2e, products};
+
+/// A cluster to run on: the lab, or one that the user has.
+pub(crate) struct Site {
+    kubectl: PathBuf,
+    /// kubeconfig file; `None`: as kubectl finds it.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context in it; `None` on the lab.
+    pub(crate) context: Option<String>,
+    /// The lab, if it is one.
+    pub(crate) lab: Option<Lab>,
+}
+
+/// Everything that users apply.
+pub(crate) const DEPLOY: &str = "deploy/";
+/// The manifest in it that runs the operator.
+const DEPLOYMENT: &str = "deploy/tikv-operator.yaml";
+
+impl Site {
+    /// The cluster of a context, or the lab, which is started if it does not run.
+    pub(crate) fn open(context: Option<&str>) -> Result<Self> {
+        if let Some(context) = context {
+            let kubectl = match shell::find("kubectl") {
+                Some(found) => found,
+                None => tools::ensure(&["kubectl"])?.path("kubectl")?.to_path_buf(),
+            };
+            let context = Some(context.to_owned());
+            return Ok(Self { kubectl, kubeconfig: None, context, lab: None });
+        }
+        let lab = Lab::up(None)?;
+        let kubectl = tools::ensure(&["kubectl"])?.path("kubectl")?.to_path_buf();
+        Ok(Self { kubectl, kubeconfig: Some(lab.kubeconfig()), context: None, lab: Some(lab) })
+    }
+
+    /// kubectl, talking to this cluster, at the root of the checkout.
+    pub(crate) fn kubectl(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command.current_dir(products::root());
+        if let Some(file) = &self.kubeconfig {
+            command.env("KUBECONFIG", file);
+        }
+        if let Some(context) = &self.context {
+            command.args(["--context", context]);
+        }
+        command
+    }
+
+    /// The directory of the kubectl that is used.
+    pub(crate) fn kubectl_path(&self) -> &Path {
+        &self.kubectl
+    }
+
+    /// Runs kubectl to its end; its output.
+    pub(crate) fn ask(&self, words: &[&str]) -> Result<String> {
+        shell::output(self.kubectl().args(words))
+    }
+
+    /// As [`Site::ask`], as JSON.
+    pub(crate) fn json(&self, words: &[&str]) -> Result<Value> {
+        let mut words = words.to_vec();
+        words.extend(["-o", "json"]);
+        serde_json::from_str(&self.ask(&words)?).context("kubectl's answer is not JSON")
+    }
+
+    /// Applies a manifest that is in memory.
+    pub(crate) fn apply(&self, manifest: &str, namespace: &str) -> Result<()> {
+        let mut command = self.kubectl();
+        command.args(["--namespace", namespace, "apply", "-f", "-"]);
+        print!("{}", shell::output_with_input(&mut command, manifest)?);
+        Ok(())
+    }
+
+    /// Makes an image known to every node of the lab. A user's cluster gets its images by its own
+    /// means; there the archive is written where the message says.
+    pub(crate) fn load(&self, archive: &Archive) -> Result<()> {
+        if let Some(lab) = &self.lab {
+            return lab.load_archive(archive);
+        }
+        let dir = products::target_dir()?.join("images");
+        std::fs::create_dir_all(&dir)?;
+        let short = archive.name.rsplit('/').next().unwrap_or("image").replace(':', "-");
+        let file = dir.join(format!("{short}.tar"));
+        std::fs::write(&file, &archive.bytes)?;
+        eprintln!("{} is in {}: load it into your cluster", archive.name, file.display());
+        Ok(())
+    }
+
+    /// Installs the operator from the checkout: image, custom resource definitions, RBAC,
+    /// Deployment; waits until the pods run this very image.
+    pub(crate) fn install_operator(&self) -> Result<()> {
+        let debug = products::build(&["tikv-operator"])?;
+        let name = operator_image()?;
+        let archive = products::operator(&debug, &name)?;
+        self.load(&archive)?;
+        print!("{}", self.ask(&["apply", "-f", DEPLOY])?);
+        self.restart_if_older(&archive.id)?;
+        self.ask(&[
+            "-n",
+            e2e::OPERATOR_NAMESPACE,
+            "rollout",
+            "status",
+            "deployment/tikv-operator",
+            "--timeout=120s",
+        ])?;
+        Ok(())
+    }
+
+    /// The image's name stays while its content changes with every build, so the Deployment is
+    /// told the content by an annotation of its pods: a new one makes new pods, an equal one none.
+    fn restart_if_older(&self, id: &str) -> Result<()> {
+        let annotations = serde_json::json!({ "tikv.org/image-id": id });
+        let patch = serde_json::json!({
+            "spec": { "template": { "metadata": { "annotations": annotations } } },
+        });
+        let patch = patch.to_string();
+        self.ask(&[
+            "-n",
+            e2e::OPERATOR_NAMESPACE,
+            "patch",
+            "deployment",
+            "tikv-operator",
+            "-p",
+            &patch,
+        ])?;
+        Ok(())
+    }
+
+    /// Makes the stand-ins' images known to the lab, also under the names that manifests without
+    /// images ask for; the version of such manifests is returned.
+    pub(crate) fn load_standins(&self) -> Result<String> {
+        let debug = products::build_standins()?;
+        let default_version = format!("{}{}", products::STANDIN_VERSION, products::TEST_SUFFIX);
+        for repository in [products::STANDIN_PD, "docker.io/pingcap/pd"] {
+            let name = name_of(repository, &default_version);
+            self.load(&products::standin_pd(&debug, &name)?)?;
+        }
+        for repository in [products::STANDIN_TIKV, "docker.io/pingcap/tikv"] {
+            let name = name_of(repository, &default_version);
+            self.load(&products::standin_tikv(&debug, &name)?)?;
+        }
+        Ok(default_version)
+    }
+
+    /// Makes the test client's image known.
+    pub(crate) fn load_client(&self) -> Result<()> {
+        self.load(&products::client(&products::build_standins()?)?)
+    }
+}
+
+/// Under the default names the tag says that it is a test's image; the stand-ins' own names do.
+fn name_of(repository: &str, default_version: &str) -> String {
+    if repository.starts_with("docker.io/") {
+        format!("{repository}:{default_version}")
+    } else {
+        format!("{repository}:{}", products::STANDIN_VERSION)
+    }
+}
+
+/// The image that the operator's Deployment asks for.
+pub(crate) fn operator_image() -> Result<String> {
+    let file = products::root().join(DEPLOYMENT);
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}; `cargo xtask gen` writes it", file.display()))?;
+    let mut images = text
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "));
+    match (images.next(), images.next()) {
+        (Some(image), None) => Ok(image.trim_matches('"').to_owned()),
+        _ => bail!("{DEPLOYMENT} does not name exactly one image"),
+    }
+}
