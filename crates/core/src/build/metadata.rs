@@ -30,7 +30,7 @@ pub(super) fn own_labels(
     }
 }
 
-/// What selects the pods of a component. The recommended labels are left out: people change them.
+/// What selects the pods of a component: the fewest labels that tell its pods from all others.
 pub(super) fn selector(cluster: &Cluster, component: Component) -> BTreeMap<String, String> {
     BTreeMap::from([
         (labels::CLUSTER.to_owned(), cluster.name.to_string()),
