@@ -138,7 +138,7 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
 }
 
 /// What is known, if it is not what is marked.
-fn differs<T: PartialEq>(known: Option<T>, marked: Option<T>) -> Option<T> {
+fn differs<T: PartialEq + Copy>(known: Option<T>, marked: Option<T>) -> Option<T> {
     if known == marked { None } else { known }
 }
 

@@ -206,9 +206,11 @@ fn s19_with_policy_delete_stores_go_first_then_pd_then_volumes_then_the_finalize
     world.resource.finalizer = true;
     world.resource.deleting_since = Some(fixture::now());
     let names = |world: &World| -> Vec<String> {
-        let name = |step: &Step| match step {
-            Step::DeletePod { name, .. } | Step::DeleteVolume { name, .. } => name.clone(),
-            other => format!("{other:?}"),
+        let name = |step: &Step| {
+            let (Step::DeletePod { name, .. } | Step::DeleteVolume { name, .. }) = step else {
+                return format!("{step:?}");
+            };
+            name.clone()
         };
         plan(&cluster, world).steps.iter().map(name).collect()
     };

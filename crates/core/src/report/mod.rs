@@ -124,3 +124,6 @@ fn wait_status(wait: &Wait, world: &World) -> WaitStatus {
         since: before.and_then(|old| old.since.clone()).or(Some(now)),
     }
 }
+
+#[cfg(test)]
+mod tests;
