@@ -1,0 +1,225 @@
+//! How does the cluster look to a user while something happens to it? Attempts start at a steady
+//! rate, whatever became of the ones before, so that an outage is counted for as long as it lasts.
+//! Three of four put a key of their own; the fourth writes or reads a register. At the end each
+//! acknowledged put is read back.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::Summary;
+use crate::books::{Attempt, Books};
+use crate::fill::read_back;
+use crate::keys;
+use crate::options::Options;
+use crate::session::{Failure, Session};
+
+/// The length of one availability window.
+const WINDOW: u64 = 10_000_000;
+
+/// What the `number`th attempt does.
+enum Work {
+    Put(String),
+    Write(String, String),
+    Read(String),
+}
+
+fn work(number: u64, options: &Options) -> Work {
+    if number % 4 != 3 || options.registers == 0 {
+        return Work::Put(keys::key(&options.prefix, number));
+    }
+    let turn = number / 4;
+    let register = turn % options.registers;
+    let key = keys::key(&format!("{}-register", options.prefix), register * 7);
+    if (turn / options.registers).is_multiple_of(2) {
+        Work::Write(key, format!("{number}"))
+    } else {
+        Work::Read(key)
+    }
+}
+
+/// Runs for the options' time and reads back.
+pub(crate) async fn run(options: &Options) -> Result<Summary, String> {
+    let path = options.books.clone().unwrap_or_default();
+    let mut books = Books::begin(&path)?;
+    let session = Session::connect(&options.pd, options.patience).await?;
+    let (ended, mut endings) = mpsc::unbounded_channel();
+    let begin = Instant::now();
+    let mut clock = tokio::time::interval(Duration::from_micros(1_000_000 / options.rate));
+    for number in 0..options.seconds * options.rate {
+        clock.tick().await;
+        let (work, session, ended) = (work(number, options), session.clone(), ended.clone());
+        tokio::spawn(async move {
+            // The receiver waits for every attempt.
+            let _ = ended.send(attempt(work, &session, begin).await);
+        });
+        while let Ok(attempt) = endings.try_recv() {
+            books.record(attempt)?;
+        }
+    }
+    let length = micros(begin.elapsed());
+    drop(ended);
+    while let Some(attempt) = endings.recv().await {
+        books.record(attempt)?;
+    }
+    let acknowledged = books.attempts().iter().filter(|attempt| attempt.is_acknowledged_put());
+    let wanted: Vec<String> = acknowledged.map(|attempt| attempt.key.clone()).collect();
+    let back = read_back(&session, wanted, options).await;
+    let lost = [back.missing.clone(), back.wrong.clone()].concat();
+    let json = json!({
+        "command": "continuous",
+        "attempts": books.attempts().len(),
+        "acknowledged_puts": back.found + (lost.len() + back.unreadable.len()) as u64,
+        "failed": books.attempts().iter().filter(|attempt| attempt.outcome != "ok").count(),
+        "lost": lost.len(),
+        "lost_keys": lost.iter().take(100).collect::<Vec<_>>(),
+        "unreadable": back.unreadable.len(),
+        "windows": windows(books.attempts()),
+        "longest_gap_ms": longest_gap(books.attempts(), length) / 1_000,
+        "p50_ms": percentile(books.attempts(), 50),
+        "p99_ms": percentile(books.attempts(), 99),
+    });
+    Ok(Summary {
+        passed: back.is_complete(),
+        sentence: format!(
+            "{} attempts, {} acknowledged puts lost, {} unreadable, longest gap {} ms",
+            books.attempts().len(),
+            lost.len(),
+            back.unreadable.len(),
+            longest_gap(books.attempts(), length) / 1_000
+        ),
+        json,
+    })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+async fn attempt(work: Work, session: &Session, begin: Instant) -> Attempt {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let start_us = micros(begin.elapsed());
+    let (kind, key, outcome) = match work {
+        Work::Put(key) => {
+            let value = keys::value(&key);
+            let outcome = session.put(&key, &value).await;
+            ("put", key, outcome.map(|()| Some(value)))
+        }
+        Work::Write(key, value) => {
+            let outcome = session.put_once(&key, &value).await;
+            // A write that failed may still take effect: its value belongs into the history.
+            return ended(("write", key, Some(value)), outcome.err(), (start_us, begin, unix));
+        }
+        Work::Read(key) => {
+            let outcome = session.get(&key).await;
+            ("read", key, outcome)
+        }
+    };
+    let (value, failure) = match outcome {
+        Ok(value) => (value, None),
+        Err(failure) => (None, Some(failure)),
+    };
+    ended((kind, key, value), failure, (start_us, begin, unix))
+}
+
+fn ended(
+    (kind, key, value): (&'static str, String, Option<String>),
+    failure: Option<Failure>,
+    (start_us, begin, unix): (u64, Instant, Duration),
+) -> Attempt {
+    let outcome = match &failure {
+        None => "ok",
+        Some(Failure::Refused(_)) => "refused",
+        Some(Failure::Unknown(_)) => "unknown",
+    };
+    Attempt {
+        kind,
+        key,
+        value,
+        start_us,
+        end_us: micros(begin.elapsed()),
+        unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
+        outcome,
+        error: failure.map(|failure| failure.reason().to_owned()),
+    }
+}
+
+/// Per 10 s: attempts that began in it and how many of them succeeded.
+fn windows(attempts: &[Attempt]) -> Vec<Value> {
+    let mut counts = std::collections::BTreeMap::<u64, (u64, u64)>::new();
+    for attempt in attempts {
+        let (all, ok) = counts.entry(attempt.start_us / WINDOW).or_default();
+        *all += 1;
+        *ok += u64::from(attempt.outcome == "ok");
+    }
+    let row = |(window, (all, ok)): (u64, (u64, u64))| {
+        // Counts of one window are far below 2^32.
+        let share =
+            f64::from(u32::try_from(ok).unwrap_or(0)) / f64::from(u32::try_from(all).unwrap_or(1));
+        json!({"from_s": window * 10, "attempts": all, "ok": ok, "availability": share})
+    };
+    counts.into_iter().map(row).collect()
+}
+
+/// The longest time in which nothing succeeded, in microseconds; the beginning and the end of the
+/// run bound it too.
+fn longest_gap(attempts: &[Attempt], length: u64) -> u64 {
+    let mut ends: Vec<u64> = attempts
+        .iter()
+        .filter(|attempt| attempt.outcome == "ok")
+        .map(|attempt| attempt.end_us)
+        .collect();
+    ends.push(length);
+    ends.sort_unstable();
+    let mut last = 0;
+    ends.into_iter().fold(0, |longest, end| {
+        let gap = end.saturating_sub(last);
+        last = end;
+        longest.max(gap)
+    })
+}
+
+/// A percentile of the time that successful attempts took, in milliseconds.
+fn percentile(attempts: &[Attempt], percent: usize) -> Option<u64> {
+    let ok = attempts.iter().filter(|attempt| attempt.outcome == "ok");
+    let mut times: Vec<u64> =
+        ok.map(|attempt| (attempt.end_us - attempt.start_us) / 1_000).collect();
+    times.sort_unstable();
+    times.get((times.len() * percent / 100).min(times.len().saturating_sub(1))).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start_ms: u64, end_ms: u64, outcome: &'static str) -> Attempt {
+        Attempt {
+            kind: "put",
+            key: String::new(),
+            value: None,
+            start_us: start_ms * 1_000,
+            end_us: end_ms * 1_000,
+            unix_ms: 0,
+            outcome,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn an_outage_shows_in_its_window_and_as_the_gap() {
+        let attempts = [
+            at(100, 110, "ok"),
+            at(9_000, 9_050, "ok"),
+            at(11_000, 16_000, "unknown"),
+            at(17_000, 17_030, "ok"),
+        ];
+        let windows = windows(&attempts);
+        assert_eq!(windows[0]["availability"], 1.0);
+        assert_eq!(windows[1]["availability"], 0.5);
+        assert_eq!(longest_gap(&attempts, 18_000_000), 8_940_000);
+        assert_eq!(longest_gap(&attempts, 30_000_000), 12_970_000);
+        assert_eq!(longest_gap(&[], 5_000_000), 5_000_000);
+        assert_eq!((percentile(&attempts, 50), percentile(&attempts, 99)), (Some(30), Some(50)));
+    }
+}

@@ -1,0 +1,331 @@
+//! How does a test get a cluster? PD and stores as child processes on free loopback ports, in a
+//! temporary directory, all of them killed when the test ends.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Fails over in about a second instead of TiKV's 10-20; heartbeats to match.
+pub const QUICK: &str = r#"
+[raftstore]
+raft-base-tick-interval = "100ms"
+pd-heartbeat-tick-interval = "1s"
+pd-store-heartbeat-tick-interval = "1s"
+[server]
+graceful-shutdown-timeout = "3s"
+"#;
+
+/// A child that does not outlive its test.
+pub struct Process(Child);
+
+impl Process {
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(signal).arg(self.0.id().to_string()).status().unwrap();
+        assert!(sent.success(), "kill {signal}");
+    }
+
+    pub fn kill_9(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// One store: its addresses and directory stay when its process ends.
+pub struct StoreSlot {
+    pub name: String,
+    pub address: String,
+    pub status: String,
+    pub dir: PathBuf,
+    pub process: Option<Process>,
+}
+
+pub struct Cluster {
+    pub dir: TempDir,
+    pub pd: String,
+    _pd: Process,
+    pub stores: Vec<StoreSlot>,
+    pub config: String,
+    pub version: Option<String>,
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn start_pd(dir: &Path) -> (String, Process) {
+    let etcd = std::env::var("TEST_ETCD").expect("TEST_ETCD must name the etcd program");
+    let (client, peer) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let log = fs::File::create(dir.join("pd.log")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_pd-server"))
+        .args(["--name=pd-0", &format!("--data-dir={}", dir.join("pd-0").display())])
+        .args([format!("--client-urls=http://{client}"), format!("--peer-urls=http://{peer}")])
+        .arg(format!("--initial-cluster=pd-0=http://{peer}"))
+        .env("STANDIN_ETCD", etcd)
+        .env("STANDIN_PD_CHECK_MS", "200")
+        .stderr(log)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    (client, Process(child))
+}
+
+impl Cluster {
+    /// A PD and `stores` stores, all at full replication.
+    pub fn start(stores: usize) -> Self {
+        let mut cluster = Self::only_pd();
+        for _ in 0..stores {
+            cluster.add_store();
+        }
+        cluster.wait_replicated(stores.min(3));
+        cluster
+    }
+
+    pub fn only_pd() -> Self {
+        let dir = TempDir::new().unwrap();
+        let (pd, process) = start_pd(dir.path());
+        let cluster = Self {
+            dir,
+            pd,
+            _pd: process,
+            stores: Vec::new(),
+            config: QUICK.to_owned(),
+            version: None,
+        };
+        wait_for("a PD leader", Duration::from_secs(30), || {
+            cluster.pd_get("/pd/api/v1/leader").0 == 200
+        });
+        cluster
+    }
+
+    pub fn add_store(&mut self) -> usize {
+        let name = format!("tikv-{}", self.stores.len());
+        self.stores.push(StoreSlot {
+            address: format!("127.0.0.1:{}", free_port()),
+            status: format!("127.0.0.1:{}", free_port()),
+            dir: self.dir.path().join(&name),
+            name,
+            process: None,
+        });
+        let index = self.stores.len() - 1;
+        self.start_store(index);
+        index
+    }
+
+    pub fn command(&self, index: usize) -> Command {
+        let store = &self.stores[index];
+        let config = self.dir.path().join(format!("{}.toml", store.name));
+        fs::write(&config, &self.config).unwrap();
+        let temp = self.dir.path().join("tmp");
+        fs::create_dir_all(&temp).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tikv-server"));
+        command
+            .arg(format!("--config={}", config.display()))
+            .args(["--addr", &store.address, "--advertise-addr", &store.address])
+            .args(["--status-addr", &store.status, "--pd-endpoints", &self.pd])
+            .arg(format!("--data-dir={}", store.dir.display()))
+            .env("TMPDIR", temp);
+        if let Some(version) = &self.version {
+            command.env("STANDIN_TIKV_VERSION", version);
+        }
+        command
+    }
+
+    pub fn start_store(&mut self, index: usize) {
+        let log = self.dir.path().join(format!("{}.log", self.stores[index].name));
+        let log = fs::File::options().create(true).append(true).open(log).unwrap();
+        let child = self.command(index).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        self.stores[index].process = Some(Process(child));
+    }
+
+    /// Starts a store that is expected to end by itself, and returns how.
+    pub fn run_store(&self, index: usize, limit: Duration) -> (ExitStatus, String) {
+        let child = self.command(index).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut process = Process(child);
+        let Some(status) = process.wait(limit) else { panic!("the store did not end") };
+        let mut said = String::new();
+        process.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (status, said)
+    }
+
+    pub fn kill_9(&mut self, index: usize) {
+        self.stores[index].process.take().unwrap().kill_9();
+    }
+
+    pub fn wipe(&self, index: usize) {
+        fs::remove_dir_all(&self.stores[index].dir).unwrap();
+    }
+
+    pub fn store_ident(&self, index: usize) -> u64 {
+        let path = self.stores[index].dir.join("store-ident.json");
+        let ident: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        ident["store_id"].as_u64().unwrap()
+    }
+
+    pub fn pd_get(&self, path: &str) -> (u16, String) {
+        http(&self.pd, "GET", path, "")
+    }
+
+    pub fn pd_json(&self, path: &str) -> Value {
+        let (status, body) = self.pd_get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub fn store_state(&self, id: u64) -> String {
+        let (status, body) = self.pd_get(&format!("/pd/api/v1/store/{id}"));
+        if status != 200 {
+            return format!("{status}: {body}");
+        }
+        let store: Value = serde_json::from_str(&body).unwrap();
+        store["store"]["state_name"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits until the five regions have `replicas` voters each and none is pending.
+    pub fn wait_replicated(&self, replicas: usize) {
+        let full = || {
+            let (status, body) = self.pd_get("/pd/api/v1/regions");
+            let Some(regions) = serde_json::from_str::<Value>(&body).ok().filter(|_| status == 200)
+            else {
+                return false;
+            };
+            let regions = regions["regions"].as_array().cloned().unwrap_or_default();
+            regions.len() == 5
+                && regions.iter().all(|region| {
+                    let peers = region["peers"].as_array().cloned().unwrap_or_default();
+                    let voters = peers.iter().filter(|peer| peer["role_name"] == "Voter").count();
+                    let pending = region["pending_peers"].as_array().map_or(0, Vec::len);
+                    voters == replicas && peers.len() == replicas && pending == 0
+                })
+        };
+        wait_for("full replication", Duration::from_secs(60), full);
+    }
+
+    pub fn metric(&self, index: usize, name: &str) -> u64 {
+        let (_, body) = http(&self.stores[index].status, "GET", "/metrics", "");
+        let line = body.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}")).trim().parse().unwrap()
+    }
+
+    pub fn leaders(&self, index: usize) -> u64 {
+        self.metric(index, "tikv_raftstore_region_count{type=\"leader\"}")
+    }
+
+    pub fn check(&self, words: &str) -> Output {
+        self.check_command(words).output().unwrap()
+    }
+
+    pub fn check_command(&self, words: &str) -> Command {
+        let mut command = Command::new(tikv_check());
+        command.args(words.split_whitespace()).args(["--pd", &self.pd]);
+        command
+    }
+
+    /// Writes keys, which must succeed.
+    pub fn write(&self, prefix: &str, count: u64) {
+        let done = self.check(&format!("write --prefix {prefix} --count {count}"));
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    /// Reads keys back: (whether all are there, the summary).
+    pub fn verify(&self, prefix: &str, count: u64, patience: u64) -> (bool, Value) {
+        let words = format!("verify --prefix {prefix} --count {count} --patience {patience}");
+        let done = self.check(&words);
+        let summary = serde_json::from_slice(&done.stdout);
+        let summary = summary.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&done.stderr).into()));
+        (done.status.success(), summary)
+    }
+}
+
+/// The client's program, built if it is not.
+fn tikv_check() -> PathBuf {
+    static BUILD: Once = Once::new();
+    BUILD.call_once(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "standin-client"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(built.unwrap().success(), "tikv-check does not build");
+    });
+    Path::new(env!("CARGO_BIN_EXE_tikv-server")).with_file_name("tikv-check")
+}
+
+pub fn wait_for(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// One HTTP request; (0, reason) when there is no answer.
+pub fn http(address: &str, method: &str, path: &str, body: &str) -> (u16, String) {
+    let (head, body) = http_parts(address, method, path, body);
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    (status, body)
+}
+
+/// One HTTP request; the answer's head and body.
+pub fn http_parts(address: &str, method: &str, path: &str, body: &str) -> (String, String) {
+    let exchange = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = match exchange() {
+        Ok(answer) => String::from_utf8_lossy(&answer).into_owned(),
+        Err(error) => return (String::new(), error.to_string()),
+    };
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let body = if head.to_lowercase().contains("transfer-encoding: chunked") {
+        unchunk(body)
+    } else {
+        body.to_owned()
+    };
+    (head.to_owned(), body)
+}
+
+fn unchunk(mut rest: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, tail)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        if size == 0 {
+            break;
+        }
+        body.push_str(&tail[..size]);
+        rest = tail.get(size + 2..).unwrap_or_default();
+    }
+    body
+}

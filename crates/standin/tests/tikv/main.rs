@@ -1,0 +1,12 @@
+//! Is the stand-in TiKV honest? Real processes on loopback: stores, a stand-in PD over a real etcd,
+//! and the published client. `TEST_ETCD` names the etcd program.
+#![allow(missing_docs, unreachable_pub)]
+
+mod cluster;
+mod identity;
+mod kills;
+mod leaders;
+mod membership;
+mod mistakes;
+
+mod starts;

@@ -1,0 +1,42 @@
+//! Do regions follow what PD says, also when a store was away meanwhile?
+
+use std::time::Duration;
+
+use crate::cluster::{Cluster, http, wait_for};
+
+#[test]
+fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() {
+    let mut cluster = Cluster::start(3);
+    cluster.write("away", 130);
+    let id = cluster.store_ident(0);
+    cluster.kill_9(0);
+    cluster.add_store();
+    let registered = || cluster.store_state(cluster.store_ident(3)) == "Up";
+    wait_for("the new store", Duration::from_secs(20), || {
+        cluster.stores[3].dir.join("store-ident.json").exists() && registered()
+    });
+    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
+    assert_eq!(status, 200, "{body}");
+    cluster.wait_replicated(3);
+    cluster.start_store(0);
+    // Removed by PD while it was down, or refused at once: either way it holds nothing any more.
+    wait_for("the tombstone", Duration::from_secs(60), || cluster.store_state(id) == "Tombstone");
+    let (complete, summary) = cluster.verify("away", 130, 30);
+    assert!(complete, "{summary}");
+}
+
+#[test]
+fn a_snapshot_brings_a_new_store_all_that_was_written_before() {
+    let mut cluster = Cluster::start(1);
+    cluster.write("snapshot", 260);
+    cluster.add_store();
+    cluster.add_store();
+    cluster.wait_replicated(3);
+    let gone = cluster.store_ident(0);
+    cluster.kill_9(0);
+    wait_for("leaders elsewhere", Duration::from_secs(30), || {
+        cluster.leaders(1) + cluster.leaders(2) == 5
+    });
+    let (complete, summary) = cluster.verify("snapshot", 260, 30);
+    assert!(complete, "without store {gone}: {summary}");
+}
