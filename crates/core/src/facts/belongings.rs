@@ -1,0 +1,95 @@
+//! Which of the objects that carry a cluster's labels are its own?
+//!
+//! Pods and furniture belong to the resource whose uid their controller owner reference names;
+//! volumes have no owner and belong by labels and name. Whatever else bears the labels is a
+//! stranger: named, never touched.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::text::{list, text};
+use super::{object_facts, pod_facts, volume_facts};
+use crate::world::{Kind, ObjectFacts, ObjectKey, PodFacts, Slot, Uid, VolumeFacts};
+
+/// The resource whose belongings are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its uid.
+    pub uid: &'a Uid,
+}
+
+impl Owner<'_> {
+    /// Is this resource the controller of the object?
+    pub fn controls(&self, body: &Value) -> bool {
+        controller(body).is_some_and(|owner| text(owner, "/uid") == Some(self.uid.0.as_str()))
+    }
+}
+
+/// What belongs to one resource.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Belongings {
+    /// Its pods.
+    pub pods: BTreeMap<Slot, PodFacts>,
+    /// Its volume claims, by name.
+    pub volumes: BTreeMap<String, VolumeFacts>,
+    /// Its furniture.
+    pub objects: BTreeMap<ObjectKey, ObjectFacts>,
+    /// What has a name or labels of its own but is not: whose it is.
+    pub strangers: BTreeMap<ObjectKey, String>,
+}
+
+impl Belongings {
+    /// Sorts an object in, whether it is whole or trimmed.
+    pub fn take(&mut self, owner: Owner<'_>, kind: Kind, body: &Value) {
+        let Some(name) = text(body, "/metadata/name") else { return };
+        let own = match kind {
+            Kind::PersistentVolumeClaim => self.take_volume(owner, name, body),
+            Kind::Pod => owner.controls(body) && self.take_pod(owner, name, body),
+            Kind::Service | Kind::ConfigMap | Kind::PodDisruptionBudget => {
+                owner.controls(body) && self.take_object(ObjectKey::new(kind, name), body)
+            }
+        };
+        if !own {
+            self.strangers.insert(ObjectKey::new(kind, name), owner_words(body));
+        }
+    }
+
+    fn take_volume(&mut self, owner: Owner<'_>, name: &str, body: &Value) -> bool {
+        let facts = volume_facts(owner.name, body);
+        facts.map(|facts| self.volumes.insert(name.to_owned(), facts)).is_some()
+    }
+
+    fn take_pod(&mut self, owner: Owner<'_>, name: &str, body: &Value) -> bool {
+        let facts = Slot::of_pod(owner.name, name)
+            .and_then(|slot| Some((slot, pod_facts(slot.component, body)?)));
+        facts.map(|(slot, facts)| self.pods.insert(slot, facts)).is_some()
+    }
+
+    fn take_object(&mut self, key: ObjectKey, body: &Value) -> bool {
+        object_facts(body).map(|facts| self.objects.insert(key, facts)).is_some()
+    }
+}
+
+fn controller(body: &Value) -> Option<&Value> {
+    list(body, "/metadata/ownerReferences")
+        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))
+}
+
+/// Whose an object is, in words.
+pub fn owner_words(body: &Value) -> String {
+    match controller(body) {
+        Some(owner) => format!(
+            "controlled by {} {} (uid {})",
+            text(owner, "/kind").unwrap_or("?"),
+            text(owner, "/name").unwrap_or("?"),
+            text(owner, "/uid").unwrap_or("?"),
+        ),
+        None => match text(body, "/metadata/labels/app.kubernetes.io~1managed-by") {
+            Some(manager) => format!("without a controller, managed by {manager}"),
+            None => "without a controller".to_owned(),
+        },
+    }
+}

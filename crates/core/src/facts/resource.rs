@@ -1,0 +1,27 @@
+//! What is the resource like, apart from its spec?
+
+use serde_json::Value;
+use tikv_operator_api::TikvClusterStatus;
+
+use super::text::{self, list, text, time};
+use crate::world::ResourceFacts;
+
+/// Facts about the resource as stored; `finalizer` is the name of the operator's own.
+///
+/// The spec is not looked at, so that a spec that cannot be read can still be reported. `None`
+/// without name or uid, or where the status is not one: a status that was misread as empty would
+/// be written back without the record of the bootstrap.
+pub fn resource_facts(body: &Value, finalizer: &str) -> Option<ResourceFacts> {
+    let status = match body.get("status") {
+        None | Some(Value::Null) => TikvClusterStatus::default(),
+        Some(status) => serde_json::from_value(status.clone()).ok()?,
+    };
+    Some(ResourceFacts {
+        name: text(body, "/metadata/name")?.to_owned(),
+        uid: text::uid(body)?,
+        generation: body.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
+        deleting_since: time(body, "/metadata/deletionTimestamp"),
+        finalizer: list(body, "/metadata/finalizers").any(|name| name.as_str() == Some(finalizer)),
+        status,
+    })
+}

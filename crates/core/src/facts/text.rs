@@ -1,0 +1,42 @@
+//! How is a leaf of an object read? Absent, null and of another type are all "not there".
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::world::Uid;
+
+/// The text at a JSON pointer.
+pub(super) fn text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
+    body.pointer(pointer)?.as_str()
+}
+
+/// The elements of the list at a JSON pointer.
+pub(super) fn list<'a>(body: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    body.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The time at a JSON pointer.
+pub(super) fn time(body: &Value, pointer: &str) -> Option<Timestamp> {
+    text(body, pointer)?.parse().ok()
+}
+
+/// The texts in the map at a JSON pointer.
+pub(super) fn texts(body: &Value, pointer: &str) -> BTreeMap<String, String> {
+    let map = body.pointer(pointer).and_then(Value::as_object);
+    map.into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect()
+}
+
+/// `metadata.uid`; an object without one has never been stored.
+pub(super) fn uid(body: &Value) -> Option<Uid> {
+    text(body, "/metadata/uid").filter(|uid| !uid.is_empty()).map(|uid| Uid(uid.to_owned()))
+}
+
+/// `metadata.deletionTimestamp` is set.
+pub(super) fn deleting(body: &Value) -> bool {
+    text(body, "/metadata/deletionTimestamp").is_some()
+}

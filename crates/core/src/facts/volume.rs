@@ -1,0 +1,46 @@
+//! What is a volume claim like, and whose is it?
+
+use serde_json::Value;
+use tikv_operator_api::labels;
+
+use super::{bytes, text};
+use crate::build::marks_from_annotations;
+use crate::world::{Component, Slot, VolumeFacts, VolumePhase};
+
+/// Facts about a claim that carries the labels of `cluster`.
+///
+/// `None` where its labels and its name do not agree on the member that it belongs to: then it is
+/// not ours, whatever else it says.
+pub fn volume_facts(cluster: &str, body: &Value) -> Option<VolumeFacts> {
+    let tags = text::texts(body, "/metadata/labels");
+    if tags.get(labels::CLUSTER).map(String::as_str) != Some(cluster) {
+        return None;
+    }
+    let component = tags.get(labels::COMPONENT)?;
+    let component = Component::ALL.into_iter().find(|c| c.as_str() == component)?;
+    let slot = Slot { component, ordinal: tags.get(labels::ORDINAL)?.parse().ok()? };
+    let main = !tags.contains_key(labels::VOLUME);
+    let name = text::text(body, "/metadata/name")?;
+    let named = if main {
+        name == slot.claim_name(cluster)
+    } else {
+        name.ends_with(&format!("-{}", slot.pod_name(cluster)))
+    };
+    named.then_some(())?;
+    let size = |pointer: &str| text::text(body, pointer).and_then(bytes).unwrap_or_default();
+    Some(VolumeFacts {
+        uid: text::uid(body)?,
+        slot,
+        main,
+        phase: match text::text(body, "/status/phase") {
+            Some("Bound") => VolumePhase::Bound,
+            Some("Lost") => VolumePhase::Lost,
+            _ => VolumePhase::Pending,
+        },
+        requested: size("/spec/resources/requests/storage"),
+        capacity: size("/status/capacity/storage"),
+        storage_class: text::text(body, "/spec/storageClassName").map(str::to_owned),
+        deleting: text::deleting(body),
+        marks: marks_from_annotations(&text::texts(body, "/metadata/annotations")),
+    })
+}

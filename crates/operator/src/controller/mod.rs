@@ -1,0 +1,229 @@
+//! How do passes over many clusters get their turn?
+//!
+//! One loop: watches and timers wake clusters, each cluster has at most one pass at a time, and a
+//! failing one waits longer and longer without holding up the others.
+
+mod pass;
+mod publish;
+mod schedule;
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use pass::{Pass, Passed};
+pub use publish::Publisher;
+pub use schedule::{Backoff, Key, Schedule};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+use tracing::Instrument;
+
+use crate::{
+    metrics::{CallOutcome, Census, ClusterRow},
+    observe::{Cache, Memory, Scope, Wake},
+    serve::Health,
+};
+
+/// A burst of events is waited out for this long, once, before a pass.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Events do not start a pass sooner than this after one that failed, unless the user edited.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// At the end, time for the passes that run; a write takes at most 5 s.
+const LAST_PASSES: Duration = Duration::from_secs(6);
+/// The loop shows that it is alive this often.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// What the loop needs.
+pub struct Controller {
+    /// What is done for one cluster.
+    pub pass: Arc<Pass>,
+    /// The watched clusters.
+    pub cache: Cache,
+    /// What the watches follow.
+    pub scopes: Vec<Scope>,
+    /// Most passes at the same time.
+    pub concurrency: usize,
+    /// Where to show that the loop turns.
+    pub health: Health,
+}
+
+struct State {
+    schedule: Schedule,
+    backoff: Backoff,
+    /// Taken out while a pass runs.
+    memories: BTreeMap<Key, Memory>,
+    census: Census,
+    running: JoinSet<(Key, Memory, Passed)>,
+    jitter: RandomState,
+    turns: u64,
+}
+
+impl Controller {
+    /// Runs until `stop` turns true. Passes start only while `leads` is true.
+    pub async fn run(
+        self,
+        mut wakes: mpsc::UnboundedReceiver<Wake>,
+        mut leads: watch::Receiver<bool>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut state = State::new();
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            let acting = *leads.borrow() && self.cache.is_filled(&self.scopes);
+            if acting {
+                self.start_due(&mut state);
+            }
+            let due = state.schedule.next().filter(|_| acting && self.has_room(&state));
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                _ = beat.tick() => {
+                    self.health.beat();
+                    self.health.set_ready(self.cache.is_filled(&self.scopes));
+                }
+                Some(joined) = state.running.join_next() => {
+                    if let Ok((key, memory, passed)) = joined {
+                        self.finish(&mut state, key, memory, passed);
+                    }
+                }
+                changed = leads.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.leadership_changed(&mut state, *leads.borrow_and_update());
+                }
+                Some(wake) = wakes.recv() => state.wake(&wake),
+                () = sleep_until(due) => {}
+            }
+        }
+        // Writes in hand end; the fence refuses the next one, and so the passes end.
+        let ends = async { while state.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_PASSES, ends).await.is_err() {
+            tracing::warn!("passes that were only reading were cut off");
+        }
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        state.running.len() < self.concurrency
+    }
+
+    fn start_due(&self, state: &mut State) {
+        while self.has_room(state)
+            && let Some(key) = state.schedule.start(Instant::now())
+        {
+            let mut memory = state.memories.remove(&key).unwrap_or_default();
+            let pass = Arc::clone(&self.pass);
+            let span = tracing::info_span!("cluster", namespace = %key.namespace, name = %key.name);
+            state.running.spawn(
+                async move {
+                    let passed = pass.run(&key, &mut memory).await;
+                    (key, memory, passed)
+                }
+                .instrument(span),
+            );
+        }
+    }
+
+    fn finish(&self, state: &mut State, key: Key, memory: Memory, passed: Passed) {
+        let now = Instant::now();
+        let metrics = self.pass.metrics();
+        match passed {
+            Passed::Gone => {
+                state.schedule.finish(&key, now);
+                state.schedule.forget(&key);
+                state.backoff.reset(&key);
+                state.count(&key, None, metrics);
+                return;
+            }
+            Passed::Done { wake, row } => {
+                state.backoff.reset(&key);
+                state.schedule.finish(&key, now + DEBOUNCE);
+                state.schedule.wake(&key, now + wake);
+                state.count(&key, Some(row), metrics);
+            }
+            Passed::Failed { cap, row } => {
+                let jitter = state.jitter();
+                let delay = state.backoff.failed(&key, jitter).min(cap);
+                state.schedule.finish(&key, now + delay.min(AFTER_FAILURE));
+                state.schedule.wake(&key, now + delay);
+                if row.is_some() {
+                    state.count(&key, row, metrics);
+                }
+            }
+        }
+        state.memories.insert(key, memory);
+    }
+
+    fn leadership_changed(&self, state: &mut State, leads: bool) {
+        if leads {
+            let now = Instant::now();
+            let keys = self.cache.keys();
+            tracing::info!(clusters = keys.len(), "this replica acts");
+            for key in keys {
+                state.schedule.wake(&key, now);
+            }
+        } else {
+            tracing::info!("this replica follows");
+            state.schedule.clear();
+            state.memories.clear();
+            state.census = Census::default();
+            self.pass.metrics().set_census(&state.census);
+        }
+    }
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            schedule: Schedule::default(),
+            backoff: Backoff::default(),
+            memories: BTreeMap::new(),
+            census: Census::default(),
+            running: JoinSet::new(),
+            jitter: RandomState::new(),
+            turns: 0,
+        }
+    }
+
+    fn wake(&mut self, wake: &Wake) {
+        if wake.edited {
+            self.backoff.reset(&wake.key);
+            self.schedule.forget(&wake.key);
+        }
+        self.schedule.wake(&wake.key, Instant::now() + DEBOUNCE);
+    }
+
+    fn count(&mut self, key: &Key, row: Option<ClusterRow>, metrics: &crate::metrics::Metrics) {
+        self.census.set(&key.to_string(), row);
+        metrics.set_census(&self.census);
+    }
+
+    /// Between 0 and 1, different on every call and in every process: failing clusters must not
+    /// come back in step.
+    fn jitter(&mut self) -> f64 {
+        self.turns = self.turns.wrapping_add(1);
+        let hash = u32::try_from(self.jitter.hash_one(self.turns) >> 32).unwrap_or_default();
+        f64::from(hash) / f64::from(u32::MAX)
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How the end of a pass is counted.
+pub(crate) fn outcome(passed: &Passed) -> CallOutcome {
+    match passed {
+        Passed::Gone | Passed::Done { .. } => CallOutcome::Ok,
+        Passed::Failed { .. } => CallOutcome::Failed,
+    }
+}

@@ -1,0 +1,198 @@
+//! What is done for one cluster in one pass?
+//!
+//! observe -> check -> plan -> act -> report. The first look is at the caches; where its plan has
+//! any step, the cluster is looked at live, planned again, and only that second plan is acted on.
+
+use std::time::Duration;
+
+use tikv_operator_core::{
+    check::{Rejection, check_value},
+    cluster::Cluster,
+    plan::{Plan, Step, plan},
+    report::{Failure, FailureKind, Outcome, report, report_rejection},
+    world::World,
+};
+use tokio::time::Instant;
+
+use super::{Backoff, Key, Publisher, outcome};
+use crate::{
+    act::{Acted, act},
+    budget::Budget,
+    kubernetes::Kubernetes,
+    metrics::{ClusterRow, Metrics},
+    observe::{Look, Memory, ObserveError, Observer},
+};
+
+/// Longest wait after a refusal that a person may lift without touching the resource (quota,
+/// role).
+const REFUSED_CAP: Duration = Duration::from_mins(1);
+/// A rejected spec is looked at again only because the wait for its edit must not depend on a
+/// watch alone.
+const REJECTED_WAKE: Duration = Duration::from_mins(5);
+/// Soon after something changed under our hands.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What passes need.
+pub struct Pass {
+    /// The eyes.
+    pub observer: Observer,
+    /// The hands.
+    pub kubernetes: Kubernetes,
+    /// The limit of what they may take away.
+    pub budget: Budget,
+    /// The voice.
+    pub publisher: Publisher,
+}
+
+/// How a pass ended.
+#[derive(Debug)]
+pub enum Passed {
+    /// There is no such resource any more.
+    Gone,
+    /// All is done that can be done now.
+    Done {
+        /// Look again after this time.
+        wake: Duration,
+        /// What is counted.
+        row: ClusterRow,
+    },
+    /// Something failed; try again later and later.
+    Failed {
+        /// The longest time to wait.
+        cap: Duration,
+        /// What is counted, where that is known.
+        row: Option<ClusterRow>,
+    },
+}
+
+/// What the pure part made of a look.
+enum Judgement {
+    Planned(Box<Cluster>, Plan),
+    Rejected(Rejection),
+}
+
+impl Pass {
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        self.kubernetes.metrics()
+    }
+
+    /// Looks after one cluster, once. Never fails: what goes wrong is logged and comes back as
+    /// [`Passed::Failed`].
+    pub async fn run(&self, key: &Key, memory: &mut Memory) -> Passed {
+        let start = Instant::now();
+        let passed = match self.attempt(key, memory).await {
+            Ok(passed) => passed,
+            Err(error) => {
+                tracing::warn!("cannot look at the cluster: {error}");
+                Passed::Failed { cap: Backoff::CAP, row: None }
+            }
+        };
+        self.metrics().reconciled(outcome(&passed), start.elapsed());
+        passed
+    }
+
+    async fn attempt(&self, key: &Key, memory: &mut Memory) -> Result<Passed, ObserveError> {
+        let Some(look) = self.observer.cached(key, memory).await? else { return Ok(Passed::Gone) };
+        let judgement = judge(&look);
+        if steps(&judgement, &look.world).is_empty() {
+            return Ok(self.close(memory, look, &judgement, Acted::default()).await);
+        }
+        let Some(look) = self.observer.live(key, memory).await? else { return Ok(Passed::Gone) };
+        let judgement = judge(&look);
+        let planned = steps(&judgement, &look.world);
+        let acted = act(&self.kubernetes, &self.budget, &look, &planned).await;
+        for (object, whose) in &acted.strangers {
+            memory.met(object.clone(), whose.clone(), Instant::now());
+        }
+        Ok(self.close(memory, look, &judgement, acted).await)
+    }
+
+    /// Reports, and says when to look again.
+    async fn close(
+        &self,
+        memory: &mut Memory,
+        look: Look,
+        judgement: &Judgement,
+        acted: Acted,
+    ) -> Passed {
+        let failure = acted.failure().cloned();
+        let released = acted
+            .outcomes
+            .iter()
+            .any(|outcome| outcome.step == Step::ReleaseFinalizer && outcome.result.is_ok());
+        if released {
+            // The resource is gone now: there is nothing left to report on.
+            return Passed::Done { wake: SOON, row: ClusterRow::default() };
+        }
+        let speak = |world: &World| speak(judgement, world, &acted.outcomes);
+        let published = self.publisher.publish(memory, look, acted.resource.as_ref(), &speak).await;
+        let row = published.row;
+        match failure.or(published.failure) {
+            None => Passed::Done { wake: published.wake.min(wake(judgement)), row },
+            Some(failure) => failed(&failure, row),
+        }
+    }
+}
+
+fn failed(failure: &Failure, row: ClusterRow) -> Passed {
+    match failure.kind {
+        // The next plan knows the stranger and waits.
+        FailureKind::Foreign => Passed::Done { wake: SOON, row },
+        FailureKind::Refused => Passed::Failed { cap: REFUSED_CAP, row: Some(row) },
+        FailureKind::Stale => Passed::Failed { cap: SOON, row: Some(row) },
+        FailureKind::Unavailable => Passed::Failed { cap: Backoff::CAP, row: Some(row) },
+    }
+}
+
+fn judge(look: &Look) -> Judgement {
+    match check_value(&look.resource) {
+        Ok(cluster) => {
+            let plan = plan(&cluster, &look.world);
+            Judgement::Planned(Box::new(cluster), plan)
+        }
+        Err(rejection) => Judgement::Rejected(rejection),
+    }
+}
+
+/// The steps to take. A rejected spec has none, with one exception: a resource that is being
+/// deleted is let go (its volumes stay), or it would hold its namespace for ever.
+fn steps(judgement: &Judgement, world: &World) -> Vec<Step> {
+    match judgement {
+        Judgement::Planned(_, plan) => plan.steps.clone(),
+        Judgement::Rejected(_)
+            if world.resource.deleting_since.is_some() && world.resource.finalizer =>
+        {
+            vec![Step::ReleaseFinalizer]
+        }
+        Judgement::Rejected(_) => Vec::new(),
+    }
+}
+
+fn wake(judgement: &Judgement) -> Duration {
+    match judgement {
+        Judgement::Planned(_, plan) => plan.wake,
+        Judgement::Rejected(_) => REJECTED_WAKE,
+    }
+}
+
+/// What is to be said, and the rules that hold something.
+pub(super) struct Speech {
+    pub(super) status: tikv_operator_api::TikvClusterStatus,
+    pub(super) notes: Vec<tikv_operator_core::report::Note>,
+    pub(super) rules: Vec<&'static str>,
+}
+
+fn speak(judgement: &Judgement, world: &World, outcomes: &[Outcome]) -> Speech {
+    match judgement {
+        Judgement::Planned(cluster, plan) => {
+            let (status, notes) = report(cluster, world, plan, outcomes);
+            let rules = plan.waits.iter().map(|wait| wait.rule.name).collect();
+            Speech { status, notes, rules }
+        }
+        Judgement::Rejected(rejection) => {
+            let (status, notes) = report_rejection(world, rejection);
+            Speech { status, notes, rules: Vec::new() }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! How does the user learn what came of a pass?
+//!
+//! By the resource's status, which is written only when it differs, and by events. A change that
+//! matters to a program (a condition turns, an id becomes known) is written at once; sentences and
+//! counts that move along with a start are written at most every [`SOFT`].
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use serde_json::Value;
+use tikv_operator_api::{TikvClusterStatus, conditions, labels::MANAGER};
+use tikv_operator_core::{
+    report::{Failure, FailureKind, Note, NoteKind, worth_writing},
+    world::World,
+};
+use tokio::time::Instant;
+
+use super::{Key, pass::Speech};
+use crate::{
+    act::status_body,
+    kubernetes::{Change, Kubernetes, Place, Resource},
+    metrics::ClusterRow,
+    observe::{Look, Memory, with_resource},
+};
+
+/// Least time between two writes of a status that differs in words and counts only.
+const SOFT: Duration = Duration::from_secs(15);
+/// Times that a write is tried while others write to the resource.
+const TRIES: usize = 3;
+/// Time for an event; a lost one is not worth waiting for.
+const EVENT_TIME: Duration = Duration::from_secs(5);
+
+/// The voice of the operator.
+pub struct Publisher {
+    kubernetes: Kubernetes,
+    recorder: Recorder,
+}
+
+/// What came of publishing.
+pub(super) struct Published {
+    /// Why the status could not be written.
+    pub failure: Option<Failure>,
+    /// A status that was held back is due after this time.
+    pub wake: Duration,
+    /// What is counted about the cluster.
+    pub row: ClusterRow,
+}
+
+impl Publisher {
+    /// A voice that signs its events with the name of this replica.
+    pub fn new(kubernetes: Kubernetes, instance: String) -> Self {
+        let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
+        let recorder = Recorder::new(kubernetes.client().clone(), reporter);
+        Self { kubernetes, recorder }
+    }
+
+    /// Writes what `speak` says about the world, where it is news. `written` is the resource as
+    /// this pass left it. Where somebody else wrote meanwhile, speaks again about the new state.
+    pub(super) async fn publish(
+        &self,
+        memory: &mut Memory,
+        look: Look,
+        written: Option<&Value>,
+        speak: &(dyn Fn(&World) -> Speech + Sync),
+    ) -> Published {
+        if let Some(written) = written {
+            memory.written = Some(written.clone());
+        }
+        let mut version = version(written.unwrap_or(&look.resource));
+        let mut base = look.world;
+        let mut speech = speak(&base);
+        let mut failure = None;
+        let mut wake = Duration::MAX;
+        for _ in 0..TRIES {
+            match self.news(memory, &look.key, &base, &version, &speech.status).await {
+                Said::Nothing => failure = None,
+                Said::Later(after) => wake = after,
+                Said::Written => failure = None,
+                Said::Failed(cause) => {
+                    failure = Some(cause);
+                    if let Some((newer, world)) = self.conflict(&failure, &look.key, &base).await {
+                        (version, base) = (newer, world);
+                        speech = speak(&base);
+                        continue;
+                    }
+                }
+            }
+            break;
+        }
+        if failure.is_none() {
+            self.events(&look.key, &base, &speech.notes).await;
+        }
+        Published { failure, wake, row: row(&speech) }
+    }
+
+    /// After a conflict: the resource as it is now.
+    async fn conflict(
+        &self,
+        failure: &Option<Failure>,
+        key: &Key,
+        base: &World,
+    ) -> Option<(Value, World)> {
+        failure.as_ref().filter(|failure| failure.kind == FailureKind::Stale)?;
+        let fresh = self.kubernetes.get(place(key)).await.ok()??;
+        let world = with_resource(base, &fresh)?;
+        Some((version(&fresh), world))
+    }
+
+    async fn news(
+        &self,
+        memory: &mut Memory,
+        key: &Key,
+        world: &World,
+        version: &Value,
+        status: &TikvClusterStatus,
+    ) -> Said {
+        let old = &world.resource.status;
+        if !worth_writing(old, status) {
+            return Said::Nothing;
+        }
+        if !matters(old, status)
+            && let Some(rest) = memory.reported.and_then(|at| SOFT.checked_sub(at.elapsed()))
+            && !rest.is_zero()
+        {
+            return Said::Later(rest);
+        }
+        let body = status_body(key, &world.resource.uid, version, status);
+        match self.kubernetes.patch(place(key), Change::ApplyStatus(&body)).await {
+            Ok(written) => {
+                memory.written = Some(written);
+                memory.reported = Some(Instant::now());
+                Said::Written
+            }
+            Err(error) => {
+                tracing::debug!("status not written: {error}");
+                Said::Failed(error.failure())
+            }
+        }
+    }
+
+    async fn events(&self, key: &Key, world: &World, notes: &[Note]) {
+        if notes.is_empty() || !self.kubernetes.may_write() {
+            return;
+        }
+        let reference = ObjectReference {
+            api_version: Some(Resource::Cluster.api_version()),
+            kind: Some(Resource::Cluster.kind().to_owned()),
+            name: Some(key.name.clone()),
+            namespace: Some(key.namespace.clone()),
+            uid: Some(world.resource.uid.0.clone()),
+            ..ObjectReference::default()
+        };
+        for note in notes {
+            let event = Event {
+                type_: match note.kind {
+                    NoteKind::Normal => EventType::Normal,
+                    NoteKind::Warning => EventType::Warning,
+                },
+                reason: note.reason.to_owned(),
+                // The API server's limit is 1 KiB.
+                note: Some(note.message.chars().take(1_000).collect()),
+                action: "Reconcile".to_owned(),
+                secondary: None,
+            };
+            let sent = self.recorder.publish(&event, &reference);
+            match tokio::time::timeout(EVENT_TIME, sent).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(reason = note.reason, "event not sent: {error}"),
+                Err(_) => tracing::warn!(reason = note.reason, "event not sent in time"),
+            }
+        }
+    }
+}
+
+enum Said {
+    /// There was nothing new.
+    Nothing,
+    /// Something that can wait this long.
+    Later(Duration),
+    Written,
+    Failed(Failure),
+}
+
+fn place(key: &Key) -> Place<'_> {
+    Place { resource: Resource::Cluster, namespace: &key.namespace, name: &key.name }
+}
+
+fn version(resource: &Value) -> Value {
+    resource.pointer("/metadata/resourceVersion").cloned().unwrap_or_default()
+}
+
+/// Does the change matter to a program that waits for it?
+fn matters(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
+    let turned = |status: &TikvClusterStatus| {
+        let conditions = status.conditions.iter();
+        conditions.map(|c| (c.type_.clone(), c.status.clone())).collect::<Vec<_>>()
+    };
+    old.observed_generation != new.observed_generation
+        || old.cluster_id != new.cluster_id
+        || old.bootstrap != new.bootstrap
+        || turned(old) != turned(new)
+}
+
+fn row(speech: &Speech) -> ClusterRow {
+    let conditions = speech.status.conditions.iter().filter_map(|condition| {
+        let kind = conditions::TYPES.into_iter().find(|kind| *kind == condition.type_)?;
+        let status = ["True", "False", "Unknown"];
+        Some((kind, status.into_iter().find(|status| *status == condition.status)?))
+    });
+    ClusterRow { conditions: conditions.collect(), rules: speech.rules.clone() }
+}

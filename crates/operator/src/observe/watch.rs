@@ -1,0 +1,155 @@
+//! How do the caches follow the API server?
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, pin_mut};
+use kube::{
+    Api, Client,
+    api::DynamicObject,
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::Value;
+use tikv_operator_api::labels;
+use tokio::sync::mpsc;
+
+use super::cache::{Cache, News, Scope, Wake};
+use crate::{
+    kubernetes::Resource,
+    metrics::{ApiVerb, Metrics},
+};
+
+/// Selects what the operator made.
+fn made_by_us() -> String {
+    format!("{}={}", labels::MANAGED_BY, labels::MANAGER)
+}
+
+/// What the watches need.
+#[derive(Clone)]
+pub struct Watches {
+    /// The client.
+    pub client: Client,
+    /// Where to read.
+    pub scopes: Vec<Scope>,
+    /// Which resources to look after, if not all.
+    pub selector: Option<String>,
+    /// What to fill.
+    pub cache: Cache,
+    /// Whom to wake.
+    pub wakes: mpsc::UnboundedSender<Wake>,
+    /// What to count in.
+    pub metrics: Metrics,
+}
+
+impl Watches {
+    /// Starts all watches; they run until the process ends.
+    pub fn spawn(self) {
+        let watches = Arc::new(self);
+        for scope in watches.scopes.clone() {
+            for resource in Resource::ALL {
+                let (watches, scope) = (Arc::clone(&watches), scope.clone());
+                tokio::spawn(async move { watches.follow(resource, scope).await });
+            }
+        }
+    }
+
+    async fn follow(&self, resource: Resource, scope: Scope) {
+        let api: Api<DynamicObject> = match &scope {
+            Some(namespace) => {
+                Api::namespaced_with(self.client.clone(), namespace, &resource.api())
+            }
+            None => Api::all_with(self.client.clone(), &resource.api()),
+        };
+        let mut config = watcher::Config::default();
+        config.label_selector = match resource {
+            Resource::Cluster => self.selector.clone(),
+            Resource::Part(_) => Some(made_by_us()),
+        };
+        // After an error the stream goes on by itself, with exponential delays and jitter.
+        let events = watcher(api, config).default_backoff();
+        self.hear(resource, &scope, events).await;
+    }
+
+    async fn hear(
+        &self,
+        resource: Resource,
+        scope: &Scope,
+        events: impl Stream<Item = Result<watcher::Event<DynamicObject>, watcher::Error>>,
+    ) {
+        pin_mut!(events);
+        let mut listing: Vec<Value> = Vec::new();
+        while let Some(event) = events.next().await {
+            let news = match event {
+                Ok(watcher::Event::Init) => {
+                    listing.clear();
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    listing.extend(serde_json::to_value(object).ok());
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => {
+                    News::All(scope.clone(), std::mem::take(&mut listing))
+                }
+                Ok(watcher::Event::Apply(object)) => News::Is(json(object)),
+                Ok(watcher::Event::Delete(object)) => News::Gone(json(object)),
+                Err(error) => {
+                    self.failed(resource, scope, &error);
+                    continue;
+                }
+            };
+            for wake in self.cache.hear(resource, news) {
+                // Fails only when the controller has ended.
+                let _ = self.wakes.send(wake);
+            }
+        }
+    }
+
+    fn failed(&self, resource: Resource, scope: &Scope, error: &watcher::Error) {
+        let (resource_name, namespace) = (resource.plural(), scope.as_deref().unwrap_or("all"));
+        self.metrics.watch_failed(resource_name);
+        match status_code(error) {
+            Some(403) => {
+                let verb = match error {
+                    watcher::Error::InitialListFailed(_) => ApiVerb::List,
+                    watcher::Error::WatchStartFailed(_)
+                    | watcher::Error::WatchError(_)
+                    | watcher::Error::WatchFailed(_)
+                    | watcher::Error::NoResourceVersion => ApiVerb::Watch,
+                };
+                self.metrics.forbidden(verb, resource_name);
+                let verb = verb.as_str();
+                tracing::error!(
+                    verb,
+                    resource = resource_name,
+                    namespace,
+                    "the operator's role lacks a verb: {error}"
+                );
+            }
+            Some(404) if resource == Resource::Cluster => {
+                tracing::error!("the CRD of TikvClusters is not installed; waiting for it");
+            }
+            // The version to continue from is gone: the watch lists again by itself.
+            Some(410) => tracing::debug!(resource = resource_name, namespace, "watch expired"),
+            Some(_) | None => {
+                tracing::warn!(resource = resource_name, namespace, "watch failed: {error}");
+            }
+        }
+    }
+}
+
+fn status_code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
+    }
+}
+
+fn json(object: DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}

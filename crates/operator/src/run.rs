@@ -1,0 +1,125 @@
+//! What runs in the operator's process, and how does it end?
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use http::{HeaderValue, header::USER_AGENT};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client, Config};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    budget::{self, Budget},
+    controller::{Controller, Pass, Publisher},
+    flags::Flags,
+    kubernetes::Kubernetes,
+    lease::{Candidate, Election, Fence},
+    metrics::Metrics,
+    observe::{Cache, Observer, Scope, Watches},
+    pd::{Limits, PdClient, Transport},
+    serve::{self, Health},
+};
+
+/// What a call in hand at the end may take, and giving the lease back.
+const END_TIME: Duration = Duration::from_secs(12);
+
+/// A client for the API server from the environment: in-cluster, or a kubeconfig.
+pub async fn client() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await.context("no way to reach an API server")?;
+    let agent = HeaderValue::from_static(concat!("tikv-operator/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
+    config.connect_timeout = Some(Duration::from_secs(5));
+    Client::try_from(config).context("the configuration for the API server cannot be used")
+}
+
+/// Runs the operator until `stop` turns true.
+pub async fn run(flags: &Flags, client: Client, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let identity = identity();
+    let (metrics, health, fence) = (Metrics::new(), Health::new(), Fence::new());
+    let candidate = candidate(flags, &client, &identity, &fence, &metrics)?;
+    let leads = candidate.subscribe();
+    let kubernetes = Kubernetes::new(client.clone(), fence, metrics.clone());
+    let cache = Cache::new();
+    let scopes = scopes(flags);
+    let (wakes, woken) = mpsc::unbounded_channel();
+    Watches {
+        client,
+        scopes: scopes.clone(),
+        selector: flags.selector.clone(),
+        cache: cache.clone(),
+        wakes,
+        metrics: metrics.clone(),
+    }
+    .spawn();
+    let transport = Transport::new(Limits::default(), flags.pd_through.clone());
+    let pd = PdClient::new(transport, metrics.clone());
+    let controller = Controller {
+        pass: Arc::new(Pass {
+            observer: Observer::new(kubernetes.clone(), cache.clone(), pd),
+            publisher: Publisher::new(kubernetes.clone(), identity),
+            budget: budget(flags),
+            kubernetes,
+        }),
+        cache,
+        scopes,
+        concurrency: usize::from(flags.concurrency),
+        health: health.clone(),
+    };
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen = %flags.listen, "starting");
+    let electing = tokio::spawn(candidate.run(stop.clone()));
+    let acting = controller.run(woken, leads, stop);
+    let serving = serve::serve(flags.listen, health, metrics);
+    tokio::select! {
+        served = serving => served.context("cannot serve /metrics")?,
+        () = acting => {}
+    }
+    // The candidate lets the writes in hand end before it gives the lease back.
+    match tokio::time::timeout(END_TIME, electing).await {
+        Ok(ended) => ended.context("the election ended badly")?,
+        Err(_) => tracing::warn!("the lease was not given back in time"),
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+fn candidate(
+    flags: &Flags,
+    client: &Client,
+    identity: &str,
+    fence: &Fence,
+    metrics: &Metrics,
+) -> anyhow::Result<Candidate> {
+    let api: Api<Lease> = match &flags.lease_namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::default_namespaced(client.clone()),
+    };
+    let election = Election::new(identity.to_owned(), flags.terms()?);
+    Ok(Candidate::new(api, flags.lease.clone(), election, fence.clone(), metrics.clone()))
+}
+
+fn scopes(flags: &Flags) -> Vec<Scope> {
+    if flags.namespaces.is_empty() {
+        vec![None]
+    } else {
+        flags.namespaces.iter().cloned().map(Some).collect()
+    }
+}
+
+fn budget(flags: &Flags) -> Budget {
+    Budget::new(budget::Limits {
+        per_cluster: flags.disruptions_per_cluster,
+        overall: flags.disruptions,
+    })
+}
+
+/// A name for this process that no other has, not even a later one of the same pod.
+fn identity() -> String {
+    let host = std::env::var("POD_NAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .unwrap_or_else(|_| "tikv-operator".to_owned());
+    let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{host}_{}_{:x}", std::process::id(), start.as_nanos())
+}
