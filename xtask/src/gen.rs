@@ -1,6 +1,6 @@
 //! `cargo xtask gen`: are the generated files those that the sources generate?
 //!
-//! The crates that own the data are asked (package `gen`); this command is small, so that the lab
+//! The crates that own the data are asked (package `generate`); this command is small, so that the lab
 //! need not wait for them to be compiled.
 
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) struct GenArgs {
 impl GenArgs {
     /// Runs the command.
     pub(crate) fn run(&self) -> Result<()> {
-        let program = products::build(&["gen"])?.join("gen");
+        let program = products::build(&["generate"])?.join("generate");
         let fresh = products::target_dir()?.join("generated");
         if fresh.exists() {
             fs::remove_dir_all(&fresh)?;
