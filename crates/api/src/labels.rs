@@ -51,14 +51,9 @@ pub fn component(cluster: &str, component: Component) -> BTreeMap<String, String
 
 /// Labels that every object of a cluster carries.
 pub fn cluster(cluster: &str) -> BTreeMap<String, String> {
-    [
-        (NAME, APP),
-        (INSTANCE, cluster),
-        (MANAGED_BY, MANAGER),
-        (CLUSTER, cluster),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
+    [(NAME, APP), (INSTANCE, cluster), (MANAGED_BY, MANAGER), (CLUSTER, cluster)]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// Selector of one cluster's component, as a label query string.

@@ -5,6 +5,8 @@
 //! ([`labels`]), the conditions in its status ([`conditions`]), and the schema that the API
 //! server checks it against ([`schema`]). No client, no async runtime.
 
+#[cfg(feature = "cases")]
+pub mod cases;
 pub mod conditions;
 pub mod labels;
 pub mod names;

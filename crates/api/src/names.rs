@@ -63,13 +63,7 @@ pub const fn config_dir(component: Component) -> &'static str {
 }
 
 /// Directories that the operator mounts in PD or TiKV: users' mounts stay out of them.
-pub const MOUNTED: [&str; 5] = [
-    "/var/lib/pd",
-    "/var/lib/tikv",
-    "/etc/pd",
-    "/etc/tikv",
-    "/tmp",
-];
+pub const MOUNTED: [&str; 5] = ["/var/lib/pd", "/var/lib/tikv", "/etc/pd", "/etc/tikv", "/tmp"];
 /// Names of the pods' containers and volumes that the operator makes.
 pub const RESERVED_VOLUMES: [&str; 5] = ["pd", "tikv", "data", "config", "tmp"];
 
@@ -155,10 +149,7 @@ mod tests {
     fn names_are_those_of_a_stateful_set() {
         assert_eq!(pod("c", Component::Pd, 0), "c-pd-0");
         assert_eq!(data_volume("c", Component::Tikv, 2), "tikv-c-tikv-2");
-        assert_eq!(
-            extra_volume("c", Component::Tikv, "raft", 2),
-            "tikv-raft-c-tikv-2"
-        );
+        assert_eq!(extra_volume("c", Component::Tikv, "raft", 2), "tikv-raft-c-tikv-2");
         assert_eq!(peer_service("c", Component::Pd), "c-pd-peer");
         assert_eq!(
             pod_dns("c-pd-0", "c-pd-peer", "ns", Some("cluster.local")),
@@ -180,15 +171,9 @@ mod tests {
     fn ordinals_are_read_from_our_pods_only() {
         assert_eq!(ordinal("c", Component::Pd, "c-pd-12"), Some(12));
         assert_eq!(ordinal("c-pd", Component::Pd, "c-pd-pd-1"), Some(1));
-        for foreign in [
-            "c-pd-01",
-            "c-pd-",
-            "c-pd-x",
-            "c-tikv-1",
-            "d-pd-1",
-            "c-pd-+1",
-            "c-pd-123456",
-        ] {
+        for foreign in
+            ["c-pd-01", "c-pd-", "c-pd-x", "c-tikv-1", "d-pd-1", "c-pd-+1", "c-pd-123456"]
+        {
             assert_eq!(ordinal("c", Component::Pd, foreign), None, "{foreign}");
         }
         // One cluster name the prefix of another: no cross-talk.

@@ -13,8 +13,7 @@ pub const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
 /// A tag of a container image.
 pub const TAG: &str = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$";
 /// A repository of container images, without tag and digest.
-pub const REPOSITORY: &str =
-    r"^([A-Za-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
+pub const REPOSITORY: &str = r"^(((localhost|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+)(:[0-9]{1,5})?|[A-Za-z0-9-]+:[0-9]{1,5})/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$";
 /// A DNS label (RFC 1123).
 pub const DNS_LABEL: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// A DNS subdomain (RFC 1123), the form of most object names.
@@ -91,20 +90,12 @@ pub fn raws(_: &mut SchemaGenerator) -> Schema {
 
 /// A list of objects of a Kubernetes type that are known by their `name`.
 pub fn named(_: &mut SchemaGenerator) -> Schema {
-    keyed(
-        "name",
-        64,
-        &json_schema!({"type": "string", "minLength": 1, "maxLength": 253}),
-    )
+    keyed("name", 64, &json_schema!({"type": "string", "minLength": 1, "maxLength": 253}))
 }
 
 /// A list of volume mounts, known by their path.
 pub fn mounts(_: &mut SchemaGenerator) -> Schema {
-    keyed(
-        "mountPath",
-        32,
-        &json_schema!({"type": "string", "minLength": 1, "maxLength": 512}),
-    )
+    keyed("mountPath", 32, &json_schema!({"type": "string", "minLength": 1, "maxLength": 512}))
 }
 
 /// A list of references to objects of the same namespace.

@@ -23,11 +23,7 @@ use crate::v1alpha1::TikvCluster;
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = TikvCluster::crd();
     for version in &mut crd.spec.versions {
-        if let Some(schema) = version
-            .schema
-            .as_mut()
-            .and_then(|s| s.open_api_v3_schema.as_mut())
-        {
+        if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema);
             for rule in RULES {
                 for path in rule.at {
@@ -42,14 +38,11 @@ pub fn crd() -> CustomResourceDefinition {
 }
 
 fn attach(place: &mut JSONSchemaProps, rule: &Rule) {
-    place
-        .x_kubernetes_validations
-        .get_or_insert_default()
-        .push(ValidationRule {
-            rule: rule.cel.to_owned(),
-            message: Some(rule.message.to_owned()),
-            ..ValidationRule::default()
-        });
+    place.x_kubernetes_validations.get_or_insert_default().push(ValidationRule {
+        rule: rule.cel.to_owned(),
+        message: Some(rule.message.to_owned()),
+        ..ValidationRule::default()
+    });
 }
 
 /// Finds the schema at a path such as `spec.pd.storageVolumes[]`; the empty path is the root.
@@ -96,11 +89,7 @@ mod tests {
         for rule in RULES {
             assert!(!rule.at.is_empty(), "{}", rule.name);
             for path in rule.at {
-                assert!(
-                    descend(schema, path).is_some(),
-                    "{}: no such place: {path}",
-                    rule.name
-                );
+                assert!(descend(schema, path).is_some(), "{}: no such place: {path}", rule.name);
             }
         }
     }

@@ -24,15 +24,8 @@ pub fn rows() -> Vec<Row> {
     let crd = super::crd();
     let mut rows = Vec::new();
     for version in &crd.spec.versions {
-        let schema = version
-            .schema
-            .as_ref()
-            .and_then(|s| s.open_api_v3_schema.as_ref());
-        for (name, property) in schema
-            .and_then(|s| s.properties.as_ref())
-            .into_iter()
-            .flatten()
-        {
+        let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
+        for (name, property) in schema.and_then(|s| s.properties.as_ref()).into_iter().flatten() {
             if name == "spec" || name == "status" {
                 visit(property, name, &mut rows);
             }
@@ -48,11 +41,7 @@ fn visit(schema: &JSONSchemaProps, path: &str, rows: &mut Vec<Row>) {
         Some(JSONSchemaPropsOrArray::Schema(items)) => Some(&**items),
         Some(JSONSchemaPropsOrArray::Schemas(_)) | None => None,
     };
-    let below = if own {
-        schema.properties.as_ref()
-    } else {
-        None
-    };
+    let below = if own { schema.properties.as_ref() } else { None };
     let own_items = items
         .filter(|i| i.x_kubernetes_preserve_unknown_fields != Some(true) && i.properties.is_some());
     rows.push(Row {
@@ -106,9 +95,7 @@ fn default(schema: &JSONSchemaProps, description: &str) -> String {
     let Some((_, words)) = description.split_once("Default: ") else {
         return String::new();
     };
-    let end = words
-        .find(". ")
-        .unwrap_or_else(|| words.trim_end_matches('.').len());
+    let end = words.find(". ").unwrap_or_else(|| words.trim_end_matches('.').len());
     words.get(..end).unwrap_or(words).to_owned()
 }
 
@@ -117,10 +104,7 @@ mod tests {
     use super::*;
 
     fn spec_leaves() -> Vec<Row> {
-        rows()
-            .into_iter()
-            .filter(|row| row.leaf && row.path.starts_with("spec."))
-            .collect()
+        rows().into_iter().filter(|row| row.leaf && row.path.starts_with("spec.")).collect()
     }
 
     #[test]
@@ -129,11 +113,7 @@ mod tests {
         for row in spec_leaves() {
             let element = row.path.contains("[].");
             let named = required.contains(&row.path.as_str());
-            assert!(
-                element || named || !row.default.is_empty(),
-                "{}: no default",
-                row.path
-            );
+            assert!(element || named || !row.default.is_empty(), "{}: no default", row.path);
         }
     }
 
@@ -142,6 +122,7 @@ mod tests {
         for row in spec_leaves() {
             let said = [
                 "restarts the pods",
+                "stops or starts the pods",
                 "Restarts nothing",
                 "restarts nothing",
                 "mmutable",

@@ -28,10 +28,7 @@ const VOLUMES: &[&str] = &["spec.pd.storageVolumes[]", "spec.tikv.storageVolumes
 
 /// The message of a rule, for checks that say the same; empty where there is no such rule.
 pub fn message(name: &str) -> &'static str {
-    RULES
-        .iter()
-        .find(|rule| rule.name == name)
-        .map_or("", |rule| rule.message)
+    RULES.iter().find(|rule| rule.name == name).map_or("", |rule| rule.message)
 }
 
 /// All rules.
@@ -241,16 +238,8 @@ mod tests {
     #[test]
     fn names_are_unique_and_messages_end_as_sentences() {
         for (index, rule) in RULES.iter().enumerate() {
-            assert!(
-                RULES[..index].iter().all(|other| other.name != rule.name),
-                "{}",
-                rule.name
-            );
-            assert!(
-                rule.message.ends_with('.') || rule.message.contains(". "),
-                "{}",
-                rule.name
-            );
+            assert!(RULES[..index].iter().all(|other| other.name != rule.name), "{}", rule.name);
+            assert!(rule.message.ends_with('.') || rule.message.contains(". "), "{}", rule.name);
             assert_eq!(message(rule.name), rule.message);
         }
     }
@@ -258,35 +247,21 @@ mod tests {
     /// CEL cannot read our constants, so the texts repeat them.
     #[test]
     fn texts_repeat_the_constants() {
-        assert!(
-            RULES[0]
-                .cel
-                .contains(&format!("<= {} ", names::CLUSTER_NAME_MAX))
-        );
+        assert!(RULES[0].cel.contains(&format!("<= {} ", names::CLUSTER_NAME_MAX)));
         assert!(message("capacity-fits-volume").contains(TIKV_STORAGE_DEFAULT));
         for path in names::MOUNTED {
-            for rule in RULES
-                .iter()
-                .filter(|r| ["mount-paths", "storage-volume-path"].contains(&r.name))
+            for rule in
+                RULES.iter().filter(|r| ["mount-paths", "storage-volume-path"].contains(&r.name))
             {
-                assert!(
-                    rule.cel.contains(&format!("'{path}'")),
-                    "{}: {path}",
-                    rule.name
-                );
+                assert!(rule.cel.contains(&format!("'{path}'")), "{}: {path}", rule.name);
                 assert!(rule.message.contains(path), "{}: {path}", rule.name);
             }
         }
         for name in names::RESERVED_VOLUMES {
-            for rule in RULES
-                .iter()
-                .filter(|r| ["volume-names", "storage-volume-name"].contains(&r.name))
+            for rule in
+                RULES.iter().filter(|r| ["volume-names", "storage-volume-name"].contains(&r.name))
             {
-                assert!(
-                    rule.cel.contains(&format!("'{name}'")),
-                    "{}: {name}",
-                    rule.name
-                );
+                assert!(rule.cel.contains(&format!("'{name}'")), "{}: {name}", rule.name);
             }
         }
     }

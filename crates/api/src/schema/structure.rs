@@ -47,11 +47,7 @@ impl Walk {
     }
 
     fn add(&mut self, path: &str, kind: FindingKind, sentence: String) {
-        self.found.push(Finding {
-            field: path.to_owned(),
-            kind,
-            sentence,
-        });
+        self.found.push(Finding { field: path.to_owned(), kind, sentence });
     }
 
     fn visit(&mut self, schema: &Value, value: &Value, path: &str) {
@@ -70,17 +66,9 @@ impl Walk {
 
     fn object(&mut self, schema: &Value, fields: &Map<String, Value>, path: &str) {
         if let Some(max) = bound(schema, "maxProperties").filter(|max| fields.len() > *max) {
-            self.invalid(
-                path,
-                format!("Has {} entries; at most {max} are allowed.", fields.len()),
-            );
+            self.invalid(path, format!("Has {} entries; at most {max} are allowed.", fields.len()));
         }
-        for required in schema
-            .get("required")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for required in schema.get("required").and_then(Value::as_array).into_iter().flatten() {
             let name = required.as_str().unwrap_or_default();
             if fields.get(name).is_none_or(Value::is_null) {
                 self.invalid(&join(path, name), "Is required.".to_owned());
@@ -112,9 +100,7 @@ impl Walk {
                 format!("Has {} entries; at most {max} are allowed.", elements.len()),
             );
         }
-        let keys = schema
-            .get("x-kubernetes-list-map-keys")
-            .and_then(Value::as_array);
+        let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
         let set = schema.get("x-kubernetes-list-type").and_then(Value::as_str) == Some("set");
         let mut seen = BTreeSet::new();
         for (index, element) in elements.iter().enumerate() {
@@ -125,9 +111,7 @@ impl Walk {
             let identity = match keys {
                 Some(keys) => {
                     let parts = keys.iter().filter_map(Value::as_str);
-                    let parts = parts
-                        .filter_map(|key| element.get(key))
-                        .map(ToString::to_string);
+                    let parts = parts.filter_map(|key| element.get(key)).map(ToString::to_string);
                     Some(parts.collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
                 }
                 None => set.then(|| element.to_string()),
@@ -135,10 +119,7 @@ impl Walk {
             if let Some(identity) = identity
                 && !seen.insert(identity.clone())
             {
-                self.invalid(
-                    &path,
-                    format!("Repeats {identity}. Remove or rename one of them."),
-                );
+                self.invalid(&path, format!("Repeats {identity}. Remove or rename one of them."));
             }
         }
     }
@@ -147,24 +128,15 @@ impl Walk {
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
             if !allowed.iter().any(|a| a.as_str() == Some(text)) {
                 let allowed: Vec<_> = allowed.iter().filter_map(Value::as_str).collect();
-                self.invalid(
-                    path,
-                    format!("Is {text:?}; allowed are {}.", allowed.join(", ")),
-                );
+                self.invalid(path, format!("Is {text:?}; allowed are {}.", allowed.join(", ")));
             }
             return;
         }
         let length = text.chars().count();
         if let Some(max) = bound(schema, "maxLength").filter(|max| length > *max) {
-            self.invalid(
-                path,
-                format!("Has {length} characters; at most {max} are allowed."),
-            );
+            self.invalid(path, format!("Has {length} characters; at most {max} are allowed."));
         } else if let Some(min) = bound(schema, "minLength").filter(|min| length < *min) {
-            self.invalid(
-                path,
-                format!("Has {length} characters; at least {min} are needed."),
-            );
+            self.invalid(path, format!("Has {length} characters; at least {min} are needed."));
         } else if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
             // A pattern that does not compile is a defect of the schema, which its test finds.
             if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) {
@@ -187,18 +159,11 @@ impl Walk {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
-    }
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 fn bound(schema: &Value, key: &str) -> Option<usize> {
-    schema
-        .get(key)
-        .and_then(Value::as_u64)
-        .and_then(|n| usize::try_from(n).ok())
+    schema.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok())
 }
 
 /// The wanted type where the value has another one.
@@ -235,23 +200,17 @@ fn describe(pattern: &str) -> String {
         (f::QUANTITY, "a quantity such as 500m, 2 or 10Gi"),
         (f::DURATION, "a duration such as 90s, 10m or 1h30m"),
         (f::TAG, "a tag of a container image such as v8.5.7"),
-        (
-            f::REPOSITORY,
-            "an image repository such as pingcap/tikv, without tag and digest",
-        ),
+        (f::REPOSITORY, "an image repository such as pingcap/tikv, without tag and digest"),
         (f::DNS_LABEL, "a DNS label (a-z, 0-9 and -)"),
         (f::DNS_SUBDOMAIN, "a DNS name (a-z, 0-9, - and dots)"),
         (f::SUB_DIR, "a relative directory without .."),
         (f::ABSOLUTE_PATH, "an absolute path without . and .."),
-        (
-            f::LABEL_VALUE,
-            "a label value (letters, digits, - _ and dots)",
-        ),
+        (f::LABEL_VALUE, "a label value (letters, digits, - _ and dots)"),
     ];
-    known.iter().find(|(text, _)| *text == pattern).map_or_else(
-        || format!("of the form {pattern}"),
-        |(_, words)| (*words).to_owned(),
-    )
+    known
+        .iter()
+        .find(|(text, _)| *text == pattern)
+        .map_or_else(|| format!("of the form {pattern}"), |(_, words)| (*words).to_owned())
 }
 
 #[cfg(test)]
@@ -260,10 +219,7 @@ mod tests {
     use serde_json::json;
 
     fn paths(schema: &Value, value: &Value) -> Vec<String> {
-        findings(schema, value, "spec")
-            .into_iter()
-            .map(|f| f.field)
-            .collect()
+        findings(schema, value, "spec").into_iter().map(|f| f.field).collect()
     }
 
     #[test]
@@ -280,27 +236,12 @@ mod tests {
                 "e": {"type": "string", "enum": ["A"]},
             }
         });
-        assert!(
-            paths(
-                &schema,
-                &json!({"a": "x1", "n": 2, "q": 1, "m": {"k": "v"}})
-            )
-            .is_empty()
-        );
+        assert!(paths(&schema, &json!({"a": "x1", "n": 2, "q": 1, "m": {"k": "v"}})).is_empty());
         assert_eq!(paths(&schema, &json!({})), ["spec.a"]);
         let bad = json!({"a": "y", "n": 4, "q": 1.5, "l": [1, true, true], "m": {"k": 1}, "e": "B", "u": 1});
         assert_eq!(
             paths(&schema, &bad),
-            [
-                "spec.a",
-                "spec.n",
-                "spec.q",
-                "spec.l",
-                "spec.l[0]",
-                "spec.m.k",
-                "spec.e",
-                "spec.u"
-            ]
+            ["spec.a", "spec.n", "spec.q", "spec.l", "spec.l[0]", "spec.m.k", "spec.e", "spec.u"]
         );
     }
 

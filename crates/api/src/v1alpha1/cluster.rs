@@ -34,11 +34,7 @@ use crate::schema::fragment;
     printcolumn(name = "PD", type_ = "string", json_path = ".status.pd.summary"),
     printcolumn(name = "TiKV", type_ = "string", json_path = ".status.tikv.summary"),
     printcolumn(name = "Summary", type_ = "string", json_path = ".status.summary"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct TikvClusterSpec {
@@ -66,11 +62,7 @@ pub struct TikvClusterSpec {
     #[schemars(length(min = 1, max = 128), regex(pattern = fragment::DNS_SUBDOMAIN))]
     pub cluster_domain: Option<String>,
     /// Listen on IPv6. Default: false. A change restarts the pods, one at a time.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "preferIPv6"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "preferIPv6")]
     pub prefer_ipv6: Option<bool>,
     /// Client URLs of a PD cluster outside this resource that the members join. Immutable.
     /// Default: none, a cluster of its own.
@@ -86,7 +78,8 @@ pub struct TikvClusterSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Encrypt and authenticate every connection. Default: false.
+    /// Encrypt and authenticate every connection. Not there yet: true is refused. Default: false.
+    /// A change restarts the pods, one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }

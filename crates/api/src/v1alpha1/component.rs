@@ -18,6 +18,7 @@ use crate::schema::fragment;
 pub struct PodSettings {
     /// When images are pulled. Default: IfNotPresent. A change restarts the pods, one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PullPolicy")]
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets of this namespace with registry credentials. Merged by name. Default: none.
     /// A change restarts the pods, one at a time.
@@ -88,6 +89,7 @@ pub struct PodSettings {
     /// What a change of config does: RollingUpdate restarts the pods where the change needs it,
     /// InPlace never restarts them. Default: RollingUpdate. A change restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ConfigUpdateStrategy")]
     pub config_update_strategy: Option<ConfigUpdateStrategy>,
     /// Kubernetes' EnvVars of the PD or TiKV container. Merged by name. TZ is reserved for
     /// timezone. Default: none. A change restarts the pods, one at a time.
@@ -126,6 +128,7 @@ pub struct PodSettings {
     /// Kubernetes' DNS policy. Default: ClusterFirst; ClusterFirstWithHostNet with hostNetwork.
     /// A change restarts the pods, one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "DnsPolicy")]
     pub dns_policy: Option<DnsPolicy>,
     /// ServiceAccount of the pods. Default: the namespace's default one. A change restarts the
     /// pods, one at a time.
@@ -153,6 +156,7 @@ pub struct PodSettings {
     /// What happens to the volumes of removed members and of a deleted cluster. Default: Retain.
     /// Restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReclaimPolicy")]
     pub pv_reclaim_policy: Option<ReclaimPolicy>,
     /// How failed members are replaced. Restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -259,7 +263,7 @@ pub struct ProbeTiming {
 #[serde(rename_all = "camelCase")]
 pub struct SuspendAction {
     /// Stop the pods and keep the volumes (the name is TiDB Operator's; there is no StatefulSet
-    /// here). Default: false.
+    /// here). Default: false. A change stops or starts the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend_stateful_set: Option<bool>,
 }

@@ -13,6 +13,7 @@ use crate::schema::fragment;
 pub struct ServiceSpec {
     /// Type of the Service. Default: ClusterIP. Restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    #[schemars(with = "ServiceType")]
     pub type_: Option<ServiceType>,
     /// Annotations of the Service. Keys under tikv.org/ are reserved. Default: none. Restarts
     /// nothing.
@@ -25,11 +26,7 @@ pub struct ServiceSpec {
     pub labels: BTreeMap<String, String>,
     /// Address to ask the load balancer for; only with type LoadBalancer. Default: any. Restarts
     /// nothing.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        rename = "loadBalancerIP"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "loadBalancerIP")]
     #[schemars(length(min = 2, max = 45))]
     pub load_balancer_ip: Option<String>,
     /// Cluster address, or None for a headless Service. Immutable in Kubernetes. Default: any.
