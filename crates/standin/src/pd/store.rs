@@ -178,6 +178,17 @@ impl Store {
         if stats.is_busy {
             put("is_busy", true.into());
         }
+        if let Some(trend) = stats.slow_trend {
+            put(
+                "slow_trend",
+                serde_json::json!({
+                    "cause_value": number(trend.cause_value),
+                    "cause_rate": number(trend.cause_rate),
+                    "result_value": number(trend.result_value),
+                    "result_rate": number(trend.result_rate),
+                }),
+            );
+        }
         let start = self.meta.start_timestamp.saturating_mul(1_000_000_000);
         put("start_ts", clock::rfc3339(start).into());
         put("last_heartbeat_ts", clock::rfc3339(self.meta.last_heartbeat).into());

@@ -15,7 +15,7 @@ use super::pd_client::{Pd, PdError};
 use super::store::{Errand, StoreMessage, StoreSender};
 use super::wire::Wire;
 use crate::proto::metapb::Region;
-use crate::proto::pdpb::{ErrorType, RegionHeartbeatRequest, StoreStats, TimeInterval};
+use crate::proto::pdpb::{ErrorType, RegionHeartbeatRequest, SlowTrend, StoreStats, TimeInterval};
 use crate::proto::standinpb::{Split, SplitPart};
 
 /// Where the first region, which spans all keys, is split: five regions, as a fresh real cluster
@@ -207,6 +207,8 @@ impl Heartbeat {
             region_count: u32::try_from(has.regions.len()).unwrap_or(u32::MAX),
             start_time: self.started,
             slow_score: 1,
+            // A healthy store's; a real one shows a trend too.
+            slow_trend: Some(SlowTrend::default()),
             interval: Some(TimeInterval {
                 start_timestamp: interval.0.into(),
                 end_timestamp: interval.1.into(),

@@ -8,5 +8,6 @@ mod kills;
 mod leaders;
 mod membership;
 mod mistakes;
+mod recordings;
 
 mod starts;
