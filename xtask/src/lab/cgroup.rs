@@ -27,7 +27,8 @@ pub(crate) struct Trees {
 impl Trees {
     /// Reads which trees this machine has.
     pub(crate) fn of_this_machine() -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
+        let mounts =
+            fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
         let trees = Self::from_mountinfo(&mounts);
         if trees.roots.is_empty() {
             bail!("no cgroup file system is mounted below {ROOT}");
@@ -114,7 +115,11 @@ impl Trees {
         let (file, value, done) = if self.unified {
             let dir = self.first(group)?;
             let state = if frozen { "1" } else { "0" };
-            (dir.join("cgroup.freeze"), state, (dir.join("cgroup.events"), format!("frozen {state}")))
+            (
+                dir.join("cgroup.freeze"),
+                state,
+                (dir.join("cgroup.events"), format!("frozen {state}")),
+            )
         } else {
             let dir = Path::new(ROOT).join("freezer").join(group);
             let file = dir.join("freezer.state");
@@ -220,7 +225,8 @@ mod tests {
 31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu
 32 30 0:28 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer
 33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw";
-    const V2: &str = "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
+    const V2: &str =
+        "35 24 0:30 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";
 
     #[test]
     fn both_versions_are_told_apart() {

@@ -34,6 +34,8 @@ enum Action {
     Status,
     /// Prints the path of a kubeconfig.
     Kubeconfig,
+    /// Prints the path of the API server's audit log, one JSON object per request.
+    AuditLog,
     /// Makes an image known to every node: an archive file, or `busybox`.
     LoadImage {
         /// A file of `docker save` or of `lab image build`, or the name `busybox`.
@@ -84,6 +86,10 @@ enum Fault {
     Cut,
     /// Puts the cable back.
     Restore,
+    /// Ends the node's programs and pods at once, as a power cut does.
+    Off,
+    /// Starts a node that is off.
+    On,
 }
 
 impl LabArgs {
@@ -111,6 +117,10 @@ impl LabArgs {
                 println!("{}", Lab::open()?.kubeconfig().display());
                 Ok(())
             }
+            Action::AuditLog => {
+                println!("{}", Lab::open()?.audit_log().display());
+                Ok(())
+            }
             Action::LoadImage { image } => load(&Lab::open()?, image),
             Action::Image { action } => action.run(),
             Action::Fault { fault, node } => fault.apply(&Lab::open()?, node),
@@ -121,7 +131,7 @@ impl LabArgs {
     /// The cluster is the user's: only what does not change it is done.
     fn with_context(&self, context: &str) -> Result<()> {
         let kubectl = shell::find("kubectl")
-            .map_or_else(|| kubectl_of_the_cache(), Ok)
+            .map_or_else(kubectl_of_the_cache, Ok)
             .context("no kubectl for the cluster of --context")?;
         let mut command = Command::new(kubectl);
         command.args(["--context", context, "--request-timeout=10s"]);
@@ -139,7 +149,9 @@ impl LabArgs {
                 Ok(())
             }
             Action::Down => {
-                eprintln!("the cluster of context {context} is yours; there is no lab to take down");
+                eprintln!(
+                    "the cluster of context {context} is yours; there is no lab to take down"
+                );
                 Ok(())
             }
             Action::LoadImage { .. } => bail!(
@@ -147,6 +159,9 @@ impl LabArgs {
                  load command of its distribution)"
             ),
             Action::Image { action } => action.run(),
+            Action::AuditLog => {
+                bail!("the audit log of the cluster of context {context} is not ours to find")
+            }
             Action::Fault { .. } | Action::Selftest => {
                 bail!("only a lab can be broken, not the cluster of context {context}")
             }
@@ -173,6 +188,8 @@ impl Fault {
             Self::Thaw => lab.freeze(node, false),
             Self::Cut => lab.cut(node, true),
             Self::Restore => lab.cut(node, false),
+            Self::Off => lab.power_off(node),
+            Self::On => lab.power_on(node),
         }
     }
 }

@@ -8,9 +8,7 @@ use anyhow::{Result, bail};
 
 use super::pki::kubeconfig_of;
 use super::process::{Processes, Service};
-use super::topology::{
-    CLUSTER_DOMAIN, CONTROL_ADDRESS, Layout, Machine, POD_RANGE, SERVICE_RANGE,
-};
+use super::topology::{CLUSTER_DOMAIN, CONTROL_ADDRESS, Layout, Machine, POD_RANGE, SERVICE_RANGE};
 use crate::tools::{Binaries, shell};
 
 /// Names of the control plane's programs, in the order of their start.
@@ -109,7 +107,10 @@ impl Control<'_> {
         let data = self.layout.machine_data(&Machine::control()).join("etcd");
         Ok(Service::new("etcd", self.binaries.path("etcd")?)
             .arg(format!("--data-dir={}", data.display()))
-            .args(["--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"])
+            .args([
+                "--listen-client-urls=http://127.0.0.1:2379",
+                "--advertise-client-urls=http://127.0.0.1:2379",
+            ])
             .args(["--listen-peer-urls=http://127.0.0.1:2380", "--log-level=warn"])
             // The lab's data dies with it; without the waits for the disk everything is quicker.
             .arg("--unsafe-no-fsync"))
@@ -124,7 +125,9 @@ impl Control<'_> {
             .arg(format!("--service-cluster-ip-range={SERVICE_RANGE}"))
             .args(["--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"])
             .args(["--allow-privileged=true", "--profiling=false"])
-            .arg(format!("--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}"))
+            .arg(format!(
+                "--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}"
+            ))
             .arg(file("service-account-key-file", "service-accounts.key"))
             .arg(file("service-account-signing-key-file", "service-accounts.key"))
             .arg(file("client-ca-file", "ca.crt"))
@@ -182,7 +185,6 @@ impl Control<'_> {
             config.display()
         );
         super::state::write_atomically(&corefile, text.as_bytes())?;
-        Ok(Service::new("coredns", self.binaries.path("coredns")?)
-            .args(["-conf".into(), corefile]))
+        Ok(Service::new("coredns", self.binaries.path("coredns")?).args(["-conf".into(), corefile]))
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn take_down(layout: &Layout) -> Result<()> {
     let trees = Trees::of_this_machine()?;
     if trees.exists(CGROUP) {
         thaw_all(&trees);
-        process::end_group(&trees, CGROUP, Duration::ZERO)?;
+        process::end_group(&trees, CGROUP, None)?;
     }
     network::remove_host_link()?;
     unmount_below(&[layout.run(), layout.data()])?;

@@ -21,7 +21,8 @@ pub(crate) const PAUSE: &str = "localhost/tikv-operator-lab/pause:1";
 pub(crate) const BUSYBOX: &str = "localhost/tikv-operator-lab/busybox:1";
 
 /// The accounts that programs look up; pods name their users by number.
-const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n";
+const PASSWD: &str =
+    "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nnobody:x:65534:\n";
 
 /// An image that can be loaded into the nodes.
@@ -114,19 +115,21 @@ impl Image {
 
     fn layer(&self) -> Result<Vec<u8>> {
         let mut layer = tar::Builder::new(Vec::new());
-        let mut made: Vec<String> = Vec::new();
+        let mut written: Vec<String> = Vec::new();
         for (path, entry) in &self.entries {
             let mut parents: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
             parents.pop();
             for parent in parents.into_iter().rev() {
                 let parent = parent.display().to_string();
-                if !made.contains(&parent) && !self.entries.contains_key(&parent) {
+                if !written.contains(&parent) && !self.entries.contains_key(&parent) {
                     append_special(&mut layer, &parent, tar::EntryType::Directory, (0o755, ""))?;
-                    made.push(parent);
+                    written.push(parent);
                 }
             }
             match entry {
-                Entry::Bytes(content, mode) => append(&mut layer, path, content, *mode)?,
+                Entry::Bytes(content, permissions) => {
+                    append(&mut layer, path, content, *permissions)?;
+                }
                 Entry::File(source) => {
                     let content = fs::read(source)
                         .with_context(|| format!("cannot read {}", source.display()))?;
@@ -135,8 +138,13 @@ impl Image {
                 Entry::Link(target) => {
                     append_special(&mut layer, path, tar::EntryType::Symlink, (0o777, target))?;
                 }
-                Entry::Directory(mode) => {
-                    append_special(&mut layer, path, tar::EntryType::Directory, (*mode, ""))?;
+                Entry::Directory(permissions) => {
+                    append_special(
+                        &mut layer,
+                        path,
+                        tar::EntryType::Directory,
+                        (*permissions, ""),
+                    )?;
                 }
             }
         }
@@ -150,7 +158,8 @@ impl Archive {
         let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut name = String::new();
         for entry in tar::Archive::new(bytes.as_slice()).entries()? {
-            let mut entry = entry.with_context(|| format!("{} is not a tar file", path.display()))?;
+            let mut entry =
+                entry.with_context(|| format!("{} is not a tar file", path.display()))?;
             if entry.path()?.as_ref() == Path::new("manifest.json") {
                 let mut text = String::new();
                 entry.read_to_string(&mut text)?;
@@ -226,7 +235,11 @@ fn stripped(program: &Path) -> Result<Vec<u8>> {
         fs::read(path).with_context(|| format!("cannot read the program {}", path.display()))
     };
     let Some(strip) = shell::find("strip") else { return read(program) };
-    let name = format!("xtask-strip-{}-{}", std::process::id(), digest(program.as_os_str().as_encoded_bytes()));
+    let name = format!(
+        "xtask-strip-{}-{}",
+        std::process::id(),
+        digest(program.as_os_str().as_encoded_bytes())
+    );
     let small = std::env::temp_dir().join(name);
     let done = shell::output(Command::new(strip).arg("-o").arg(&small).arg(program));
     let content = if done.is_ok() { read(&small) } else { read(program) };
@@ -316,13 +329,17 @@ mod tests {
                 entry.read_to_end(&mut layer).unwrap();
             }
         }
-        assert_eq!(names, [format!("{}.json", archive.id), "layer.tar".into(), "manifest.json".into()]);
+        assert_eq!(
+            names,
+            [format!("{}.json", archive.id), "layer.tar".into(), "manifest.json".into()]
+        );
         let paths: Vec<String> = tar::Archive::new(layer.as_slice())
             .entries()
             .unwrap()
             .map(|entry| entry.unwrap().path().unwrap().display().to_string())
             .collect();
-        let wanted = ["bin/", "bin/b", "etc/", "etc/group", "etc/nsswitch.conf", "etc/passwd", "tmp/"];
+        let wanted =
+            ["bin/", "bin/b", "etc/", "etc/group", "etc/nsswitch.conf", "etc/passwd", "tmp/"];
         assert_eq!(paths, wanted);
     }
 

@@ -75,7 +75,8 @@ pub(crate) fn start(
     processes.start_holder(machine, hold)?;
     let begin = Instant::now();
     while !ready.exists() {
-        if processes.running(machine, HOLDER).is_none() || begin.elapsed() > Duration::from_secs(10) {
+        if processes.running(machine, HOLDER).is_none() || begin.elapsed() > Duration::from_secs(10)
+        {
             bail!(
                 "the machine {} did not start; see {}",
                 machine.name,

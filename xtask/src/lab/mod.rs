@@ -90,11 +90,6 @@ impl Lab {
         self.control().kubectl()
     }
 
-    /// Names of the nodes.
-    pub(crate) fn node_names(&self) -> Vec<String> {
-        Machine::nodes(self.nodes).into_iter().map(|node| node.name).collect()
-    }
-
     /// Makes an image known to every node; nodes that have the same content already are left alone.
     pub(crate) fn load_image(&self, image: &Image) -> Result<()> {
         self.load_archive(&image.archive()?)
@@ -158,12 +153,20 @@ impl Lab {
     }
 
     /// Ends a node as a power cut does: kubelet, runtime and pods at once. Its disk stays.
-    /// `Lab::up` switches it on again.
     pub(crate) fn power_off(&self, node: &str) -> Result<()> {
         let machine = Machine::node(node, self.nodes)?;
         self.cut(node, true)?;
         self.trees.freeze(&machine.cgroup(), false)?;
-        process::end_group(&self.trees, &machine.pods_cgroup(), std::time::Duration::ZERO)
+        let holder = self.processes.running(&machine, process::HOLDER);
+        process::end_group(&self.trees, &machine.cgroup(), holder.as_ref())
+    }
+
+    /// Starts a node after [`Lab::power_off`]; its pods start anew.
+    pub(crate) fn power_on(&self, node: &str) -> Result<()> {
+        let machine = Machine::node(node, self.nodes)?;
+        self.cut(node, false)?;
+        self.node(&machine).start_containerd()?;
+        self.node(&machine).start_kubelet()
     }
 
     fn control(&self) -> Control<'_> {

@@ -67,7 +67,7 @@ pub(crate) fn remove_host_link() -> Result<()> {
 fn control_batch(nodes: &[&Machine]) -> String {
     let mut batch = format!(
         "link add {BRIDGE} type bridge\naddress add {CONTROL_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n\
-         route add blackhole {SERVICE_RANGE}\nroute add unreachable {POD_RANGE}\n"
+         route add unreachable {SERVICE_RANGE}\nroute add unreachable {POD_RANGE}\n"
     );
     for node in nodes {
         batch.push_str(&pod_route(node));
@@ -88,7 +88,7 @@ fn host_batch(control: i32, nodes: &[&Machine]) -> String {
 }
 
 fn node_batch(node: &Machine, nodes: &[&Machine]) -> String {
-    // An address that no Service has goes to the control plane, which drops it. A blackhole here would
+    // An address that no Service has goes to the control plane, which answers "unreachable". Doing so here would
     // come before the address translation of this node's own packets and end them all.
     let mut batch = format!(
         "address add {}/24 dev eth0\nlink set eth0 up\nroute add {SERVICE_RANGE} via {CONTROL_ADDRESS}\n",

@@ -30,16 +30,20 @@ impl Node<'_> {
     pub(crate) fn start_containerd(&self) -> Result<()> {
         let run = self.run_dir();
         fs::create_dir_all(run.join("cni"))?;
-        write_atomically(&run.join("cni/10-lab.conflist"), &serde_json::to_vec_pretty(&self.cni())?)?;
+        write_atomically(
+            &run.join("cni/10-lab.conflist"),
+            &serde_json::to_vec_pretty(&self.cni())?,
+        )?;
         let config = run.join("containerd.toml");
         write_atomically(&config, self.containerd_config()?.as_bytes())?;
         let mut service = Service::new("containerd", self.binaries.path("containerd")?)
             .args(["--config".into(), config]);
         // containerd finds its shim by PATH, and runc the tools of the machine.
-        let mut path = self.binaries.path("containerd")?.parent().map_or_else(
-            || std::ffi::OsString::from("."),
-            |dir| dir.as_os_str().to_owned(),
-        );
+        let mut path = self
+            .binaries
+            .path("containerd")?
+            .parent()
+            .map_or_else(|| std::ffi::OsString::from("."), |dir| dir.as_os_str().to_owned());
         path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         service.environment.push(("PATH", path));
         self.processes.start(self.machine, service)?;

@@ -10,9 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::topology::{
-    API_SERVICE_ADDRESS, CLUSTER_DOMAIN, CONTROL_ADDRESS, Layout, Machine,
-};
+use super::topology::{API_SERVICE_ADDRESS, CLUSTER_DOMAIN, CONTROL_ADDRESS, Layout, Machine};
 use crate::tools::shell;
 
 /// Address of the API server.
@@ -80,7 +78,8 @@ fn authority(dir: &Path) -> Result<()> {
     if dir.join("ca.crt").exists() {
         return Ok(());
     }
-    let mut command = request(dir, "ca", "/CN=tikv-operator-lab", "basicConstraints=critical,CA:TRUE")?;
+    let mut command =
+        request(dir, "ca", "/CN=tikv-operator-lab", "basicConstraints=critical,CA:TRUE")?;
     shell::output(command.args(["-addext", "keyUsage=critical,keyCertSign,cRLSign"]))?;
     finish(dir, "ca")
 }
@@ -203,7 +202,8 @@ mod tests {
 
     #[test]
     fn base64_follows_the_examples_of_the_standard() {
-        let cases = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
         for (plain, coded) in cases {
             assert_eq!(base64(plain.as_bytes()), coded);
         }

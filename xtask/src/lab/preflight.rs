@@ -37,13 +37,13 @@ pub(crate) fn check(layout: &Layout) -> Result<()> {
     if !systems.lines().any(|line| line.ends_with("\toverlay"))
         && shell::output(Command::new("modprobe").arg("overlay")).is_err()
     {
-        bail!("the lab needs a kernel with overlayfs (CONFIG_OVERLAY_FS); use another machine, {INSTEAD}");
+        bail!(
+            "the lab needs a kernel with overlayfs (CONFIG_OVERLAY_FS); use another machine, {INSTEAD}"
+        );
     }
     // Without this module packets that cross a bridge skip the Service rules; it may be built in.
     drop(shell::output(Command::new("modprobe").arg("br_netfilter")));
-    let probe = Command::new("unshare")
-        .args(["--net", "--mount", "sh", "-c", PROBE])
-        .output();
+    let probe = Command::new("unshare").args(["--net", "--mount", "sh", "-c", PROBE]).output();
     match probe {
         Ok(done) if done.status.success() => {}
         Ok(done) => bail!(
@@ -67,7 +67,10 @@ fn addresses_are_free() -> Result<()> {
             })
     });
     taken.map_or(Ok(()), |line| {
-        bail!("this machine already uses addresses of the lab (`{}`); remove that route, {INSTEAD}", line.trim())
+        bail!(
+            "this machine already uses addresses of the lab (`{}`); remove that route, {INSTEAD}",
+            line.trim()
+        )
     })
 }
 
@@ -75,7 +78,8 @@ fn addresses_are_free() -> Result<()> {
 fn disk_suits(data: &Path) -> Result<()> {
     let mut dir = data.to_path_buf();
     while !dir.exists() && dir.pop() {}
-    let kind = shell::output(Command::new("stat").args(["--file-system", "--format=%T"]).arg(&dir))?;
+    let kind =
+        shell::output(Command::new("stat").args(["--file-system", "--format=%T"]).arg(&dir))?;
     if kind.trim().starts_with("overlay") {
         bail!(
             "{} is on an overlay, on which containers cannot run; set TIKV_OPERATOR_LAB_DATA to a \

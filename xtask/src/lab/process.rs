@@ -54,7 +54,8 @@ impl Record {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         boot.trim() == self.boot
-            && state_and_start(&stat).is_some_and(|(state, start)| state != 'Z' && start == self.start)
+            && state_and_start(&stat)
+                .is_some_and(|(state, start)| state != 'Z' && start == self.start)
     }
 }
 
@@ -90,7 +91,10 @@ impl Service {
     }
 
     /// Adds arguments.
-    pub(crate) fn args<T: Into<OsString>>(mut self, arguments: impl IntoIterator<Item = T>) -> Self {
+    pub(crate) fn args<T: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Self {
         self.command.extend(arguments.into_iter().map(Into::into));
         self
     }
@@ -191,37 +195,35 @@ impl Processes {
     }
 }
 
-/// Ends every process of a group: first by `signal`, and what is left after `patience` by SIGKILL.
-pub(crate) fn end_group(trees: &Trees, group: &str, patience: Duration) -> Result<()> {
+/// Kills every process of a group, except one if it is named, until none is left.
+pub(crate) fn end_group(trees: &Trees, group: &str, spare: Option<&Record>) -> Result<()> {
     let begin = Instant::now();
-    let mut asked = false;
     loop {
-        let left = trees.processes(group);
+        let mut left = trees.processes(group);
+        if let Some(spared) = spare {
+            left.remove(&spared.pid);
+        }
         if left.is_empty() {
             return Ok(());
         }
-        if begin.elapsed() > patience + Duration::from_secs(20) {
+        if begin.elapsed() > Duration::from_secs(20) {
             bail!("these processes of {group} do not end: {left:?}");
         }
-        let force = begin.elapsed() >= patience;
-        if force || !asked {
-            asked = true;
-            for pid in left {
-                signal_member(group, pid, if force { Signal::KILL } else { Signal::TERM });
-            }
+        for pid in left {
+            kill_member(group, pid);
         }
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Signals a process if it still is one of the group: the file descriptor pins the process before its
+/// Kills a process if it still is one of the group: the file descriptor pins the process before its
 /// membership is read, so the signal cannot meet another one that took over the number.
-fn signal_member(group: &str, pid: i32, signal: Signal) {
+fn kill_member(group: &str, pid: i32) {
     let Some(number) = Pid::from_raw(pid) else { return };
     let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else { return };
     if Trees::contains(group, pid) {
         // The only failure left is that it ended by itself.
-        drop(pidfd_send_signal(&process, signal));
+        pidfd_send_signal(&process, Signal::KILL).unwrap_or(());
     }
 }
 
@@ -241,10 +243,10 @@ mod tests {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let start = state_and_start(&stat).unwrap().1;
-        let me = Record::parse(&format!("{pid} {start} {boot}")).unwrap();
+        let since = state_and_start(&stat).unwrap().1;
+        let me = Record::parse(&format!("{pid} {since} {boot}")).unwrap();
         assert!(me.is_alive());
-        assert!(!Record { start: start + 1, ..me.clone() }.is_alive());
+        assert!(!Record { start: since + 1, ..me.clone() }.is_alive());
         assert!(!Record { boot: "another".to_owned(), ..me }.is_alive());
         assert_eq!(Record::parse("12 half"), None);
     }

@@ -67,7 +67,8 @@ fn describe_lab(lab: &Lab) -> Result<(String, bool)> {
         }
         writeln!(text, "{:8} {:11} {}", machine.name, machine.address(), words.join(", "))?;
     }
-    match shell::output(lab.kubectl()?.args(["--request-timeout=5s", "get", "nodes", "-o", "wide"])) {
+    match shell::output(lab.kubectl()?.args(["--request-timeout=5s", "get", "nodes", "-o", "wide"]))
+    {
         Ok(nodes) => {
             let ready = nodes.lines().filter(|l| l.split_whitespace().nth(1) == Some("Ready"));
             whole &= ready.count() == usize::from(lab.nodes);

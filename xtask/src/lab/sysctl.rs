@@ -28,7 +28,9 @@ pub(crate) fn save_and_raise(layout: &Layout) -> Result<()> {
     if !path.exists() {
         let values: BTreeMap<&str, String> = CHANGED
             .iter()
-            .filter_map(|name| Some((*name, fs::read_to_string(file(name)).ok()?.trim().to_owned())))
+            .filter_map(|name| {
+                Some((*name, fs::read_to_string(file(name)).ok()?.trim().to_owned()))
+            })
             .collect();
         super::state::write_atomically(&path, &serde_json::to_vec_pretty(&values)?)?;
     }

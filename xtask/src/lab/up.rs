@@ -67,14 +67,18 @@ impl Phases {
     fn done(&mut self, what: &str) {
         let now = Instant::now();
         let step = now.duration_since(self.last).as_secs_f32();
-        eprintln!("{step:6.1} s  {what}  (at {:.1} s)", now.duration_since(self.begin).as_secs_f32());
+        eprintln!(
+            "{step:6.1} s  {what}  (at {:.1} s)",
+            now.duration_since(self.begin).as_secs_f32()
+        );
         self.last = now;
     }
 }
 
 fn create(lab: &Lab) -> Result<()> {
     let mut phases = Phases::start();
-    for dir in [lab.layout.run().to_path_buf(), lab.layout.logs(), lab.layout.data().to_path_buf()] {
+    for dir in [lab.layout.run().to_path_buf(), lab.layout.logs(), lab.layout.data().to_path_buf()]
+    {
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     }
     wanted_state(lab, false).write(&lab.layout)?;
@@ -147,7 +151,7 @@ fn wait_until_ready(lab: &Lab) -> Result<()> {
         if ready.count() == usize::from(lab.nodes) {
             break;
         }
-        if begin.elapsed() > Duration::from_secs(120) {
+        if begin.elapsed() > Duration::from_mins(2) {
             bail!(
                 "not all nodes are ready after 120 s; see {}\n{nodes}",
                 lab.layout.logs().display()

@@ -82,7 +82,11 @@ fn one(program: &Program, dir: &Path, title: &str) -> Result<()> {
             }
             if told.elapsed() >= STILL_BUILDING {
                 told = Instant::now();
-                eprintln!("  still building {title}: {}, {} s", binary.name, begin.elapsed().as_secs());
+                eprintln!(
+                    "  still building {title}: {}, {} s",
+                    binary.name,
+                    begin.elapsed().as_secs()
+                );
             }
             std::thread::sleep(Duration::from_millis(100));
         };

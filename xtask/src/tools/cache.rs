@@ -35,11 +35,6 @@ impl Cache {
         Ok(Self { root })
     }
 
-    /// The directory of the cache.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// The directory in which the program's binaries are once it is built.
     pub(crate) fn entry(&self, program: &Program) -> Result<PathBuf> {
         let dir = super::module_dir(program.module)?;
@@ -49,7 +44,8 @@ impl Cache {
     /// Waits until no other build runs, then removes what interrupted builds left.
     pub(crate) fn lock(&self) -> Result<BuildLock> {
         let path = self.root.join(".lock");
-        let file = File::create(&path).with_context(|| format!("cannot lock {}", path.display()))?;
+        let file =
+            File::create(&path).with_context(|| format!("cannot lock {}", path.display()))?;
         if file.try_lock().is_err() {
             eprintln!("waiting for another build of the tools to end");
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
@@ -98,11 +94,12 @@ fn root_from(var: impl Fn(&str) -> Option<PathBuf>) -> Result<PathBuf> {
 /// A hash of everything that decides what the binaries do: pins, sources of ours, flags.
 fn key(program: &Program, dir: &Path) -> Result<String> {
     let mut hash = Sha256::new();
-    let mut sources: Vec<PathBuf> = fs::read_dir(dir)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<std::io::Result<_>>()?;
+    let mut sources: Vec<PathBuf> =
+        fs::read_dir(dir)?.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<_>>()?;
     sources.retain(|path| {
-        path.extension().is_some_and(|e| e == "go") || path.ends_with("go.mod") || path.ends_with("go.sum")
+        path.extension().is_some_and(|e| e == "go")
+            || path.ends_with("go.mod")
+            || path.ends_with("go.sum")
     });
     sources.sort();
     for path in sources {
@@ -166,9 +163,8 @@ mod tests {
         });
         assert!(failed.is_err());
         assert!(!cache.entry(&PROGRAM).unwrap().exists());
-        let entry = cache
-            .fill(&lock, &PROGRAM, |dir| Ok(fs::write(dir.join("thing"), "whole")?))
-            .unwrap();
+        let entry =
+            cache.fill(&lock, &PROGRAM, |dir| Ok(fs::write(dir.join("thing"), "whole")?)).unwrap();
         assert_eq!(fs::read_to_string(entry.join("thing")).unwrap(), "whole");
         fs::remove_dir_all(&cache.root).unwrap();
     }
@@ -181,7 +177,10 @@ mod tests {
             })
         };
         let home = ("HOME", "/home/a");
-        assert_eq!(with(&[("HOME", "/home/a")]).unwrap(), Path::new("/home/a/.cache/tikv-operator"));
+        assert_eq!(
+            with(&[("HOME", "/home/a")]).unwrap(),
+            Path::new("/home/a/.cache/tikv-operator")
+        );
         assert_eq!(
             with(&[("XDG_CACHE_HOME", "/x"), ("HOME", "/home/a")]).unwrap(),
             Path::new("/x/tikv-operator")

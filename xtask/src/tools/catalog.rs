@@ -65,10 +65,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         "kube-apiserver",
         &[Binary { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" }],
     ),
-    kubernetes(
-        "kubectl",
-        &[Binary { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" }],
-    ),
+    kubernetes("kubectl", &[Binary { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" }]),
     kubernetes(
         "kube-controller-manager",
         &[Binary {
@@ -80,10 +77,7 @@ pub(crate) const PROGRAMS: &[Program] = &[
         "kube-scheduler",
         &[Binary { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler" }],
     ),
-    kubernetes(
-        "kubelet",
-        &[Binary { name: "kubelet", package: "k8s.io/kubernetes/cmd/kubelet" }],
-    ),
+    kubernetes("kubelet", &[Binary { name: "kubelet", package: "k8s.io/kubernetes/cmd/kubelet" }]),
     kubernetes(
         "kube-proxy",
         &[Binary { name: "kube-proxy", package: "k8s.io/kubernetes/cmd/kube-proxy" }],

@@ -39,8 +39,11 @@ pub(crate) const FOR_LAB: &[Package] = &[
 
 /// Installs the packages that are missing; one sentence says so where that is not possible.
 pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
-    let missing: Vec<&str> =
-        packages.iter().filter(|package| !is_present(package)).map(|package| package.name).collect();
+    let missing: Vec<&str> = packages
+        .iter()
+        .filter(|package| !is_present(package))
+        .map(|package| package.name)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }

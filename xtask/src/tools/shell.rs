@@ -10,17 +10,12 @@ use anyhow::{Context as _, Result, bail};
 /// Runs a command to its end; its standard output, or an error with the command and what it said.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let shown = shown(command);
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run `{shown}`"))?;
+    let done =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{shown}`"))?;
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr);
-        let said = if said.trim().is_empty() {
-            String::from_utf8_lossy(&done.stdout)
-        } else {
-            said
-        };
+        let said =
+            if said.trim().is_empty() { String::from_utf8_lossy(&done.stdout) } else { said };
         bail!("`{shown}` failed ({}): {}", done.status, said.trim());
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
