@@ -166,9 +166,11 @@ impl Processes {
         }
         let output = OpenOptions::new().create(true).append(true).open(&log)?;
         let trees = self.trees.membership_files(&machine.system_cgroup());
-        // A session of its own: a Ctrl-C at the terminal is meant for us, not for the lab.
-        let mut child = Command::new("setsid")
-            .args(["sh", "-c", LAUNCH, service.name])
+        // A session of its own: a Ctrl-C at the terminal is meant for us, not for the lab. And no child
+        // of ours: who ends it later need not be who started it.
+        let mut setsid = Command::new("setsid");
+        setsid
+            .args(["--fork", "sh", "-c", LAUNCH, service.name])
             .arg(&record)
             .arg(trees.len().to_string())
             .args(&trees)
@@ -178,14 +180,13 @@ impl Processes {
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot start {}", service.name))?;
+            .stderr(output);
+        let done = setsid.status().with_context(|| format!("cannot start {}", service.name))?;
+        if !done.success() {
+            bail!("cannot start {} ({done}); see {}", service.name, log.display());
+        }
         let begin = Instant::now();
         while !record.exists() {
-            if let Some(status) = child.try_wait()? {
-                bail!("{} ended at once ({status}); see {}", service.name, log.display());
-            }
             if begin.elapsed() > Duration::from_secs(10) {
                 bail!("{} did not start within 10 s; see {}", service.name, log.display());
             }

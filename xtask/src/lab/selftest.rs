@@ -32,12 +32,8 @@ const VIEWS: &[(&str, &str)] = &[
          /usr/libexec/kubernetes /var/lib/cni /var/lib/kubelet /var/log/containers /var/log/pods \
          /var/lib/containerd /etc/containerd /run/nri /var/run/nri 2>/dev/null || true",
     ),
-    // Kernel threads come and go, and so do other users' programs: only those of a lab count.
-    (
-        "programs",
-        "ps -eo args | grep -E 'tikv-operator-lab|containerd-shim|kubelet|kube-|etcd|coredns' \
-         | grep -vE 'grep|xtask|cargo' || true",
-    ),
+    // Every program of a lab has a path of it among its arguments, shims included.
+    ("programs", "ps -eo stat=,args= | grep '^[^Z].*tikv-operator-lab' | grep -v grep || true"),
 ];
 
 /// Runs every case; the first that leaves something ends the test with an error.
