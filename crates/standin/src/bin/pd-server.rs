@@ -38,7 +38,8 @@ fn start(options: Options) -> ExitCode {
     if let Some(Err(error)) = options.log_file.as_ref().map(|path| log::to_file(path)) {
         return fail(&format!("cannot open the log file: {error}"));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(run::run(options)),
         Err(error) => Err(format!("cannot start the runtime: {error}")),

@@ -114,8 +114,7 @@ pub fn byte_size(bytes: u64) -> String {
         _ => 3,
     };
     let text = format!("{value:.decimals$}");
-    let text =
-        if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    let text = if decimals > 0 { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{unit}")
 }
 

@@ -198,9 +198,11 @@ impl Etcd {
 
 fn write_op((key, value): &Write) -> Op {
     match value {
-        Some(value) => {
-            Op::RequestPut(pb::PutRequest { key: key.clone().into(), value: value.clone(), lease: 0 })
-        }
+        Some(value) => Op::RequestPut(pb::PutRequest {
+            key: key.clone().into(),
+            value: value.clone(),
+            lease: 0,
+        }),
         None => Op::RequestDeleteRange(pb::DeleteRangeRequest {
             key: key.clone().into(),
             range_end: Vec::new(),

@@ -178,7 +178,8 @@ pub fn exec(args: &[String]) -> String {
         return format!("cannot ask for the parent-death signal: {error}");
     }
     // The parent may have died before the request: then no signal will ever come.
-    let alive = rustix::process::getppid().is_some_and(|pid| pid.as_raw_pid().to_string() == *parent);
+    let alive =
+        rustix::process::getppid().is_some_and(|pid| pid.as_raw_pid().to_string() == *parent);
     if !alive {
         return "the server that started etcd is gone".to_owned();
     }

@@ -99,7 +99,11 @@ impl PdService {
 }
 
 /// The first store of a cluster brings the first region.
-fn bootstrap(lead: &mut Lead, request: pb::BootstrapRequest, fresh: Schedulers) -> Result<(), HeaderError> {
+fn bootstrap(
+    lead: &mut Lead,
+    request: pb::BootstrapRequest,
+    fresh: Schedulers,
+) -> Result<(), HeaderError> {
     let invalid = |text: &str| (ErrorType::Unknown, text.to_owned());
     if lead.cluster.is_some() {
         let text = "cluster is already bootstrapped".to_owned();
@@ -349,7 +353,8 @@ impl Pd for PdService {
             let found = cluster.regions.scan(&request.start_key, &request.end_key);
             Ok(found.into_iter().take(limit.unwrap_or(usize::MAX)).cloned().collect())
         };
-        let (header, found) = self.split::<Vec<Region>>(self.on_cluster(request.header, act).await?);
+        let (header, found) =
+            self.split::<Vec<Region>>(self.on_cluster(request.header, act).await?);
         let regions = found.into_iter().map(|region| pb::Region {
             region: Some(region.meta),
             leader: region.leader,

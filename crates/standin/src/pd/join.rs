@@ -76,7 +76,10 @@ async fn connect(urls: &str) -> Result<Etcd, String> {
 fn check_members(members: &[Member], name: &str) -> Result<(), String> {
     for member in members {
         if member.name.is_empty() {
-            return Err(format!("there is a member {} that has not joined successfully", member.id));
+            return Err(format!(
+                "there is a member {} that has not joined successfully",
+                member.id
+            ));
         }
         if member.name == name {
             return Err("missing data or join a duplicated pd".into());
@@ -90,7 +93,10 @@ fn initial_cluster(members: &[Member], own: u64, name: &str) -> Result<String, S
     for member in members {
         let name = if member.id == own { name } else { &member.name };
         if name.is_empty() {
-            return Err(format!("there is a member {} that has not joined successfully", member.id));
+            return Err(format!(
+                "there is a member {} that has not joined successfully",
+                member.id
+            ));
         }
         parts.extend(member.peer_ur_ls.iter().map(|url| format!("{name}={url}")));
     }

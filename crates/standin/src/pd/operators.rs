@@ -65,10 +65,9 @@ impl Step {
             is_witness: false,
         };
         Some(match self {
-            Self::AddLearner { store, peer } => change(
-                new_peer(*peer, *store, PeerRole::Learner),
-                ConfChangeType::AddLearnerNode,
-            ),
+            Self::AddLearner { store, peer } => {
+                change(new_peer(*peer, *store, PeerRole::Learner), ConfChangeType::AddLearnerNode)
+            }
             Self::Promote { store, peer } => {
                 change(new_peer(*peer, *store, PeerRole::Voter), ConfChangeType::AddNode)
             }
@@ -158,7 +157,9 @@ impl Operator {
     pub fn new_leader(&self) -> Option<u64> {
         match self.steps.front() {
             Some(Step::TransferLeader { to }) => Some(*to),
-            Some(Step::AddLearner { .. } | Step::Promote { .. } | Step::Remove { .. }) | None => None,
+            Some(Step::AddLearner { .. } | Step::Promote { .. } | Step::Remove { .. }) | None => {
+                None
+            }
         }
     }
 

@@ -177,10 +177,12 @@ impl Regions {
                 return None;
             }
         }
-        let others = self.by_id.values().filter(|other| {
-            other.id() != region.id() && other.overlaps(&region.meta)
-        });
-        let overlapping: Vec<(u64, u64)> = others.map(|other| (other.id(), other.epoch().0)).collect();
+        let others = self
+            .by_id
+            .values()
+            .filter(|other| other.id() != region.id() && other.overlaps(&region.meta));
+        let overlapping: Vec<(u64, u64)> =
+            others.map(|other| (other.id(), other.epoch().0)).collect();
         if overlapping.iter().any(|(_, other_version)| *other_version > version) {
             return None;
         }
@@ -223,10 +225,10 @@ impl Regions {
 
     /// The region that holds `key`.
     pub fn at(&self, key: &[u8]) -> Option<&Region> {
-        let (_, id) = self.by_start.range::<[u8], _>((
-            std::ops::Bound::Unbounded,
-            std::ops::Bound::Included(key),
-        )).next_back()?;
+        let (_, id) = self
+            .by_start
+            .range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key)))
+            .next_back()?;
         self.by_id.get(id).filter(|region| region.contains(key))
     }
 

@@ -200,7 +200,8 @@ impl Cluster {
 /// A store below the cluster's major.minor may not come in.
 fn check_version(meta: &metapb::Store, settings: &Settings) -> Result<(), String> {
     let cluster = settings.cluster_version();
-    let (Some(store), Some(known)) = (Version::parse(&meta.version), Version::parse(cluster)) else {
+    let (Some(store), Some(known)) = (Version::parse(&meta.version), Version::parse(cluster))
+    else {
         return match Version::parse(&meta.version) {
             Some(_) => Ok(()),
             None => Err(format!("{:?} is not a valid version of a store", meta.version)),

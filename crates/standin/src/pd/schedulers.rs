@@ -187,7 +187,8 @@ impl Schedulers {
         let largest = if version.has(Feature::Probes) { 100 } else { 10 };
         if let Some(batch) = body.get("batch") {
             let batch = batch.as_u64().filter(|batch| (1..=largest).contains(batch));
-            let wrong = || Refusal::bad(format!("batch is invalid, it should be in [1, {largest}]"));
+            let wrong =
+                || Refusal::bad(format!("batch is invalid, it should be in [1, {largest}]"));
             self.batch = batch.ok_or_else(wrong)?;
         }
         if let Some(store) = body.get("store_id") {

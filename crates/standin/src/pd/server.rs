@@ -132,7 +132,9 @@ impl Server {
         };
         *lead = None;
         log::line(&format!("stepping down: {failure}"));
-        Err(Refusal::internal(format!("[PD:etcd:ErrEtcdTxnInternal]internal etcd transaction error occurred: {failure}")))
+        Err(Refusal::internal(format!(
+            "[PD:etcd:ErrEtcdTxnInternal]internal etcd transaction error occurred: {failure}"
+        )))
     }
 
     /// Whether this member leads now.
@@ -186,11 +188,7 @@ impl Server {
         let leader = self.leader.borrow().as_ref().map(|leader| leader.member_id);
         let (_, etcd_leader) = self.etcd.identity_and_leader().await?;
         let find = |id: u64| all.iter().find(|member| member.member_id == id).cloned();
-        Ok(Members {
-            leader: leader.and_then(find),
-            etcd_leader: find(etcd_leader),
-            all,
-        })
+        Ok(Members { leader: leader.and_then(find), etcd_leader: find(etcd_leader), all })
     }
 }
 

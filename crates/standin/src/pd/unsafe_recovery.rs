@@ -28,9 +28,7 @@ impl UnsafeRecovery {
         let Some(running) = &self.running else {
             return json!([{"info": "No on-going recovery."}]);
         };
-        let stage = |info: &str, time: i64, details: Vec<Value>| {
-            json!({"info": info, "time": clock::rfc3339(time), "details": details})
-        };
+        let stage = |info: &str, time: i64, details: Vec<Value>| json!({"info": info, "time": clock::rfc3339(time), "details": details});
         let named = running.stores.iter().map(|id| Value::from(format!("failed store {id}")));
         let mut stages = vec![stage(
             "Unsafe recovery enters collect report stage",

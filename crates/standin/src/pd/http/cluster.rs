@@ -70,9 +70,8 @@ fn status(lead: &Lead) -> Answer {
         None => ("0001-01-01T00:00:00Z".to_owned(), false),
         Some(cluster) => {
             let first = cluster.regions.iter().next();
-            let whole = |region: &Region| {
-                region.voters().count() >= replicas && region.pending.is_empty()
-            };
+            let whole =
+                |region: &Region| region.voters().count() >= replicas && region.pending.is_empty();
             let initialized = cluster.regions.len() > 1 || first.is_some_and(whole);
             (clock::rfc3339(cluster.bootstrapped_at), initialized)
         }

@@ -81,11 +81,8 @@ async fn health(server: &Server) -> Answer {
         for url in &member.client_ur_ls {
             healthy = healthy || answers_ping(url).await;
         }
-        let urls = if member.client_ur_ls.is_empty() {
-            Value::Null
-        } else {
-            member.client_ur_ls.into()
-        };
+        let urls =
+            if member.client_ur_ls.is_empty() { Value::Null } else { member.client_ur_ls.into() };
         shown.push(json!({
             "name": member.name, "member_id": member.id, "client_urls": urls, "health": healthy,
         }));

@@ -21,7 +21,9 @@ pub(super) async fn answer(server: &Server) -> Answer {
     line("# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds", &started);
     line("# TYPE etcd_server_has_leader gauge\netcd_server_has_leader", &has_leader);
     let guard = server.lead().await;
-    if let Some((lead, cluster)) = guard.as_ref().and_then(|lead| Some((lead, lead.cluster.as_ref()?))) {
+    if let Some((lead, cluster)) =
+        guard.as_ref().and_then(|lead| Some((lead, lead.cluster.as_ref()?)))
+    {
         let now = clock::now_nanos();
         let named = |name: &str| {
             let states = cluster.stores.values().map(|s| s.state_name(now, &lead.settings));

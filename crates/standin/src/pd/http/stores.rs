@@ -142,8 +142,8 @@ fn is_label_key(key: &str) -> bool {
 }
 
 fn delete_label(lead: &mut Lead, ask: &Ask, id: u64) -> Result {
-    let key: String = serde_json::from_slice(&ask.body)
-        .map_err(|error| Refusal::input(error.to_string()))?;
+    let key: String =
+        serde_json::from_slice(&ask.body).map_err(|error| Refusal::input(error.to_string()))?;
     let store = lead.cluster()?.stores.get_mut(&id).ok_or_else(|| invalid_store(id))?;
     let before = store.meta.labels.len();
     store.meta.labels.retain(|label| label.key != key);
@@ -186,7 +186,11 @@ fn all_limits(lead: &mut Lead, ask: &Ask) -> Result {
     Ok(Answer::said("Set store limit successfully."))
 }
 
-fn change_limits(lead: &mut Lead, body: &serde_json::Map<String, Value>, ids: &[u64]) -> Result<()> {
+fn change_limits(
+    lead: &mut Lead,
+    body: &serde_json::Map<String, Value>,
+    ids: &[u64],
+) -> Result<()> {
     let rate = body.get("rate").and_then(Value::as_f64).filter(|rate| *rate > 0.0);
     let rate = rate.ok_or_else(|| Refusal::bad("invalid rate which should be larger than 0"))?;
     let kinds: &[&str] = match body.get("type").and_then(Value::as_str) {
@@ -225,7 +229,8 @@ fn remove_tombstones(lead: &mut Lead) -> Result {
 fn progress(lead: &mut Lead, ask: &Ask) -> Result {
     let cluster = lead.cluster()?;
     let none = |what: String| {
-        let text = format!("[PD:progress:ErrProgressNotFound]no progress found for the given {what}");
+        let text =
+            format!("[PD:progress:ErrProgressNotFound]no progress found for the given {what}");
         Refusal::new(StatusCode::NOT_FOUND, text)
     };
     let share = |store: &Store| {

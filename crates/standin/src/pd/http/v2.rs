@@ -100,9 +100,7 @@ pub(super) async fn on_leader(server: &Server, ask: &Ask, rest: &[&str]) -> Answ
 }
 
 fn lock(lead: &mut Lead, ask: &Ask, rest: &[&str]) -> Answer {
-    let none = || {
-        Answer::json_v2(StatusCode::NOT_FOUND, &"No maintenance task is running".into())
-    };
+    let none = || Answer::json_v2(StatusCode::NOT_FOUND, &"No maintenance task is running".into());
     match (ask.method.as_str(), rest) {
         ("GET", []) => match &lead.maintenance {
             Some(task) => Answer::json_v2(StatusCode::OK, &json!([task])),
