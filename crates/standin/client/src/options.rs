@@ -56,7 +56,7 @@ impl Options {
             prefix: String::new(),
             count: 0,
             workers: 8,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
             seconds: 0,
             rate: 50,
             books: None,

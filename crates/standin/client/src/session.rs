@@ -127,7 +127,9 @@ impl Session {
     }
 }
 
-/// Region errors come before anything is written.
+/// Region errors come before anything is written; what is not known to be harmless may have been
+/// done. The enum is the crate's and not exhaustive.
+#[allow(clippy::wildcard_enum_match_arm)]
 fn refused(error: &Error) -> bool {
     match error {
         Error::RegionError(_) | Error::LeaderNotFound { .. } => true,

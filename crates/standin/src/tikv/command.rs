@@ -153,7 +153,9 @@ mod tests {
                 Command { version: 1, compare_and_swap: Some(swap), ..Command::default() };
             match apply(command, &mut region) {
                 Outcome::Swapped { succeeded, previous } => (succeeded, previous),
-                other => panic!("{other:?}"),
+                other @ (Outcome::Written | Outcome::Split(_) | Outcome::StaleVersion) => {
+                    panic!("{other:?}")
+                }
             }
         };
         assert_eq!(swap(None, "x"), (false, Some(b"1".to_vec())));

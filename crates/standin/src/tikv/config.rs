@@ -196,9 +196,11 @@ fn normalise(kind: Kind, value: &Value) -> Result<Value, String> {
             Ok(json!(units::duration_text(duration)))
         }
         (Kind::Float, Value::Number(number)) => Ok(json!(number.as_f64())),
-        (Kind::Integer, Value::Number(number)) if !number.is_f64() => Ok(value.clone()),
-        (Kind::Bool, Value::Bool(_)) | (Kind::Text, Value::String(_)) => Ok(value.clone()),
-        (Kind::List, Value::Array(_)) | (Kind::Any, _) => Ok(value.clone()),
+        (Kind::Integer, Value::Number(number)) if !number.is_f64() => Ok(json!(number)),
+        (Kind::Bool, Value::Bool(_))
+        | (Kind::Text, Value::String(_))
+        | (Kind::List, Value::Array(_))
+        | (Kind::Any, _) => Ok(value.clone()),
         (Kind::Size, _) => wrong("a size such as \"64MB\""),
         (Kind::Duration, _) => wrong("a duration such as \"10s\""),
         (Kind::Text, _) => wrong("a string"),

@@ -176,7 +176,7 @@ impl Heartbeat {
                 return;
             }
             let now = super::process::unix_seconds();
-            let stats = self.stats(inspection.await.unwrap_or_default(), (since, now));
+            let stats = self.stats(&inspection.await.unwrap_or_default(), (since, now));
             since = now;
             match pd.store_heartbeat(stats).await {
                 Ok(()) => {}
@@ -195,7 +195,7 @@ impl Heartbeat {
         }
     }
 
-    fn stats(&self, has: super::store::Inspection, interval: (u32, u32)) -> StoreStats {
+    fn stats(&self, has: &super::store::Inspection, interval: (u32, u32)) -> StoreStats {
         let (total, free) = disk_space::of(&self.data_dir);
         let used_size = has.kv_bytes + has.log_bytes;
         let capacity = if self.capacity == 0 { total } else { self.capacity.min(total) };

@@ -221,46 +221,6 @@ impl Tikv for KvService {
         Ok(Response::new(pb::RawDeleteRangeResponse { region_error, error }))
     }
 
-    async fn raw_batch_scan(
-        &self,
-        request: Request<pb::RawBatchScanRequest>,
-    ) -> Reply<pb::RawBatchScanResponse> {
-        let request = request.into_inner();
-        let mut kvs = Vec::new();
-        for range in request.ranges {
-            let scan = Scan {
-                start: range.start_key,
-                end: range.end_key,
-                limit: usize::try_from(request.each_limit).unwrap_or(usize::MAX),
-                key_only: request.key_only,
-                reverse: request.reverse,
-            };
-            let outcome = self.read(request.context, &request.cf, Read::Scan(scan)).await?;
-            let (region_error, found) = pairs(outcome);
-            if region_error.is_some() {
-                let kvs = Vec::new();
-                return Ok(Response::new(pb::RawBatchScanResponse { region_error, kvs }));
-            }
-            kvs.extend(found);
-        }
-        Ok(Response::new(pb::RawBatchScanResponse { region_error: None, kvs }))
-    }
-
-    async fn raw_get_key_ttl(
-        &self,
-        request: Request<pb::RawGetKeyTtlRequest>,
-    ) -> Reply<pb::RawGetKeyTtlResponse> {
-        let request = request.into_inner();
-        let refused = self.write(request.context, &request.cf, 1, Command::default()).await?;
-        let (region_error, error) = failed(refused);
-        Ok(Response::new(pb::RawGetKeyTtlResponse {
-            region_error,
-            error,
-            ttl: 0,
-            not_found: false,
-        }))
-    }
-
     async fn raw_compare_and_swap(
         &self,
         request: Request<pb::RawCasRequest>,

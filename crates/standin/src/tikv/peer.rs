@@ -1,7 +1,9 @@
 //! How does one peer of a region take requests? A [`RawNode`] of the `raft` crate with the
 //! proposals and reads that wait on it. Writes answer when committed and applied; reads answer when
-//! a majority has confirmed, after the read came in, that this peer still leads (ReadIndex), so
+//! a majority has confirmed, after the read came in, that this peer still leads (`ReadIndex`), so
 //! neither a partition nor a pause lets an old leader answer.
+
+#![allow(clippy::result_large_err)] // A region error goes into an answer once; boxing gains nothing.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -57,7 +59,7 @@ pub struct Peer {
     /// A peer not heard for this long is not counted on.
     pub(super) patience: Duration,
     pub(super) proposals: VecDeque<Proposal>,
-    /// Reads that no ReadIndex round covers yet.
+    /// Reads that no `ReadIndex` round covers yet.
     reads: Vec<WaitingRead>,
     /// Reads of a round under way, by its context.
     pub(super) asked: BTreeMap<u64, Vec<WaitingRead>>,
@@ -241,11 +243,11 @@ impl Peer {
             return Some(refuse::busy());
         }
         let keys = command.mutations.iter().map(|mutation| &mutation.key);
-        let keys = keys.chain(command.compare_and_swap.iter().map(|swap| &swap.key));
-        keys.filter_map(|key| call::within(key, self.state()).err()).next()
+        let mut keys = keys.chain(command.compare_and_swap.iter().map(|swap| &swap.key));
+        keys.find_map(|key| call::within(key, self.state()).err())
     }
 
-    /// Starts one ReadIndex round for all reads that came in since the last.
+    /// Starts one `ReadIndex` round for all reads that came in since the last.
     pub fn ask_reads(&mut self) {
         if self.reads.is_empty() || !self.node.raft.commit_to_current_term() {
             // A leader that has committed nothing in its term does not know the commit index yet;
@@ -293,12 +295,10 @@ impl Peer {
             // Skipped by a snapshot: whether it was applied is unknown, so nobody is told anything.
             self.proposals.pop_front();
         }
-        if self.proposals.front().is_some_and(|waiting| waiting.index == index) {
-            if let Some(waiting) = self.proposals.pop_front() {
-                let lost = waiting.term != term;
-                let answer = if lost { Err(refuse::stale_command()) } else { answer };
-                let _ = waiting.reply.send(answer);
-            }
+        if let Some(waiting) = self.proposals.pop_front_if(|waiting| waiting.index == index) {
+            let lost = waiting.term != term;
+            let answer = if lost { Err(refuse::stale_command()) } else { answer };
+            let _ = waiting.reply.send(answer);
         }
     }
 

@@ -20,7 +20,7 @@ impl Peer {
             let silent =
                 self.heard.get(&peer.id).map_or(Duration::ZERO, std::time::Instant::elapsed);
             (peer.id != self.id() && silent >= down_after)
-                .then(|| PeerStats { peer: Some(*peer), down_seconds: silent.as_secs() })
+                .then_some(PeerStats { peer: Some(*peer), down_seconds: silent.as_secs() })
         };
         RegionHeartbeatRequest {
             region: Some(state.region.clone()),
@@ -49,14 +49,14 @@ impl Peer {
     }
 
     /// Does what PD answered; the reason when it does not.
-    pub fn schedule(&mut self, answer: RegionHeartbeatResponse) -> Result<(), String> {
+    pub fn schedule(&mut self, answer: &RegionHeartbeatResponse) -> Result<(), String> {
         if !self.is_leader() || answer.region_epoch != Some(self.epoch()) {
             return Err("for another epoch or leader".to_owned());
         }
-        if let Some(change) = answer.change_peer {
-            self.propose_change(&change)?;
+        if let Some(change) = &answer.change_peer {
+            self.propose_change(change)?;
         }
-        if let Some(target) = answer.transfer_leader.and_then(|transfer| transfer.peer) {
+        if let Some(target) = answer.transfer_leader.as_ref().and_then(|transfer| transfer.peer) {
             self.transfer_to(target.id)?;
         }
         Ok(())

@@ -44,7 +44,7 @@ struct Server {
     started: u32,
     pd: Pd,
     /// Set once clients are served.
-    serves: Arc<AtomicBool>,
+    is_up: Arc<AtomicBool>,
 }
 
 /// Runs the server with the process's arguments.
@@ -135,14 +135,14 @@ async fn run(config: Config, file: Option<PathBuf>, version: Version) -> Result<
     let mut terminated = signal()?;
     let _address = lock_address(config.text("server.addr"))?;
     let pd = Pd::new(&config.list("pd.endpoints"));
-    let serves = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::new(AtomicBool::new(false));
     let started = process::unix_seconds();
-    let server = Server { config, file, version, started, pd, serves: Arc::clone(&serves) };
+    let server = Server { config, file, version, started, pd, is_up: Arc::clone(&is_up) };
     let mut ended = std::pin::pin!(server.serve());
     loop {
         tokio::select! {
             ended = &mut ended => return ended,
-            _ = terminated.recv() => if !serves.load(Ordering::Relaxed) {
+            _ = terminated.recv() => if !is_up.load(Ordering::Relaxed) {
                 // Nothing to move away yet; afterwards `serve` honours the signal itself.
                 return Ok(());
             },
@@ -191,7 +191,7 @@ impl Server {
         self.listen_status(Arc::clone(&config), &inbox, serves).await?;
         tokio::spawn(heartbeat.run(self.pd.clone(), inbox.clone()));
         let mut terminated = signal()?;
-        self.serves.store(true, Ordering::Relaxed);
+        self.is_up.store(true, Ordering::Relaxed);
         serving.send_replace(true);
         log::line(Level::Info, &format!("store {} serves", identity.store_id));
 
@@ -368,9 +368,9 @@ impl Server {
             .add_service(TikvServer::new(kv).max_decoding_message_size(CLIENT_MESSAGE_BYTES))
             .add_service(raft)
             .add_service(HealthServer::new(HealthService { serving: serves.clone() }));
-        let served = router.serve_with_incoming(TcpListenerStream::new(listener));
+        let ending = router.serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(async move {
-            if let Err(error) = served.await {
+            if let Err(error) = ending.await {
                 log::line(Level::Error, &format!("client port: {error}"));
             }
         });

@@ -187,20 +187,20 @@ impl StatusServer {
             Ok(body) => body.to_bytes(),
             Err(error) => return failed(error.to_string()),
         };
-        let changes: Map<String, Value> = match serde_json::from_slice(&body) {
-            Ok(changes) => changes,
+        let wanted: Map<String, Value> = match serde_json::from_slice(&body) {
+            Ok(wanted) => wanted,
             Err(error) => return failed(format!("failed to decode, error: {error:?}")),
         };
-        let changed = match self.config.lock() {
-            Ok(mut config) => online::change(&mut config, &changes).map(|()| config.clone()),
+        let outcome = match self.config.lock() {
+            Ok(mut config) => online::change(&mut config, &wanted).map(|()| config.clone()),
             Err(_) => Err("the configuration is lost".to_owned()),
         };
-        match changed {
+        match outcome {
             Err(reason) => failed(format!("failed to update, error: {reason:?}")),
             Ok(config) => {
                 log::set_level(Level::parse(config.text("log.level")));
                 let persist = !query.split('&').any(|part| part == "persist=false");
-                match persist.then(|| self.persist(&changes)).flatten() {
+                match persist.then(|| self.persist(&wanted)).flatten() {
                     Some(reason) => failed(format!(
                         "failed to update, error: \"config changed, but failed to persist to file due to {reason}\""
                     )),

@@ -25,7 +25,7 @@ use crate::proto::standinpb::{Destroyed, Envelope, Record, Split};
 /// Messages taken in one round, so that a flood does not keep the log from the disk.
 const MESSAGES_PER_ROUND: usize = 4_096;
 /// A peer without a leader for this long asks PD whether it is still a member.
-const ASK_PD_AFTER: Duration = Duration::from_secs(60);
+const ASK_PD_AFTER: Duration = Duration::from_mins(1);
 
 /// What the store's thread is told.
 #[derive(Debug)]
@@ -173,9 +173,9 @@ impl Store {
                 }
             }
             StoreMessage::Call(call) => self.call(call),
-            StoreMessage::Schedule(answer) => self.schedule(answer),
+            StoreMessage::Schedule(answer) => self.schedule(&answer),
             StoreMessage::Split { region_id, version, split } => {
-                self.propose_split(region_id, version, split);
+                self.propose_split(region_id, version, &split);
             }
             StoreMessage::Verified(region) => self.verified(&region),
             StoreMessage::ReportAll => self.reported.clear(),
@@ -209,17 +209,13 @@ impl Store {
         }
     }
 
-    fn schedule(&mut self, answer: RegionHeartbeatResponse) {
+    fn schedule(&mut self, answer: &RegionHeartbeatResponse) {
         let region_id = answer.region_id;
-        if let Some(peer) = self.peers.get_mut(&region_id) {
-            if let Err(reason) = peer.schedule(answer.clone()) {
-                super::log::line(
-                    Level::Info,
-                    &format!(
-                        "region {region_id}: PD's answer {answer:?} is not followed: {reason}"
-                    ),
-                );
-            }
+        let scheduled = self.peers.get_mut(&region_id).map_or(Ok(()), |peer| peer.schedule(answer));
+        if let Err(reason) = scheduled {
+            let text =
+                format!("region {region_id}: PD's answer {answer:?} is not followed: {reason}");
+            super::log::line(Level::Info, &text);
         }
     }
 
@@ -376,7 +372,9 @@ impl Store {
                 self.reported.insert(*region_id, (report, now));
             }
         }
-        errands.into_iter().for_each(|errand| self.errand(errand));
+        for errand in errands {
+            self.errand(errand);
+        }
     }
 
     fn rewrite_log(&mut self) -> Result<(), String> {

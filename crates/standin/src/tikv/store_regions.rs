@@ -78,12 +78,12 @@ impl Store {
     }
 
     /// Proposes a split for which PD gave the ids.
-    pub(super) fn propose_split(&mut self, region_id: u64, version: u64, split: Split) {
+    pub(super) fn propose_split(&mut self, region_id: u64, version: u64, split: &Split) {
         let Some(peer) = self.peers.get_mut(&region_id) else { return };
         let peers = peer.state().region.peers.len();
         let fits = split.parts.iter().all(|part| part.peer_ids.len() == peers);
         if peer.is_leader() && peer.epoch().version == version && fits {
-            peer.propose(Command { split: Some(split), ..Command::default() }, None);
+            peer.propose(Command { split: Some(split.clone()), ..Command::default() }, None);
         }
     }
 

@@ -75,7 +75,8 @@ pub fn duration_text(duration: Duration) -> String {
     let mut text = String::new();
     for (name, factor) in DURATIONS {
         if rest >= factor {
-            text.push_str(&format!("{}{name}", rest / factor));
+            text += &(rest / factor).to_string();
+            text += name;
             rest %= factor;
         }
     }

@@ -79,7 +79,8 @@ pub fn free_port() -> u16 {
 
 fn start_pd(dir: &Path) -> (String, Process) {
     let etcd = std::env::var("TEST_ETCD").expect("TEST_ETCD must name the etcd program");
-    let (client, peer) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+    let (client, peer) =
+        (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
     let log = fs::File::create(dir.join("pd.log")).unwrap();
     let child = Command::new(env!("CARGO_BIN_EXE_pd-server"))
         .args(["--name=pd-0", &format!("--data-dir={}", dir.join("pd-0").display())])
@@ -164,7 +165,8 @@ impl Cluster {
 
     /// Starts a store that is expected to end by itself, and returns how.
     pub fn run_store(&self, index: usize, limit: Duration) -> (ExitStatus, String) {
-        let child = self.command(index).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let child =
+            self.command(index).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut process = Process(child);
         let Some(status) = process.wait(limit) else { panic!("the store did not end") };
         let mut said = String::new();
@@ -222,7 +224,7 @@ impl Cluster {
                     voters == replicas && peers.len() == replicas && pending == 0
                 })
         };
-        wait_for("full replication", Duration::from_secs(60), full);
+        wait_for("full replication", Duration::from_mins(1), full);
     }
 
     pub fn metric(&self, index: usize, name: &str) -> u64 {
@@ -256,7 +258,8 @@ impl Cluster {
         let words = format!("verify --prefix {prefix} --count {count} --patience {patience}");
         let done = self.check(&words);
         let summary = serde_json::from_slice(&done.stdout);
-        let summary = summary.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&done.stderr).into()));
+        let summary =
+            summary.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&done.stderr).into()));
         (done.status.success(), summary)
     }
 }

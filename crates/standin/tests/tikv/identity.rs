@@ -50,7 +50,7 @@ fn a_removed_store_refuses_to_start_and_a_running_one_serves_nobody() {
     let id = cluster.store_ident(0);
     let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
     assert_eq!(status, 200, "{body}");
-    wait_for("the tombstone", Duration::from_secs(60), || cluster.store_state(id) == "Tombstone");
+    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
     assert_eq!(cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}"), 0);
     let (complete, summary) = cluster.verify("moved", 100, 30);
     assert!(complete, "{summary}");

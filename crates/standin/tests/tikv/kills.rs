@@ -17,7 +17,8 @@ impl Dice {
     }
 
     fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit
     }
 }
@@ -26,7 +27,8 @@ impl Dice {
 fn kill_9_of_any_and_of_all_stores_loses_nothing_acknowledged() {
     let mut cluster = Cluster::start(3);
     let books = cluster.dir.path().join("books.jsonl");
-    let words = format!("continuous --prefix kills --seconds 40 --rate 60 --books {}", books.display());
+    let words =
+        format!("continuous --prefix kills --seconds 40 --rate 60 --books {}", books.display());
     let mut command = cluster.check_command(&words);
     let writer = std::thread::spawn(move || command.output().unwrap());
     let mut dice = Dice::new();

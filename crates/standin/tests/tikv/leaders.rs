@@ -47,8 +47,13 @@ async fn connect(cluster: &Cluster, index: usize) -> TikvClient<Channel> {
     TikvClient::connect(format!("http://{}", cluster.stores[index].address)).await.unwrap()
 }
 
-async fn get(client: &mut TikvClient<Channel>, context: Context, key: &str) -> Result<Option<String>, errorpb::Error> {
-    let request = RawGetRequest { context: Some(context), key: key.into(), ..RawGetRequest::default() };
+async fn get(
+    client: &mut TikvClient<Channel>,
+    context: Context,
+    key: &str,
+) -> Result<Option<String>, errorpb::Error> {
+    let request =
+        RawGetRequest { context: Some(context), key: key.into(), ..RawGetRequest::default() };
     let answer = client.raw_get(request).await.unwrap().into_inner();
     assert_eq!(answer.error, "");
     match answer.region_error {
@@ -57,7 +62,12 @@ async fn get(client: &mut TikvClient<Channel>, context: Context, key: &str) -> R
     }
 }
 
-async fn put(client: &mut TikvClient<Channel>, context: Context, key: &str, value: &str) -> Option<errorpb::Error> {
+async fn put(
+    client: &mut TikvClient<Channel>,
+    context: Context,
+    key: &str,
+    value: &str,
+) -> Option<errorpb::Error> {
     let request = RawPutRequest {
         context: Some(context),
         key: key.into(),
@@ -74,28 +84,28 @@ async fn a_request_at_the_wrong_place_is_told_where_to_go() {
     let slots = slots(&cluster);
     let leader = context.peer.unwrap();
     let mut at_leader = connect(&cluster, slots[&leader.store_id]).await;
-    assert!(put(&mut at_leader, context.clone(), "m", "1").await.is_none());
-    assert_eq!(get(&mut at_leader, context.clone(), "m").await.unwrap(), Some("1".to_owned()));
-    assert_eq!(get(&mut at_leader, context.clone(), "n").await.unwrap(), None);
+    assert!(put(&mut at_leader, context, "m", "1").await.is_none());
+    assert_eq!(get(&mut at_leader, context, "m").await.unwrap(), Some("1".to_owned()));
+    assert_eq!(get(&mut at_leader, context, "n").await.unwrap(), None);
 
     let follower = *peers.iter().find(|peer| peer.id != leader.id).unwrap();
     let mut at_follower = connect(&cluster, slots[&follower.store_id]).await;
-    let with = |peer: Peer| Context { peer: Some(peer), ..context.clone() };
+    let with = |peer: Peer| Context { peer: Some(peer), ..context };
     let error = get(&mut at_follower, with(follower), "m").await.unwrap_err();
     assert_eq!(error.not_leader.unwrap().leader.unwrap().id, leader.id);
-    let error = get(&mut at_follower, context.clone(), "m").await.unwrap_err();
+    let error = get(&mut at_follower, context, "m").await.unwrap_err();
     assert_eq!(error.store_not_match.unwrap().actual_store_id, follower.store_id);
 
-    let mut old = context.clone();
+    let mut old = context;
     old.region_epoch.as_mut().unwrap().version -= 1;
     let error = get(&mut at_leader, old, "m").await.unwrap_err();
     assert_eq!(error.epoch_not_match.unwrap().current_regions[0].id, context.region_id);
-    let elsewhere = Context { region_id: 99_999, ..context.clone() };
+    let elsewhere = Context { region_id: 99_999, ..context };
     let error = get(&mut at_leader, elsewhere, "m").await.unwrap_err();
     assert_eq!(error.region_not_found.unwrap().region_id, 99_999);
-    let error = get(&mut at_leader, context.clone(), "z").await.unwrap_err();
+    let error = get(&mut at_leader, context, "z").await.unwrap_err();
     assert_eq!(error.key_not_in_region.unwrap().region_id, context.region_id);
-    let error = put(&mut at_leader, context.clone(), "a", "1").await.unwrap();
+    let error = put(&mut at_leader, context, "a", "1").await.unwrap();
     assert_eq!(error.key_not_in_region.unwrap().key, b"a");
     let other = Peer { id: leader.id + 1_000, ..leader };
     let error = get(&mut at_leader, with(other), "m").await.unwrap_err();
@@ -109,10 +119,10 @@ async fn a_paused_leader_does_not_answer_with_an_old_value() {
     let slots = slots(&cluster);
     let old = slots[&context.peer.unwrap().store_id];
     let mut at_old = connect(&cluster, old).await;
-    assert!(put(&mut at_old, context.clone(), "m", "old").await.is_none());
+    assert!(put(&mut at_old, context, "m", "old").await.is_none());
 
     cluster.stores[old].process.as_ref().unwrap().signal("-STOP");
-    let mut now = context.clone();
+    let mut now = context;
     wait_for("another leader", Duration::from_secs(20), || {
         now = region_of(&cluster, "m").0;
         now.peer != context.peer

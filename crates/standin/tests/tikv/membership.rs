@@ -20,7 +20,7 @@ fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() 
     cluster.wait_replicated(3);
     cluster.start_store(0);
     // Removed by PD while it was down, or refused at once: either way it holds nothing any more.
-    wait_for("the tombstone", Duration::from_secs(60), || cluster.store_state(id) == "Tombstone");
+    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
     let (complete, summary) = cluster.verify("away", 130, 30);
     assert!(complete, "{summary}");
 }

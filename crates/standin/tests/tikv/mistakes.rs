@@ -46,7 +46,9 @@ fn replacing_one_store_after_the_other_loses_none() {
         };
         wait_for("the new store", Duration::from_secs(20), up);
         delete_store(&cluster, id, "");
-        wait_for("the tombstone", Duration::from_secs(60), || cluster.store_state(id) == "Tombstone");
+        wait_for("the tombstone", Duration::from_mins(1), || {
+            cluster.store_state(id) == "Tombstone"
+        });
         cluster.kill_9(index);
         cluster.wipe(index);
     }

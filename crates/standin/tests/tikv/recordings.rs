@@ -22,7 +22,8 @@ struct Recording {
 
 fn parse(name: &str, text: &str) -> Recording {
     let (title, answer) = text.split_once('\n').unwrap_or((text, ""));
-    let mut words = title.strip_prefix("### ").unwrap_or_else(|| panic!("{name}: no title")).split(' ');
+    let mut words =
+        title.strip_prefix("### ").unwrap_or_else(|| panic!("{name}: no title")).split(' ');
     let (method, path) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
     let request = title.split_once(" body: ").map_or("", |(_, body)| body.trim()).to_owned();
     let (head, body) = if answer.starts_with("HTTP/") {
@@ -68,7 +69,9 @@ fn shape_differs(path: &str, recorded: &Value, answered: &Value) -> Option<Strin
                 return Some(format!("{path}.{key} is in only one of them"));
             }
             let mut keys = recorded.keys();
-            keys.find_map(|key| shape_differs(&format!("{path}.{key}"), &recorded[key], &answered[key]))
+            keys.find_map(|key| {
+                shape_differs(&format!("{path}.{key}"), &recorded[key], &answered[key])
+            })
         }
         (Value::Array(recorded), Value::Array(answered)) => {
             let shape = recorded.first()?;
@@ -91,7 +94,10 @@ fn body_differs(recording: &Recording, answered: &str) -> Option<String> {
         let version = |name: String| name.replace("6eca38173b", "standin");
         let known: Vec<String> = answered.lines().map(name).collect();
         let lines = recording.body.lines().map(|line| version(name(line)));
-        return lines.into_iter().find(|line| !known.contains(line)).map(|line| format!("no {line}"));
+        return lines
+            .into_iter()
+            .find(|line| !known.contains(line))
+            .map(|line| format!("no {line}"));
     }
     let json = (serde_json::from_str(&recording.body), serde_json::from_str(answered));
     if let (Ok(recorded), Ok(answered)) = &json {
@@ -117,7 +123,8 @@ fn every_recording_is_answered_alike() {
         } else {
             &cluster.stores[0].status
         };
-        let (head, body) = http_parts(address, &recording.method, &recording.path, &recording.request);
+        let (head, body) =
+            http_parts(address, &recording.method, &recording.path, &recording.request);
         let mut differs = |what: String| differences.push(format!("{}: {what}", recording.name));
         if head.is_empty() {
             differs(format!("no answer: {body}"));
@@ -127,7 +134,11 @@ fn every_recording_is_answered_alike() {
             differs(format!("status {} became {}", status(&recording.head), status(&head)));
         }
         if !recording.head.is_empty() && content_type(&head) != content_type(&recording.head) {
-            differs(format!("{:?} became {:?}", content_type(&recording.head), content_type(&head)));
+            differs(format!(
+                "{:?} became {:?}",
+                content_type(&recording.head),
+                content_type(&head)
+            ));
         }
         if let Some(what) = body_differs(recording, &body) {
             differs(what);
@@ -138,8 +149,12 @@ fn every_recording_is_answered_alike() {
     let count = cluster.pd_json("/pd/api/v1/regions/count");
     assert_eq!(count["count"], 5, "as recorded");
     assert_eq!(cluster.pd_json("/pd/api/v1/stores")["count"], 3, "as recorded");
-    let (status, _) = crate::cluster::http(&cluster.stores[0].status, "POST", "/config?persist=false",
-        r#"{"server.snap-io-max-bytes-per-sec":"64MiB"}"#);
+    let (status, _) = crate::cluster::http(
+        &cluster.stores[0].status,
+        "POST",
+        "/config?persist=false",
+        r#"{"server.snap-io-max-bytes-per-sec":"64MiB"}"#,
+    );
     assert_eq!(status, 200);
     let (_, config) = crate::cluster::http(&cluster.stores[0].status, "GET", "/config", "");
     let config: Value = serde_json::from_str(&config).unwrap();
@@ -151,6 +166,7 @@ fn a_version_without_ready_says_path_not_found() {
     let mut cluster = Cluster::only_pd();
     cluster.add_store();
     cluster.wait_replicated(1);
-    let (status, body) = crate::cluster::http(&cluster.stores[0].status, "GET", "/ready?verbose", "");
+    let (status, body) =
+        crate::cluster::http(&cluster.stores[0].status, "GET", "/ready?verbose", "");
     assert_eq!((status, body.as_str()), (404, "path not found"));
 }
