@@ -5,6 +5,7 @@ mod demo;
 mod e2e;
 mod r#gen;
 mod lab;
+mod operator_image;
 mod products;
 mod site;
 mod test;
@@ -28,6 +29,7 @@ enum Command {
     E2e(e2e::E2eArgs),
     Gen(r#gen::GenArgs),
     Lab(lab::command::LabArgs),
+    OperatorImage(operator_image::OperatorImageArgs),
     Test(test::TestArgs),
     Tools(tools::command::ToolsArgs),
 }
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
         Command::E2e(args) => args.run(),
         Command::Gen(args) => args.run(),
         Command::Lab(args) => args.run(),
+        Command::OperatorImage(args) => args.run(),
         Command::Test(args) => args.run(),
         Command::Tools(args) => args.run(),
     }

@@ -53,6 +53,14 @@ pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     Ok(target_dir()?.join("debug"))
 }
 
+/// Builds one program of the main workspace with optimisation; the directory that it is in.
+pub(crate) fn build_release(package: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--quiet", "--release", "--package", package]).current_dir(root());
+    run(&mut cargo, package)?;
+    Ok(target_dir()?.join("release"))
+}
+
 /// Builds the stand-ins and the test client; the directory that they are in.
 pub(crate) fn build_standins() -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");

@@ -4,6 +4,7 @@
 //! checkout; it is a program of its own so that `cargo xtask lab` need not wait for these crates.
 
 mod custom_resource;
+mod deployment;
 mod reference;
 mod rules;
 
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
 fn files() -> Result<Vec<File>> {
     Ok(vec![
         File { path: "deploy/crd.yaml", text: custom_resource::manifest()? },
+        File { path: "deploy/tikv-operator.yaml", text: deployment::manifest() },
         File { path: "docs/reference.md", text: reference::page() },
         File { path: "docs/rules.md", text: rules::page() },
     ])
