@@ -23,12 +23,12 @@ mod topology;
 mod up;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::tools::{self, Binaries, shell};
+use crate::tools::{Binaries, shell};
 use cgroup::Trees;
 use control::Control;
 use image::{Archive, Image};
@@ -63,16 +63,18 @@ impl Lab {
         let layout = Layout::of_this_machine();
         match State::read(&layout) {
             Some(state) if state.complete && state.boot == state::boot() => {
-                Self::with_nodes(layout, state.nodes)
+                // Those that it runs, even if the pins have changed since.
+                let binaries = Binaries::of_paths(state.programs.iter().map(PathBuf::from));
+                Self::with_binaries(layout, state.nodes, binaries)
             }
             Some(_) | None => bail!("there is no lab; start one with `cargo xtask lab up`"),
         }
     }
 
-    fn with_nodes(layout: Layout, nodes: u8) -> Result<Self> {
+    fn with_binaries(layout: Layout, nodes: u8, binaries: Binaries) -> Result<Self> {
         let trees = Trees::of_this_machine()?;
         let processes = Processes::new(layout.clone(), trees.clone());
-        Ok(Self { layout, trees, processes, binaries: tools::ensure_all()?, nodes })
+        Ok(Self { layout, trees, processes, binaries, nodes })
     }
 
     /// The administrator's kubeconfig.
@@ -97,48 +99,55 @@ impl Lab {
 
     /// As [`Lab::load_image`], for an archive.
     pub(crate) fn load_archive(&self, archive: &Archive) -> Result<()> {
-        let nodes = Machine::nodes(self.nodes);
-        std::thread::scope(|scope| {
-            let loads: Vec<_> = nodes
-                .iter()
-                .map(|machine| scope.spawn(move || self.load_into(machine, archive)))
-                .collect();
+        let mut nodes = Machine::nodes(self.nodes);
+        nodes.retain(|machine| {
+            let known = fs::read_to_string(self.record_of_image(machine, archive));
+            archive.name.is_empty() || !known.is_ok_and(|id| id == archive.id)
+        });
+        if nodes.is_empty() {
+            return Ok(());
+        }
+        let file = self.layout.data().join(format!("{}.tar", archive.id));
+        fs::write(&file, &archive.bytes)?;
+        let loaded = std::thread::scope(|scope| {
+            let load = |machine| {
+                let file = &file;
+                scope.spawn(move || self.load_into(machine, archive, file))
+            };
+            let loads: Vec<_> = nodes.iter().map(load).collect();
             loads.into_iter().try_for_each(|load| match load.join() {
                 Ok(result) => result,
                 Err(_) => bail!("loading an image ended early"),
             })
-        })
-    }
-
-    fn load_into(&self, machine: &Machine, archive: &Archive) -> Result<()> {
-        let dir = self.layout.machine_data(machine).join("images");
-        fs::create_dir_all(&dir)?;
-        let name: String =
-            archive.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-        let known = dir.join(name);
-        if !archive.name.is_empty() && fs::read_to_string(&known).is_ok_and(|id| id == archive.id) {
-            return Ok(());
-        }
-        let file = dir.join(format!("{}.tar", archive.id));
-        fs::write(&file, &archive.bytes)?;
-        let node = self.node(machine);
-        let done = shell::output(node.ctr()?.args(["images", "import"]).arg(&file));
+        });
         fs::remove_file(&file)?;
-        done.with_context(|| format!("cannot load {} into {}", archive.name, machine.name))?;
-        if !archive.name.is_empty() {
-            state::write_atomically(&known, archive.id.as_bytes())?;
+        loaded
+    }
+
+    fn load_into(&self, machine: &Machine, archive: &Archive, file: &Path) -> Result<()> {
+        shell::output(self.node(machine).ctr()?.args(["images", "import"]).arg(file))
+            .with_context(|| format!("cannot load {} into {}", archive.name, machine.name))?;
+        let record = self.record_of_image(machine, archive);
+        fs::create_dir_all(self.layout.machine_data(machine).join("images"))?;
+        state::write_atomically(&record, archive.id.as_bytes())
+    }
+
+    /// Gives an image that every node has a second name there. Both are full names with registry
+    /// and tag.
+    pub(crate) fn tag_image(&self, image: &str, name: &str) -> Result<()> {
+        for machine in &Machine::nodes(self.nodes) {
+            let mut ctr = self.node(machine).ctr()?;
+            shell::output(ctr.args(["images", "tag", "--force", image, name]))
+                .with_context(|| format!("cannot name {image} {name} on {}", machine.name))?;
         }
         Ok(())
     }
 
-    /// Gives an image that every node has already one more name.
-    pub(crate) fn tag_image(&self, from: &str, to: &str) -> Result<()> {
-        for machine in Machine::nodes(self.nodes) {
-            let node = self.node(&machine);
-            shell::output(node.ctr()?.args(["images", "tag", "--force", from, to]))
-                .with_context(|| format!("{from} is not on the nodes; load it first with `cargo xtask lab load-image`"))?;
-        }
-        Ok(())
+    /// The file that says which content a node has under the image's name.
+    fn record_of_image(&self, machine: &Machine, archive: &Archive) -> PathBuf {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+        let name: String = archive.name.chars().map(plain).collect();
+        self.layout.machine_data(machine).join("images").join(name)
     }
 
     /// Stops a node with all its pods where they stand, or lets it run on. Its cable stays in: peers

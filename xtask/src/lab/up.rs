@@ -9,7 +9,7 @@ use super::process::HOLDER;
 use super::state::{self, Lock, State};
 use super::topology::{Layout, MOST_NODES, Machine};
 use super::{DEFAULT_NODES, Lab, down, image, machine, network, pki, preflight, sysctl};
-use crate::tools::{debian, shell};
+use crate::tools::{self, debian, shell};
 
 /// See [`Lab::up`].
 pub(super) fn up(nodes: Option<u8>) -> Result<Lab> {
@@ -21,7 +21,7 @@ pub(super) fn up(nodes: Option<u8>) -> Result<Lab> {
     let layout = Layout::of_this_machine();
     let found = State::read(&layout);
     let count = nodes.or_else(|| found.as_ref().map(|state| state.nodes)).unwrap_or(DEFAULT_NODES);
-    let lab = Lab::with_nodes(layout, count)?;
+    let lab = Lab::with_binaries(layout, count, tools::ensure_all()?)?;
     let _lock = Lock::take()?;
     if let Some(state) = found {
         if may_keep(&lab, &state) {

@@ -33,6 +33,15 @@ impl Binaries {
             .ok_or_else(|| anyhow!("{name} was not among the programs that were made ready"))
     }
 
+    /// Binaries that were made ready earlier, each named as its file.
+    pub(crate) fn of_paths(paths: impl Iterator<Item = PathBuf>) -> Self {
+        let named = paths.filter_map(|path| {
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            Some((name, path))
+        });
+        Self(named.collect())
+    }
+
     /// Every binary with its path, in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Path)> {
         self.0.iter().map(|(name, path)| (name.as_str(), path.as_path()))
