@@ -8,6 +8,7 @@
 #[cfg(feature = "cases")]
 pub mod cases;
 pub mod conditions;
+pub mod counterpart;
 pub mod labels;
 pub mod names;
 pub mod schema;

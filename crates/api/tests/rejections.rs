@@ -1,5 +1,8 @@
 //! Are bad specs rejected where the table says, by the schema and its CEL rules evaluated locally?
 
+// Helpers of tests fail as tests do; clippy allows it in test functions only.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
 use kube::core::cel::Validator;
 use serde_json::Value;
 use tikv_operator_api::cases::{By, Case, bad, good};

@@ -30,6 +30,7 @@ fn files() -> Result<Vec<File>> {
     Ok(vec![
         File { path: "deploy/crd.yaml", text: custom_resource::manifest()? },
         File { path: "deploy/tikv-operator.yaml", text: deployment::manifest() },
+        File { path: "docs/fields-tidb-operator.md", text: tikv_operator_api::counterpart::page() },
         File { path: "docs/reference.md", text: reference::page() },
         File { path: "docs/rules.md", text: rules::page() },
     ])

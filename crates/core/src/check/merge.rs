@@ -63,14 +63,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn raws(values: Value) -> Vec<Raw> {
+    fn raws(values: &Value) -> Vec<Raw> {
         values.as_array().unwrap().iter().cloned().map(Raw).collect()
     }
 
     #[test]
     fn named_lists_merge_in_place() {
-        let shared = raws(json!([{"name": "a", "value": "1"}, {"name": "b", "value": "1"}]));
-        let own = raws(json!([{"name": "c"}, {"name": "a", "valueFrom": {}}]));
+        let shared = raws(&json!([{"name": "a", "value": "1"}, {"name": "b", "value": "1"}]));
+        let own = raws(&json!([{"name": "c"}, {"name": "a", "valueFrom": {}}]));
         let merged = keyed("name", Some(&own), Some(&shared));
         assert_eq!(
             Value::from(merged),
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn other_lists_are_replaced_and_can_be_cleared() {
-        let shared = raws(json!([{"key": "a"}]));
+        let shared = raws(&json!([{"key": "a"}]));
         assert_eq!(list(Some(&Vec::new()), Some(&shared)), Vec::<Value>::new());
         assert_eq!(list(None, Some(&shared)), vec![json!({"key": "a"})]);
     }

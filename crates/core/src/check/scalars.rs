@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        assert_eq!(duration("10m"), Some(Duration::from_secs(600)));
-        assert_eq!(duration("1h30m"), Some(Duration::from_secs(5400)));
-        assert_eq!(duration("1.5h"), Some(Duration::from_secs(5400)));
+        assert_eq!(duration("10m"), Some(Duration::from_mins(10)));
+        assert_eq!(duration("1h30m"), Some(Duration::from_mins(90)));
+        assert_eq!(duration("1.5h"), Some(Duration::from_mins(90)));
         assert_eq!(duration("100ms"), Some(Duration::from_millis(100)));
         for bad in ["", "10", "m", "-1m", "1d", "10 m", "1m2", "1..5s", "99999999999999999999999h"]
         {
