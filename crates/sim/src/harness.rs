@@ -8,6 +8,10 @@ use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, set};
 use crate::operator::{Brain, Faults, Operator};
 use crate::universe::{NAMESPACE, Universe};
 
+/// How long nothing must have been written before a run counts as settled: longer than the waits
+/// of a PD leader that has just changed.
+const CALM: u64 = 75 * SECOND;
+
 /// A run.
 #[derive(Clone)]
 pub struct Harness {
@@ -102,14 +106,18 @@ impl Harness {
         }
     }
 
-    /// Lets time pass until the clusters that exist are Ready and those deleted are gone, or until
-    /// the limit. Returns the seconds that it took.
+    /// Lets time pass until the clusters that exist are Ready, those deleted are gone and nothing
+    /// was written for a while, or until the limit. Returns the seconds until the last write.
     pub fn settle(&mut self, limit: u64) -> Option<u64> {
         let begun = self.universe.now;
+        let (mut written, mut calm_since) = (self.writes.len(), begun);
         for _ in 0..limit {
             self.tick();
-            if self.is_settled() {
-                return Some((self.universe.now - begun) / SECOND);
+            if self.writes.len() != written || !self.is_settled() {
+                written = self.writes.len();
+                calm_since = self.universe.now;
+            } else if self.universe.now - calm_since >= CALM {
+                return Some((calm_since - begun) / SECOND);
             }
         }
         None

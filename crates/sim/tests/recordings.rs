@@ -216,6 +216,8 @@ fn members_answer_as_recorded() {
     }
     scene.kill_leader();
     scene.wait(10);
+    let transfer = Request { path: "/pd/api/v1/leader/transfer/pd-2", ..transfer };
+    scene.pd.answer("pd-2", transfer, scene.now, &scene.names);
     for name in MEMBERS[1].1.iter().chain(MEMBERS[2].1) {
         scene.replay("pd-2", "pd", name);
     }

@@ -3,8 +3,18 @@
 use serde_json::{Map, Value};
 
 /// The value at a JSON pointer, `Null` where there is none.
+///
+/// As [`Value::pointer`], without its copy of every segment: this is the busiest place of a run.
 pub fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
-    object.pointer(pointer).unwrap_or(&Value::Null)
+    if pointer.contains('~') {
+        return object.pointer(pointer).unwrap_or(&Value::Null);
+    }
+    let step = |place: &'a Value, segment: &str| match place {
+        Value::Object(map) => map.get(segment),
+        Value::Array(list) => segment.parse::<usize>().ok().and_then(|index| list.get(index)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    pointer.split('/').skip(1).try_fold(object, step).unwrap_or(&Value::Null)
 }
 
 /// The text at a JSON pointer, empty where there is none.

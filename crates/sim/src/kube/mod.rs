@@ -80,9 +80,11 @@ struct Change {
 pub struct Kube {
     objects: BTreeMap<Key, Arc<Value>>,
     changes: Vec<Change>,
-    /// What our manager applied last, by uid: server-side apply takes away what is left out.
-    applied: BTreeMap<String, Value>,
+    /// What the operator applied last, by uid: server-side apply takes away what is left out.
+    applied: BTreeMap<(String, Subresource), Value>,
     uids: u64,
+    /// How many changes the controllers had seen when they found nothing to do.
+    swept: usize,
     /// Milliseconds since the beginning of the run.
     now: u64,
 }
@@ -133,7 +135,7 @@ impl Kube {
 
     fn remove(&mut self, key: &Key) {
         if let Some(object) = self.objects.remove(key) {
-            self.applied.remove(uid_of(&object));
+            self.applied.retain(|(uid, _), _| uid != uid_of(&object));
             self.changes.push(Change { key: key.clone(), object: None });
         }
     }

@@ -10,6 +10,10 @@ impl Kube {
     /// the uids of volume claims that are gone for good.
     pub fn sweep(&mut self) -> Vec<String> {
         let mut gone = Vec::new();
+        if self.swept == self.version() {
+            return gone;
+        }
+        self.swept = self.version();
         for (key, uid) in self.finished() {
             if key.kind == "PersistentVolumeClaim" {
                 gone.push(uid);

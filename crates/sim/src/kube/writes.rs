@@ -33,7 +33,7 @@ impl Verb {
 }
 
 /// Which part of an object an apply may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subresource {
     /// Everything but `status`.
     Main,
@@ -60,7 +60,7 @@ impl Kube {
     }
 
     /// Server-side apply with force. `metadata.uid` in the body makes it refuse to create the
-    /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name.
+    /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name. What was applied before and is left out now goes.
     pub fn apply(&mut self, body: &Value, part: Subresource) -> Result<(), Refusal> {
         let key = Key::of(body);
         let Some(current) = self.objects.get(&key) else {
@@ -76,8 +76,8 @@ impl Kube {
         }
         let wanted = part_of(body, part);
         let mut object = current.as_ref().clone();
-        let manager = format!("{}/{part:?}", uid_of(&object));
-        if let Some(before) = self.applied.get(&manager) {
+        let applied = (uid_of(&object).to_owned(), part);
+        if let Some(before) = self.applied.get(&applied) {
             merge::take_away(&mut object, before, &wanted);
         }
         merge::apply(&mut object, &wanted);
@@ -87,7 +87,7 @@ impl Kube {
             }
             grow_generation(&mut object);
         }
-        self.applied.insert(manager, wanted);
+        self.applied.insert(applied, wanted);
         if object != *self.objects.get(&key).map_or(&Value::Null, |o| o.as_ref()) {
             self.put(key, object);
         }

@@ -44,14 +44,17 @@ impl Nodes {
         now: u64,
         dice: &mut Dice,
     ) {
-        schedule::show_pending_claims(kube);
-        self.schedule(kube, now, dice);
+        if self.seen != kube.version() || !self.late.is_empty() {
+            self.seen = kube.version();
+            schedule::show_pending_claims(kube);
+            self.schedule(kube, now, dice);
+        }
         self.note_exits(processes, now);
         let mut runs = std::mem::take(&mut self.runs);
         let uids: Vec<String> = runs.keys().cloned().collect();
         for uid in uids {
             let Some(mut run) = runs.remove(&uid) else { continue };
-            let Some(pod) = kube.by_uid(&uid).cloned() else {
+            let Some(pod) = kube.shared(&run.pod).filter(|pod| uid_of(pod) == uid) else {
                 processes.kill(&uid);
                 continue;
             };

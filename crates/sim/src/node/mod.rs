@@ -14,6 +14,7 @@ pub use kubelet::Processes;
 pub use launch::{Launch, Program};
 use serde_json::Value;
 
+use crate::kube::Key;
 use crate::pd::DiskId;
 
 /// One machine.
@@ -54,6 +55,7 @@ enum Stage {
 /// What kubelet knows of one pod.
 #[derive(Clone, Debug)]
 struct Run {
+    pod: Key,
     node: String,
     stage: Stage,
     /// ConfigMap data as mounted, by ConfigMap name.
@@ -81,6 +83,8 @@ pub struct Nodes {
     pub shared_disks: Vec<(DiskId, String, String)>,
     runs: BTreeMap<String, Run>,
     next_disk: DiskId,
+    /// How many changes the scheduler had seen when it last looked.
+    seen: usize,
 }
 
 impl Nodes {
@@ -95,6 +99,15 @@ impl Nodes {
     /// The disk behind a claim, by the claim's name.
     pub fn disk_of_claim(&self, claim: &str) -> Option<&Disk> {
         self.disks.values().rfind(|disk| disk.claim == claim)
+    }
+
+    /// Turns a machine on or off.
+    pub fn power(&mut self, node: &str, up: bool) {
+        if let Some(machine) = self.machines.get_mut(node) {
+            machine.up = up;
+            // The scheduler looks again.
+            self.seen = usize::MAX;
+        }
     }
 
     /// The provisioner takes the volume of a claim that is gone.

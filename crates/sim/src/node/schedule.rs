@@ -33,7 +33,7 @@ impl Nodes {
                     });
                     let (low, high) = beliefs::VOLUME_TAKES.value;
                     let until = now + dice.between(low, high);
-                    self.runs.insert(uid_of(&pod).to_owned(), Run::new(node, until));
+                    self.runs.insert(uid_of(&pod).to_owned(), Run::new(key, node, until));
                 }
                 Err(words) => {
                     kube.edit(&key, |pod| {
@@ -97,8 +97,9 @@ impl Nodes {
 }
 
 impl Run {
-    fn new(node: String, until: u64) -> Self {
+    fn new(pod: Key, node: String, until: u64) -> Self {
         Self {
+            pod,
             node,
             stage: Stage::Attaching { until },
             mounted: std::collections::BTreeMap::new(),

@@ -4,15 +4,19 @@ use serde_json::{Value, json};
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvClusterStatus;
 use tikv_operator_core::build::marks_to_annotations;
-use tikv_operator_core::plan::{Plan, Step};
+use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
-use tikv_operator_core::world::{Object, ObjectKey, World};
+use tikv_operator_core::facts::{Owner, owner_words, volume_facts};
+use tikv_operator_core::world::{Kind, Object, ObjectKey, World};
 
 use super::wire::{Answer, Call, Wire};
-use super::{Operator, Pass};
-use crate::kube::{Key, Kube, Refusal, Subresource, Verb, owners, set, uid_of};
+use super::{Look, Operator, Pass};
+use crate::clock::SECOND;
+use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text, uid_of};
 use crate::universe::{NAMESPACE, Universe};
 
+/// Least time between two writes of a status that differs in words and counts only.
+const SOFT: u64 = 15 * SECOND;
 /// The operator's finalizer.
 pub const FINALIZER: &str = "tikv.org/volumes";
 
@@ -21,19 +25,19 @@ impl Operator {
     pub(super) fn act(
         &mut self,
         universe: &mut Universe,
-        world: &World,
-        plan: &Plan,
+        look: &mut Look,
+        steps: &[Step],
         pass: &mut Pass,
     ) {
-        for step in &plan.steps {
+        for step in steps {
             let answer = {
                 let mut wire = self.wire(universe, pass);
-                do_step(&mut wire, world, step)
+                do_step(&mut wire, look, step)
             };
             if pass.crashed {
                 return;
             }
-            let result = self.judge(universe, world, step, answer);
+            let result = self.judge(universe, &look.world, step, answer);
             let failed = result.is_err();
             pass.outcomes.push(Outcome { step: step.clone(), result });
             if failed {
@@ -42,20 +46,32 @@ impl Operator {
         }
     }
 
-    /// One status apply, if the status says something new.
+    /// One status apply, if the status says something new. Words and counts that move along with
+    /// a start are held back for [`SOFT`]; the return value is when they are due.
     pub(super) fn write_status(
         &mut self,
         universe: &mut Universe,
-        world: &World,
+        look: &mut Look,
         status: &TikvClusterStatus,
         pass: &mut Pass,
-    ) {
-        if !report::worth_writing(&world.resource.status, status) {
-            return;
+    ) -> Option<u64> {
+        let old = &look.world.resource.status;
+        if !report::worth_writing(old, status) {
+            return None;
         }
+        let due = self.memory.reported.map_or(0, |at| at + SOFT);
+        if !matters(old, status) && universe.now < due {
+            return Some(due);
+        }
+        let now = universe.now;
         let mut wire = self.wire(universe, pass);
-        let answer = apply_status(&mut wire, world, status);
-        pass.wrote_status = answer == Answer::Done;
+        let written = apply_status(&mut wire, look, status) == Answer::Done;
+        pass.wrote_status = written;
+        if pass.wrote_status {
+            self.memory.reported = Some(now);
+            return None;
+        }
+        Some(now + SECOND)
     }
 
     fn wire<'a>(&'a mut self, universe: &'a mut Universe, pass: &'a mut Pass) -> Wire<'a> {
@@ -93,23 +109,40 @@ impl Operator {
         if let (Step::Create(object), 409) = (step, refusal.code) {
             let key = &object.key;
             let found = universe.kube.get(key.kind.as_str(), &key.name);
-            let ours = |o: &Value| owners(o).contains(&world.resource.uid.0.as_str());
-            if found.is_some_and(|found| !ours(found)) {
-                self.memory.taken.insert(key.clone());
-                kind = FailureKind::Foreign;
+            match found {
+                // A create whose answer was lost.
+                Some(found) if is_ours(found, key.kind, world) => return Ok(()),
+                Some(found) => {
+                    self.memory.met.insert(key.clone(), (owner_words(found), universe.now));
+                    kind = FailureKind::Foreign;
+                }
+                None => {}
             }
         }
         Err(Failure { kind, message: refusal.to_string() })
     }
 }
 
-fn do_step(wire: &mut Wire<'_>, world: &World, step: &Step) -> Answer {
+/// Does the change matter to a program that waits for it?
+fn matters(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
+    let turned = |status: &TikvClusterStatus| {
+        let conditions = status.conditions.iter();
+        conditions.map(|c| (c.type_.clone(), c.status.clone())).collect::<Vec<_>>()
+    };
+    old.observed_generation != new.observed_generation
+        || old.cluster_id != new.cluster_id
+        || old.bootstrap != new.bootstrap
+        || turned(old) != turned(new)
+}
+
+fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
+    let world = &look.world;
     match step {
         Step::AddFinalizer => finalizers(wire, world, json!([FINALIZER])),
         Step::ReleaseFinalizer => finalizers(wire, world, json!([])),
         Step::RecordBootstrap(_) | Step::RecordClusterId(_) => {
             match report::with_record(world, step) {
-                Some(status) => apply_status(wire, world, &status),
+                Some(status) => apply_status(wire, look, &status),
                 None => Answer::Done,
             }
         }
@@ -135,6 +168,23 @@ fn do_step(wire: &mut Wire<'_>, world: &World, step: &Step) -> Answer {
             delete(wire, &Key::new("PersistentVolumeClaim", name), &uid.0)
         }
     }
+}
+
+/// Pods and furniture name their controller; a volume is ours by its labels and its name.
+fn is_ours(found: &Value, kind: Kind, world: &World) -> bool {
+    let resource = &world.resource;
+    match kind {
+        Kind::PersistentVolumeClaim => volume_facts(&resource.name, found).is_some(),
+        Kind::Pod | Kind::Service | Kind::ConfigMap | Kind::PodDisruptionBudget => {
+            Owner { name: &resource.name, uid: &resource.uid }.controls(found)
+        }
+    }
+}
+
+/// The version of the resource after a write that was answered.
+fn version_of(kube: &Kube, name: &str) -> String {
+    let resource = kube.get("TikvCluster", name);
+    resource.map(|r| text(r, "/metadata/resourceVersion").to_owned()).unwrap_or_default()
 }
 
 fn key_of(key: &ObjectKey) -> Key {
@@ -163,17 +213,27 @@ fn apply(wire: &mut Wire<'_>, object: &Object, uid: &str) -> Answer {
     wire.call(call, |kube| kube.apply(&body, Subresource::Main))
 }
 
-fn apply_status(wire: &mut Wire<'_>, world: &World, status: &TikvClusterStatus) -> Answer {
-    let uid = world.resource.uid.0.as_str();
+/// A status write: exactly this incarnation of the resource, at exactly this version, so that a
+/// status computed from an old view is refused.
+fn apply_status(wire: &mut Wire<'_>, look: &mut Look, status: &TikvClusterStatus) -> Answer {
+    let uid = look.world.resource.uid.0.as_str();
     let status = serde_json::to_value(status).unwrap_or_default();
     let body = json!({
         "kind": "TikvCluster",
-        "metadata": {"name": world.resource.name, "uid": uid},
+        "metadata": {
+            "name": look.world.resource.name,
+            "uid": uid,
+            "resourceVersion": look.version,
+        },
         "status": status,
     });
     let key = Key::of(&body);
     let call = Call { verb: Verb::ApplyStatus, key, uid: Some(uid) };
-    wire.call(call, |kube| kube.apply(&body, Subresource::Status))
+    let answer = wire.call(call, |kube| kube.apply(&body, Subresource::Status));
+    if answer == Answer::Done {
+        look.version = version_of(wire.kube, &look.world.resource.name);
+    }
+    answer
 }
 
 fn delete(wire: &mut Wire<'_>, key: &Key, uid: &str) -> Answer {

@@ -9,15 +9,15 @@ mod observe;
 mod pd_view;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 pub use act::FINALIZER;
 use observe::View;
 use serde_json::Value;
 use tikv_operator_api::v1alpha1::{TikvCluster, TikvClusterStatus};
-use tikv_operator_core::check::check;
+use tikv_operator_core::check::{Rejection, check};
 use tikv_operator_core::cluster::Cluster;
-use tikv_operator_core::plan::{self, Plan};
+use tikv_operator_core::plan::{self, Plan, Step};
 use tikv_operator_core::report::{self, Outcome};
 use tikv_operator_core::world::{ObjectKey, World};
 pub use wire::{Faults, Write};
@@ -70,8 +70,18 @@ struct Memory {
     leader: Option<(u64, u64)>,
     leader_changed: bool,
     silent_since: Option<u64>,
-    /// Names that were taken when we wanted to create them: looked at by name from then on.
-    taken: BTreeSet<ObjectKey>,
+    /// Names that were taken when we wanted to create them: whose they are, and when that was.
+    met: BTreeMap<ObjectKey, (String, u64)>,
+    /// When the status was last written.
+    reported: Option<u64>,
+}
+
+/// One look at a cluster.
+pub(crate) struct Look {
+    resource: TikvCluster,
+    world: World,
+    /// The version of the resource that was looked at, or that our last write made.
+    version: String,
 }
 
 /// The operator's process for one cluster.
@@ -135,9 +145,9 @@ impl Operator {
         }
         self.follow_watches(universe);
         self.seen_version = universe.kube.version();
-        let pass = self.pass(universe);
-        let wake = pass.plan.as_ref().map_or(10 * SECOND, |plan| millis(plan.wake));
-        self.wake_at = universe.now + wake.max(SECOND);
+        let (pass, due) = self.pass(universe);
+        let wake = pass.plan.as_ref().map_or(REJECTED_WAKE, |plan| millis(plan.wake));
+        self.wake_at = (universe.now + wake.max(SECOND)).min(due.unwrap_or(u64::MAX));
         if pass.crashed {
             let pause = self.dice.between(1, 20) * SECOND;
             self.restart(universe.now, pause);
@@ -155,39 +165,61 @@ impl Operator {
         }
     }
 
-    /// observe, check, plan, act, report.
-    fn pass(&mut self, universe: &mut Universe) -> Pass {
+    /// observe, check, plan, act, report. Also says when a status that was held back is due.
+    fn pass(&mut self, universe: &mut Universe) -> (Pass, Option<u64>) {
         let mut pass = Pass::default();
         let cached = self.cache.clone();
-        let Some((resource, mut world)) = self.observe(&View::Cached(&cached), universe) else {
-            return pass;
+        let Some(mut look) = self.observe(&View::Cached(&cached), universe) else {
+            return (pass, None);
         };
-        let mut cluster = match check(&resource) {
-            Ok(cluster) => cluster,
-            Err(rejection) => {
-                pass.rejected = Some(rejection.to_string());
-                let (status, _) = report::report_rejection(&world, &rejection);
-                self.write_status(universe, &world, &status, &mut pass);
-                return pass;
-            }
-        };
-        let mut plan = (self.brain.plan)(&cluster, &world);
-        if !plan.steps.is_empty() {
+        let mut judged = self.judge_spec(&look);
+        if !judged.1.is_empty() {
             // Nothing is done on a view that may be old.
-            let Some((resource, live)) = self.observe(&View::Live, universe) else { return pass };
-            let Ok(checked) = check(&resource) else { return pass };
-            (cluster, world) = (checked, live);
-            plan = (self.brain.plan)(&cluster, &world);
-            self.act(universe, &world, &plan, &mut pass);
+            let Some(live) = self.observe(&View::Live, universe) else { return (pass, None) };
+            look = live;
+            judged = self.judge_spec(&look);
+            self.act(universe, &mut look, &judged.1, &mut pass);
         }
-        let status = (self.brain.report)(&cluster, &world, &plan, &pass.outcomes);
-        if !pass.crashed {
-            self.write_status(universe, &world, &status, &mut pass);
+        let released = |outcome: &Outcome| {
+            outcome.step == Step::ReleaseFinalizer && outcome.result.is_ok()
+        };
+        let gone = pass.outcomes.iter().any(released);
+        let status = match &judged.0 {
+            Ok((cluster, plan)) => (self.brain.report)(cluster, &look.world, plan, &pass.outcomes),
+            Err(rejection) => report::report_rejection(&look.world, rejection).0,
+        };
+        let mut due = None;
+        if !pass.crashed && !gone {
+            due = self.write_status(universe, &mut look, &status, &mut pass);
         }
-        pass.plan = Some(plan);
-        pass
+        match judged.0 {
+            Ok((_, plan)) => pass.plan = Some(plan),
+            Err(rejection) => pass.rejected = Some(rejection.to_string()),
+        }
+        (pass, due)
+    }
+
+    /// What is to be done. A rejected spec has no steps, except that a resource that is being
+    /// deleted is let go.
+    fn judge_spec(&self, look: &Look) -> (Result<(Cluster, Plan), Rejection>, Vec<Step>) {
+        match check(&look.resource) {
+            Ok(cluster) => {
+                let plan = (self.brain.plan)(&cluster, &look.world);
+                let steps = plan.steps.clone();
+                (Ok((cluster, plan)), steps)
+            }
+            Err(rejection) => {
+                let resource = &look.world.resource;
+                let going = resource.deleting_since.is_some() && resource.finalizer;
+                let steps = if going { vec![Step::ReleaseFinalizer] } else { Vec::new() };
+                (Err(rejection), steps)
+            }
+        }
     }
 }
+
+/// A rejected spec is looked at again when it changes, and otherwise this often.
+const REJECTED_WAKE: u64 = 60 * SECOND;
 
 fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tikv_operator_api::labels;
-use tikv_operator_api::v1alpha1::TikvCluster;
 use tikv_operator_core::facts::{Belongings, Owner, resource_facts};
 use tikv_operator_core::world::{Kind, World};
 
-use super::{FINALIZER, Operator, typed};
+use super::{FINALIZER, Look, Operator, typed};
 use crate::clock;
 use crate::kube::{Cache, text};
 use crate::universe::Universe;
@@ -37,6 +36,9 @@ impl View<'_> {
     }
 }
 
+/// A stranger is believed to be there for this long, then the name is tried again.
+const STRANGER_TIME: u64 = 60 * clock::SECOND;
+
 /// The kinds that belong to a cluster.
 const KINDS: [Kind; 5] = [
     Kind::Service,
@@ -52,7 +54,7 @@ impl Operator {
         &mut self,
         view: &View<'_>,
         universe: &mut Universe,
-    ) -> Option<(TikvCluster, World)> {
+    ) -> Option<Look> {
         let body = view.get(universe, "TikvCluster", &self.cluster)?;
         let (resource, facts) = (typed(body)?, resource_facts(body, FINALIZER)?);
         let owner = Owner { name: &self.cluster, uid: &facts.uid };
@@ -64,11 +66,10 @@ impl Operator {
                 }
             }
         }
-        for key in &self.memory.taken {
-            let found = view.get(universe, key.kind.as_str(), &key.name);
-            if let Some(object) = found.filter(|object| !labelled(object, &self.cluster)) {
-                belongings.take(owner, key.kind, object);
-            }
+        let now = universe.now;
+        self.memory.met.retain(|_, (_, at)| now - *at < STRANGER_TIME);
+        for (key, (whose, _)) in &self.memory.met {
+            belongings.strangers.insert(key.clone(), whose.clone());
         }
         let hosts: BTreeMap<_, _> = belongings
             .pods
@@ -85,7 +86,8 @@ impl Operator {
             strangers: belongings.strangers,
             pd,
         };
-        Some((resource, world))
+        let version = resource.metadata.resource_version.clone().unwrap_or_default();
+        Some(Look { resource, world, version })
     }
 }
 

@@ -98,7 +98,7 @@ impl Pd {
             "/pd/api/v1/ping" => return Some(Answer::empty(200)),
             "/pd/api/v1/health" => return Some(self.health(index, names)),
             "/pd/api/v1/version" => return Some(self.version(via)),
-            "/pd/api/v2/ready" => return Some(self.ready(index)),
+            "/pd/api/v2/ready" => return Some(self.ready(index, request)),
             _ => {}
         }
         if self.ensembles.get(index)?.leader.is_none() {

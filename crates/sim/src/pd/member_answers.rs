@@ -29,9 +29,13 @@ impl Pd {
     }
 
     /// `/pd/api/v2/ready`: 500 until a store has registered, in v8.5.2 to v8.5.7.
-    pub(super) fn ready(&self, index: usize) -> Answer {
+    pub(super) fn ready(&self, index: usize, request: Request<'_>) -> Answer {
         let bootstrapped = self.ensembles.get(index).and_then(|e| e.cluster.bootstrapped);
-        Answer::empty(if bootstrapped.is_some() { 200 } else { 500 })
+        let status = if bootstrapped.is_some() { 200 } else { 500 };
+        if request.query("verbose").next().is_some() {
+            return Answer::json(status, json!({"region_loaded": bootstrapped.is_some()}));
+        }
+        Answer::empty(status)
     }
 
     pub(super) fn answer_about_members(
@@ -71,8 +75,7 @@ impl Pd {
             Value::Object(shown)
         };
         let members: Vec<Value> = ensemble.members.values().map(full).collect();
-        let leader = ensemble.leader.and_then(|id| ensemble.members.get(&id));
-        let leader = leader.map(|leader| Value::Object(described(leader)));
+        let leader = ensemble.leader.and_then(|id| ensemble.members.get(&id)).map(full);
         Answer::json(
             200,
             json!({

@@ -1,0 +1,219 @@
+//! Which commands does a script have?
+
+use serde_json::{Map, Value, json};
+
+use super::Play;
+use crate::harness::Harness;
+use crate::kube::{Key, set, uid_of};
+use crate::operator::Faults;
+use crate::universe::NAMESPACE;
+
+/// Longest time that a run may take to settle, in simulated seconds.
+pub(super) const PATIENCE: u64 = 1800;
+
+type Printed = Result<String, String>;
+
+impl Play {
+    /// Obeys one command and returns what it prints.
+    pub(super) fn obey(&mut self, command: &str) -> Printed {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let Some((verb, rest)) = words.split_first() else { return Ok(String::new()) };
+        match (*verb, rest) {
+            ("seed", [seed]) => {
+                self.harness = Harness::new(number(seed)?);
+                done()
+            }
+            ("create", [name, fields @ ..]) => {
+                let made = self.harness.create(name, spec(fields)?);
+                made.map(|()| String::new()).map_err(|refusal| refusal.to_string())
+            }
+            ("edit", [name, fields @ ..]) => {
+                for field in fields {
+                    let (path, value) = field.split_once('=').ok_or("want path=value")?;
+                    let path: Vec<&str> = path.split('.').collect();
+                    self.harness.edit(name, &path, value_of(value));
+                }
+                done()
+            }
+            ("delete", [name]) => {
+                self.harness.delete(name);
+                done()
+            }
+            ("tick", [seconds]) => {
+                self.harness.run(number(seconds)?);
+                done()
+            }
+            ("settle", []) => self.settle(),
+            ("quiet", [minutes]) => match self.harness.stay_quiet(number(minutes)? * 60) {
+                Ok(()) => Ok("nothing was written, the status is true\n".to_owned()),
+                Err(problem) => {
+                    self.broken.push(problem.clone());
+                    Err(problem)
+                }
+            },
+            ("crash-after-each-write", [name, fields @ ..]) => self.crash_each(name, &spec(fields)?),
+            ("show", [what]) => Ok(self.show(what)),
+            ("faults", fields) => self.faults(fields),
+            _ => self.harm(verb, rest),
+        }
+    }
+
+    fn settle(&mut self) -> Printed {
+        match self.harness.settle(PATIENCE) {
+            Some(_) => Ok("settled\n".to_owned()),
+            None => Ok(format!("not settled within {PATIENCE} s\n")),
+        }
+    }
+
+    /// What goes wrong in Kubernetes, on machines, or by other hands.
+    fn harm(&mut self, verb: &str, rest: &[&str]) -> Printed {
+        let now = self.harness.universe.now;
+        match (verb, rest) {
+            ("late", [pod, seconds]) => {
+                let until = now + number(seconds)? * 1000;
+                self.harness.universe.nodes.late.insert((*pod).to_owned(), until);
+            }
+            ("restart-operator", []) => {
+                for operator in &mut self.harness.operators {
+                    operator.restart(now, 5000);
+                }
+            }
+            ("crash-after", [write]) => {
+                let after = usize::try_from(number(write)?).ok();
+                for operator in &mut self.harness.operators {
+                    operator.faults.crash_after = after.map(|n| operator.written + n);
+                }
+            }
+            ("kill", [pod]) => self.harness.universe.kill_process(pod),
+            ("remove", [kind, name]) => {
+                let key = Key::new(kind, name);
+                let removed = self.harness.universe.kube.delete(&key, None);
+                removed.map_err(|refusal| refusal.to_string())?;
+            }
+            ("wipe", [claim]) => self.harness.universe.wipe_disk(claim),
+            ("wipe-status", [name]) => {
+                let key = Key::new("TikvCluster", name);
+                self.harness.universe.kube.edit(&key, |resource| {
+                    set(resource, &["status"], json!({}));
+                });
+            }
+            ("power", [node, state @ ("on" | "off")]) => {
+                self.harness.universe.nodes.power(node, *state == "on");
+            }
+            ("foreign", [kind, name, labels @ ..]) => self.foreign(kind, name, labels)?,
+            _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
+        }
+        done()
+    }
+
+    /// Someone else makes an object with a name that we need.
+    fn foreign(&mut self, kind: &str, name: &str, marks: &[&str]) -> Result<(), String> {
+        let mut body = json!({
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {},
+        });
+        for mark in marks {
+            let (place, value) = mark.split_once('=').ok_or("want labels/key=value")?;
+            let (place, key) = place.split_once('/').ok_or("want labels/key=value")?;
+            set(&mut body, &["metadata", place, key], json!(value));
+        }
+        self.harness.universe.kube.create(body).map(|_| ()).map_err(|refusal| refusal.to_string())
+    }
+
+    fn faults(&mut self, fields: &[&str]) -> Printed {
+        let mut faults = Faults::default();
+        for field in fields {
+            let (name, percent) = field.split_once('=').ok_or("want name=percent")?;
+            let percent = number(percent)?;
+            match name {
+                "stale" => faults.stale = percent,
+                "conflict" => faults.conflict = percent,
+                "lost-answer" => faults.lost_answer = percent,
+                "unavailable" => faults.unavailable = percent,
+                "pd-silent" => faults.pd_silent = percent,
+                "crash" => faults.crash = percent,
+                _ => return Err(format!("no such fault: {name}")),
+            }
+        }
+        self.harness.set_faults(faults);
+        done()
+    }
+
+    /// Creates the cluster anew once per write, with the operator ending right after that write.
+    fn crash_each(&mut self, name: &str, spec: &Value) -> Printed {
+        let mut reference = Harness::new(1);
+        reference.create(name, spec.clone()).map_err(|refusal| refusal.to_string())?;
+        reference.settle(PATIENCE).ok_or("the reference run does not settle")?;
+        let (writes, objects) = (reference.writes.len(), inventory(&reference));
+        for write in 1..=writes {
+            let mut run = Harness::new(1);
+            run.set_faults(Faults { crash_after: Some(write), ..Faults::default() });
+            run.create(name, spec.clone()).map_err(|refusal| refusal.to_string())?;
+            let settled = run.settle(PATIENCE);
+            let quiet = run.stay_quiet(120);
+            let after = format!("crash after write {write}");
+            if settled.is_none() {
+                self.broken.push(format!("{after}: not settled"));
+            }
+            if inventory(&run) != objects {
+                self.broken.push(format!("{after}: other objects than without the crash"));
+            }
+            self.broken.extend(quiet.err().map(|problem| format!("{after}: {problem}")));
+            let findings = run.auditor.findings.iter().map(|f| format!("{after}: {f}"));
+            self.broken.extend(findings);
+        }
+        Ok("after each write: settled, same objects, one cluster id\n".to_owned())
+    }
+}
+
+/// Which objects there are, by kind and name.
+fn inventory(harness: &Harness) -> Vec<String> {
+    harness.universe.kube.all().map(|(key, _)| key.to_string()).collect()
+}
+
+fn done() -> Printed {
+    Ok(String::new())
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    word.parse().map_err(|_| format!("not a number: {word}"))
+}
+
+/// `true`, numbers and JSON as they are, everything else as text.
+fn value_of(word: &str) -> Value {
+    serde_json::from_str(word).unwrap_or_else(|_| json!(word))
+}
+
+/// `pd=3 tikv=3 tikv.storage=1Gi`: the short names stand for `pd.replicas` and `tikv.replicas`.
+fn spec(fields: &[&str]) -> Result<Value, String> {
+    let mut spec = Value::Object(Map::new());
+    for field in fields {
+        let (path, value) = field.split_once('=').ok_or("want path=value")?;
+        let mut path: Vec<&str> = path.split('.').collect();
+        if matches!(path.as_slice(), ["pd" | "tikv"]) {
+            path.push("replicas");
+        }
+        set(&mut spec, &path, value_of(value));
+    }
+    Ok(spec)
+}
+
+impl crate::universe::Universe {
+    /// The process of a pod ends, as after a crash. Kubelet starts it again.
+    pub fn kill_process(&mut self, pod: &str) {
+        let Some(uid) = self.kube.get("Pod", pod).map(|pod| uid_of(pod).to_owned()) else { return };
+        self.pd.kill(&uid);
+        self.tikv.processes.remove(&uid);
+    }
+
+    /// A disk is emptied under its claim; its process ends.
+    pub fn wipe_disk(&mut self, claim: &str) {
+        let Some(disk) = self.nodes.disk_of_claim(claim).map(|disk| disk.id) else { return };
+        self.pd.wipe(disk);
+        self.tikv.disks.remove(&disk);
+        self.pd.processes.retain(|_, process| process.disk != disk);
+        self.tikv.processes.retain(|_, process| process.disk != disk);
+    }
+}

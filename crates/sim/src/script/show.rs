@@ -1,0 +1,111 @@
+//! What does a script print?
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::Play;
+use crate::auditor::condition;
+use crate::kube::{at, is_deleting, name_of, text};
+
+/// Conditions in the order in which they are shown.
+const CONDITIONS: [&str; 5] = ["Ready", "Progressing", "Degraded", "Paused", "UnsupportedFields"];
+
+impl Play {
+    pub(super) fn show(&mut self, what: &str) -> String {
+        match what {
+            "pods" => self.pods(),
+            "volumes" => self.volumes(),
+            "ids" => self.minted(),
+            "writes" => self.writes(),
+            cluster => self.cluster(cluster),
+        }
+    }
+
+    fn cluster(&mut self, name: &str) -> String {
+        let Some(resource) = self.harness.universe.kube.get("TikvCluster", name).cloned() else {
+            return format!("{name}: no such cluster\n");
+        };
+        let mut out = String::new();
+        let holds = CONDITIONS.iter().filter(|kind| condition(&resource, kind) == Some("True"));
+        let holds: Vec<&str> = holds.copied().collect();
+        let id: Option<u64> = text(&resource, "/status/clusterId").parse().ok();
+        let id = id.map_or("no id".to_owned(), |id| self.nickname(id));
+        let going = if is_deleting(&resource) { ", deleting" } else { "" };
+        let _ = writeln!(out, "{name}: {} ({id}{going})", list(&holds));
+        for component in ["pd", "tikv"] {
+            let shown = text(&resource, &format!("/status/{component}/summary"));
+            let _ = writeln!(out, "  {component}: {}", if shown.is_empty() { "-" } else { shown });
+        }
+        for wait in at(&resource, "/status/waits").as_array().into_iter().flatten() {
+            let _ = writeln!(out, "  waits: {}: {}", text(wait, "/subject"), text(wait, "/rule"));
+        }
+        out
+    }
+
+    fn pods(&self) -> String {
+        let line = |pod: &Value| {
+            let status = at(pod, "/status/containerStatuses/0");
+            let state = if is_deleting(pod) {
+                "going"
+            } else if at(status, "/ready").as_bool() == Some(true) {
+                "ready"
+            } else if at(status, "/started").as_bool() == Some(true) {
+                "running"
+            } else {
+                "waiting"
+            };
+            format!("{}: {state}\n", name_of(pod))
+        };
+        lines(self.harness.universe.kube.list("Pod").map(line))
+    }
+
+    fn volumes(&mut self) -> String {
+        let claims: Vec<Value> =
+            self.harness.universe.kube.list("PersistentVolumeClaim").cloned().collect();
+        let mut line = |claim: &Value| {
+            let mark = |name: &str| text(claim, &format!("/metadata/annotations/tikv.org~1{name}"));
+            let id = mark("cluster-id").parse().ok().map(|id| self.nickname(id));
+            let id = id.unwrap_or_else(|| "no id".to_owned());
+            let store = if mark("store-id").is_empty() { "" } else { ", store" };
+            let member = if mark("member-id").is_empty() { "" } else { ", member" };
+            format!("{}: {id}{store}{member}\n", name_of(claim))
+        };
+        let shown: Vec<String> = claims.iter().map(&mut line).collect();
+        lines(shown.into_iter())
+    }
+
+    /// Cluster ids that PD sets made, ever.
+    fn minted(&mut self) -> String {
+        let ids: Vec<u64> =
+            self.harness.universe.pd.ensembles.iter().filter_map(|e| e.cluster_id).collect();
+        let names: Vec<String> = ids.into_iter().map(|id| self.nickname(id)).collect();
+        format!("{}\n", list(&names.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Writes by verb, Events and the Lease apart.
+    fn writes(&self) -> String {
+        let mut counts = std::collections::BTreeMap::<&str, usize>::new();
+        for (verb, _) in &self.harness.writes {
+            *counts.entry(verb.as_str()).or_default() += 1;
+        }
+        let mut parts: Vec<String> =
+            counts.iter().map(|(verb, count)| format!("{verb} {count}")).collect();
+        parts.push(format!("together {}", self.harness.writes.len()));
+        format!("{}\n", parts.join(", "))
+    }
+
+    fn nickname(&mut self, id: u64) -> String {
+        let next = self.ids.len() + 1;
+        format!("id#{}", self.ids.entry(id).or_insert(next))
+    }
+}
+
+fn list(words: &[&str]) -> String {
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
+fn lines(shown: impl Iterator<Item = String>) -> String {
+    let shown: String = shown.map(|line| format!("  {line}")).collect();
+    if shown.is_empty() { "  none\n".to_owned() } else { shown }
+}
