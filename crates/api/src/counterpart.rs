@@ -51,8 +51,8 @@ or refused with the reason. A refused field is an unknown one: `kubectl apply` n
 nothing. To carry a manifest over, change `apiVersion` to `tikv.org/v1alpha1` and `kind` to
 `TikvCluster`, remove what is refused, and rename what is renamed.
 
-What TiDB Operator reads from annotations of the resource is a field here or is not there; it reads
-no setting from annotations.
+This operator reads no setting from annotations. What TiDB Operator reads from them is a field here,
+or is not there.
 ";
 
 /// The page.

@@ -5,9 +5,9 @@
 
 use serde_json::{Value, json};
 use tikv_operator_core::check::check_value;
-use tikv_operator_core::cluster::{Cluster, ReclaimPolicy};
+use tikv_operator_core::cluster::{Cluster, Quantity, ReclaimPolicy};
 
-fn read(spec: Value) -> Cluster {
+fn read(spec: &Value) -> Cluster {
     let mut resource = json!({
         "metadata": {"name": "c", "namespace": "ns", "uid": "u", "generation": 7},
         "spec": {"version": "v8.5.7"},
@@ -20,7 +20,7 @@ fn read(spec: Value) -> Cluster {
 
 #[test]
 fn a_version_alone_is_enough() {
-    let cluster = read(json!({}));
+    let cluster = read(&json!({}));
     assert_eq!((cluster.pd.replicas, cluster.tikv.replicas), (3, 3));
     assert_eq!(cluster.pd.common.image, "pingcap/pd:v8.5.7");
     assert_eq!(cluster.tikv.common.image, "pingcap/tikv:v8.5.7");
@@ -35,7 +35,7 @@ fn a_version_alone_is_enough() {
 
 #[test]
 fn s18_component_wins_maps_merge_and_lists_follow_their_rule() {
-    let cluster = read(json!({
+    let cluster = read(&json!({
         "timezone": "UTC",
         "labels": {"a": "shared", "b": "shared"},
         "nodeSelector": {"disk": "ssd"},
@@ -84,27 +84,27 @@ fn s18_component_wins_maps_merge_and_lists_follow_their_rule() {
 
 #[test]
 fn configuration_means_the_same_as_map_and_as_text() {
-    let map = read(json!({"tikv": {"config": {"server": {"grpc-concurrency": 4, "x": 1.5}}}}));
-    let text = read(json!({"tikv": {"config": "[server]\ngrpc-concurrency = 4\nx = 1.5\n"}}));
+    let map = read(&json!({"tikv": {"config": {"server": {"grpc-concurrency": 4, "x": 1.5}}}}));
+    let text = read(&json!({"tikv": {"config": "[server]\ngrpc-concurrency = 4\nx = 1.5\n"}}));
     assert_eq!(map.tikv.common.config, text.tikv.common.config);
 }
 
 #[test]
 fn storage_and_capacity_are_no_resources_of_the_container() {
-    let cluster = read(json!({"tikv": {
+    let cluster = read(&json!({"tikv": {
         "requests": {"cpu": 1, "storage": "20Gi"},
         "limits": {"cpu": "2", "storage": "18Gi"},
     }}));
     let tikv = &cluster.tikv;
     assert_eq!(tikv.common.storage.size.units(), 20 << 30);
-    assert_eq!(tikv.capacity.as_ref().map(|c| c.units()), Some(18 << 30));
+    assert_eq!(tikv.capacity.as_ref().map(Quantity::units), Some(18 << 30));
     assert!(tikv.common.resources.requests.keys().eq(["cpu"]));
     assert!(tikv.common.resources.limits.keys().eq(["cpu"]));
 }
 
 #[test]
 fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_default() {
-    let cluster = read(json!({
+    let cluster = read(&json!({
         "suspendAction": {"suspendStatefulSet": true},
         "maxFailoverCount": 1,
         "pd": {"configUpdateStrategy": "InPlace"},
@@ -132,7 +132,7 @@ fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_defaul
             "spec.tikv.waitLeaderTransferBackTimeout",
         ]
     );
-    let default = read(json!({
+    let default = read(&json!({
         "suspendAction": {"suspendStatefulSet": false},
         "maxFailoverCount": 3,
         "failover": {"after": "600s", "quarantine": "1440m"},
@@ -145,7 +145,7 @@ fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_defaul
 #[test]
 fn s55_an_even_number_of_pd_members_is_allowed_and_warned_about() {
     for (replicas, warnings) in [(1, 0), (2, 1), (3, 0), (4, 1), (5, 0)] {
-        let cluster = read(json!({"pd": {"replicas": replicas}}));
+        let cluster = read(&json!({"pd": {"replicas": replicas}}));
         assert_eq!(cluster.warnings.len(), warnings, "{replicas}");
     }
 }
