@@ -3,6 +3,13 @@
 //! The snapshots are read in review: a line that changes here changes in every cluster. Update them
 //! with `INSTA_UPDATE=always cargo test -p tikv-operator-core --test golden` and read the diff.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test binary: a panic is a failed test"
+)]
+
 mod fixture;
 
 use serde_json::Value;

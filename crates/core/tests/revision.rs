@@ -1,5 +1,12 @@
 //! What changes a pod's revision, and what never does?
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test binary: a panic is a failed test"
+)]
+
 mod fixture;
 
 use std::fmt::Write as _;

@@ -1,0 +1,154 @@
+//! Is any field of the resource silently ignored?
+//!
+//! Walks every leaf of the generated schema, changes it in manifests where it can matter, and asks
+//! what follows: another object, another plan, a sentence that names the field, or a refusal that
+//! does. A leaf from which nothing follows fails the walk. New fields join by themselves; one of a
+//! Kubernetes type needs an example in `examples.rs`.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "a test binary: a panic is a failed test"
+)]
+
+#[path = "../fixture/mod.rs"]
+mod fixture;
+
+mod effect;
+mod examples;
+mod schema;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use effect::{Effect, Seen};
+use schema::{Leaf, Schema};
+
+/// Takes a part of the manifest away before it is looked at: an unwired field, for the self-test.
+type Blindfold = fn(&mut Value);
+
+/// What the walk found out about every leaf.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Leaves that had no effect in a manifest where they should have had one.
+    ignored: BTreeSet<String>,
+    /// The strongest effect of each leaf.
+    effects: BTreeMap<String, Effect>,
+}
+
+/// Walks the leaves below `root`.
+fn walk(root: &str, blindfold: Blindfold) -> Walk {
+    let schema = Schema::generated();
+    let bases = ["version-only", "shared", "everything"].map(|name| {
+        let manifest = fixture::manifest(name);
+        let seen = effect::look(&manifest, blindfold);
+        (name, manifest, seen)
+    });
+    let mut result = Walk::default();
+    for leaf in schema.leaves().into_iter().filter(|leaf| leaf.path().starts_with(root)) {
+        let shows = shows_in(&leaf);
+        let mut tried = 0;
+        for (name, base, before) in bases.iter().filter(|(name, _, _)| shows.contains(name)) {
+            let Some(found) = strongest(&schema, base, before, &leaf, blindfold) else { continue };
+            tried += 1;
+            if found == Effect::Nothing {
+                result.ignored.insert(format!("{} in {name}", leaf.path()));
+            } else {
+                let best = result.effects.entry(leaf.path()).or_insert(found);
+                *best = found.max(*best);
+            }
+        }
+        assert!(tried > 0, "no valid value was found for {}", leaf.path());
+    }
+    result
+}
+
+/// The strongest effect that a change of the leaf has on `base`; `None` where the API server admits
+/// no change.
+fn strongest(
+    schema: &Schema,
+    base: &Value,
+    before: &Seen,
+    leaf: &Leaf,
+    blindfold: Blindfold,
+) -> Option<Effect> {
+    let current = leaf.get(base);
+    let mut strongest = None;
+    for candidate in examples::candidates(leaf, current.as_ref()) {
+        let mut manifest = base.clone();
+        leaf.set(&mut manifest, candidate);
+        if manifest == *base || !schema.admits(&manifest) {
+            continue;
+        }
+        let after = effect::look(&manifest, blindfold);
+        strongest = strongest.max(Some(Effect::between(before, &after, &leaf.path())));
+        if strongest == Some(Effect::Built) {
+            break;
+        }
+    }
+    strongest
+}
+
+/// Where a change of this leaf can show: in the shortest manifest, and in one that sets everything
+/// on its level. (Cluster-wide settings do not show where both components override them.)
+fn shows_in(leaf: &Leaf) -> [&'static str; 2] {
+    let path = leaf.path();
+    if path.starts_with("spec.pd.") || path.starts_with("spec.tikv.") {
+        ["version-only", "everything"]
+    } else {
+        ["version-only", "shared"]
+    }
+}
+
+#[test]
+fn no_field_is_silently_ignored() {
+    let walk = walk("spec", |_| {});
+    assert_eq!(walk.ignored, BTreeSet::new(), "these fields have no effect and nobody says so");
+    for (path, effect) in &walk.effects {
+        println!("{path}: {effect:?}");
+    }
+    assert!(walk.effects.len() > 120, "the walk saw only {} leaves", walk.effects.len());
+    let refused: Vec<&str> = walk
+        .effects
+        .iter()
+        .filter(|(_, effect)| **effect == Effect::Refused)
+        .map(|(path, _)| path.as_str())
+        .collect();
+    // Whatever else is refused would be refused for its example, and its effect never seen.
+    assert_eq!(refused, ["spec.pd.limits.storage", "spec.pdAddresses", "spec.tlsCluster.enabled"]);
+}
+
+/// The walk must see a field that nobody wired. Each of these hides one from everything behind.
+#[test]
+fn an_unwired_field_is_found() {
+    let unwired: [(&str, Blindfold); 6] = [
+        ("spec.tikv.timezone", |m| remove(m, &["spec", "tikv"], "timezone")),
+        ("spec.pd.tolerations", |m| remove(m, &["spec", "pd"], "tolerations")),
+        ("spec.nodeSelector", |m| remove(m, &["spec"], "nodeSelector")),
+        ("spec.tikv.limits.storage", |m| remove(m, &["spec", "tikv", "limits"], "storage")),
+        ("spec.pd.service.portName", |m| remove(m, &["spec", "pd", "service"], "portName")),
+        ("spec.tikv.scalePolicy.scaleInParallelism", |m| {
+            remove(m, &["spec", "tikv", "scalePolicy"], "scaleInParallelism");
+        }),
+    ];
+    for (path, blindfold) in unwired {
+        let (parent, _) = path.rsplit_once('.').expect("a field below spec");
+        let root = if parent == "spec" { path } else { parent };
+        let found: BTreeSet<String> = walk(root, blindfold)
+            .ignored
+            .iter()
+            .filter_map(|line| line.split_once(" in ").map(|(path, _)| path.to_owned()))
+            .collect();
+        assert_eq!(found, BTreeSet::from([path.to_owned()]));
+    }
+}
+
+fn remove(manifest: &mut Value, parents: &[&str], key: &str) {
+    let parent = parents.iter().try_fold(manifest, |value, parent| value.get_mut(parent));
+    if let Some(fields) = parent.and_then(Value::as_object_mut) {
+        fields.remove(key);
+    }
+}
