@@ -8,6 +8,12 @@ use super::settings::Settings;
 use crate::proto::metapb::{self, NodeState, StoreState};
 use crate::proto::pdpb::StoreStats;
 
+/// PD's `InitClusterRegionThreshold`.
+const FEW_REGIONS: u32 = 100;
+
+/// PD's `initialMinSpace`, 8 GiB.
+const ENOUGH_BYTES: u64 = 8 << 30;
+
 /// Nanoseconds without a heartbeat after which a store is Disconnected; hard-coded in PD.
 pub const DISCONNECTED_AFTER: i64 = 20_000_000_000;
 
@@ -74,10 +80,14 @@ impl Store {
         self.state() == StoreState::Up && self.down_time(now) < DISCONNECTED_AFTER
     }
 
-    /// Whether the disk is fuller than peers may be placed on.
+    /// Whether the disk is fuller than peers may be placed on. A store with few regions and some
+    /// GiB left never is, as in PD (`IsLowSpace`), so that small clusters start on full machines.
     #[expect(clippy::cast_precision_loss, reason = "a ratio of bytes")]
     pub fn is_low_on_space(&self, settings: &Settings) -> bool {
-        let StoreStats { capacity, available, .. } = self.stats;
+        let StoreStats { capacity, available, region_count, .. } = self.stats;
+        if region_count < FEW_REGIONS && available > ENOUGH_BYTES {
+            return false;
+        }
         capacity > 0 && (available as f64) < (capacity as f64) * (1.0 - settings.low_space_ratio())
     }
 
