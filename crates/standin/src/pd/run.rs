@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -32,7 +32,10 @@ use crate::proto::keyspacepb::keyspace_server::KeyspaceServer;
 use crate::proto::pdpb::pd_server::PdServer;
 
 /// Longest wait for etcd to serve, as the real one's.
-const ETCD_START_LIMIT: Duration = Duration::from_secs(300);
+const ETCD_START_LIMIT: Duration = Duration::from_mins(5);
+
+/// Longest wait for one answer of etcd while it starts.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Largest HTTP body that is read.
 const BODY_LIMIT: usize = 16 << 20;
@@ -100,31 +103,29 @@ async fn start(
     options: &Options,
     etcd: Etcd,
 ) -> Result<Arc<Server>, String> {
-    let began = Instant::now();
+    let limit = tokio::time::sleep(ETCD_START_LIMIT);
+    tokio::pin!(limit);
+    let ended = tokio::select! {
+        server = serving(options, &etcd) => return Ok(server),
+        () = &mut limit => return Err("etcd did not start in time".into()),
+        ended = process.ended() => ended,
+    };
+    match ended {
+        Ended::Failed(text) => Err(text),
+        Ended::Removed => {
+            limit.await;
+            Err("etcd did not start in time: the member was removed".into())
+        }
+    }
+}
+
+/// Asks until etcd answers what only a quorum can.
+async fn serving(options: &Options, etcd: &Etcd) -> Arc<Server> {
     loop {
-        let ready = etcd.get("/pd/cluster_id");
-        tokio::select! {
-            ended = process.ended() => match ended {
-                Ended::Failed(text) => return Err(text),
-                Ended::Removed => {
-                    let left = ETCD_START_LIMIT.saturating_sub(began.elapsed());
-                    tokio::time::sleep(left).await;
-                    return Err("etcd did not start in time: the member was removed".into());
-                }
-            },
-            answered = tokio::time::timeout(Duration::from_secs(2), ready) => {
-                if matches!(answered, Ok(Ok(_))) {
-                    let server = Server::new(options.clone(), etcd.clone()).await;
-                    match server {
-                        Ok(server) => return Ok(server),
-                        Err(error) => log::line(&format!("etcd is not ready: {}", error.0)),
-                    }
-                }
-                if began.elapsed() > ETCD_START_LIMIT {
-                    return Err("etcd did not start in time".into());
-                }
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+        let asked = Server::new(options.clone(), etcd.clone());
+        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+            Ok(Ok(server)) => return server,
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
 }

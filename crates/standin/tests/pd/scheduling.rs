@@ -1,1 +1,295 @@
+//! Does PD bring regions to their replicas, move leaders and peers, and empty stores that go? The
+//! stores here obey: what PD sends for a region has happened in their next report.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::Value;
+use standin::proto::eraftpb::ConfChangeType;
+use standin::proto::metapb::{Peer, PeerRole, Region};
+use standin::proto::pdpb::RegionHeartbeatResponse;
+
+use crate::harness::{Member, Members, RegionStream, Stores, eventually, region, store};
+
+/// Regions as their leaders know them: the region and its leader's peer id.
+type World = Arc<Mutex<Vec<(Region, u64)>>>;
+
+/// Stores that obey PD, over one stream per store.
+struct Obedient {
+    members: Members,
+    stores: Stores,
+    world: World,
+    silent: Arc<Mutex<Vec<u64>>>,
+    commands: Arc<Mutex<Vec<RegionHeartbeatResponse>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Drop for Obedient {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+}
+
+fn apply(world: &World, command: &RegionHeartbeatResponse) {
+    let mut world = world.lock().unwrap();
+    let Some((region, leader)) = world.iter_mut().find(|(r, _)| r.id == command.region_id) else {
+        return;
+    };
+    if command.region_epoch != region.region_epoch {
+        return;
+    }
+    if let Some(transfer) = &command.transfer_leader {
+        *leader = transfer.peer.as_ref().unwrap().id;
+    }
+    if let Some(change) = &command.change_peer {
+        let peer = change.peer.unwrap();
+        match change.change_type() {
+            ConfChangeType::AddLearnerNode => region.peers.push(peer),
+            ConfChangeType::AddNode => {
+                let learner = region.peers.iter_mut().find(|known| known.id == peer.id);
+                let learner = learner.expect("a peer learns before it votes");
+                assert_eq!(learner.role(), PeerRole::Learner);
+                learner.set_role(PeerRole::Voter);
+            }
+            ConfChangeType::RemoveNode => {
+                assert_ne!(peer.id, *leader, "a leader is never removed");
+                region.peers.retain(|known| known.id != peer.id);
+            }
+        }
+        region.region_epoch.as_mut().unwrap().conf_ver += 1;
+    }
+}
+
+impl Obedient {
+    /// A cluster of `stores` stores with `regions` regions of one replica on store 1.
+    async fn start(stores: u64, regions: u64, flags: &[&str]) -> Self {
+        let mut members = Members::start(1, flags).await;
+        let mut client = Stores::of(&mut members).await;
+        assert_eq!(client.bootstrap(store(1)).await, None);
+        for id in 2..=stores {
+            assert_eq!(client.put(store(id)).await, None);
+        }
+        client.beat_all(&(1..=stores).collect::<Vec<_>>()).await;
+        let key = |n: u64| if n == 0 || n == regions { Vec::new() } else { vec![b'a' + n as u8] };
+        let split = |n: u64| {
+            // Far from the ids that PD gives to new peers.
+            let (id, peer) = (1_000_004 + 10 * n, 1_000_005 + 10 * n);
+            let mut part = region(id, &[(peer, 1)], (1, 1 + regions));
+            (part.start_key, part.end_key) = (key(n), key(n + 1));
+            (part, peer)
+        };
+        let world: World = Arc::new(Mutex::new((0..regions).map(split).collect()));
+        let this = Self {
+            members,
+            stores: client,
+            world,
+            silent: Arc::default(),
+            commands: Arc::default(),
+            stop: Arc::default(),
+        };
+        for id in 1..=stores {
+            this.run_store(id).await;
+        }
+        this
+    }
+
+    async fn run_store(&self, id: u64) {
+        let mut client = self.stores.clone();
+        let mut stream = client.regions().await;
+        let (world, silent) = (Arc::clone(&self.world), Arc::clone(&self.silent));
+        let (commands, stop) = (Arc::clone(&self.commands), Arc::clone(&self.stop));
+        tokio::spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                if silent.lock().unwrap().contains(&id) {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+                client.beat(id).await;
+                report(&stream, id, &world, &silent).await;
+                let next = stream.answers.message();
+                if let Ok(Ok(Some(command))) =
+                    tokio::time::timeout(Duration::from_millis(200), next).await
+                {
+                    apply(&world, &command);
+                    commands.lock().unwrap().push(command);
+                }
+            }
+        });
+    }
+
+    fn pd(&self) -> &Member {
+        &self.members.all[0]
+    }
+
+    fn silence(&self, id: u64) {
+        self.silent.lock().unwrap().push(id);
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.pd().get(&format!("/pd/api/v1/{path}")).await.json()
+    }
+
+    async fn post(&self, path: &str, body: &str) {
+        let reply = self.pd().post(&format!("/pd/api/v1/{path}"), body).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+
+    async fn leaders(&self, id: u64) -> u64 {
+        self.get(&format!("store/{id}")).await["status"]["leader_count"].as_u64().unwrap()
+    }
+
+    /// Waits until every region has `voters` voters and no learner, in PD and in the stores.
+    async fn await_voters(&self, voters: usize) {
+        eventually(&format!("{voters} voters everywhere"), 40, || async {
+            let is_whole = |(region, _): &(Region, u64)| {
+                region.peers.len() == voters
+                    && region.peers.iter().all(|peer| peer.role() == PeerRole::Voter)
+            };
+            let whole = self.world.lock().unwrap().iter().all(is_whole);
+            let replicated = self.get("regions/replicated?startKey=&endKey=").await;
+            (whole && replicated == "REPLICATED").then_some(())
+        })
+        .await;
+    }
+}
+
+/// Reports the regions that a store leads; peers on silent stores are down for an hour.
+async fn report(stream: &RegionStream, id: u64, world: &World, silent: &Mutex<Vec<u64>>) {
+    let regions = world.lock().unwrap().clone();
+    let silent = silent.lock().unwrap().clone();
+    for (region, leader) in regions {
+        let leads = region.peers.iter().any(|peer| peer.id == leader && peer.store_id == id);
+        if leads {
+            let is_silent = |peer: &&Peer| silent.contains(&peer.store_id);
+            let down = region.peers.iter().filter(is_silent).map(|peer| (peer.id, 3600));
+            stream.report(&region, leader, &[], &down.collect::<Vec<_>>()).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions_grow_to_their_replicas_and_leaders_spread() {
+    let cluster = Obedient::start(3, 6, &[]).await;
+    assert_eq!(cluster.get("cluster/status").await["is_initialized"], true, "several regions");
+    cluster.await_voters(3).await;
+    eventually("two leaders a store", 30, || async {
+        let counts = [cluster.leaders(1).await, cluster.leaders(2).await, cluster.leaders(3).await];
+        (counts.iter().sum::<u64>() == 6 && counts.iter().all(|count| *count >= 1)).then_some(())
+    })
+    .await;
+    let miss = cluster.get("regions/check/miss-peer").await;
+    assert_eq!(miss["count"], 0);
+    cluster.post("config", r#"{"replication.max-replicas":1}"#).await;
+    cluster.await_voters(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evicted_stores_have_no_leaders_until_the_eviction_ends() {
+    let cluster = Obedient::start(3, 6, &[]).await;
+    cluster.await_voters(3).await;
+    cluster.post("schedulers", r#"{"name":"evict-leader-scheduler","store_id":1}"#).await;
+    eventually("no leader on store 1", 30, || async {
+        (cluster.leaders(1).await == 0).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(cluster.leaders(1).await, 0, "none comes back while it is evicted");
+    let gone = cluster.pd().delete("/pd/api/v1/schedulers/evict-leader-scheduler-1").await;
+    assert_eq!(gone.status, 200);
+    eventually("leaders come back", 30, || async {
+        (cluster.leaders(1).await > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_store_is_a_tombstone_once_no_region_has_a_peer_there() {
+    let mut cluster = Obedient::start(4, 3, &[]).await;
+    cluster.await_voters(3).await;
+    let holds = |id: u64, world: &World| {
+        let world = world.lock().unwrap();
+        world.iter().filter(|(r, _)| r.peers.iter().any(|p| p.store_id == id)).count()
+    };
+    let victim = (1..=4).find(|id| holds(*id, &cluster.world) > 0).unwrap();
+    let path = format!("/pd/api/v1/store/{victim}");
+    assert_eq!(cluster.pd().delete(&path).await.status, 200);
+    eventually("it is a tombstone", 40, || async {
+        let shown = cluster.get(&format!("store/{victim}")).await;
+        let name = shown["store"]["state_name"].as_str().unwrap().to_owned();
+        assert!(name == "Offline" || name == "Tombstone", "{name}");
+        (name == "Tombstone").then_some(())
+    })
+    .await;
+    assert_eq!(holds(victim, &cluster.world), 0, "a tombstone holds nothing");
+    cluster.await_voters(3).await;
+    let error = cluster.stores.put(store(victim)).await.unwrap();
+    assert_eq!(error.message, "store is tombstone");
+    let error = cluster.stores.beat(victim).await.unwrap();
+    assert_eq!(error.message, "store is tombstone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_leaves_an_offline_store_while_there_is_nowhere_to_go() {
+    let cluster = Obedient::start(3, 2, &[]).await;
+    cluster.await_voters(3).await;
+    assert_eq!(cluster.pd().delete("/pd/api/v1/store/2?force").await.status, 200);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let shown = cluster.get("store/2").await;
+    assert_eq!((&shown["store"]["state_name"], &shown["status"]["region_count"]), (&"Offline".into(), &2.into()));
+    assert_eq!(cluster.get("regions/check/offline-peer").await["count"], 2);
+    assert_eq!(cluster.get("stores/progress?id=2").await["progress"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_down_stores_peers_are_replaced_only_after_the_limit() {
+    let cluster = Obedient::start(4, 2, &[]).await;
+    cluster.await_voters(3).await;
+    let victim = {
+        let world = cluster.world.lock().unwrap();
+        let (region, leader) = &world[0];
+        region.peers.iter().find(|peer| peer.id != *leader).unwrap().store_id
+    };
+    // Its leaders must live on; in a real store an election sees to that.
+    cluster.post("schedulers", &format!(r#"{{"name":"evict-leader-scheduler","store_id":{victim}}}"#)).await;
+    eventually("it leads nothing", 30, || async {
+        (cluster.leaders(victim).await == 0).then_some(())
+    })
+    .await;
+    cluster.silence(victim);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let holds = |world: &World| {
+        world.lock().unwrap().iter().any(|(r, _)| r.peers.iter().any(|p| p.store_id == victim))
+    };
+    assert!(holds(&cluster.world), "down in the leader's eyes is not enough");
+    cluster.post("config", r#"{"max-store-down-time":"2s"}"#).await;
+    cluster.post("config", r#"{"halt-scheduling":true}"#).await;
+    let before = cluster.commands.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let commands = cluster.commands.lock().unwrap().len();
+    assert!(commands <= before + 2, "halted: only what ran may end");
+    assert!(holds(&cluster.world), "halted");
+    cluster.post("config", r#"{"halt-scheduling":false}"#).await;
+    eventually("its peers are elsewhere", 40, || async { (!holds(&cluster.world)).then_some(()) })
+        .await;
+    cluster.await_voters(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
+    let mut cluster = Obedient::start(4, 6, &[]).await;
+    cluster.post("config", r#"{"location-labels":"zone"}"#).await;
+    for (id, zone) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
+        cluster.post(&format!("store/{id}/label"), &format!(r#"{{"zone":"{zone}"}}"#)).await;
+    }
+    cluster.await_voters(3).await;
+    assert_eq!(cluster.stores.put(store(5)).await, None);
+    cluster.post("store/5/label", r#"{"zone":"b"}"#).await;
+    cluster.run_store(5).await;
+    eventually("store 5 has regions", 40, || async {
+        let count = cluster.get("store/5").await["status"]["region_count"].as_u64().unwrap();
+        (count >= 2).then_some(())
+    })
+    .await;
+    cluster.await_voters(3).await;
+}
