@@ -60,7 +60,10 @@ impl Store {
         for part in parts {
             let region_id = part.region.id;
             let newer = self.destroyed.get(&region_id).is_some_and(|gone| *gone >= part.peer_id);
-            let here = self.peers.get(&region_id).is_some_and(|peer| peer.state().is_initialized());
+            let here = self
+                .peers
+                .get(&region_id)
+                .is_some_and(|peer| peer.state().is_initialized() || peer.id() > part.peer_id);
             if newer || here || part.peer_id == 0 {
                 continue;
             }

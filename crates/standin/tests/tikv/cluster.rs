@@ -66,8 +66,9 @@ pub struct StoreSlot {
 
 pub struct Cluster {
     pub dir: TempDir,
+    /// The PD that the test asks, and the first that stores are given.
     pub pd: String,
-    _pd: Process,
+    pub pds: Vec<(String, Process)>,
     pub stores: Vec<StoreSlot>,
     pub config: String,
     pub version: Option<String>,
@@ -77,22 +78,29 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn start_pd(dir: &Path) -> (String, Process) {
+/// Starts `count` PD members as one cluster; their client addresses and processes.
+fn start_pds(dir: &Path, count: usize) -> Vec<(String, Process)> {
     let etcd = std::env::var("TEST_ETCD").expect("TEST_ETCD must name the etcd program");
-    let (client, peer) =
-        (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
-    let log = fs::File::create(dir.join("pd.log")).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_pd-server"))
-        .args(["--name=pd-0", &format!("--data-dir={}", dir.join("pd-0").display())])
-        .args([format!("--client-urls=http://{client}"), format!("--peer-urls=http://{peer}")])
-        .arg(format!("--initial-cluster=pd-0=http://{peer}"))
-        .env("STANDIN_ETCD", etcd)
-        .env("STANDIN_PD_CHECK_MS", "200")
-        .stderr(log)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    (client, Process(child))
+    let address = || format!("127.0.0.1:{}", free_port());
+    let members: Vec<(String, String)> = (0..count).map(|_| (address(), address())).collect();
+    let peers = members.iter().enumerate().map(|(n, (_, peer))| format!("pd-{n}=http://{peer}"));
+    let peers = peers.collect::<Vec<_>>().join(",");
+    let start = |(n, (client, peer)): (usize, &(String, String))| {
+        let log = fs::File::create(dir.join(format!("pd-{n}.log"))).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_pd-server"))
+            .arg(format!("--name=pd-{n}"))
+            .arg(format!("--data-dir={}", dir.join(format!("pd-{n}")).display()))
+            .args([format!("--client-urls=http://{client}"), format!("--peer-urls=http://{peer}")])
+            .arg(format!("--initial-cluster={peers}"))
+            .env("STANDIN_ETCD", &etcd)
+            .env("STANDIN_PD_CHECK_MS", "200")
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        (client.clone(), Process(child))
+    };
+    members.iter().enumerate().map(start).collect()
 }
 
 impl Cluster {
@@ -107,12 +115,16 @@ impl Cluster {
     }
 
     pub fn only_pd() -> Self {
+        Self::with_pds(1)
+    }
+
+    pub fn with_pds(count: usize) -> Self {
         let dir = TempDir::new().unwrap();
-        let (pd, process) = start_pd(dir.path());
+        let pds = start_pds(dir.path(), count);
         let cluster = Self {
             dir,
-            pd,
-            _pd: process,
+            pd: pds[0].0.clone(),
+            pds,
             stores: Vec::new(),
             config: QUICK.to_owned(),
             version: None,
@@ -137,6 +149,12 @@ impl Cluster {
         index
     }
 
+    /// `self.pd`, which a test may have changed, and the other members.
+    fn endpoints(&self) -> String {
+        let others = self.pds.iter().skip(1).map(|(client, _)| client.clone());
+        std::iter::once(self.pd.clone()).chain(others).collect::<Vec<_>>().join(",")
+    }
+
     pub fn command(&self, index: usize) -> Command {
         let store = &self.stores[index];
         let config = self.dir.path().join(format!("{}.toml", store.name));
@@ -147,7 +165,7 @@ impl Cluster {
         command
             .arg(format!("--config={}", config.display()))
             .args(["--addr", &store.address, "--advertise-addr", &store.address])
-            .args(["--status-addr", &store.status, "--pd-endpoints", &self.pd])
+            .args(["--status-addr", &store.status, "--pd-endpoints", &self.endpoints()])
             .arg(format!("--data-dir={}", store.dir.display()))
             .env("TMPDIR", temp);
         if let Some(version) = &self.version {

@@ -40,3 +40,31 @@ fn a_snapshot_brings_a_new_store_all_that_was_written_before() {
     let (complete, summary) = cluster.verify("snapshot", 260, 30);
     assert!(complete, "without store {gone}: {summary}");
 }
+
+#[test]
+fn stores_follow_pds_leader() {
+    let mut cluster = Cluster::with_pds(3);
+    (0..3).for_each(|_| drop(cluster.add_store()));
+    cluster.wait_replicated(3);
+    let leader = cluster.pd_json("/pd/api/v1/leader");
+    let url = leader["client_urls"][0].as_str().unwrap().trim_start_matches("http://").to_owned();
+    let at = cluster.pds.iter().position(|(client, _)| *client == url).unwrap();
+    cluster.pds[at].1.kill_9();
+    let (client, _) = cluster.pds.iter().find(|(client, _)| *client != url).unwrap();
+    cluster.pd = client.clone();
+    wait_for("another PD leader", Duration::from_secs(30), || {
+        let (status, body) = cluster.pd_get("/pd/api/v1/leader");
+        status == 200 && !body.contains(&url)
+    });
+    // The new leader knows regions only from the stores, and moves them only through them.
+    cluster.wait_replicated(3);
+    let id = cluster.store_ident(0);
+    cluster.add_store();
+    wait_for("the new store", Duration::from_secs(30), || {
+        cluster.stores[3].dir.join("store-ident.json").exists()
+            && cluster.store_state(cluster.store_ident(3)) == "Up"
+    });
+    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
+    assert_eq!(status, 200, "{body}");
+    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
+}
