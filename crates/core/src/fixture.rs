@@ -158,6 +158,11 @@ pub(crate) fn settled(cluster: &Cluster) -> World {
         (0..cluster.pd.replicas).map(Slot::pd).chain((0..cluster.tikv.replicas).map(Slot::tikv));
     for slot in slots {
         let mut volume = volume(slot);
+        let part = match slot.component {
+            Component::Pd => &cluster.pd.common,
+            Component::Tikv => &cluster.tikv.common,
+        };
+        volume.requested = part.storage.size.units();
         match slot.component {
             Component::Pd => volume.marks.member = Some(pd_member(slot.ordinal).id),
             Component::Tikv => volume.marks.store = Some(store(cluster, slot.ordinal).id),

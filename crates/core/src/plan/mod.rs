@@ -13,6 +13,7 @@ mod identity;
 mod members;
 mod progress;
 mod repair;
+mod resize;
 mod scene;
 mod step;
 mod wait;
@@ -59,6 +60,7 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     members::fill(&scene, &mut draft);
     members::mark(&scene, &mut draft);
     cleanup::prune(&scene, &mut draft);
+    resize::explain(&scene, &mut draft);
     progress::explain(&scene, &mut draft);
     draft.finish()
 }

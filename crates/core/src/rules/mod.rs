@@ -91,6 +91,8 @@ rules! {
         "More members exist than the spec asks for; this version does not remove members.";
     ROLLING_UPDATE_LATER = "rolling-update-later", Held, None,
         "Running pods were made from an earlier spec; this version does not restart running pods for a change.";
+    RESIZE_LATER = "resize-later", Held, None,
+        "A volume has another size or class than the spec asks for; this version does not change existing volumes.";
     NOT_YET_SUPPORTED = "not-yet-supported", Held, None,
         "The field is part of the resource and this version does not act on it yet.";
 }
