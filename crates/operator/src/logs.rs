@@ -1,5 +1,7 @@
 //! How does the operator write its log?
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Form of the log lines.
@@ -17,7 +19,10 @@ pub fn init(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter)?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
-        LogFormat::Text => registry.with(fmt::layer().with_target(false)).try_init()?,
+        LogFormat::Text => {
+            let colours = std::io::stdout().is_terminal();
+            registry.with(fmt::layer().with_target(false).with_ansi(colours)).try_init()?;
+        }
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_current_span(true);
             registry.with(layer.with_span_list(false)).try_init()?;

@@ -12,8 +12,12 @@ use crate::world::{
 pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for component in Component::ALL {
         let wanted = scene.wanted(component);
-        for slot in &wanted {
-            fill_slot(scene, *slot, draft);
+        let ready: Vec<Slot> =
+            wanted.iter().copied().filter(|slot| make_volumes(scene, *slot, draft)).collect();
+        if all_first_volumes(scene, component, wanted.len(), ready.len(), draft) {
+            for slot in ready {
+                make_pod(scene, slot, draft);
+            }
         }
         say_surplus(scene, component, wanted.len(), draft);
     }
@@ -34,21 +38,42 @@ fn pd_is_lost(scene: &Scene<'_>) -> bool {
     !volume_left && !matches!(scene.world.pd, PdView::Known(_))
 }
 
-fn fill_slot(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
+/// The first PD pods wait for the volumes of all of them. etcd lists every first member by name as
+/// soon as two of three have met; a volume made after that would look like one that was lost.
+fn all_first_volumes(
+    scene: &Scene<'_>,
+    component: Component,
+    wanted: usize,
+    ready: usize,
+    draft: &mut Draft<'_>,
+) -> bool {
+    let first = component == Component::Pd && matches!(scene.identity, Identity::Starting(_));
+    if !first || wanted == ready {
+        return true;
+    }
+    let detail = format!("the first PD pods start when all {wanted} PD volumes exist");
+    draft.wait(scene.name(), &rules::FIRST_VOLUMES_FIRST, detail);
+    false
+}
+
+fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     let name = slot.pod_name(scene.name());
-    if let Some(pod) = scene.member(slot).pod {
-        if pod.deleting_since.is_some() {
+    match scene.member(slot).pod {
+        None => {
+            draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
+        }
+        Some(pod) if pod.deleting_since.is_some() => {
             let detail = format!("{name} is made again when its earlier pod is gone");
             draft.wait(name, &rules::POD_GOING_AWAY, detail);
         }
-        return;
-    }
-    if make_volumes(scene, slot, draft) {
-        draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
+        Some(_) => {}
     }
 }
 
 /// Proposes the slot's missing volumes. True when all exist or are made by this plan.
+///
+/// Also while the pod runs: a claim that is being deleted under it is worth saying before the pod
+/// goes.
 fn make_volumes(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
     let mut complete = true;
     for claim in build::claims(scene.cluster, slot, &first_marks(scene, slot)) {

@@ -16,6 +16,9 @@ const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 /// PD elects a leader within seconds (lease 5 s, election 3 s); silence for longer is a fault.
 const PD_SILENCE_IS_A_FAULT: SignedDuration = SignedDuration::from_mins(1);
 
+/// A container that ran and does not is given this long to come back before it is called a fault.
+const RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
+
 /// Notes everything that stands between the cluster and `Ready`, and every field not acted on.
 pub(super) fn explain(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for deferred in &scene.cluster.deferred {
@@ -55,12 +58,20 @@ fn explain_pod(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_>) {
         Some(trouble) => format!("{name} does not run yet: {trouble}"),
         None => format!("{name} is starting"),
     };
-    draft.wait_as(name, &rules::PODS_START, pod_severity(pod), detail);
+    let severity = pod_severity(scene, &name, pod);
+    draft.wait_as(name, &rules::PODS_START, severity, detail);
 }
 
-/// A pod that once ran and does not now is a fault; one that is still coming up is not.
-fn pod_severity(pod: &PodFacts) -> Severity {
-    if pod.has_run { Severity::Degraded } else { Severity::Progress }
+/// A pod that once ran and has not run for a while is a fault; one that is coming up is not, nor
+/// is one restart (a PD container exits when the names of its peers do not resolve yet).
+fn pod_severity(scene: &Scene<'_>, name: &str, pod: &PodFacts) -> Severity {
+    let waits = &scene.world.resource.status.waits;
+    let long = waits
+        .iter()
+        .filter(|w| w.rule == rules::PODS_START.name && w.subject == name)
+        .filter_map(|w| w.since.as_ref())
+        .any(|since| scene.world.now.duration_since(since.0) >= RESTART_TAKES);
+    if pod.has_run && long { Severity::Degraded } else { Severity::Progress }
 }
 
 fn explain_members(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {

@@ -287,3 +287,33 @@ fn config_maps_that_no_pod_mounts_are_pruned_and_only_those() {
     world.pods.get_mut(&Slot::tikv(0)).expect("a pod").config_map = None;
     assert!(!prunes(&world), "a pod that does not say what it mounts might mount it");
 }
+
+#[test]
+fn s03_no_first_pd_pod_starts_before_all_first_volumes_exist() {
+    let cluster = three();
+    let made_by = |world: &World| made(&plan(&cluster, world));
+    let all = made_by(&decided());
+    let last_volume = all.iter().position(|m| m == "PersistentVolumeClaim pd-c-pd-2");
+    let first_pod = all.iter().position(|m| m.starts_with("Pod "));
+    assert!(last_volume < first_pod, "{all:?}");
+    let mut world = decided();
+    let key = ObjectKey::new(Kind::PersistentVolumeClaim, "pd-c-pd-2");
+    world.strangers.insert(key, "not ours".into());
+    assert!(!made_by(&world).iter().any(|m| m.starts_with("Pod ")));
+    assert!(waits_for(&plan(&cluster, &world), &rules::FIRST_VOLUMES_FIRST));
+}
+
+#[test]
+fn a_running_pod_that_stops_is_a_fault_after_half_a_minute() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.pods.get_mut(&Slot::tikv(0)).expect("a pod").containers_ready = false;
+    let severity = |world: &World| {
+        let waits = plan(&cluster, world).waits;
+        waits.iter().find(|w| *w.rule == rules::PODS_START).map(|w| w.severity)
+    };
+    assert_eq!(severity(&world), Some(Severity::Progress));
+    world.resource.status = crate::report::report(&cluster, &world, &plan(&cluster, &world), &[]).0;
+    world.now += jiff::SignedDuration::from_secs(30);
+    assert_eq!(severity(&world), Some(Severity::Degraded));
+}

@@ -68,7 +68,9 @@ impl Publisher {
             memory.written = Some(written.clone());
         }
         let mut version = version(written.unwrap_or(&look.resource));
-        let mut base = look.world;
+        // What this pass has written itself is no news.
+        let mut base =
+            written.and_then(|resource| with_resource(&look.world, resource)).unwrap_or(look.world);
         let mut speech = speak(&base);
         let mut failure = None;
         let mut wake = Duration::MAX;
