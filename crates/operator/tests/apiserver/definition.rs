@@ -1,0 +1,76 @@
+//! Does a real API server accept what must pass and reject what must not?
+
+use http::Request;
+use kube::Client;
+use serde_json::Value;
+use tikv_operator_api::cases::{By, Case, bad, good};
+
+use crate::server::server;
+
+/// The answer to a create or an update, under strict validation, that changes nothing.
+async fn tried(client: &Client, method: &str, path: &str, body: &Value) -> Result<(), String> {
+    let dry = if method == "POST" { "dryRun=All&" } else { "" };
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("{path}?{dry}fieldValidation=Strict"))
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(body).unwrap())
+        .unwrap();
+    client.request::<Value>(request).await.map(drop).map_err(|error| error.to_string())
+}
+
+fn path(namespace: &str) -> String {
+    format!("/apis/tikv.org/v1alpha1/namespaces/{namespace}/tikvclusters")
+}
+
+async fn judged(client: &Client, case: &Case, index: usize, namespace: &str) -> Result<(), String> {
+    let mut after = case.resource();
+    after["metadata"]["namespace"] = namespace.into();
+    let Some(mut before) = case.before() else {
+        return tried(client, "POST", &path(namespace), &after).await;
+    };
+    let name = format!("update-{index}");
+    before["metadata"]["namespace"] = namespace.into();
+    before["metadata"]["name"] = name.clone().into();
+    let request = Request::post(path(namespace))
+        .header("content-type", "application/json")
+        .body(serde_json::to_vec(&before).unwrap())
+        .unwrap();
+    let made: Value = client.request(request).await.map_err(|e| format!("before: {e}"))?;
+    after["metadata"] = made["metadata"].clone();
+    tried(client, "PUT", &format!("{}/{name}", path(namespace)), &after).await
+}
+
+#[tokio::test]
+async fn what_must_pass_passes() {
+    let server = server().await;
+    let namespace = server.namespace("good").await;
+    let cases = good().unwrap();
+    assert!(!cases.is_empty());
+    for (index, case) in cases.iter().enumerate() {
+        let answer = judged(&server.admin(), case, index, &namespace).await;
+        assert_eq!(answer, Ok(()), "{}", case.case);
+    }
+}
+
+#[tokio::test]
+async fn what_must_not_pass_is_rejected_by_whom_the_table_says() {
+    let server = server().await;
+    let namespace = server.namespace("bad").await;
+    let cases = bad().unwrap();
+    println!("{} bad specs", cases.len());
+    assert!(cases.len() >= 60);
+    let mut wrong = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        let answer = judged(&server.admin(), case, index, &namespace).await;
+        let by_server = match case.by {
+            Some(By::Check) | None => false,
+            Some(By::Schema | By::Cel | By::Update | By::Strict) => true,
+        };
+        let reached = !answer.as_ref().is_err_and(|error| error.starts_with("before: "));
+        if answer.is_err() != by_server || !reached {
+            wrong.push(format!("{}: {:?} expected by {:?}", case.case, answer, case.by));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

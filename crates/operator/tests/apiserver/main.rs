@@ -1,0 +1,17 @@
+//! The operator against a real kube-apiserver and etcd.
+//!
+//! Paths of the programs come from `TEST_ETCD` and `TEST_KUBE_APISERVER` (`cargo xtask tools etcd
+//! kube-apiserver` prints them). One server for this binary, a namespace per test. There is no
+//! kubelet and no PD here: `kubelet` patches what a kubelet would, `pd` answers what PD would.
+
+mod bootstrap;
+mod counting;
+mod definition;
+mod kubelet;
+mod lease;
+mod operator;
+mod pd;
+mod quiet;
+mod roles;
+mod server;
+mod steps;

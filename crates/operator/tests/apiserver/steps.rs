@@ -1,0 +1,371 @@
+//! Each step on real objects: what it does, and what refuses it.
+
+use std::sync::Arc;
+
+use kube::{Client, api::PostParams};
+use serde_json::{Value, json};
+use tikv_operator::{
+    act::{Acted, FINALIZER, act},
+    budget::{Budget, Limits},
+    controller::Key,
+    kubernetes::Kubernetes,
+    lease::Fence,
+    metrics::Metrics,
+    observe::Look,
+};
+use tikv_operator_core::{
+    facts::resource_facts,
+    plan::Step,
+    report::FailureKind,
+    world::{
+        BootstrapRecord, ClusterId, Kind, Object, ObjectKey, PdView, StoreId, Uid, VolumeMarks,
+        World,
+    },
+};
+
+use crate::{
+    operator::manifest,
+    server::{api, clusters, server},
+};
+
+struct Bench {
+    admin: Client,
+    kubernetes: Kubernetes,
+    namespace: String,
+    look: Look,
+}
+
+const OTHER: &str = "00000000-0000-0000-0000-000000000000";
+
+impl Bench {
+    async fn new(namespace: &str) -> Self {
+        let server = server().await;
+        let namespace = server.namespace(namespace).await;
+        let admin = server.admin();
+        let body = serde_json::from_value(manifest(&namespace, "c")).unwrap();
+        clusters(&admin, &namespace).create(&PostParams::default(), &body).await.unwrap();
+        let client = Client::try_from(server.operator().0).unwrap();
+        let fence = Fence::new();
+        fence.open(tokio::time::Instant::now() + std::time::Duration::from_secs(600));
+        let kubernetes = Kubernetes::new(client, fence, Metrics::new());
+        let look = look(&admin, &namespace).await;
+        Self { admin, kubernetes, namespace, look }
+    }
+
+    async fn act(&self, steps: &[Step]) -> Acted {
+        let budget = Budget::new(Limits { per_cluster: 100, overall: 100 });
+        act(&self.kubernetes, &budget, &self.look, steps).await
+    }
+
+    /// How the only step ended.
+    async fn one(&self, step: Step) -> Result<(), FailureKind> {
+        let acted = self.act(&[step]).await;
+        let outcome = acted.outcomes.into_iter().next().unwrap();
+        println!("{:?}", outcome.result);
+        outcome.result.map_err(|failure| failure.kind)
+    }
+
+    async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let object = api(&self.admin, "", kind, &self.namespace).get_opt(name).await.unwrap();
+        object.map(|object| serde_json::to_value(object).unwrap())
+    }
+
+    async fn cluster(&self) -> Value {
+        serde_json::to_value(clusters(&self.admin, &self.namespace).get("c").await.unwrap()).unwrap()
+    }
+
+    fn object(&self, kind: Kind, name: &str, more: Value) -> Object {
+        let mut body = json!({
+            "apiVersion": "v1", "kind": kind.as_str(),
+            "metadata": {
+                "name": name, "namespace": self.namespace,
+                "labels": {
+                    "app.kubernetes.io/managed-by": "tikv-operator", "tikv.org/cluster": "c",
+                    "app.kubernetes.io/component": "pd", "tikv.org/ordinal": "0",
+                },
+            },
+        });
+        if kind != Kind::PersistentVolumeClaim {
+            body["metadata"]["ownerReferences"] = json!([{
+                "apiVersion": "tikv.org/v1alpha1", "kind": "TikvCluster", "name": "c",
+                "uid": self.look.world.resource.uid, "controller": true, "blockOwnerDeletion": true,
+            }]);
+        }
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        Object { key: ObjectKey::new(kind, name), body }
+    }
+
+    fn map(&self, data: Value) -> Object {
+        self.object(Kind::ConfigMap, "c-map", json!({ "data": data }))
+    }
+
+    fn pod(&self) -> Object {
+        self.object(Kind::Pod, "c-pd-0", json!({ "spec": {
+            "automountServiceAccountToken": false,
+            "readinessGates": [{ "conditionType": "tikv.org/store-up" }],
+            "securityContext": { "runAsNonRoot": true, "runAsUser": 1000,
+                "seccompProfile": { "type": "RuntimeDefault" } },
+            "containers": [{ "name": "pd", "image": "x", "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } } }],
+        } }))
+    }
+
+    fn claim(&self) -> Object {
+        self.object(Kind::PersistentVolumeClaim, "pd-c-pd-0", json!({ "spec": {
+            "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
+        } }))
+    }
+
+    async fn uid(&self, kind: &str, name: &str) -> Uid {
+        let object = self.get(kind, name).await.unwrap();
+        Uid(object["metadata"]["uid"].as_str().unwrap().to_owned())
+    }
+}
+
+async fn look(admin: &Client, namespace: &str) -> Look {
+    let resource = clusters(admin, namespace).get("c").await.unwrap();
+    let resource = serde_json::to_value(resource).unwrap();
+    let world = World {
+        now: jiff::Timestamp::now(),
+        resource: resource_facts(&resource, FINALIZER).unwrap(),
+        pods: Default::default(),
+        volumes: Default::default(),
+        objects: Default::default(),
+        strangers: Default::default(),
+        pd: PdView::NotCreated,
+    };
+    let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
+    Look { key, resource: Arc::new(resource), world }
+}
+
+#[tokio::test]
+async fn create_makes_an_object_and_is_done_when_ours_is_there_already() {
+    let bench = Bench::new("step-create").await;
+    for object in [bench.map(json!({ "a": "1" })), bench.claim(), bench.pod()] {
+        assert_eq!(bench.one(Step::Create(object.clone())).await, Ok(()));
+        let uid = bench.uid(object.key.kind.as_str(), &object.key.name).await;
+        assert_eq!(bench.one(Step::Create(object.clone())).await, Ok(()));
+        assert_eq!(bench.uid(object.key.kind.as_str(), &object.key.name).await, uid);
+    }
+}
+
+#[tokio::test]
+async fn create_leaves_a_strangers_object_alone_and_names_it() {
+    let bench = Bench::new("step-stranger").await;
+    for object in [bench.map(json!({ "a": "ours" })), bench.claim()] {
+        let (kind, name) = (object.key.kind.as_str(), object.key.name.clone());
+        let mut theirs = object.body.clone();
+        theirs["metadata"] = json!({ "name": name, "namespace": bench.namespace });
+        if kind == "ConfigMap" {
+            theirs["data"]["a"] = json!("theirs");
+        }
+        let body = serde_json::from_value(theirs).unwrap();
+        let api = api(&bench.admin, "", kind, &bench.namespace);
+        let before = api.create(&PostParams::default(), &body).await.unwrap();
+        let acted = bench.act(&[Step::Create(object.clone())]).await;
+        assert_eq!(acted.failure().unwrap().kind, FailureKind::Foreign);
+        assert_eq!(acted.strangers, [(object.key, "without a controller".to_owned())]);
+        let after = bench.get(kind, &name).await.unwrap();
+        assert_eq!(after["metadata"]["resourceVersion"], json!(before.metadata.resource_version));
+    }
+}
+
+#[tokio::test]
+async fn create_puts_back_labels_that_were_taken_off_our_own() {
+    let bench = Bench::new("step-stripped").await;
+    let mut claim = bench.claim();
+    claim.body["metadata"]["annotations"] =
+        json!({ "tikv.org/resource-uid": bench.look.world.resource.uid });
+    for object in [bench.pod(), claim] {
+        let mut stripped = object.body.clone();
+        stripped["metadata"].as_object_mut().unwrap().remove("labels");
+        let (kind, name) = (object.key.kind.as_str(), object.key.name.clone());
+        let body = serde_json::from_value(stripped).unwrap();
+        let api = api(&bench.admin, "", kind, &bench.namespace);
+        api.create(&PostParams::default(), &body).await.unwrap();
+        assert_eq!(bench.one(Step::Create(object.clone())).await, Ok(()));
+        let after = bench.get(kind, &name).await.unwrap();
+        assert_eq!(after["metadata"]["labels"], object.body["metadata"]["labels"]);
+    }
+}
+
+#[tokio::test]
+async fn apply_changes_adds_and_takes_away() {
+    let bench = Bench::new("step-apply").await;
+    bench.one(Step::Create(bench.map(json!({ "keep": "1", "change": "1", "drop": "1" })))).await.unwrap();
+    let uid = bench.uid("ConfigMap", "c-map").await;
+    let theirs = kube::api::Patch::Merge(json!({ "data": { "theirs": "1" } }));
+    let maps = api(&bench.admin, "", "ConfigMap", &bench.namespace);
+    maps.patch("c-map", &kube::api::PatchParams::default(), &theirs).await.unwrap();
+
+    let object = bench.map(json!({ "keep": "1", "change": "2", "new": "1" }));
+    assert_eq!(bench.one(Step::Apply { object: object.clone(), uid: uid.clone() }).await, Ok(()));
+    let after = bench.get("ConfigMap", "c-map").await.unwrap();
+    assert_eq!(after["data"], json!({ "keep": "1", "change": "2", "new": "1", "theirs": "1" }));
+
+    // Once more, without anything to do: no new version.
+    assert_eq!(bench.one(Step::Apply { object, uid }).await, Ok(()));
+    let again = bench.get("ConfigMap", "c-map").await.unwrap();
+    assert_eq!(again["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test]
+async fn apply_neither_makes_nor_touches_another_object_of_the_name() {
+    let bench = Bench::new("step-apply-uid").await;
+    let object = bench.map(json!({ "a": "new" }));
+    let absent = Step::Apply { object: object.clone(), uid: Uid(OTHER.to_owned()) };
+    assert_eq!(bench.one(absent).await, Err(FailureKind::Stale));
+    assert!(bench.get("ConfigMap", "c-map").await.is_none());
+
+    bench.one(Step::Create(bench.map(json!({ "a": "old" })))).await.unwrap();
+    let other = Step::Apply { object, uid: Uid(OTHER.to_owned()) };
+    assert_eq!(bench.one(other).await, Err(FailureKind::Stale));
+    assert_eq!(bench.get("ConfigMap", "c-map").await.unwrap()["data"]["a"], "old");
+}
+
+#[tokio::test]
+async fn a_nodeport_stays_when_a_service_is_applied() {
+    let bench = Bench::new("step-service").await;
+    let service = |selector: &str, kind: &str| {
+        bench.object(Kind::Service, "c-pd", json!({ "spec": {
+            "type": kind, "selector": { "x": selector },
+            "ports": [{ "name": "client", "port": 2379, "targetPort": 2379 }],
+        } }))
+    };
+    bench.one(Step::Create(service("a", "NodePort"))).await.unwrap();
+    let uid = bench.uid("Service", "c-pd").await;
+    let before = bench.get("Service", "c-pd").await.unwrap();
+    let object = service("b", "NodePort");
+    assert_eq!(bench.one(Step::Apply { object, uid }).await, Ok(()));
+    let after = bench.get("Service", "c-pd").await.unwrap();
+    assert_eq!(after["spec"]["selector"]["x"], "b");
+    assert!(before["spec"]["ports"][0]["nodePort"].is_u64());
+    assert_eq!(after["spec"]["ports"], before["spec"]["ports"]);
+    assert_eq!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);
+}
+
+#[tokio::test]
+async fn deletes_take_exactly_the_object_that_was_meant() {
+    let bench = Bench::new("step-delete").await;
+    for object in [bench.map(json!({})), bench.claim(), bench.pod()] {
+        let (kind, name) = (object.key.kind, object.key.name.clone());
+        let step = |uid: Uid| match kind {
+            Kind::Pod => Step::DeletePod { name: name.clone(), uid, reason: "test".to_owned() },
+            Kind::PersistentVolumeClaim => Step::DeleteVolume { name: name.clone(), uid },
+            _ => Step::Prune { key: ObjectKey::new(kind, name.clone()), uid },
+        };
+        bench.one(Step::Create(object)).await.unwrap();
+        assert_eq!(bench.one(step(Uid(OTHER.to_owned()))).await, Err(FailureKind::Stale));
+        let found = bench.get(kind.as_str(), &name).await.unwrap();
+        assert!(found["metadata"].get("deletionTimestamp").is_none());
+        let uid = bench.uid(kind.as_str(), &name).await;
+        assert_eq!(bench.one(step(uid.clone())).await, Ok(()));
+        let after = bench.get(kind.as_str(), &name).await;
+        assert!(after.is_none_or(|o| o["metadata"].get("deletionTimestamp").is_some()));
+        assert_eq!(bench.one(step(uid)).await, Ok(()), "gone already");
+    }
+}
+
+#[tokio::test]
+async fn a_volume_is_marked_without_losing_other_marks() {
+    let bench = Bench::new("step-mark").await;
+    bench.one(Step::Create(bench.claim())).await.unwrap();
+    let uid = bench.uid("PersistentVolumeClaim", "pd-c-pd-0").await;
+    let mark = |uid: &Uid, marks| {
+        Step::MarkVolume { name: "pd-c-pd-0".to_owned(), uid: uid.clone(), marks }
+    };
+    let cluster = VolumeMarks { cluster: Some(ClusterId(u64::MAX)), ..VolumeMarks::default() };
+    let store = VolumeMarks { store: Some(StoreId(4)), ..VolumeMarks::default() };
+    assert_eq!(bench.one(mark(&uid, cluster.clone())).await, Ok(()));
+    assert_eq!(bench.one(mark(&uid, store)).await, Ok(()));
+    let other = Uid(OTHER.to_owned());
+    let wrong = VolumeMarks { store: Some(StoreId(9)), ..VolumeMarks::default() };
+    assert_eq!(bench.one(mark(&other, wrong)).await, Err(FailureKind::Stale));
+    let claim = bench.get("PersistentVolumeClaim", "pd-c-pd-0").await.unwrap();
+    let annotations = &claim["metadata"]["annotations"];
+    assert_eq!(annotations["tikv.org/cluster-id"], u64::MAX.to_string());
+    assert_eq!(annotations["tikv.org/store-id"], "4");
+}
+
+#[tokio::test]
+async fn the_gate_is_set_beside_the_conditions_of_others_and_on_the_pod_that_was_meant() {
+    let bench = Bench::new("step-gate").await;
+    bench.one(Step::Create(bench.pod())).await.unwrap();
+    let pods = api(&bench.admin, "", "Pod", &bench.namespace);
+    let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }] } });
+    let status = kube::api::Patch::Strategic(status);
+    pods.patch_status("c-pd-0", &kube::api::PatchParams::default(), &status).await.unwrap();
+    let uid = bench.uid("Pod", "c-pd-0").await;
+    let set = |uid: &Uid, up| Step::SetStoreUp { pod: "c-pd-0".to_owned(), uid: uid.clone(), up };
+    assert_eq!(bench.one(set(&Uid(OTHER.to_owned()), false)).await, Err(FailureKind::Stale));
+    assert_eq!(bench.one(set(&uid, true)).await, Ok(()));
+    let pod = bench.get("Pod", "c-pd-0").await.unwrap();
+    let conditions = pod["status"]["conditions"].as_array().unwrap();
+    let kinds: Vec<_> = conditions.iter().map(|c| (c["type"].as_str(), c["status"].as_str())).collect();
+    assert_eq!(kinds.len(), 2);
+    assert!(kinds.contains(&(Some("tikv.org/store-up"), Some("True"))));
+}
+
+#[tokio::test]
+async fn the_finalizer_comes_and_goes_beside_those_of_others() {
+    let bench = Bench::new("step-finalizer").await;
+    let clusters = clusters(&bench.admin, &bench.namespace);
+    let theirs = kube::api::Patch::Merge(json!({ "metadata": { "finalizers": ["x.org/theirs"] } }));
+    clusters.patch("c", &kube::api::PatchParams::default(), &theirs).await.unwrap();
+    // Planned on the state before: somebody else's finalizer must not get lost.
+    assert_eq!(bench.one(Step::AddFinalizer).await, Err(FailureKind::Stale));
+
+    let bench = Bench { look: look(&bench.admin, &bench.namespace).await, ..bench };
+    let acted = bench.act(&[Step::AddFinalizer, Step::ReleaseFinalizer, Step::AddFinalizer]).await;
+    assert_eq!(acted.outcomes.iter().filter(|o| o.result.is_ok()).count(), 3);
+    assert_eq!(bench.cluster().await["metadata"]["finalizers"], json!(["x.org/theirs", FINALIZER]));
+}
+
+#[tokio::test]
+async fn of_two_decisions_to_bootstrap_one_is_written() {
+    let bench = Bench::new("step-record").await;
+    let record = |token: &str| {
+        let members = vec![0, 1, 2];
+        Step::RecordBootstrap(BootstrapRecord { token: token.to_owned(), members })
+    };
+    assert_eq!(bench.one(record("one")).await, Ok(()));
+    assert_eq!(bench.one(record("two")).await, Err(FailureKind::Stale));
+    assert_eq!(bench.cluster().await["status"]["bootstrap"]["token"], "one");
+}
+
+#[tokio::test]
+async fn a_record_is_not_written_to_a_resource_made_again_under_the_name() {
+    let bench = Bench::new("step-reborn").await;
+    let clusters = clusters(&bench.admin, &bench.namespace);
+    clusters.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
+    assert_eq!(bench.one(Step::RecordClusterId(ClusterId(7))).await, Err(FailureKind::Stale));
+    assert!(clusters.get_opt("c").await.unwrap().is_none());
+    let body = serde_json::from_value(manifest(&bench.namespace, "c")).unwrap();
+    clusters.create(&PostParams::default(), &body).await.unwrap();
+    assert_eq!(bench.one(Step::RecordClusterId(ClusterId(7))).await, Err(FailureKind::Stale));
+    assert!(bench.cluster().await.get("status").is_none());
+}
+
+#[tokio::test]
+async fn the_first_failure_ends_the_pass() {
+    let bench = Bench::new("step-order").await;
+    let missing = Step::MarkVolume {
+        name: "missing".to_owned(),
+        uid: Uid(OTHER.to_owned()),
+        marks: VolumeMarks { retired: true, ..VolumeMarks::default() },
+    };
+    let acted = bench.act(&[missing, Step::Create(bench.map(json!({})))]).await;
+    assert_eq!(acted.outcomes.len(), 1);
+    assert!(bench.get("ConfigMap", "c-map").await.is_none());
+}
+
+#[tokio::test]
+async fn without_the_lease_nothing_is_sent() {
+    let bench = Bench::new("step-fenced").await;
+    let client = bench.kubernetes.client().clone();
+    let kubernetes = Kubernetes::new(client, Fence::new(), Metrics::new());
+    let bench = Bench { kubernetes, ..bench };
+    let step = Step::Create(bench.map(json!({})));
+    assert_eq!(bench.one(step).await, Err(FailureKind::Unavailable));
+    assert!(bench.get("ConfigMap", "c-map").await.is_none());
+}
