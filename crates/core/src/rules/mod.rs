@@ -71,6 +71,8 @@ rules! {
         "A slot is filled again only when its earlier pod is gone: two processes never share a volume.";
     OBJECT_GOING_AWAY = "object-going-away", Progress, None,
         "A Service, ConfigMap or disruption budget that is being deleted is made again when it is gone.";
+    FIRST_VOLUMES_FIRST = "first-volumes-first", Progress, None,
+        "No first PD pod starts before the volumes of all first PD members exist: a volume made later would look like a lost one.";
     VOLUME_GOING_AWAY = "volume-going-away", Degraded, None,
         "A volume claim that is being deleted is not used for a new pod.";
     PODS_START = "pods-start", Progress, None,
