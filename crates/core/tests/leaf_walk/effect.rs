@@ -10,7 +10,8 @@ use tikv_operator_core::check::{Problem, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Plan, plan};
 use tikv_operator_core::world::{
-    Component, Object, PdView, ResourceFacts, Slot, Uid, VolumeMarks, World,
+    Component, Kind, Object, ObjectKey, PdView, ResourceFacts, Revision, Slot, Uid, VolumeMarks,
+    World,
 };
 
 /// The effect of one change, from none to the strongest.
@@ -38,10 +39,33 @@ pub(crate) enum Seen {
 
 /// What an accepted manifest leads to.
 pub(crate) struct Outcome {
+    cluster: String,
     objects: Vec<Object>,
     plan: Plan,
     /// Fields that a condition will name.
     named: BTreeSet<String>,
+    /// What the pods of each component are marked with.
+    revisions: [Revision; 2],
+}
+
+impl Seen {
+    /// Are pods another revision than `before`, so that a change restarts them? `None` where either
+    /// is refused.
+    pub(crate) fn restarts(&self, before: &Self) -> Option<bool> {
+        let (Self::Accepted(before), Self::Accepted(after)) = (before, self) else { return None };
+        Some(before.revisions != after.revisions)
+    }
+
+    /// Are pods built differently than `before`?
+    pub(crate) fn rebuilds(&self, before: &Self) -> bool {
+        let (Self::Accepted(before), Self::Accepted(after)) = (before, self) else { return false };
+        let first = |outcome: &Outcome, slot: Slot| -> Option<Value> {
+            let name = slot.pod_name(&outcome.cluster);
+            let key = ObjectKey::new(Kind::Pod, name);
+            outcome.objects.iter().find(|o| o.key == key).map(|o| o.body.clone())
+        };
+        [Slot::pd(0), Slot::tikv(0)].iter().any(|slot| first(before, *slot) != first(after, *slot))
+    }
 }
 
 impl Effect {
@@ -92,6 +116,8 @@ pub(crate) fn look(manifest: &Value, blindfold: fn(&mut Value)) -> Seen {
     match check(&resource) {
         Err(rejection) => Seen::Refused(rejection.problems),
         Ok(cluster) => Seen::Accepted(Box::new(Outcome {
+            cluster: cluster.name.to_string(),
+            revisions: Component::ALL.map(|component| build::revision(&cluster, component)),
             objects: objects(&cluster),
             plan: plan(&cluster, &nothing_exists()),
             named: cluster

@@ -42,11 +42,7 @@ struct Walk {
 /// Walks the leaves below `root`.
 fn walk(root: &str, blindfold: Blindfold) -> Walk {
     let schema = Schema::generated();
-    let bases = ["version-only", "shared", "everything"].map(|name| {
-        let manifest = fixture::manifest(name);
-        let seen = effect::look(&manifest, blindfold);
-        (name, manifest, seen)
-    });
+    let bases = bases(blindfold);
     let mut result = Walk::default();
     for leaf in schema.leaves().into_iter().filter(|leaf| leaf.path().starts_with(root)) {
         let shows = shows_in(&leaf);
@@ -66,6 +62,15 @@ fn walk(root: &str, blindfold: Blindfold) -> Walk {
     result
 }
 
+/// The manifests that leaves are changed in, with what follows from them as they are.
+fn bases(blindfold: Blindfold) -> [(&'static str, Value, Seen); 3] {
+    ["version-only", "shared", "everything"].map(|name| {
+        let manifest = fixture::manifest(name);
+        let seen = effect::look(&manifest, blindfold);
+        (name, manifest, seen)
+    })
+}
+
 /// The strongest effect that a change of the leaf has on `base`; `None` where the API server admits
 /// no change.
 fn strongest(
@@ -75,14 +80,8 @@ fn strongest(
     leaf: &Leaf,
     blindfold: Blindfold,
 ) -> Option<Effect> {
-    let current = leaf.get(base);
     let mut strongest = None;
-    for candidate in examples::candidates(leaf, current.as_ref()) {
-        let mut manifest = base.clone();
-        leaf.set(&mut manifest, candidate);
-        if manifest == *base || !schema.admits(&manifest) {
-            continue;
-        }
+    for manifest in changes(schema, base, leaf) {
         let after = effect::look(&manifest, blindfold);
         strongest = strongest.max(Some(Effect::between(before, &after, &leaf.path())));
         if strongest == Some(Effect::Built) {
@@ -90,6 +89,18 @@ fn strongest(
         }
     }
     strongest
+}
+
+/// `base` with the leaf changed, once per other value that the API server would admit.
+fn changes(schema: &Schema, base: &Value, leaf: &Leaf) -> Vec<Value> {
+    let current = leaf.get(base);
+    let candidates = examples::candidates(leaf, current.as_ref()).into_iter();
+    let changed = candidates.map(|candidate| {
+        let mut manifest = base.clone();
+        leaf.set(&mut manifest, candidate);
+        manifest
+    });
+    changed.filter(|manifest| manifest != base && schema.admits(manifest)).collect()
 }
 
 /// Where a change of this leaf can show: in the shortest manifest, and in one that sets everything
@@ -101,6 +112,38 @@ fn shows_in(leaf: &Leaf) -> [&'static str; 2] {
     } else {
         ["version-only", "shared"]
     }
+}
+
+/// The description of every field says whether a change restarts pods, and users plan by it. The
+/// revision decides it.
+#[test]
+fn the_revision_changes_with_the_pods_and_as_the_descriptions_say() {
+    let schema = Schema::generated();
+    let bases = bases(|_| {});
+    let mut wrong = BTreeSet::new();
+    for leaf in schema.leaves() {
+        let path = leaf.path();
+        let shows = shows_in(&leaf);
+        let text = leaf.schema["description"].as_str().unwrap_or_default();
+        for (_, base, before) in bases.iter().filter(|(name, _, _)| shows.contains(name)) {
+            for manifest in changes(&schema, base, &leaf) {
+                let after = effect::look(&manifest, |_| {});
+                let Some(restarts) = after.restarts(before) else { continue };
+                if after.rebuilds(before) && !restarts {
+                    wrong.insert(format!("{path} changes the pods and not their revision"));
+                }
+                if restarts && text.contains("Restarts nothing") {
+                    wrong.insert(format!("{path} restarts pods and says that it does not"));
+                }
+                // A default that is written out changes nothing, and so restarts nothing.
+                let built = Effect::between(before, &after, &path) == Effect::Built;
+                if built && !restarts && text.contains("A change restarts the pods") {
+                    wrong.insert(format!("{path} restarts no pods and says that it does"));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, BTreeSet::new());
 }
 
 #[test]
