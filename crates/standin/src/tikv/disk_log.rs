@@ -17,8 +17,6 @@ use crate::proto::standinpb::{Record, Records};
 const MAGIC: &[u8; 8] = b"STANDIN1";
 /// Length and checksum of a frame's payload, four bytes each, little endian.
 const FRAME_HEADER: usize = 8;
-/// The file is rewritten when it has at least this many bytes behind its images.
-const REWRITE_AFTER_BYTES: u64 = 16 << 20;
 
 /// The open log of one store.
 #[derive(Debug)]
@@ -27,18 +25,19 @@ pub struct DiskLog {
     /// Which file is the current one; each rewrite takes the next number.
     number: u64,
     file: File,
+    /// A smaller file is never rewritten, in bytes.
+    rewrite_after: u64,
     image_bytes: u64,
     bytes: u64,
 }
 
 impl DiskLog {
     /// Opens the newest complete file in `dir` (made if absent) and returns what it holds, in order.
-    pub fn open(dir: &Path) -> io::Result<(Self, Vec<Record>)> {
+    pub fn open(dir: &Path, rewrite_after: u64) -> io::Result<(Self, Vec<Record>)> {
         fs::create_dir_all(dir)?;
         let numbers = remove_unfinished(dir)?;
         let Some(number) = numbers.iter().max().copied() else {
-            let mut log = Self::start_file(dir, 1, &[])?;
-            log.image_bytes = log.bytes;
+            let log = Self::start_file(dir, 1, &[], rewrite_after)?;
             return Ok((log, Vec::new()));
         };
         for old in numbers.into_iter().filter(|old| *old != number) {
@@ -56,7 +55,8 @@ impl DiskLog {
             file.sync_all()?;
         }
         let bytes = good as u64;
-        Ok((Self { dir: dir.to_owned(), number, file, image_bytes: 0, bytes }, records))
+        let dir = dir.to_owned();
+        Ok((Self { dir, number, file, rewrite_after, image_bytes: 0, bytes }, records))
     }
 
     /// Appends one frame; with `sync` it is on disk when this returns.
@@ -71,16 +71,14 @@ impl DiskLog {
 
     /// Whether the file has outgrown its images enough to be worth rewriting.
     pub fn wants_rewrite(&self) -> bool {
-        self.bytes > REWRITE_AFTER_BYTES.max(2 * self.image_bytes)
+        self.bytes > self.rewrite_after.max(2 * self.image_bytes)
     }
 
     /// Replaces the file by one that holds only `images`. The old file stays until the new one is
     /// complete and on disk.
     pub fn rewrite(&mut self, images: &[Record]) -> io::Result<()> {
         let old = file_path(&self.dir, self.number);
-        let mut next = Self::start_file(&self.dir, self.number + 1, images)?;
-        next.image_bytes = next.bytes;
-        *self = next;
+        *self = Self::start_file(&self.dir, self.number + 1, images, self.rewrite_after)?;
         fs::remove_file(old)
     }
 
@@ -89,7 +87,12 @@ impl DiskLog {
         self.bytes
     }
 
-    fn start_file(dir: &Path, number: u64, images: &[Record]) -> io::Result<Self> {
+    fn start_file(
+        dir: &Path,
+        number: u64,
+        images: &[Record],
+        rewrite_after: u64,
+    ) -> io::Result<Self> {
         let path = file_path(dir, number);
         let unfinished = path.with_extension("tmp");
         let mut file = File::create(&unfinished)?;
@@ -104,7 +107,8 @@ impl DiskLog {
         fs::rename(&unfinished, &path)?;
         File::open(dir)?.sync_all()?;
         let file = OpenOptions::new().append(true).open(&path)?;
-        Ok(Self { dir: dir.to_owned(), number, file, image_bytes: 0, bytes })
+        let dir = dir.to_owned();
+        Ok(Self { dir, number, file, rewrite_after, image_bytes: bytes, bytes })
     }
 }
 
@@ -177,7 +181,7 @@ mod tests {
     }
 
     fn written(dir: &Path) -> PathBuf {
-        let (mut log, records) = DiskLog::open(dir).unwrap();
+        let (mut log, records) = DiskLog::open(dir, 1 << 20).unwrap();
         assert!(records.is_empty());
         for id in 1..=3 {
             log.append(vec![record(id), record(id + 10)], true).unwrap();
@@ -193,10 +197,10 @@ mod tests {
         let frame = (whole.len() - MAGIC.len()) / 3;
         for cut in MAGIC.len()..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
-            let (mut log, records) = DiskLog::open(dir.path()).unwrap();
+            let (mut log, records) = DiskLog::open(dir.path(), 1 << 20).unwrap();
             assert_eq!(records.len(), 2 * ((cut - MAGIC.len()) / frame), "cut at {cut}");
             log.append(vec![record(99)], true).unwrap();
-            let (_, again) = DiskLog::open(dir.path()).unwrap();
+            let (_, again) = DiskLog::open(dir.path(), 1 << 20).unwrap();
             assert_eq!(again.len(), records.len() + 1, "cut at {cut}");
             assert_eq!(again.last(), Some(&record(99)));
         }
@@ -210,7 +214,7 @@ mod tests {
         let at = MAGIC.len() + FRAME_HEADER + 1;
         content[at] ^= 0xff;
         fs::write(&path, &content).unwrap();
-        let refused = DiskLog::open(dir.path()).unwrap_err().to_string();
+        let refused = DiskLog::open(dir.path(), 1 << 20).unwrap_err().to_string();
         assert!(refused.contains("damaged frame at byte 8"), "{refused}");
     }
 
@@ -218,11 +222,11 @@ mod tests {
     fn a_rewrite_replaces_the_file_and_an_unfinished_one_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path());
-        let (mut log, _) = DiskLog::open(dir.path()).unwrap();
+        let (mut log, _) = DiskLog::open(dir.path(), 1 << 20).unwrap();
         log.rewrite(&[record(5)]).unwrap();
         log.append(vec![record(6)], true).unwrap();
         fs::write(dir.path().join("regions-00000003.tmp"), b"half").unwrap();
-        let (_, records) = DiskLog::open(dir.path()).unwrap();
+        let (_, records) = DiskLog::open(dir.path(), 1 << 20).unwrap();
         assert_eq!(records, [record(5), record(6)]);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -36,6 +36,9 @@ use crate::proto::tikvpb::tikv_server::TikvServer;
 /// Messages of clients: an entry of 8 MiB and what surrounds it.
 const CLIENT_MESSAGE_BYTES: usize = 16 << 20;
 
+/// The region log is rewritten at this size at the latest; `raft-engine.purge-threshold` may lower it.
+const REWRITE_AFTER_BYTES: u64 = 16 << 20;
+
 /// What a run needs all along.
 struct Server {
     config: Config,
@@ -167,7 +170,10 @@ impl Server {
 
         let (inbox, messages) = mpsc::channel();
         let (errand_sender, errand_receiver) = tokio::sync::mpsc::unbounded_channel();
-        let (log, records) = DiskLog::open(&files.log_dir()).map_err(|error| error.to_string())?;
+        let rewrite_after =
+            self.config.bytes("raft-engine.purge-threshold").min(REWRITE_AFTER_BYTES);
+        let opened = DiskLog::open(&files.log_dir(), rewrite_after);
+        let (log, records) = opened.map_err(|error| error.to_string())?;
         let mut store = Store::new(self.store_setup(identity.store_id, log, errand_sender));
         store.recover(records)?;
         if let Some(region) = first {
@@ -383,7 +389,12 @@ impl Server {
         store: &StoreSender,
         serving: watch::Receiver<bool>,
     ) -> Result<(), String> {
-        let listener = bind(self.config.text("server.status-addr")).await?;
+        let address = self.config.text("server.status-addr");
+        if address.is_empty() {
+            // Switched off, as the real one can be.
+            return Ok(());
+        }
+        let listener = bind(address).await?;
         let status = StatusServer {
             config,
             file: self.file.clone(),

@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Fails over in about a second instead of TiKV's 10-20; heartbeats to match.
+/// Fails over in about a second instead of TiKV's 10-20; heartbeats to match. The region log is
+/// rewritten often, so that the tests meet it.
 pub const QUICK: &str = r#"
 [raftstore]
 raft-base-tick-interval = "100ms"
 pd-heartbeat-tick-interval = "1s"
 pd-store-heartbeat-tick-interval = "1s"
+[raft-engine]
+purge-threshold = "64KB"
+target-file-size = "32KB"
 [server]
 graceful-shutdown-timeout = "3s"
 "#;

@@ -23,10 +23,12 @@ fn a_wiped_volume_is_a_new_store_and_its_old_address_is_taken() {
 fn a_restarted_store_keeps_its_id_and_its_keys() {
     let mut cluster = Cluster::start(1);
     let first = cluster.store_ident(0);
-    cluster.write("kept", 200);
+    cluster.write("kept", 1_000);
+    let log = std::fs::read_dir(cluster.stores[0].dir.join("regions")).unwrap().next().unwrap();
+    assert_ne!(log.unwrap().file_name(), "regions-00000001.log", "the log was rewritten");
     cluster.kill_9(0);
     cluster.start_store(0);
-    let (complete, summary) = cluster.verify("kept", 200, 30);
+    let (complete, summary) = cluster.verify("kept", 1_000, 30);
     assert!(complete, "{summary}");
     assert_eq!(cluster.store_ident(0), first);
 }
