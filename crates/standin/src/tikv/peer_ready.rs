@@ -40,10 +40,12 @@ impl Peer {
         }
         let mut ready = self.node.ready();
         let leads = ready.ss().map(|soft| soft.raft_state == StateRole::Leader);
-        match leads {
-            Some(true) => self.start_leading(),
-            Some(false) => self.refuse_reads(),
-            None => {}
+        if leads == Some(false) || ready.hs().is_some_and(|new| new.term != self.state().term()) {
+            // Raft forgot the rounds under way, also where this peer leads again in a later term.
+            self.refuse_reads();
+        }
+        if leads == Some(true) {
+            self.start_leading();
         }
         batch.envelopes.extend(self.envelopes(ready.take_messages()));
         self.confirm_reads(ready.take_read_states());

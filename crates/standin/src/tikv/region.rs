@@ -84,6 +84,11 @@ impl RegionState {
         self.region.peers.iter().find(|peer| peer.id == id)
     }
 
+    /// The Raft term that is on disk.
+    pub fn term(&self) -> u64 {
+        self.hard_state.term
+    }
+
     /// The last index before the log's first entry.
     pub fn truncated_index(&self) -> u64 {
         self.truncated_index
