@@ -64,11 +64,12 @@ impl Candidate {
 
     /// Runs for the lease until `stop` turns true, then gives it back.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        while !*stop.borrow() {
+        loop {
             let next = self.turn().await;
             tokio::select! {
                 () = tokio::time::sleep_until(next) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
+                // Also when nobody is left who could say stop.
+                _ = stop.wait_for(|stop| *stop) => break,
             }
         }
         // The call in hand ends first; what was not sent yet is refused.

@@ -65,8 +65,13 @@ impl PdError {
     pub fn from_status(status: u16, body: &[u8]) -> Self {
         let text = error_text(body);
         match status {
-            // v8.5: from every endpoint that needs the cluster object.
-            500 if text.contains("ErrNotBootstrapped") => Self::NotBootstrapped,
+            // From every endpoint that needs the cluster object; before v4.0.8 the text alone, without
+            // the code.
+            500 if text.contains("ErrNotBootstrapped")
+                || text.starts_with("TiKV cluster not bootstrapped") =>
+            {
+                Self::NotBootstrapped
+            }
             404 => Self::NotFound(text),
             _ => Self::Refused { status, text },
         }
@@ -104,6 +109,9 @@ mod tests {
     fn all_three_error_shapes_are_read() {
         let string = br#""[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first""#;
         assert_eq!(PdError::from_status(500, string), PdError::NotBootstrapped);
+        // PD v4.0.0 to v4.0.7.
+        let codeless = br#""TiKV cluster not bootstrapped, please start TiKV first""#;
+        assert_eq!(PdError::from_status(500, codeless), PdError::NotBootstrapped);
         let object = br#"{"code":"input","msg":"bad id","data":null}"#;
         assert_eq!(PdError::from_status(400, object).to_string(), "status 400: bad id");
         let plain = b"[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader\n";
