@@ -46,23 +46,36 @@ fn stores_follow_pds_leader() {
     let mut cluster = Cluster::with_pds(3);
     (0..3).for_each(|_| drop(cluster.add_store()));
     cluster.wait_replicated(3);
-    let leader = cluster.pd_json("/pd/api/v1/leader");
-    let url = leader["client_urls"][0].as_str().unwrap().trim_start_matches("http://").to_owned();
-    let at = cluster.pds.iter().position(|(client, _)| *client == url).unwrap();
-    cluster.pds[at].1.kill_9();
-    let (client, _) = cluster.pds.iter().find(|(client, _)| *client != url).unwrap();
-    cluster.pd = client.clone();
-    wait_for("another PD leader", Duration::from_secs(30), || {
+    let lead = |cluster: &Cluster| -> Option<String> {
         let (status, body) = cluster.pd_get("/pd/api/v1/leader");
-        status == 200 && !body.contains(&url)
+        let leader: serde_json::Value =
+            serde_json::from_str(&body).ok().filter(|_| status == 200)?;
+        leader["name"].as_str().map(str::to_owned)
+    };
+    // First the old leader lives on as a follower, then the new one dies.
+    let first = lead(&cluster).unwrap();
+    let other = (0..3).map(|n| format!("pd-{n}")).find(|name| *name != first).unwrap();
+    let transfer = format!("/pd/api/v1/leader/transfer/{other}");
+    assert_eq!(http(&cluster.pd, "POST", &transfer, "").0, 200);
+    wait_for("the transfer", Duration::from_secs(30), || lead(&cluster) == Some(other.clone()));
+    move_a_store(&mut cluster, 0);
+    let at: usize = other.trim_start_matches("pd-").parse().unwrap();
+    cluster.pds[at].1.kill_9();
+    cluster.pd = cluster.pds[(at + 1) % 3].0.clone();
+    wait_for("another PD leader", Duration::from_secs(30), || {
+        lead(&cluster).is_some_and(|name| name != other)
     });
-    // The new leader knows regions only from the stores, and moves them only through them.
+    move_a_store(&mut cluster, 1);
+}
+
+/// Replaces a store by a new one, which PD can do only while the stores report to its leader.
+fn move_a_store(cluster: &mut Cluster, index: usize) {
     cluster.wait_replicated(3);
-    let id = cluster.store_ident(0);
-    cluster.add_store();
+    let id = cluster.store_ident(index);
+    let added = cluster.add_store();
     wait_for("the new store", Duration::from_secs(30), || {
-        cluster.stores[3].dir.join("store-ident.json").exists()
-            && cluster.store_state(cluster.store_ident(3)) == "Up"
+        cluster.stores[added].dir.join("store-ident.json").exists()
+            && cluster.store_state(cluster.store_ident(added)) == "Up"
     });
     let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
     assert_eq!(status, 200, "{body}");
