@@ -40,24 +40,15 @@ pub(crate) struct Call {
 impl Audit {
     /// From now on.
     pub(crate) fn from_now(file: &Path) -> Result<Self> {
-        let from = file
-            .metadata()
-            .with_context(|| format!("audit log {}", file.display()))?
-            .len();
-        Ok(Self {
-            file: file.to_owned(),
-            from,
-        })
+        let from = file.metadata().with_context(|| format!("audit log {}", file.display()))?.len();
+        Ok(Self { file: file.to_owned(), from })
     }
 
     /// The user's calls since then. Fails if the log was cut off in between or holds nothing at
     /// all of anybody, since an empty log would make every count look perfect.
     pub(crate) fn calls(&self, user: &str) -> Result<Vec<Call>> {
         let mut file = File::open(&self.file)?;
-        ensure!(
-            file.metadata()?.len() >= self.from,
-            "the audit log was rotated meanwhile"
-        );
+        ensure!(file.metadata()?.len() >= self.from, "the audit log was rotated meanwhile");
         file.seek(SeekFrom::Start(self.from))?;
         let mut anybody = false;
         let mut calls = Vec::new();
@@ -71,11 +62,7 @@ impl Audit {
                 calls.extend(call(&entry));
             }
         }
-        ensure!(
-            anybody,
-            "the audit log {} grew by nothing: is it written?",
-            self.file.display()
-        );
+        ensure!(anybody, "the audit log {} grew by nothing: is it written?", self.file.display());
         Ok(calls)
     }
 }
@@ -96,9 +83,7 @@ impl Call {
 pub(crate) fn tally<'a>(calls: impl Iterator<Item = &'a Call>) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for call in calls {
-        *counts
-            .entry(format!("{} {}", call.verb, call.resource))
-            .or_insert(0) += 1;
+        *counts.entry(format!("{} {}", call.verb, call.resource)).or_insert(0) += 1;
     }
     counts
 }
@@ -107,11 +92,7 @@ pub(crate) fn tally<'a>(calls: impl Iterator<Item = &'a Call>) -> BTreeMap<Strin
 fn call(entry: &Value) -> Option<Call> {
     let verb = text(entry, "/verb")?;
     let stage = text(entry, "/stage")?;
-    let counted = if verb == "watch" {
-        "ResponseStarted"
-    } else {
-        "ResponseComplete"
-    };
+    let counted = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
     if stage != counted {
         return None;
     }
@@ -128,10 +109,7 @@ fn call(entry: &Value) -> Option<Call> {
         resource,
         namespace: part("/objectRef/namespace"),
         name: part("/objectRef/name"),
-        code: entry
-            .pointer("/responseStatus/code")
-            .and_then(Value::as_u64)
-            .unwrap_or(0),
+        code: entry.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
     })
 }
 

@@ -46,18 +46,12 @@ impl<'a> Client<'a> {
     }
 
     fn run(&self, cluster: &Cluster, verb: &str, prefix: &str, count: u32) -> Result<String> {
-        let name = format!(
-            "client-{verb}-{}-{prefix}",
-            cluster.name.get(..1).unwrap_or("x")
-        );
+        let name = format!("client-{verb}-{}-{prefix}", cluster.name.get(..1).unwrap_or("x"));
         let pods = cluster.core("pods");
         let path = format!("{pods}/{name}");
         self.kube.delete(&path, Some(0))?;
         until(&format!("{name} of an earlier run gone"), LIMIT, || {
-            Ok(self
-                .kube
-                .find(&path)?
-                .map_or(Ok(()), |_| Err("still there".to_owned())))
+            Ok(self.kube.find(&path)?.map_or(Ok(()), |_| Err("still there".to_owned())))
         })?;
         let args = [
             verb.to_owned(),

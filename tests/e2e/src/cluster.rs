@@ -30,21 +30,13 @@ impl Cluster {
     /// Creates the resource from a manifest; unknown fields are refused.
     pub(crate) fn create(kube: &Kube, namespace: &str, manifest: &Value) -> Result<Self> {
         let created = kube.create(&collection(namespace), manifest)?;
-        Self::named(
-            kube,
-            namespace,
-            text(&created, "/metadata/name").context("unnamed")?,
-        )
+        Self::named(kube, namespace, text(&created, "/metadata/name").context("unnamed")?)
     }
 
     /// A cluster that need not exist.
     pub(crate) fn named(kube: &Kube, namespace: &str, name: &str) -> Result<Self> {
         ensure!(!name.is_empty(), "a cluster has a name");
-        Ok(Self {
-            kube: kube.clone(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
+        Ok(Self { kube: kube.clone(), namespace: namespace.to_owned(), name: name.to_owned() })
     }
 
     /// Path of the resource.
@@ -59,11 +51,7 @@ impl Cluster {
 
     /// Path of the same collection, of this cluster's objects only.
     fn owned(&self, plural: &str) -> String {
-        format!(
-            "{}?labelSelector=tikv.org/cluster={}",
-            self.core(plural),
-            self.name
-        )
+        format!("{}?labelSelector=tikv.org/cluster={}", self.core(plural), self.name)
     }
 
     /// The resource.
@@ -85,11 +73,7 @@ impl Cluster {
     pub(crate) fn wait_ready(&self, limit: Duration) -> Result<Value> {
         until(&format!("{} Ready", self.name), limit, || {
             let object = self.get()?;
-            Ok(if is_ready(&object) {
-                Ok(object)
-            } else {
-                Err(summary(&object))
-            })
+            Ok(if is_ready(&object) { Ok(object) } else { Err(summary(&object)) })
         })
     }
 
@@ -101,24 +85,16 @@ impl Cluster {
         words: &[&str],
         limit: Duration,
     ) -> Result<String> {
-        until(
-            &format!("condition {kind}={status} naming {words:?}"),
-            limit,
-            || {
-                let object = self.get()?;
-                let Some(found) = condition(&object, kind) else {
-                    return Ok(Err(format!("no condition {kind}; {}", summary(&object))));
-                };
-                let message = text(found, "/message").unwrap_or_default().to_owned();
-                let fits = text(found, "/status") == Some(status)
-                    && words.iter().all(|word| message.contains(word));
-                Ok(if fits {
-                    Ok(message)
-                } else {
-                    Err(found.to_string())
-                })
-            },
-        )
+        until(&format!("condition {kind}={status} naming {words:?}"), limit, || {
+            let object = self.get()?;
+            let Some(found) = condition(&object, kind) else {
+                return Ok(Err(format!("no condition {kind}; {}", summary(&object))));
+            };
+            let message = text(found, "/message").unwrap_or_default().to_owned();
+            let fits = text(found, "/status") == Some(status)
+                && words.iter().all(|word| message.contains(word));
+            Ok(if fits { Ok(message) } else { Err(found.to_string()) })
+        })
     }
 
     /// Its pods, by name, one component or both.
@@ -136,10 +112,7 @@ impl Cluster {
     /// Uid and container restarts of each pod: equal before and after means that nothing restarted.
     pub(crate) fn incarnations(&self) -> Result<BTreeMap<String, Incarnation>> {
         let pods = self.pods(None)?;
-        Ok(pods
-            .iter()
-            .map(|(name, pod)| (name.clone(), incarnation(pod)))
-            .collect())
+        Ok(pods.iter().map(|(name, pod)| (name.clone(), incarnation(pod))).collect())
     }
 
     /// Its volume claims, by name.
@@ -198,9 +171,7 @@ pub(crate) fn is_ready(object: &Value) -> bool {
 
 /// The sentence in the status.
 pub(crate) fn summary(object: &Value) -> String {
-    text(object, "/status/summary")
-        .unwrap_or("no summary yet")
-        .to_owned()
+    text(object, "/status/summary").unwrap_or("no summary yet").to_owned()
 }
 
 /// All containers of the pod run and are ready, its gates included.
@@ -217,18 +188,13 @@ pub(crate) fn by_name(items: Vec<Value>) -> impl Iterator<Item = (String, Value)
 }
 
 fn incarnation(pod: &Value) -> Incarnation {
-    let statuses = pod
-        .pointer("/status/containerStatuses")
-        .and_then(Value::as_array);
+    let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
     let restarts = statuses
         .into_iter()
         .flatten()
         .filter_map(|s| s.get("restartCount").and_then(Value::as_u64))
         .sum();
-    Incarnation {
-        uid: text(pod, "/metadata/uid").unwrap_or_default().to_owned(),
-        restarts,
-    }
+    Incarnation { uid: text(pod, "/metadata/uid").unwrap_or_default().to_owned(), restarts }
 }
 
 /// Fails, naming the pods, unless the same incarnations are there as before.
@@ -237,10 +203,7 @@ pub(crate) fn unchanged(
     after: &BTreeMap<String, Incarnation>,
 ) -> Result<()> {
     ensure!(!before.is_empty(), "there were no pods to compare with");
-    let changed: Vec<_> = before
-        .iter()
-        .filter(|(n, i)| after.get(*n) != Some(i))
-        .collect();
+    let changed: Vec<_> = before.iter().filter(|(n, i)| after.get(*n) != Some(i)).collect();
     let new: Vec<_> = after.keys().filter(|n| !before.contains_key(*n)).collect();
     if changed.is_empty() && new.is_empty() {
         return Ok(());
@@ -284,13 +247,7 @@ mod tests {
     #[test]
     fn a_restart_in_place_and_a_new_pod_are_changes() {
         let pods = |uid: &str, restarts: u64| {
-            BTreeMap::from([(
-                "p".to_owned(),
-                Incarnation {
-                    uid: uid.to_owned(),
-                    restarts,
-                },
-            )])
+            BTreeMap::from([("p".to_owned(), Incarnation { uid: uid.to_owned(), restarts })])
         };
         assert!(unchanged(&pods("a", 0), &pods("a", 0)).is_ok());
         assert!(unchanged(&pods("a", 0), &pods("a", 1)).is_err());

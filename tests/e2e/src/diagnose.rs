@@ -41,15 +41,10 @@ fn pods(scene: &Scene, namespace: &str) {
             "pod {name} on {}: {} {}",
             text(&pod, "/spec/nodeName").unwrap_or("no node"),
             text(&pod, "/status/phase").unwrap_or("?"),
-            pod.pointer("/status/containerStatuses/0/state")
-                .cloned()
-                .unwrap_or_default(),
+            pod.pointer("/status/containerStatuses/0/state").cloned().unwrap_or_default(),
         );
         for which in ["previous=true&", ""] {
-            if let Ok(log) = scene
-                .kube
-                .text(&format!("{core}/{name}/log?{which}tailLines=15"))
-            {
+            if let Ok(log) = scene.kube.text(&format!("{core}/{name}/log?{which}tailLines=15")) {
                 println!("{log}");
             }
         }

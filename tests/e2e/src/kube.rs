@@ -41,17 +41,12 @@ impl Kube {
                 Some(file) => Kubeconfig::read_from(file)?,
                 None => Kubeconfig::read()?,
             };
-            let options = KubeConfigOptions {
-                context: context.map(str::to_owned),
-                ..Default::default()
-            };
+            let options =
+                KubeConfigOptions { context: context.map(str::to_owned), ..Default::default() };
             let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
             anyhow::Ok(Client::try_from(config)?)
         })?;
-        Ok(Self {
-            runtime: Arc::new(runtime),
-            client,
-        })
+        Ok(Self { runtime: Arc::new(runtime), client })
     }
 
     /// One request; the answer's text, or the server's refusal as an error.
@@ -62,21 +57,22 @@ impl Kube {
             .header(http::header::CONTENT_TYPE, kind)
             .header(http::header::ACCEPT, "application/json, */*")
             .body(body)?;
+        self.send(request)
+    }
+
+    fn send(&self, request: Request<Vec<u8>>) -> Result<String> {
+        let what = format!("{} {}", request.method(), request.uri());
         self.runtime.block_on(async {
             match tokio::time::timeout(CALL, self.client.request_text(request)).await {
                 Ok(Ok(text)) => Ok(text),
-                Ok(Err(e)) => Err(anyhow::Error::from(e).context(format!("{method} {path}"))),
-                Err(_) => Err(anyhow!("{method} {path}: no answer within {CALL:?}")),
+                Ok(Err(e)) => Err(anyhow::Error::from(e).context(what)),
+                Err(_) => Err(anyhow!("{what}: no answer within {CALL:?}")),
             }
         })
     }
 
     fn json(&self, method: &Method, path: &str, kind: &str, body: &Value) -> Result<Value> {
-        let body = if body.is_null() {
-            Vec::new()
-        } else {
-            body.to_string().into_bytes()
-        };
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let text = self.call(method, path, kind, body)?;
         serde_json::from_str(&text).with_context(|| format!("answer of {path} is not JSON: {text}"))
     }
@@ -84,6 +80,11 @@ impl Kube {
     /// GET as text: logs, PD's answers through the API server's proxy.
     pub(crate) fn text(&self, path: &str) -> Result<String> {
         self.call(&Method::GET, path, "application/json", Vec::new())
+    }
+
+    /// GET as text with one more header, which the API server's proxies pass on.
+    pub(crate) fn text_with(&self, path: &str, (name, value): (&str, &str)) -> Result<String> {
+        self.send(Request::get(path).header(name, value).body(Vec::new())?)
     }
 
     /// GET.
@@ -140,12 +141,10 @@ impl Kube {
 
 /// The HTTP status of a refusal by the API server.
 pub(crate) fn status_code(error: &anyhow::Error) -> Option<u16> {
-    error
-        .chain()
-        .find_map(|cause| match cause.downcast_ref::<kube::Error>() {
-            Some(kube::Error::Api(status)) => Some(status.code),
-            _ => None,
-        })
+    error.chain().find_map(|cause| match cause.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => Some(status.code),
+        _ => None,
+    })
 }
 
 /// Looks until `look` finds something, for at most `limit`; then says what was last in the way.

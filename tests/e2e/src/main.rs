@@ -84,9 +84,5 @@ fn main() -> Result<ExitCode> {
     let scene = scene::Scene::new(kube, servers, args.client_image, args.audit_log, args.all)?;
     let passed = suite::run(&scene, &cases);
     scene.clear();
-    Ok(if passed {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

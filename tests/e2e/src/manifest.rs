@@ -31,10 +31,9 @@ impl Image {
             None => (Some(text), Some(version)),
         };
         match (base, tag) {
-            (Some(base), Some(tag)) if !base.is_empty() && !tag.is_empty() => Ok(Self {
-                base: base.to_owned(),
-                tag: tag.to_owned(),
-            }),
+            (Some(base), Some(tag)) if !base.is_empty() && !tag.is_empty() => {
+                Ok(Self { base: base.to_owned(), tag: tag.to_owned() })
+            }
             _ => bail!("\"{text}\" is no image"),
         }
     }

@@ -34,15 +34,11 @@ impl Operator {
             );
         };
         let field = |pointer: &str| {
-            text(deployment, pointer)
-                .map(str::to_owned)
-                .with_context(|| format!("no {pointer}"))
+            text(deployment, pointer).map(str::to_owned).with_context(|| format!("no {pointer}"))
         };
         let namespace = field("/metadata/namespace")?;
         let account = field("/spec/template/spec/serviceAccountName")?;
-        let labels = deployment
-            .pointer("/spec/selector/matchLabels")
-            .and_then(Value::as_object);
+        let labels = deployment.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
         let selector = labels
             .into_iter()
             .flatten()
@@ -81,11 +77,7 @@ impl Operator {
         self.scale(0)?;
         until("operator gone", LIMIT, || {
             let left = self.pods()?.len();
-            Ok(if left == 0 {
-                Ok(())
-            } else {
-                Err(format!("{left} pods left"))
-            })
+            Ok(if left == 0 { Ok(()) } else { Err(format!("{left} pods left")) })
         })
     }
 
@@ -123,27 +115,15 @@ impl Operator {
         let mut all = String::new();
         for pod in self.pods()? {
             let name = text(&pod, "/metadata/name").unwrap_or_default();
-            let path = format!(
-                "/api/v1/namespaces/{}/pods/{name}/log?tailLines={lines}",
-                self.namespace
-            );
-            all.push_str(
-                &self
-                    .kube
-                    .text(&path)
-                    .unwrap_or_else(|e| format!("no log: {e:#}\n")),
-            );
+            let path =
+                format!("/api/v1/namespaces/{}/pods/{name}/log?tailLines={lines}", self.namespace);
+            all.push_str(&self.kube.text(&path).unwrap_or_else(|e| format!("no log: {e:#}\n")));
         }
         Ok(all)
     }
 
     fn scale(&self, replicas: u32) -> Result<()> {
-        let path = format!(
-            "/apis/apps/v1/namespaces/{}/deployments/{}",
-            self.namespace, self.name
-        );
-        self.kube
-            .merge(&path, &json!({ "spec": { "replicas": replicas } }))
-            .map(drop)
+        let path = format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.name);
+        self.kube.merge(&path, &json!({ "spec": { "replicas": replicas } })).map(drop)
     }
 }

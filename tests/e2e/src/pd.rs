@@ -21,13 +21,14 @@ impl<'a> Pd<'a> {
         Self { kube, cluster }
     }
 
+    fn path(&self, pod: &str, path: &str) -> String {
+        format!("{}/{pod}:2379/proxy/pd/api/v1/{path}", self.cluster.core("pods"))
+    }
+
     /// GET of one member. `None` while it does not answer or answers with an error: it starts, has
     /// no leader, or was never bootstrapped.
     fn ask(&self, pod: &str, path: &str) -> Result<Option<Value>> {
-        let proxy = format!(
-            "{}/{pod}:2379/proxy/pd/api/v1/{path}",
-            self.cluster.core("pods")
-        );
+        let proxy = format!("{}/{pod}:2379/proxy/pd/api/v1/{path}", self.cluster.core("pods"));
         match self.kube.text(&proxy) {
             Ok(body) => serde_json::from_str(&body)
                 .map(Some)
@@ -43,24 +44,26 @@ impl<'a> Pd<'a> {
         Ok(members.and_then(|m| m.pointer("/header/cluster_id")?.as_u64()))
     }
 
-    /// Name of the leader that this member knows.
+    /// Name of the leader that this member knows, from its own memory: without a leader a member
+    /// that passes questions on would keep this one waiting for three seconds.
     pub(crate) fn leader(&self, pod: &str) -> Result<Option<String>> {
-        let members = self.ask(pod, "members")?;
-        Ok(members.and_then(|m| text(&m, "/leader/name").map(str::to_owned)))
+        let path = self.path(pod, "members");
+        match self.kube.text_with(&path, ("PD-Allow-follower-handle", "true")) {
+            Ok(body) => {
+                let members: Value = serde_json::from_str(&body).context("PD's members")?;
+                Ok(text(&members, "/leader/name").map(str::to_owned))
+            }
+            Err(e) if status_code(&e).is_some() => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Names of the members that this member knows.
     pub(crate) fn members(&self, pod: &str) -> Result<Vec<String>> {
         let members = self.ask(pod, "members")?.unwrap_or_default();
-        let list = members
-            .get("members")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let mut names: Vec<String> = list
-            .iter()
-            .map(|m| text(m, "/name").unwrap_or_default().to_owned())
-            .collect();
+        let list = members.get("members").and_then(Value::as_array).cloned().unwrap_or_default();
+        let mut names: Vec<String> =
+            list.iter().map(|m| text(m, "/name").unwrap_or_default().to_owned()).collect();
         names.sort();
         Ok(names)
     }
@@ -68,11 +71,7 @@ impl<'a> Pd<'a> {
     /// Stores that PD calls Up: address without the port, and store id.
     pub(crate) fn up_stores(&self, pod: &str) -> Result<Vec<(String, u64)>> {
         let stores = self.ask(pod, "stores")?.unwrap_or_default();
-        let list = stores
-            .get("stores")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
+        let list = stores.get("stores").and_then(Value::as_array).cloned().unwrap_or_default();
         Ok(list
             .iter()
             .filter(|s| text(s, "/store/state_name") == Some("Up"))

@@ -60,28 +60,16 @@ impl Scene {
         let path = format!("/api/v1/namespaces/{name}");
         if self.kube.find(&path)?.is_some() {
             self.kube.delete(&path, None)?;
-            until(
-                &format!("old namespace {name} gone"),
-                Duration::from_mins(2),
-                || {
-                    Ok(self
-                        .kube
-                        .find(&path)?
-                        .map_or(Ok(()), |_| Err("still there".to_owned())))
-                },
-            )?;
+            until(&format!("old namespace {name} gone"), Duration::from_mins(2), || {
+                Ok(self.kube.find(&path)?.map_or(Ok(()), |_| Err("still there".to_owned())))
+            })?;
         }
         self.namespaces.borrow_mut().push(name.clone());
-        self.kube
-            .create("/api/v1/namespaces", &cluster::namespace(&name))?;
+        self.kube.create("/api/v1/namespaces", &cluster::namespace(&name))?;
         // Pods are refused until the controller has made the namespace's service account.
         let account = format!("{path}/serviceaccounts/default");
         until("default service account", Duration::from_secs(30), || {
-            Ok(self
-                .kube
-                .find(&account)?
-                .map(drop)
-                .ok_or_else(|| "not yet".to_owned()))
+            Ok(self.kube.find(&account)?.map(drop).ok_or_else(|| "not yet".to_owned()))
         })?;
         Ok(name)
     }
@@ -112,9 +100,7 @@ impl Scene {
     pub(crate) fn basic(&self) -> Result<&Start> {
         if self.basic.get().is_none() {
             let start = start::timed(self, "basic")?;
-            self.basic
-                .set(start)
-                .map_err(|_| anyhow!("two starts of the shared cluster"))?;
+            self.basic.set(start).map_err(|_| anyhow!("two starts of the shared cluster"))?;
         }
         self.basic.get().ok_or_else(|| anyhow!("no shared cluster"))
     }
@@ -135,7 +121,6 @@ impl Scene {
     }
 
     fn drop_namespace(&self, name: &str) -> Result<()> {
-        self.kube
-            .delete(&format!("/api/v1/namespaces/{name}"), None)
+        self.kube.delete(&format!("/api/v1/namespaces/{name}"), None)
     }
 }

@@ -93,9 +93,7 @@ impl fmt::Display for Phases {
 pub(crate) fn timed(scene: &Scene, case: &str) -> Result<Start> {
     let namespace = scene.namespace(case)?;
     let audit = scene.audit()?;
-    let pods = scene
-        .kube
-        .watch(&format!("/api/v1/namespaces/{namespace}/pods"));
+    let pods = scene.kube.watch(&format!("/api/v1/namespaces/{namespace}/pods"));
     let resources = scene.kube.watch(&crate::cluster::collection(&namespace));
     // The watches must be open before there is something to see.
     std::thread::sleep(Duration::from_millis(500));
@@ -103,13 +101,7 @@ pub(crate) fn timed(scene: &Scene, case: &str) -> Result<Start> {
     let wanted = manifest::cluster(&scene.servers, case, members, members);
     let begin = Instant::now();
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
-    let watched = Watched {
-        scene,
-        cluster: &cluster,
-        pods: &pods,
-        resources: &resources,
-        begin,
-    };
+    let watched = Watched { scene, cluster: &cluster, pods: &pods, resources: &resources, begin };
     let (phases, early) = watched.until_ready()?;
     let calls = match audit {
         // The API server may buffer its log for a moment.
@@ -121,12 +113,7 @@ pub(crate) fn timed(scene: &Scene, case: &str) -> Result<Start> {
         }
         None => None,
     };
-    Ok(Start {
-        cluster,
-        phases,
-        early,
-        calls,
-    })
+    Ok(Start { cluster, phases, early, calls })
 }
 
 /// A start that is being watched.
@@ -168,11 +155,7 @@ impl Watched<'_> {
             }
             if self.begin.elapsed() > LIMIT {
                 let object = self.cluster.get()?;
-                bail!(
-                    "not Ready within {} s: {}",
-                    LIMIT.as_secs(),
-                    summary(&object)
-                );
+                bail!("not Ready within {} s: {}", LIMIT.as_secs(), summary(&object));
             }
             std::thread::sleep(LOOK);
         }

@@ -47,9 +47,7 @@ impl Timeline {
             let mut line = String::new();
             while let Ok(1..) = stream.read_line(&mut line).await {
                 if let Some(event) = parse(&line) {
-                    sink.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(event);
+                    sink.lock().unwrap_or_else(PoisonError::into_inner).push(event);
                 }
                 line.clear();
             }
@@ -59,20 +57,14 @@ impl Timeline {
 
     /// Everything so far, oldest first.
     pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// When the `count`-th different object was first seen for which `test` holds.
     pub(crate) fn when(&self, count: usize, test: impl Fn(&Value) -> bool) -> Option<Instant> {
         let mut uids: Vec<String> = Vec::new();
         for event in self.seen() {
-            let uid = event
-                .object
-                .pointer("/metadata/uid")
-                .and_then(Value::as_str);
+            let uid = event.object.pointer("/metadata/uid").and_then(Value::as_str);
             if let Some(uid) = uid
                 && event.kind != "DELETED"
                 && test(&event.object)
@@ -98,9 +90,5 @@ fn parse(line: &str) -> Option<Seen> {
     let mut event: Value = serde_json::from_str(line).ok()?;
     let kind = event.get("type")?.as_str()?.to_owned();
     let object = event.get_mut("object")?.take();
-    Some(Seen {
-        at: Instant::now(),
-        kind,
-        object,
-    })
+    Some(Seen { at: Instant::now(), kind, object })
 }

@@ -43,21 +43,9 @@ fn samples() -> Vec<Bad> {
         bad("/spec/tikv/colour", json!("blue"), "colour"),
         bad("/spec/tikv/storageVolumes", json!([{}]), "storageVolumes"),
         bad("/spec/tikv/config", json!("[server\naddr ="), "config"),
-        bad(
-            "/spec/tikv/config",
-            json!({ "storage": { "data-dir": "/x" } }),
-            "data-dir",
-        ),
-        bad(
-            "/spec/pd/config",
-            json!({ "client-urls": "http://0.0.0.0:1" }),
-            "client-urls",
-        ),
-        bad(
-            "/spec/tikv/affinity",
-            json!({ "nodeAffinity": "near" }),
-            "affinity",
-        ),
+        bad("/spec/tikv/config", json!({ "storage": { "data-dir": "/x" } }), "data-dir"),
+        bad("/spec/pd/config", json!({ "client-urls": "http://0.0.0.0:1" }), "client-urls"),
+        bad("/spec/tikv/affinity", json!({ "nodeAffinity": "near" }), "affinity"),
         bad("/metadata/name", json!("n".repeat(60)), "name"),
     ]
 }
@@ -78,31 +66,16 @@ fn run(scene: &Scene) -> Result<Verdict> {
     for (cluster, bad) in &accepted {
         cluster.wait_condition("Degraded", "True", &[bad.named], LIMIT)?;
         let pods = cluster.pods(None)?;
-        ensure!(
-            pods.is_empty(),
-            "{} = {} reached pods {:?}",
-            bad.path,
-            bad.value,
-            pods.keys()
-        );
+        ensure!(pods.is_empty(), "{} = {} reached pods {:?}", bad.path, bad.value, pods.keys());
     }
     change_immutable(scene, &good)?;
     scene.client().write(&good, "k", 10)?;
     unchanged(&before, &good.incarnations()?)?;
-    ensure!(
-        is_ready(&good.get()?),
-        "the good cluster is not Ready any more"
-    );
+    ensure!(is_ready(&good.get()?), "the good cluster is not Ready any more");
     let now = scene.operator.restarts()?;
-    ensure!(
-        now == restarts,
-        "the operator restarted {} times",
-        now.saturating_sub(restarts)
-    );
+    ensure!(now == restarts, "the operator restarted {} times", now.saturating_sub(restarts));
     let named = accepted.len();
-    Ok(Verdict::Held(format!(
-        "{refused} refused by the API server, {named} named by a condition"
-    )))
+    Ok(Verdict::Held(format!("{refused} refused by the API server, {named} named by a condition")))
 }
 
 /// Creates the bad resource; `None` where the API server refused it for the right reason.
@@ -114,11 +87,7 @@ fn submit(scene: &Scene, namespace: &str, number: usize, bad: &Bad) -> Result<Op
         Ok(_) => Cluster::named(&scene.kube, namespace, &name).map(Some),
         Err(e) if matches!(status_code(&e), Some(400 | 422)) => {
             let message = format!("{e:#}");
-            ensure!(
-                message.contains(bad.named),
-                "refusal does not name {}: {message}",
-                bad.named
-            );
+            ensure!(message.contains(bad.named), "refusal does not name {}: {message}", bad.named);
             Ok(None)
         }
         Err(e) => Err(e),

@@ -45,16 +45,8 @@ fn start(scene: &Scene) -> Result<Verdict> {
     client.write(&start.cluster, PREFIX, KEYS)?;
     client.verify(&start.cluster, PREFIX, KEYS)?;
     let (ready, share) = (start.phases.ready, start.phases.operators_share());
-    ensure!(
-        ready <= READY,
-        "Ready after {:.1} s, promised {READY:?}",
-        ready.as_secs_f64()
-    );
-    ensure!(
-        share <= OPERATOR,
-        "the operator took {:.1} s of it",
-        share.as_secs_f64()
-    );
+    ensure!(ready <= READY, "Ready after {:.1} s, promised {READY:?}", ready.as_secs_f64());
+    ensure!(share <= OPERATOR, "the operator took {:.1} s of it", share.as_secs_f64());
     Ok(Verdict::Held(format!(
         "Ready after {:.1} s, operator {:.2} s, {KEYS} keys written and read back",
         ready.as_secs_f64(),
@@ -64,28 +56,15 @@ fn start(scene: &Scene) -> Result<Verdict> {
 
 fn writes(scene: &Scene) -> Result<Verdict> {
     let Some(calls) = &scene.basic()?.calls else {
-        return Ok(Verdict::NotRun(
-            "the API server's audit log is not at hand".to_owned(),
-        ));
+        return Ok(Verdict::NotRun("the API server's audit log is not at hand".to_owned()));
     };
     let counted = tally(calls.iter().filter(|c| c.counts_as_write()));
     let total: usize = counted.values().sum();
     let apart: usize = tally(calls.iter().filter(|c| c.apart())).values().sum();
-    let table: Vec<_> = counted
-        .iter()
-        .map(|(what, n)| format!("{what} {n}"))
-        .collect();
+    let table: Vec<_> = counted.iter().map(|(what, n)| format!("{what} {n}")).collect();
     let table = table.join(", ");
     // 6 pods and 6 volumes cannot be had for less: a lower count means a wrong count.
-    ensure!(
-        total >= 12,
-        "only {total} writes were counted for 12 pods and volumes: {table}"
-    );
-    ensure!(
-        total <= WRITE_LIMIT,
-        "{total} writes, promised {WRITE_LIMIT}: {table}"
-    );
-    Ok(Verdict::Held(format!(
-        "{total} writes ({table}); Lease and Events apart: {apart}"
-    )))
+    ensure!(total >= 12, "only {total} writes were counted for 12 pods and volumes: {table}");
+    ensure!(total <= WRITE_LIMIT, "{total} writes, promised {WRITE_LIMIT}: {table}");
+    Ok(Verdict::Held(format!("{total} writes ({table}); Lease and Events apart: {apart}")))
 }

@@ -41,11 +41,7 @@ fn late_member(scene: &Scene) -> Result<Verdict> {
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     until("3 PD pods", LIMIT, || {
         let pods = cluster.pods(Some(Component::Pd))?.len();
-        Ok(if pods == 3 {
-            Ok(())
-        } else {
-            Err(format!("{pods} pods"))
-        })
+        Ok(if pods == 3 { Ok(()) } else { Err(format!("{pods} pods")) })
     })?;
     scene.operator.kill()?;
     place(scene, &cluster, "late-pd-2", 0)?;
@@ -69,33 +65,25 @@ fn late_member(scene: &Scene) -> Result<Verdict> {
 /// The edit took effect, or the status says that it is not carried out yet; either way with a
 /// store that is Up.
 fn five_members_or_said_why_not(scene: &Scene, cluster: &Cluster) -> Result<String> {
-    until(
-        "the edited number of PD members honoured or named",
-        LIMIT,
-        || {
-            for (index, name) in cluster.pods(Some(Component::Pd))?.into_keys().enumerate() {
-                place(scene, cluster, &name, index)?;
-            }
-            let up = scene.pd(cluster).up_stores("late-pd-0")?.len();
-            if up != 1 {
-                return Ok(Err(format!("{up} stores Up")));
-            }
-            let object = cluster.get()?;
-            if is_ready(&object) && scene.pd(cluster).members("late-pd-0")?.len() == 5 {
-                return Ok(Ok("5 members".to_owned()));
-            }
-            let conditions = object
-                .pointer("/status/conditions")
-                .and_then(Value::as_array);
-            let said = conditions.into_iter().flatten().find_map(|c| {
-                let on = text(c, "/status") == Some("True");
-                text(c, "/message")
-                    .filter(|m| on && m.contains("pd.replicas"))
-                    .map(str::to_owned)
-            });
-            Ok(said.ok_or_else(|| summary(&object)))
-        },
-    )
+    until("the edited number of PD members honoured or named", LIMIT, || {
+        for (index, name) in cluster.pods(Some(Component::Pd))?.into_keys().enumerate() {
+            place(scene, cluster, &name, index)?;
+        }
+        let up = scene.pd(cluster).up_stores("late-pd-0")?.len();
+        if up != 1 {
+            return Ok(Err(format!("{up} stores Up")));
+        }
+        let object = cluster.get()?;
+        if is_ready(&object) && scene.pd(cluster).members("late-pd-0")?.len() == 5 {
+            return Ok(Ok("5 members".to_owned()));
+        }
+        let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+        let said = conditions.into_iter().flatten().find_map(|c| {
+            let on = text(c, "/status") == Some("True");
+            text(c, "/message").filter(|m| on && m.contains("pd.replicas")).map(str::to_owned)
+        });
+        Ok(said.ok_or_else(|| summary(&object)))
+    })
 }
 
 /// Every PD pod that answers belongs to the recorded cluster.
@@ -104,10 +92,7 @@ fn one_cluster_id(scene: &Scene, cluster: &Cluster) -> Result<String> {
     let mut ids = BTreeSet::new();
     for pod in cluster.pods(Some(Component::Pd))?.keys() {
         let id = until(&format!("{pod} answers"), LIMIT, || {
-            Ok(scene
-                .pd(cluster)
-                .cluster_id(pod)?
-                .ok_or_else(|| "no answer".to_owned()))
+            Ok(scene.pd(cluster).cluster_id(pod)?.ok_or_else(|| "no answer".to_owned()))
         })?;
         ids.insert(id.to_string());
     }
@@ -133,21 +118,14 @@ fn place(scene: &Scene, cluster: &Cluster, pod: &str, index: usize) -> Result<()
         };
         let claim = format!("{}/{claim}", cluster.core("persistentvolumeclaims"));
         let annotations = json!({ "volume.kubernetes.io/selected-node": node });
-        scene.kube.merge(
-            &claim,
-            &json!({ "metadata": { "annotations": annotations } }),
-        )?;
+        scene.kube.merge(&claim, &json!({ "metadata": { "annotations": annotations } }))?;
         until(&format!("{claim} bound"), Duration::from_mins(1), || {
             let claim = scene.kube.get(&claim)?;
             let bound = text(&claim, "/status/phase") == Some("Bound");
             Ok(if bound {
                 Ok(())
             } else {
-                Err(claim
-                    .pointer("/status")
-                    .cloned()
-                    .unwrap_or_default()
-                    .to_string())
+                Err(claim.pointer("/status").cloned().unwrap_or_default().to_string())
             })
         })?;
     }
@@ -157,10 +135,7 @@ fn place(scene: &Scene, cluster: &Cluster, pod: &str, index: usize) -> Result<()
         "metadata": { "name": pod },
         "target": { "apiVersion": "v1", "kind": "Node", "name": node },
     });
-    scene
-        .kube
-        .create(&format!("{path}/binding"), &binding)
-        .map(drop)
+    scene.kube.create(&format!("{path}/binding"), &binding).map(drop)
 }
 
 /// Some node that takes pods; different ones for different numbers, as far as there are any.
@@ -213,18 +188,13 @@ fn lose_volumes(scene: &Scene, cluster: &Cluster) -> Result<()> {
     for (name, claim) in claims.iter().filter(|(name, _)| name.starts_with("pd-")) {
         let path = format!("{}/{name}", cluster.core("persistentvolumeclaims"));
         scene.kube.delete(&path, None)?;
-        lost.push((
-            path,
-            text(claim, "/metadata/uid").unwrap_or_default().to_owned(),
-        ));
+        lost.push((path, text(claim, "/metadata/uid").unwrap_or_default().to_owned()));
     }
     ensure!(lost.len() == 3, "3 PD volumes expected, found {lost:?}");
     until("all PD volumes gone", LIMIT, || {
         // A claim in use goes with its pod; pods that were made again meanwhile hold the old one.
         for pod in cluster.pods(Some(Component::Pd))?.keys() {
-            scene
-                .kube
-                .delete(&format!("{}/{pod}", cluster.core("pods")), Some(0))?;
+            scene.kube.delete(&format!("{}/{pod}", cluster.core("pods")), Some(0))?;
         }
         sleep(Duration::from_secs(1));
         for (path, uid) in &lost {

@@ -60,23 +60,15 @@ fn pieces(kube: &Kube, cluster: &Cluster) -> Result<Vec<Piece>> {
     let lists = [
         cluster.core("services"),
         cluster.core("configmaps"),
-        format!(
-            "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
-            cluster.namespace
-        ),
+        format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", cluster.namespace),
     ];
     let mut pieces = Vec::new();
     for list in lists {
         let found = pieces.len();
         for (name, object) in by_name(kube.list(&list)?) {
             if text(&object, "/metadata/ownerReferences/0/uid") == Some(owner) {
-                let uid = text(&object, "/metadata/uid")
-                    .unwrap_or_default()
-                    .to_owned();
-                pieces.push(Piece {
-                    path: format!("{list}/{name}"),
-                    uid,
-                });
+                let uid = text(&object, "/metadata/uid").unwrap_or_default().to_owned();
+                pieces.push(Piece { path: format!("{list}/{name}"), uid });
             }
         }
         ensure!(pieces.len() > found, "the cluster owns nothing in {list}");
@@ -87,26 +79,11 @@ fn pieces(kube: &Kube, cluster: &Cluster) -> Result<Vec<Piece>> {
 /// Changes the client Service's selector, so that it leads nowhere, and waits for it to be undone.
 fn change_service(kube: &Kube, cluster: &Cluster) -> Result<()> {
     let path = format!("{}/{}-pd", cluster.core("services"), cluster.name);
-    let wanted = kube
-        .get(&path)?
-        .pointer("/spec/selector")
-        .cloned()
-        .context("no selector")?;
-    kube.merge(
-        &path,
-        &json!({ "spec": { "selector": { "tikv.org/cluster": "nobody" } } }),
-    )?;
+    let wanted = kube.get(&path)?.pointer("/spec/selector").cloned().context("no selector")?;
+    kube.merge(&path, &json!({ "spec": { "selector": { "tikv.org/cluster": "nobody" } } }))?;
     until("selector of the client Service restored", LIMIT, || {
-        let now = kube
-            .get(&path)?
-            .pointer("/spec/selector")
-            .cloned()
-            .unwrap_or(Value::Null);
-        Ok(if now == wanted {
-            Ok(())
-        } else {
-            Err(now.to_string())
-        })
+        let now = kube.get(&path)?.pointer("/spec/selector").cloned().unwrap_or(Value::Null);
+        Ok(if now == wanted { Ok(()) } else { Err(now.to_string()) })
     })
 }
 
@@ -122,21 +99,13 @@ fn pod_comes_back(scene: &Scene, cluster: &Cluster) -> Result<u64> {
     let old = scene.kube.get(&path)?;
     let started = std::time::Instant::now();
     scene.kube.delete(&path, None)?;
-    until(
-        &format!("{victim} replaced and ready"),
-        Duration::from_mins(2),
-        || {
-            let Some(new) = scene.kube.find(&path)? else {
-                return Ok(Err("no pod".to_owned()));
-            };
-            let replaced = text(&new, "/metadata/uid") != text(&old, "/metadata/uid");
-            Ok(if replaced && pod_ready(&new) {
-                Ok(())
-            } else {
-                Err("not ready".to_owned())
-            })
-        },
-    )?;
+    until(&format!("{victim} replaced and ready"), Duration::from_mins(2), || {
+        let Some(new) = scene.kube.find(&path)? else {
+            return Ok(Err("no pod".to_owned()));
+        };
+        let replaced = text(&new, "/metadata/uid") != text(&old, "/metadata/uid");
+        Ok(if replaced && pod_ready(&new) { Ok(()) } else { Err("not ready".to_owned()) })
+    })?;
     cluster.wait_ready(LIMIT)?;
     let now = id(&pd.up_stores(&pd_pod)?);
     ensure!(now == Some(store), "store {store} came back as {now:?}");

@@ -25,13 +25,7 @@ pub(crate) const ONLY_VERSION: Case = Case {
     name: "only-version",
     proves: "a manifest with only spec.version ends Ready",
     bound: 240,
-    run: |scene| {
-        ready(
-            scene,
-            "only-version",
-            &manifest::only_version(&scene.servers),
-        )
-    },
+    run: |scene| ready(scene, "only-version", &manifest::only_version(&scene.servers)),
 };
 
 fn ready(scene: &Scene, case: &str, manifest: &Value) -> Result<Verdict> {

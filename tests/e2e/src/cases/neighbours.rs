@@ -27,10 +27,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     // The short name with what follows in its pods' names: the hardest prefix there is.
     let mut long = "a-pd-0-a-tikv-".to_owned();
     long.push_str(&"z".repeat(CLUSTER_NAME_MAX.saturating_sub(long.len())));
-    ensure!(
-        long.len() == CLUSTER_NAME_MAX,
-        "{long} is not of the maximum length"
-    );
+    ensure!(long.len() == CLUSTER_NAME_MAX, "{long} is not of the maximum length");
     let start = |name: &str| {
         let wanted = manifest::cluster(&scene.servers, name, 1, 1);
         Cluster::create(&scene.kube, &namespace, &wanted)
@@ -39,25 +36,14 @@ fn run(scene: &Scene) -> Result<Verdict> {
     a.wait_ready(LIMIT)?;
     z.wait_ready(LIMIT)?;
     let (id_a, id_z) = (a.recorded_id()?, z.recorded_id()?);
-    ensure!(
-        id_a.is_some() && id_a != id_z,
-        "cluster ids {id_a:?} and {id_z:?}"
-    );
+    ensure!(id_a.is_some() && id_a != id_z, "cluster ids {id_a:?} and {id_z:?}");
     for cluster in [&a, &z] {
         let pod = format!("{}-pd-0", cluster.name);
         let members = scene.pd(cluster).members(&pod)?;
-        ensure!(
-            members == [pod.clone()],
-            "{} has the members {members:?}",
-            cluster.name
-        );
+        ensure!(members == [pod.clone()], "{} has the members {members:?}", cluster.name);
         let stores = scene.pd(cluster).up_stores(&pod)?;
         let hosts: Vec<_> = stores.iter().map(|(host, _)| host.as_str()).collect();
-        ensure!(
-            hosts == [format!("{}-tikv-0", cluster.name)],
-            "{} has {hosts:?}",
-            cluster.name
-        );
+        ensure!(hosts == [format!("{}-tikv-0", cluster.name)], "{} has {hosts:?}", cluster.name);
     }
     let client = scene.client();
     client.write(&z, "z", KEYS)?;
@@ -65,12 +51,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     a.delete(LIMIT)?;
     client.verify(&z, "z", KEYS)?;
     unchanged(&before, &z.incarnations()?)?;
-    ensure!(
-        z.claims()?.keys().eq(volumes.keys()),
-        "the neighbour's volumes changed"
-    );
+    ensure!(z.claims()?.keys().eq(volumes.keys()), "the neighbour's volumes changed");
     ensure!(is_ready(&z.get()?), "the neighbour is not Ready any more");
-    Ok(Verdict::Held(format!(
-        "names of 1 and {CLUSTER_NAME_MAX} characters"
-    )))
+    Ok(Verdict::Held(format!("names of 1 and {CLUSTER_NAME_MAX} characters")))
 }

@@ -26,9 +26,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     cluster.wait_ready(Duration::from_mins(2))?;
     sleep(SETTLE);
     let Some(audit) = scene.audit()? else {
-        return Ok(Verdict::NotRun(
-            "the API server's audit log is not at hand".to_owned(),
-        ));
+        return Ok(Verdict::NotRun("the API server's audit log is not at hand".to_owned()));
     };
     let quiet = Duration::from_secs(if scene.all { 600 } else { 120 });
     sleep(quiet);
@@ -41,16 +39,8 @@ fn run(scene: &Scene) -> Result<Verdict> {
         scene.operator.user
     );
     let watches = calls.iter().filter(|c| c.verb == "watch").count();
-    let noise = tally(
-        calls
-            .iter()
-            .filter(|c| c.resource != "leases" && c.verb != "watch"),
-    );
-    ensure!(
-        noise.is_empty(),
-        "in {} quiet seconds the operator made {noise:?}",
-        quiet.as_secs()
-    );
+    let noise = tally(calls.iter().filter(|c| c.resource != "leases" && c.verb != "watch"));
+    ensure!(noise.is_empty(), "in {} quiet seconds the operator made {noise:?}", quiet.as_secs());
     ensure!(is_ready(&cluster.get()?), "the cluster did not stay Ready");
     Ok(Verdict::Held(format!(
         "0 reads and writes in {} s ({leases} calls for the Lease, {watches} watches opened again)",

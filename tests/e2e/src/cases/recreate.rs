@@ -36,36 +36,22 @@ fn same(scene: &Scene) -> Result<Verdict> {
     scene.client().write(cluster, PREFIX, KEYS)?;
     let id = cluster.recorded_id()?.context("no cluster id in status")?;
     let volumes = cluster.claims()?;
-    ensure!(
-        volumes.len() == 6,
-        "6 volumes expected, found {:?}",
-        volumes.keys()
-    );
+    ensure!(volumes.len() == 6, "6 volumes expected, found {:?}", volumes.keys());
     let manifest = manifest::cluster(&scene.servers, &cluster.name, 3, 3);
     cluster.delete(LIMIT)?;
     let kept = cluster.claims()?;
     for (name, claim) in &volumes {
         let uid = kept.get(name).and_then(|c| c.pointer("/metadata/uid"));
-        ensure!(
-            uid == claim.pointer("/metadata/uid"),
-            "volume {name} did not outlive its cluster"
-        );
+        ensure!(uid == claim.pointer("/metadata/uid"), "volume {name} did not outlive its cluster");
     }
     let again = Cluster::create(&scene.kube, &cluster.namespace, &manifest)?;
     again.wait_ready(LIMIT)?;
     let now = again.recorded_id()?;
     ensure!(now.as_ref() == Some(&id), "cluster id {id} became {now:?}");
-    let pd = scene
-        .pd(&again)
-        .cluster_id(&format!("{}-pd-0", again.name))?;
-    ensure!(
-        pd.map(|n| n.to_string()).as_ref() == Some(&id),
-        "PD says {pd:?}, not {id}"
-    );
+    let pd = scene.pd(&again).cluster_id(&format!("{}-pd-0", again.name))?;
+    ensure!(pd.map(|n| n.to_string()).as_ref() == Some(&id), "PD says {pd:?}, not {id}");
     scene.client().verify(&again, PREFIX, KEYS)?;
-    Ok(Verdict::Held(format!(
-        "cluster id {id} and {KEYS} keys are back"
-    )))
+    Ok(Verdict::Held(format!("cluster id {id} and {KEYS} keys are back")))
 }
 
 /// One volume of a deleted cluster is marked as another cluster's; then the cluster is made again.
@@ -82,16 +68,9 @@ fn foreign(scene: &Scene) -> Result<Verdict> {
     scene.kube.merge(&path, &marked)?;
     let second = Cluster::create(&scene.kube, &namespace, &manifest)?;
     let message = second.wait_condition("Degraded", "True", &[&claim], LIMIT)?;
-    ensure!(
-        !crate::cluster::is_ready(&second.get()?),
-        "Ready over a foreign volume"
-    );
+    ensure!(!crate::cluster::is_ready(&second.get()?), "Ready over a foreign volume");
     let pods = second.pods(Some(Component::Tikv))?;
-    ensure!(
-        pods.is_empty(),
-        "a store was started over a foreign volume: {:?}",
-        pods.keys()
-    );
+    ensure!(pods.is_empty(), "a store was started over a foreign volume: {:?}", pods.keys());
     until("foreign volume still there", Duration::from_secs(1), || {
         let found = scene.kube.find(&path)?;
         Ok(found
@@ -106,15 +85,12 @@ fn foreign_marks(claim: &serde_json::Value, id: &str) -> Result<serde_json::Valu
     let mut patch = json!({ "metadata": {} });
     let mut found = false;
     for kind in ["labels", "annotations"] {
-        let marks = claim
-            .pointer(&format!("/metadata/{kind}"))
-            .and_then(|m| m.as_object());
+        let marks = claim.pointer(&format!("/metadata/{kind}")).and_then(|m| m.as_object());
         for (key, value) in marks.into_iter().flatten() {
             if value.as_str() == Some(id) {
                 manifest::set(&mut patch, &format!("/metadata/{kind}"), json!({}));
-                if let Some(map) = patch
-                    .pointer_mut(&format!("/metadata/{kind}"))
-                    .and_then(|m| m.as_object_mut())
+                if let Some(map) =
+                    patch.pointer_mut(&format!("/metadata/{kind}")).and_then(|m| m.as_object_mut())
                 {
                     map.insert(key.clone(), json!("7000000000000000001"));
                 }
@@ -122,9 +98,6 @@ fn foreign_marks(claim: &serde_json::Value, id: &str) -> Result<serde_json::Valu
             }
         }
     }
-    ensure!(
-        found,
-        "the volume does not carry its cluster id {id}: {claim}"
-    );
+    ensure!(found, "the volume does not carry its cluster id {id}: {claim}");
     Ok(patch)
 }

@@ -60,45 +60,19 @@ fn named_one_after_the_other(
     made: &[Value],
 ) -> Result<()> {
     for (stranger, made) in strangers.iter().zip(made) {
-        until(
-            &format!("{} named in the status", stranger.name),
-            LIMIT,
-            || {
-                let status = cluster
-                    .get()?
-                    .get("status")
-                    .cloned()
-                    .unwrap_or_default()
-                    .to_string();
-                Ok(if status.contains(&stranger.name) {
-                    Ok(())
-                } else {
-                    Err(status)
-                })
-            },
-        )?;
-        ensure!(
-            !is_ready(&cluster.get()?),
-            "Ready although {} is in the way",
-            stranger.name
-        );
+        until(&format!("{} named in the status", stranger.name), LIMIT, || {
+            let status = cluster.get()?.get("status").cloned().unwrap_or_default().to_string();
+            Ok(if status.contains(&stranger.name) { Ok(()) } else { Err(status) })
+        })?;
+        ensure!(!is_ready(&cluster.get()?), "Ready although {} is in the way", stranger.name);
         let path = format!("{}/{}", stranger.collection, stranger.name);
         let now = scene.kube.get(&path)?;
-        for part in [
-            "/metadata/uid",
-            "/metadata/ownerReferences",
-            "/metadata/deletionTimestamp",
-        ] {
-            ensure!(
-                now.pointer(part) == made.pointer(part),
-                "{part} of {path} changed: {now}"
-            );
+        for part in ["/metadata/uid", "/metadata/ownerReferences", "/metadata/deletionTimestamp"] {
+            ensure!(now.pointer(part) == made.pointer(part), "{part} of {path} changed: {now}");
         }
         for part in ["/metadata/labels", "/metadata/annotations"] {
-            let own = |o: &Value| {
-                o.pointer(part)
-                    .is_some_and(|m| m.to_string().contains("tikv.org/"))
-            };
+            let own =
+                |o: &Value| o.pointer(part).is_some_and(|m| m.to_string().contains("tikv.org/"));
             ensure!(!own(&now), "{path} got marks of ours: {now}");
         }
         scene.kube.delete(&path, Some(0))?;
@@ -108,22 +82,15 @@ fn named_one_after_the_other(
 
 fn strangers(namespace: &str) -> Vec<Stranger> {
     let core = |plural: &str| format!("/api/v1/namespaces/{namespace}/{plural}");
-    let stranger = |collection: String, name: String, body: Value| Stranger {
-        collection,
-        name,
-        body,
-    };
+    let stranger =
+        |collection: String, name: String, body: Value| Stranger { collection, name, body };
     vec![
         stranger(
             core("services"),
             names::pd_service(NAME),
             json!({ "spec": { "selector": { "app": "other" }, "ports": [{ "port": 80 }] } }),
         ),
-        stranger(
-            core("configmaps"),
-            names::connection(NAME),
-            json!({ "data": { "a": "b" } }),
-        ),
+        stranger(core("configmaps"), names::connection(NAME), json!({ "data": { "a": "b" } })),
         stranger(
             format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets"),
             names::budget(NAME, Component::Pd),
@@ -137,11 +104,7 @@ fn strangers(namespace: &str) -> Vec<Stranger> {
                 "resources": { "requests": { "storage": "1Gi" } },
             } }),
         ),
-        stranger(
-            core("pods"),
-            names::pod(NAME, Component::Tikv, 0),
-            unschedulable(),
-        ),
+        stranger(core("pods"), names::pod(NAME, Component::Tikv, 0), unschedulable()),
     ]
 }
 
