@@ -19,7 +19,7 @@ use tikv_operator_core::check::{Rejection, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{self, Plan, Step};
 use tikv_operator_core::report::{self, Outcome};
-use tikv_operator_core::world::{ObjectKey, World};
+use tikv_operator_core::world::{ObjectKey, Uid, World};
 pub use wire::{Faults, Write};
 
 use crate::clock::SECOND;
@@ -97,6 +97,8 @@ pub struct Operator {
     dice: Dice,
     cache: Cache,
     memory: Memory,
+    /// What `check` made of a spec, which it makes of the same spec every time.
+    checked: Option<(Uid, i64, Result<Cluster, Rejection>)>,
     /// Writes since the beginning, over restarts.
     pub written: usize,
     seen_version: usize,
@@ -118,6 +120,7 @@ impl Operator {
             dice: Dice::new(seed ^ 0x0f0f),
             cache: Cache::default(),
             memory: Memory::default(),
+            checked: None,
             written: 0,
             seen_version: usize::MAX,
             wake_at: 0,
@@ -201,8 +204,8 @@ impl Operator {
 
     /// What is to be done. A rejected spec has no steps, except that a resource that is being
     /// deleted is let go.
-    fn judge_spec(&self, look: &Look) -> (Result<(Cluster, Plan), Rejection>, Vec<Step>) {
-        match check(&look.resource) {
+    fn judge_spec(&mut self, look: &Look) -> (Result<(Cluster, Plan), Rejection>, Vec<Step>) {
+        match self.checked(look) {
             Ok(cluster) => {
                 let plan = (self.brain.plan)(&cluster, &look.world);
                 let steps = plan.steps.clone();
@@ -215,6 +218,22 @@ impl Operator {
                 (Err(rejection), steps)
             }
         }
+    }
+}
+
+impl Operator {
+    /// The real `check`, once per generation: it is pure, and the slowest part of a pass.
+    fn checked(&mut self, look: &Look) -> Result<Cluster, Rejection> {
+        let (uid, generation) = (&look.world.resource.uid, look.world.resource.generation);
+        if let Some((known, of, checked)) = &self.checked
+            && known == uid
+            && *of == generation
+        {
+            return checked.clone();
+        }
+        let checked = check(&look.resource);
+        self.checked = Some((uid.clone(), generation, checked.clone()));
+        checked
     }
 }
 

@@ -171,7 +171,9 @@ impl Pd {
         if let Some(index) = known {
             let published = self.ensembles.get(index).and_then(|e| e.members.get(&member));
             let others = self.reachable(index, names);
-            let told = others.iter().any(|id| *id != member);
+            // A peer that was wiped too knows nothing to tell.
+            let empty = self.without_memory(index, &others);
+            let told = others.iter().any(|id| *id != member && !empty.contains(id));
             if told && published.is_some_and(|m| m.client_url.is_some()) {
                 return Err(format!("member {member:x} has already been bootstrapped"));
             }
