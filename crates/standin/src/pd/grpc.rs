@@ -51,7 +51,7 @@ impl PdService {
         Ok(answer)
     }
 
-    /// As [`Self::leading`], on a bootstrapped cluster; else the header says NOT_BOOTSTRAPPED.
+    /// As [`Self::leading`], on a bootstrapped cluster; else the header says `NOT_BOOTSTRAPPED`.
     async fn on_cluster<T>(
         &self,
         header: Option<pb::RequestHeader>,
@@ -64,14 +64,14 @@ impl PdService {
         self.leading(header, guarded).await
     }
 
-    fn header(&self) -> Option<pb::ResponseHeader> {
-        Some(pb::ResponseHeader { cluster_id: self.0.cluster_id, error: None })
+    fn header(&self) -> pb::ResponseHeader {
+        pb::ResponseHeader { cluster_id: self.0.cluster_id, error: None }
     }
 
     /// A header with an error, or without, and the answer or its default.
     fn split<T: Default>(&self, result: Result<T, HeaderError>) -> (Option<pb::ResponseHeader>, T) {
         match result {
-            Ok(value) => (self.header(), value),
+            Ok(value) => (Some(self.header()), value),
             Err((kind, message)) => {
                 let error = Some(pb::Error { r#type: kind.into(), message });
                 let cluster_id = self.0.cluster_id;
@@ -161,7 +161,7 @@ impl Pd for PdService {
         let members = self.0.members().await;
         let members = members.map_err(|EtcdError(text)| Status::unavailable(text))?;
         Ok(Response::new(pb::GetMembersResponse {
-            header: self.header(),
+            header: Some(self.header()),
             members: members.all,
             leader: members.leader,
             etcd_leader: members.etcd_leader,
@@ -173,7 +173,7 @@ impl Pd for PdService {
         _: Request<pb::GetClusterInfoRequest>,
     ) -> Answer<pb::GetClusterInfoResponse> {
         let service_modes = vec![pb::ServiceMode::PdSvcMode.into()];
-        let (header, tso_urls) = (self.header(), Vec::new());
+        let (header, tso_urls) = (Some(self.header()), Vec::new());
         Ok(Response::new(pb::GetClusterInfoResponse { header, service_modes, tso_urls }))
     }
 
@@ -188,7 +188,7 @@ impl Pd for PdService {
                     service.leading(request.header, |lead| lead.timestamp(count, now)).await;
                 let ended = given.is_err();
                 let answer = given.map(|timestamp| pb::TsoResponse {
-                    header: service.header(),
+                    header: Some(service.header()),
                     count,
                     timestamp: Some(timestamp),
                 });
@@ -217,12 +217,12 @@ impl Pd for PdService {
     ) -> Answer<pb::IsBootstrappedResponse> {
         let header = request.into_inner().header;
         let bootstrapped = self.leading(header, |lead| lead.cluster.is_some()).await?;
-        Ok(Response::new(pb::IsBootstrappedResponse { header: self.header(), bootstrapped }))
+        Ok(Response::new(pb::IsBootstrappedResponse { header: Some(self.header()), bootstrapped }))
     }
 
     async fn alloc_id(&self, request: Request<pb::AllocIdRequest>) -> Answer<pb::AllocIdResponse> {
         let id = self.leading(request.into_inner().header, Lead::allocate).await?;
-        Ok(Response::new(pb::AllocIdResponse { header: self.header(), id }))
+        Ok(Response::new(pb::AllocIdResponse { header: Some(self.header()), id }))
     }
 
     async fn get_store(
@@ -307,11 +307,13 @@ impl Pd for PdService {
                 }
             }
         });
-        let answers = ReceiverStream::new(receiver).map(move |answer| answer);
         let header = self.header();
-        let answers = answers.map(move |answer: Result<pb::RegionHeartbeatResponse, Status>| {
-            answer.map(|command| pb::RegionHeartbeatResponse { header: header.clone(), ..command })
-        });
+        let answers = ReceiverStream::new(receiver).map(
+            move |answer: Result<pb::RegionHeartbeatResponse, Status>| {
+                let header = Some(header.clone());
+                answer.map(|command| pb::RegionHeartbeatResponse { header, ..command })
+            },
+        );
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -365,7 +367,7 @@ impl Pd for PdService {
         Ok(Response::new(pb::ScanRegionsResponse {
             header,
             region_metas: regions.iter().filter_map(|region| region.region.clone()).collect(),
-            leaders: regions.iter().map(|r| r.leader.clone().unwrap_or_default()).collect(),
+            leaders: regions.iter().map(|r| r.leader.unwrap_or_default()).collect(),
             regions,
         }))
     }
@@ -395,28 +397,6 @@ impl Pd for PdService {
         let header = request.into_inner().header;
         let (header, ()) = self.split(self.on_cluster(header, |_| Ok(())).await?);
         Ok(Response::new(pb::ReportBatchSplitResponse { header }))
-    }
-
-    async fn get_cluster_config(
-        &self,
-        request: Request<pb::GetClusterConfigRequest>,
-    ) -> Answer<pb::GetClusterConfigResponse> {
-        let replicas = |lead: &mut Lead| Ok(lead.settings.max_replicas());
-        let (header, replicas) =
-            self.split(self.on_cluster(request.into_inner().header, replicas).await?);
-        let max_peer_count = u32::try_from(replicas).unwrap_or_default();
-        let cluster = Some(metapb::Cluster { id: self.0.cluster_id, max_peer_count });
-        Ok(Response::new(pb::GetClusterConfigResponse { header, cluster }))
-    }
-
-    async fn get_gc_safe_point(
-        &self,
-        request: Request<pb::GetGcSafePointRequest>,
-    ) -> Answer<pb::GetGcSafePointResponse> {
-        let act = |lead: &mut Lead| Ok(lead.gc_safe_point);
-        let (header, safe_point) =
-            self.split(self.on_cluster(request.into_inner().header, act).await?);
-        Ok(Response::new(pb::GetGcSafePointResponse { header, safe_point }))
     }
 
     async fn update_gc_safe_point(

@@ -27,6 +27,7 @@ pub mod run;
 pub mod schedulers;
 pub mod server;
 pub mod settings;
+pub mod shown;
 pub mod store;
 pub mod unsafe_recovery;
 pub mod version;

@@ -71,12 +71,10 @@ impl Step {
             Self::Promote { store, peer } => {
                 change(new_peer(*peer, *store, PeerRole::Voter), ConfChangeType::AddNode)
             }
-            Self::Remove { store } => {
-                change(region.peer_on(*store)?.clone(), ConfChangeType::RemoveNode)
-            }
+            Self::Remove { store } => change(*region.peer_on(*store)?, ConfChangeType::RemoveNode),
             Self::TransferLeader { to } => RegionHeartbeatResponse {
                 transfer_leader: Some(TransferLeader {
-                    peer: Some(region.peer_on(*to)?.clone()),
+                    peer: Some(*region.peer_on(*to)?),
                     peers: Vec::new(),
                 }),
                 ..RegionHeartbeatResponse::default()
@@ -140,7 +138,7 @@ impl Operator {
         Some(RegionHeartbeatResponse {
             region_id: self.region,
             region_epoch: region.meta.region_epoch,
-            target_peer: region.leader.clone(),
+            target_peer: region.leader,
             ..command
         })
     }

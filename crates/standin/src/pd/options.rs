@@ -54,51 +54,28 @@ pub enum Command {
     ConfigChecked(Box<Options>),
 }
 
-/// Keys of `pd-server`'s file that have a flag of the same name.
-const FLAG_KEYS: [&str; 10] = [
-    "name",
-    "data-dir",
-    "client-urls",
-    "peer-urls",
-    "advertise-client-urls",
-    "advertise-peer-urls",
-    "initial-cluster",
-    "join",
-    "initial-cluster-state",
-    "initial-cluster-token",
-];
+/// Flags that are also keys of the file.
+const FLAG_KEYS: &str = "name data-dir client-urls peer-urls advertise-client-urls \
+    advertise-peer-urls initial-cluster join initial-cluster-state initial-cluster-token";
+
+/// Flags that are no keys.
+const FLAGS: &str = "V version config config-check log-file L log-level cacert cert key \
+    as-version force-new-cluster metrics-addr";
 
 /// Sections that PD keeps in etcd after its first start.
 pub const PERSISTED: [&str; 5] =
     ["schedule", "replication", "pd-server", "replication-mode", "label-property"];
 
-/// Keys of the file that are known and have no effect on a fixture.
-const ACCEPTED: [&str; 24] = [
-    "security",
-    "metric",
-    "dashboard",
-    "keyspace",
-    "micro-service",
-    "controller",
-    "force-new-cluster",
-    "enable-grpc-gateway",
-    "tso-save-interval",
-    "tso-update-physical-interval",
-    "enable-local-tso",
-    "quota-backend-bytes",
-    "auto-compaction-mode",
-    "auto-compaction-retention-v2",
-    "auto-compaction-retention",
-    "tick-interval",
-    "election-interval",
-    "enable-prevote",
-    "max-request-bytes",
-    "labels",
-    "log-file",
-    "log-level",
-    "max-concurrent-tso-proxy-streamings",
-    "tso-proxy-recv-from-client-timeout",
-];
+/// Other keys of the file that the real one knows; most have no effect on a fixture.
+const KEYS: &str = "lease log security metric dashboard keyspace micro-service controller labels \
+    force-new-cluster enable-grpc-gateway tso-save-interval tso-update-physical-interval \
+    enable-local-tso quota-backend-bytes auto-compaction-mode auto-compaction-retention \
+    auto-compaction-retention-v2 tick-interval election-interval enable-prevote log-file log-level \
+    max-request-bytes max-concurrent-tso-proxy-streamings tso-proxy-recv-from-client-timeout";
+
+fn is_one_of(words: &str, key: &str) -> bool {
+    words.split_whitespace().any(|word| word == key)
+}
 
 /// Reads flags, environment and file. Errors are sentences for the user.
 pub fn parse(args: impl Iterator<Item = String>, environment: &str) -> Result<Command, String> {
@@ -212,13 +189,8 @@ fn persisted(file: &toml::Table) -> Result<BTreeMap<String, Value>, String> {
 }
 
 fn unknown_keys(file: &toml::Table) -> Vec<String> {
-    let known = |key: &str| {
-        key == "lease"
-            || key == "log"
-            || FLAG_KEYS.contains(&key)
-            || PERSISTED.contains(&key)
-            || ACCEPTED.contains(&key)
-    };
+    let known =
+        |key: &str| is_one_of(KEYS, key) || is_one_of(FLAG_KEYS, key) || PERSISTED.contains(&key);
     let unknown = file.keys().filter(|key| !known(key));
     unknown.map(|key| format!("Config contains undefined item: {key}")).collect()
 }
@@ -242,31 +214,12 @@ impl Flags {
                 (_, Some(value)) => value,
                 (_, None) => args.next().ok_or_else(|| format!("flag needs a value: -{key}"))?,
             };
-            if !Self::is_known(key) {
+            if !is_one_of(FLAGS, key) && !is_one_of(FLAG_KEYS, key) {
                 return Err(format!("flag provided but not defined: -{key}"));
             }
             flags.insert(key.to_owned(), value);
         }
         Ok(Self(flags))
-    }
-
-    fn is_known(key: &str) -> bool {
-        const OTHERS: [&str; 13] = [
-            "V",
-            "version",
-            "config",
-            "config-check",
-            "log-file",
-            "L",
-            "log-level",
-            "cacert",
-            "cert",
-            "key",
-            "as-version",
-            "force-new-cluster",
-            "metrics-addr",
-        ];
-        FLAG_KEYS.contains(&key) || OTHERS.contains(&key)
     }
 
     fn get(&self, key: &str) -> Option<&str> {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::shown::{hex, without_zeros};
 use super::store::Load;
 use crate::proto::metapb::{self, Peer, PeerRole};
 use crate::proto::pdpb::{self, PeerStats};
@@ -102,52 +103,40 @@ impl Region {
     /// The object that `/regions` lists.
     pub fn show(&self) -> Value {
         let (version, conf_ver) = self.epoch();
-        let mut shown = Map::new();
-        let mut put = |key: &str, value: Value| drop(shown.insert(key.to_owned(), value));
-        put("id", self.id().into());
-        put("start_key", hex(&self.meta.start_key).into());
-        put("end_key", hex(&self.meta.end_key).into());
-        put("epoch", json!({"conf_ver": conf_ver, "version": version}));
-        put("peers", self.meta.peers.iter().map(show_peer).collect::<Vec<_>>().into());
-        put("leader", self.leader.as_ref().map_or_else(|| json!({}), show_peer));
+        let peers = |peers: &[Peer]| peers.iter().map(show_peer).collect::<Vec<_>>();
         let down = self.down.iter().filter_map(|stats| {
             let peer = show_peer(stats.peer.as_ref()?);
             Some(json!({"down_seconds": stats.down_seconds, "peer": peer}))
         });
-        let down: Vec<_> = down.collect();
-        if !down.is_empty() {
-            put("down_peers", down.into());
+        let mut shown = json!({
+            "id": self.id(),
+            "start_key": hex(&self.meta.start_key),
+            "end_key": hex(&self.meta.end_key),
+            "epoch": {"conf_ver": conf_ver, "version": version},
+            "peers": peers(&self.meta.peers),
+            "leader": self.leader.as_ref().map_or_else(|| json!({}), show_peer),
+            "approximate_size": self.size,
+            "approximate_keys": self.keys,
+        });
+        let optional = without_zeros([
+            ("down_peers", down.collect::<Vec<_>>().into()),
+            ("pending_peers", peers(&self.pending).into()),
+        ]);
+        if let (Value::Object(shown), Value::Object(optional)) = (&mut shown, optional) {
+            shown.extend(optional);
         }
-        if !self.pending.is_empty() {
-            put("pending_peers", self.pending.iter().map(show_peer).collect::<Vec<_>>().into());
-        }
-        for (key, count) in [("approximate_size", self.size), ("approximate_keys", self.keys)] {
-            put(key, count.into());
-        }
-        Value::Object(shown)
+        shown
     }
 }
 
 fn show_peer(peer: &Peer) -> Value {
-    let mut shown = json!({"role_name": format!("{:?}", peer.role())});
-    if peer.id != 0 {
-        shown["id"] = peer.id.into();
-    }
-    if peer.store_id != 0 {
-        shown["store_id"] = peer.store_id.into();
-    }
-    if peer.role != 0 {
-        shown["role"] = peer.role.into();
-    }
-    if peer.role() == PeerRole::Learner {
-        shown["is_learner"] = true.into();
-    }
-    shown
-}
-
-/// Keys are shown in upper-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    without_zeros([
+        ("role_name", format!("{:?}", peer.role()).into()),
+        ("id", peer.id.into()),
+        ("store_id", peer.store_id.into()),
+        ("role", peer.role.into()),
+        ("is_learner", (peer.role() == PeerRole::Learner).into()),
+    ])
 }
 
 /// All regions, found by id and by key.

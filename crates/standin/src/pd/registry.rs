@@ -37,23 +37,27 @@ impl Cluster {
         self.check_address(&meta).map_err(unknown)?;
         let id = meta.id;
         let limits = json!({"add-peer": 15, "remove-peer": 15});
-        let store = match self.stores.get_mut(&id) {
-            Some(known) => {
-                known.merge_labels(meta.labels);
-                known.meta.address = meta.address;
-                known.meta.peer_address = meta.peer_address;
-                known.meta.status_address = meta.status_address;
-                known.meta.version = meta.version;
-                known.meta.git_hash = meta.git_hash;
-                known.meta.start_timestamp = meta.start_timestamp;
-                known.meta.deploy_path = meta.deploy_path;
-                known
-            }
-            None => {
-                let (state, node_state) = (StoreState::Up.into(), NodeState::Preparing.into());
-                let fresh = metapb::Store { state, node_state, last_heartbeat: 0, ..meta };
-                self.stores.entry(id).or_insert(Store::new(fresh))
-            }
+        let fresh = || {
+            let (state, node_state) = (StoreState::Up.into(), NodeState::Preparing.into());
+            Store::new(metapb::Store { id, state, node_state, ..metapb::Store::default() })
+        };
+        let store = self.stores.entry(id).or_insert_with(fresh);
+        store.merge_labels(meta.labels);
+        // State, heartbeat and the mark of destruction are PD's own; the rest is the store's word.
+        store.meta = metapb::Store {
+            id,
+            state: store.meta.state,
+            node_state: store.meta.node_state,
+            last_heartbeat: store.meta.last_heartbeat,
+            physically_destroyed: store.meta.physically_destroyed,
+            labels: std::mem::take(&mut store.meta.labels),
+            address: meta.address,
+            peer_address: meta.peer_address,
+            status_address: meta.status_address,
+            version: meta.version,
+            git_hash: meta.git_hash,
+            start_timestamp: meta.start_timestamp,
+            deploy_path: meta.deploy_path,
         };
         let write = Self::persist_store(store);
         if let Some(all) = settings.store_limits() {

@@ -209,7 +209,8 @@ fn converted(current: &Value, new: &Value) -> Result<Value, Refusal> {
         }
         (Value::Number(_), Value::Number(_))
         | (Value::Object(_), Value::Object(_))
-        | (Value::Bool(_), Value::Bool(_)) => Ok(new.clone()),
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::Null | Value::Array(_), _) => Ok(new.clone()),
         (Value::String(old), Value::Bool(given)) if old == "true" || old == "false" => {
             Ok(given.to_string().into())
         }
@@ -231,7 +232,6 @@ fn converted(current: &Value, new: &Value) -> Result<Value, Refusal> {
         (Value::Number(_), _) => Err(wrong_type(new, "uint64")),
         (Value::Bool(_), _) => Err(wrong_type(new, "bool")),
         (Value::Object(_), _) => Err(wrong_type(new, "map[string]interface {}")),
-        (Value::Null | Value::Array(_), _) => Ok(new.clone()),
     }
 }
 

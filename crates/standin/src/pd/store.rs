@@ -1,10 +1,11 @@
 //! What does PD know about one store, and how does it show it? Zero values are left out of the
 //! answers, and Down or Disconnected exist only for stores that are Up (traps 1 and 3).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::clock;
 use super::settings::Settings;
+use super::shown::{number, without_zeros};
 use crate::proto::metapb::{self, NodeState, StoreState};
 use crate::proto::pdpb::StoreStats;
 
@@ -129,96 +130,64 @@ impl Store {
     }
 
     fn show_meta(&self, state_name: &str) -> Value {
-        let meta = &self.meta;
-        let mut shown = Map::new();
-        let mut put = |key: &str, value: Value| {
-            let zero = matches!(&value, Value::String(text) if text.is_empty())
-                || value.as_i64() == Some(0)
-                || value == Value::Bool(false)
-                || matches!(&value, Value::Array(items) if items.is_empty());
-            if !zero {
-                shown.insert(key.to_owned(), value);
-            }
-        };
-        let labels = meta.labels.iter().map(|l| json!({"key": l.key, "value": l.value}));
-        put("id", meta.id.into());
-        put("address", meta.address.clone().into());
-        put("state", meta.state.into());
-        put("labels", labels.collect::<Vec<_>>().into());
-        put("version", meta.version.clone().into());
-        put("peer_address", meta.peer_address.clone().into());
-        put("status_address", meta.status_address.clone().into());
-        put("git_hash", meta.git_hash.clone().into());
-        put("start_timestamp", meta.start_timestamp.into());
-        put("deploy_path", meta.deploy_path.clone().into());
-        put("last_heartbeat", meta.last_heartbeat.into());
-        put("physically_destroyed", meta.physically_destroyed.into());
-        put("node_state", meta.node_state.into());
-        put("state_name", state_name.into());
-        Value::Object(shown)
+        let meta = self.meta.clone();
+        let labels = meta.labels.into_iter().map(|l| json!({"key": l.key, "value": l.value}));
+        without_zeros([
+            ("id", meta.id.into()),
+            ("address", meta.address.into()),
+            ("state", meta.state.into()),
+            ("labels", labels.collect::<Vec<_>>().into()),
+            ("version", meta.version.into()),
+            ("peer_address", meta.peer_address.into()),
+            ("status_address", meta.status_address.into()),
+            ("git_hash", meta.git_hash.into()),
+            ("start_timestamp", meta.start_timestamp.into()),
+            ("deploy_path", meta.deploy_path.into()),
+            ("last_heartbeat", meta.last_heartbeat.into()),
+            ("physically_destroyed", meta.physically_destroyed.into()),
+            ("node_state", meta.node_state.into()),
+            ("state_name", state_name.into()),
+        ])
     }
 
     #[expect(clippy::cast_precision_loss, reason = "scores are nominal figures")]
     fn show_status(&self, load: Load) -> Value {
         let stats = &self.stats;
-        let mut shown = Map::new();
-        let mut put = |key: &str, value: Value| drop(shown.insert(key.to_owned(), value));
-        put("capacity", clock::byte_size(stats.capacity).into());
-        put("available", clock::byte_size(stats.available).into());
-        put("used_size", clock::byte_size(stats.used_size).into());
-        put("leader_count", load.leaders.into());
-        put("leader_weight", number(self.leader_weight));
-        put("leader_score", number(load.leaders as f64 / self.leader_weight.max(1e-6)));
-        put("leader_size", load.leader_size.into());
-        put("region_count", load.regions.into());
-        put("region_weight", number(self.region_weight));
-        put("region_score", number(load.region_size as f64 / self.region_weight.max(1e-6)));
-        put("region_size", load.region_size.into());
-        for (key, count) in [
-            ("learner_count", load.learners),
-            ("pending_peer_count", load.pending),
-            ("slow_score", stats.slow_score),
+        let start = self.meta.start_timestamp.saturating_mul(1_000_000_000);
+        let seen = self.meta.last_heartbeat;
+        let mut shown = json!({
+            "capacity": clock::byte_size(stats.capacity),
+            "available": clock::byte_size(stats.available),
+            "used_size": clock::byte_size(stats.used_size),
+            "leader_count": load.leaders,
+            "leader_weight": number(self.leader_weight),
+            "leader_score": number(load.leaders as f64 / self.leader_weight.max(1e-6)),
+            "leader_size": load.leader_size,
+            "region_count": load.regions,
+            "region_weight": number(self.region_weight),
+            "region_score": number(load.region_size as f64 / self.region_weight.max(1e-6)),
+            "region_size": load.region_size,
+            "start_ts": clock::rfc3339(start),
+            "last_heartbeat_ts": clock::rfc3339(seen),
+        });
+        let uptime = (seen > start).then(|| clock::go_duration(seen - start));
+        let optional = without_zeros([
+            ("learner_count", load.learners.into()),
+            ("pending_peer_count", load.pending.into()),
+            ("slow_score", stats.slow_score.into()),
             ("sending_snap_count", stats.sending_snap_count.into()),
             ("receiving_snap_count", stats.receiving_snap_count.into()),
-        ] {
-            if count > 0 {
-                put(key, count.into());
-            }
+            ("is_busy", stats.is_busy.into()),
+            ("uptime", uptime.into()),
+        ]);
+        if let (Value::Object(shown), Value::Object(optional)) = (&mut shown, optional) {
+            shown.extend(optional);
         }
-        if stats.is_busy {
-            put("is_busy", true.into());
-        }
-        if let Some(trend) = stats.slow_trend {
-            put(
-                "slow_trend",
-                serde_json::json!({
-                    "cause_value": number(trend.cause_value),
-                    "cause_rate": number(trend.cause_rate),
-                    "result_value": number(trend.result_value),
-                    "result_rate": number(trend.result_rate),
-                }),
-            );
-        }
-        let start = self.meta.start_timestamp.saturating_mul(1_000_000_000);
-        put("start_ts", clock::rfc3339(start).into());
-        put("last_heartbeat_ts", clock::rfc3339(self.meta.last_heartbeat).into());
-        if self.meta.last_heartbeat > start {
-            put("uptime", clock::go_duration(self.meta.last_heartbeat - start).into());
-        }
-        Value::Object(shown)
+        shown
     }
 
     /// Whether the store counts for PD's check before a removal: Preparing and Serving, dead or not.
     pub fn counts_as_up(&self) -> bool {
         matches!(self.meta.node_state(), NodeState::Preparing | NodeState::Serving)
     }
-}
-
-/// A float as Go prints it: without a fraction when it has none.
-pub fn number(value: f64) -> Value {
-    #[expect(clippy::cast_possible_truncation, reason = "whole and small, checked before")]
-    if value.fract() == 0.0 && value.abs() < 1e15 {
-        return Value::from(value as i64);
-    }
-    Value::from(value)
 }

@@ -47,9 +47,9 @@ impl UnsafeRecovery {
         self.running.as_ref().is_some_and(|running| now <= running.since + running.limit)
     }
 
-    /// Ends a running recovery; `false` when there was none.
-    pub fn abort(&mut self) -> bool {
-        self.running.take().is_some()
+    /// Ends a running recovery.
+    pub fn abort(&mut self) {
+        self.running = None;
     }
 }
 

@@ -157,7 +157,6 @@ impl Drop for Member {
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
-    pub kind: String,
     pub headers: http::HeaderMap,
     pub body: String,
 }
@@ -179,10 +178,8 @@ pub async fn ask(method: &str, url: &str, body: &str, headers: &[(&str, &str)]) 
     let sent = tokio::time::timeout(Duration::from_secs(10), client.request(request)).await;
     let (parts, body) = sent.ok()?.ok()?.into_parts();
     let body = body.collect().await.ok()?.to_bytes();
-    let kind = parts.headers.get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     Some(Reply {
         status: parts.status.as_u16(),
-        kind: kind.unwrap_or_default(),
         headers: parts.headers,
         body: String::from_utf8(body.to_vec()).unwrap(),
     })
@@ -213,7 +210,7 @@ impl Members {
             member.flags.push(format!("--initial-cluster={}", cluster.join(",")));
             member.flags.extend(flags.iter().map(ToString::to_string));
         }
-        Self { home, all }
+        Self { all, home }
     }
 
     /// A further member that joins through the first one's client URL.
@@ -350,7 +347,7 @@ pub struct RegionStream {
 impl RegionStream {
     /// The leader's report: `pending` and `down` name peers by id.
     pub async fn report(&self, region: &Region, leader: u64, pending: &[u64], down: &[(u64, u64)]) {
-        let peer = |id: &u64| region.peers.iter().find(|peer| peer.id == *id).cloned();
+        let peer = |id: &u64| region.peers.iter().find(|peer| peer.id == *id).copied();
         let request = pb::RegionHeartbeatRequest {
             header: self.header,
             leader: peer(&leader),
@@ -367,12 +364,6 @@ impl RegionStream {
             ..pb::RegionHeartbeatRequest::default()
         };
         self.sender.send(request).await.unwrap();
-    }
-
-    /// The next command, within ten seconds.
-    pub async fn command(&mut self) -> pb::RegionHeartbeatResponse {
-        let next = tokio::time::timeout(Duration::from_secs(10), self.answers.message()).await;
-        next.expect("a command within 10 s").unwrap().unwrap()
     }
 }
 

@@ -66,7 +66,8 @@ async fn labels_weights_and_limits_are_kept() {
     let (mut members, mut stores) = bootstrapped().await;
     let pd = &members.all[0];
     let label = |key: &str, value: &str| StoreLabel { key: key.into(), value: value.into() };
-    let post = |path: &'static str, body: &'static str| async move { pd.post(path, body).await.status };
+    let post =
+        |path: &'static str, body: &'static str| async move { pd.post(path, body).await.status };
     assert_eq!(post("/pd/api/v1/store/1/label", r#"{"zone":"a","host":"h"}"#).await, 200);
     assert_eq!(post("/pd/api/v1/store/1/label", r#"{"rack":"r"}"#).await, 200);
     assert_eq!(post("/pd/api/v1/store/1/label", r#"{"-bad":"r"}"#).await, 400);
@@ -81,7 +82,8 @@ async fn labels_weights_and_limits_are_kept() {
     assert_eq!(post("/pd/api/v1/store/1/limit", r#"{"rate":0}"#).await, 400);
     restarted(&mut members).await;
     let shown = members.all[0].get("/pd/api/v1/store/1").await.json();
-    let expected = serde_json::json!([{"key": "zone", "value": "b"}, {"key": "host", "value": "h"}]);
+    let expected =
+        serde_json::json!([{"key": "zone", "value": "b"}, {"key": "host", "value": "h"}]);
     assert_eq!(shown["store"]["labels"], expected);
     assert_eq!(shown["status"]["leader_weight"], 2);
     assert_eq!(shown["status"]["region_weight"], 0.5);
@@ -101,8 +103,12 @@ async fn ids_and_timestamps_are_never_given_twice() {
             assert!(ids.insert(id), "{id} twice");
         }
         let request = pb::TsoRequest { header: stores.header(), count: 10, ..Default::default() };
-        let mut answers =
-            stores.client.tso(tokio_stream::iter([request.clone(), request])).await.unwrap().into_inner();
+        let mut answers = stores
+            .client
+            .tso(tokio_stream::iter([request.clone(), request]))
+            .await
+            .unwrap()
+            .into_inner();
         while let Some(answer) = answers.next().await {
             let time = answer.unwrap().timestamp.unwrap();
             assert!((time.physical, time.logical - 10) >= last, "{time:?} after {last:?}");
@@ -129,8 +135,10 @@ async fn regions_are_found_and_split_ids_are_new() {
     .await;
     let mut stores = restarted(&mut members).await;
     let header = stores.header();
-    let at = |key: &str| pb::GetRegionRequest { header, region_key: key.into(), need_buckets: false };
-    let id = |answer: tonic::Response<pb::GetRegionResponse>| answer.into_inner().region.map(|r| r.id);
+    let at =
+        |key: &str| pb::GetRegionRequest { header, region_key: key.into(), need_buckets: false };
+    let id =
+        |answer: tonic::Response<pb::GetRegionResponse>| answer.into_inner().region.map(|r| r.id);
     assert_eq!(id(stores.client.get_region(at("z")).await.unwrap()), Some(14));
     assert_eq!(id(stores.client.get_prev_region(at("z")).await.unwrap()), Some(4));
     assert_eq!(id(stores.client.get_prev_region(at("a")).await.unwrap()), None);
@@ -140,8 +148,10 @@ async fn regions_are_found_and_split_ids_are_new() {
     assert_eq!(stores.client.scan_regions(scan).await.unwrap().into_inner().regions.len(), 1);
     let ask = pb::AskBatchSplitRequest { header, region: Some(left), split_count: 2 };
     let ids = stores.client.ask_batch_split(ask).await.unwrap().into_inner().ids;
-    let all: BTreeSet<u64> =
-        ids.iter().flat_map(|id| id.new_peer_ids.iter().copied().chain([id.new_region_id])).collect();
+    let all: BTreeSet<u64> = ids
+        .iter()
+        .flat_map(|id| id.new_peer_ids.iter().copied().chain([id.new_region_id]))
+        .collect();
     assert_eq!((ids.len(), all.len()), (2, 4));
     let shown = members.all[0].get("/pd/api/v1/region/id/14").await.json();
     assert_eq!((&shown["start_key"], &shown["end_key"]), (&"6D".into(), &"".into()));
@@ -176,8 +186,8 @@ async fn schedulers_and_the_maintenance_lock_survive_a_restart() {
     let names = pd.get("/pd/api/v1/schedulers").await.body;
     assert!(!names.contains("balance-region-scheduler"), "{names}");
     assert_eq!(ask("PUT", &lock, "", &[]).await.unwrap().status, 409);
-    let last = pd.delete("/pd/api/v1/scheduler-config/evict-leader-scheduler/delete/1").await;
-    assert_eq!((last.status, last.body.trim()), (200, "\"The last store has been deleted\""));
+    let end = pd.delete("/pd/api/v1/scheduler-config/evict-leader-scheduler/delete/1").await;
+    assert_eq!((end.status, end.body.trim()), (200, "\"The last store has been deleted\""));
     let again = pd.delete("/pd/api/v1/scheduler-config/evict-leader-scheduler/delete/1").await;
     assert_eq!(again.status, 404);
     let other = pd.delete("/pd/api/v2/maintenance/restart/other").await;

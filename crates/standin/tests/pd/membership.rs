@@ -77,7 +77,11 @@ async fn starting_wrongly_is_an_error() {
     let both = ["--join=http://a:2379", "--initial-cluster=pd-1=http://a:2380"];
     fails(both.map(str::to_owned).into(), "can not be provided at the same time").await;
     let own = Member::new("pd-1", home.path());
-    fails(vec![format!("--join={}", own.client), format!("--advertise-client-urls={}", own.client)], "join self").await;
+    fails(
+        vec![format!("--join={}", own.client), format!("--advertise-client-urls={}", own.client)],
+        "join self",
+    )
+    .await;
     fails(vec![format!("--join={}", free_url())], "no member answers").await;
     let check = std::process::Command::new(env!("CARGO_BIN_EXE_pd-server"))
         .args(["--config-check", "--name=x"])
@@ -152,11 +156,15 @@ async fn the_leader_is_transferred_resigns_and_follows_priority() {
     let listed = members.any().get("/pd/api/v1/members").await.json();
     let third = listed["members"].as_array().unwrap().iter().find(|m| m["name"] == "pd-3").unwrap();
     assert_eq!(third["leader_priority"], 5);
-    let bad = members.any().post("/pd/api/v1/members/name/pd-3", r#"{"leader-priority":"5"}"#).await;
+    let bad =
+        members.any().post("/pd/api/v1/members/name/pd-3", r#"{"leader-priority":"5"}"#).await;
     assert_eq!((bad.status, bad.body.trim()), (400, "\"bad format leader priority\""));
     let unknown = members.any().delete("/pd/api/v1/members/id/12345").await;
     assert_eq!(unknown.status, 500);
-    assert!(unknown.body.contains("ErrEtcdMemberRemove]etcdserver: member not found"), "{unknown:?}");
+    assert!(
+        unknown.body.contains("ErrEtcdMemberRemove]etcdserver: member not found"),
+        "{unknown:?}"
+    );
     assert_eq!(members.any().delete("/pd/api/v1/members/id/x").await.status, 400);
 }
 
@@ -185,7 +193,12 @@ async fn a_follower_answers_for_the_leader_unless_told_not_to() {
     let text = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
     assert_eq!(looped.body.trim(), text);
     assert_eq!(get("/pd/api/v1/no/such/path", None).await.body.trim(), "404 page not found");
-    let error = Stores::connect(&follower).await.client.is_bootstrapped(standin::proto::pdpb::IsBootstrappedRequest { header: stores.header() }).await.unwrap_err();
+    let error = Stores::connect(&follower)
+        .await
+        .client
+        .is_bootstrapped(standin::proto::pdpb::IsBootstrappedRequest { header: stores.header() })
+        .await
+        .unwrap_err();
     assert!(error.message().contains("not leader"), "{error:?}");
 }
 

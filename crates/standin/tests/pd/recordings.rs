@@ -230,7 +230,7 @@ async fn every_recording_is_answered_alike() {
 }
 
 /// The first session: three members, no TiKV, then one dies, then another.
-async fn three_members(replay: Replay) {
+async fn three_members(recorded: Replay) {
     let mut members = Members::prepare(3, &[]);
     for member in &mut members.all {
         let log = member.dir.with_extension("file.log");
@@ -245,7 +245,7 @@ async fn three_members(replay: Replay) {
     })
     .await;
     let first = &members.all[0];
-    replay.await_then_check(first, "members", 10).await;
+    recorded.await_then_check(first, "members", 10).await;
     let at_first = [
         "cluster",
         "cluster-status-unbootstrapped",
@@ -266,17 +266,17 @@ async fn three_members(replay: Replay) {
         "config-post-ok",
         "config-post-unknown",
     ];
-    replay.check(first, &at_first).await;
+    recorded.check(first, &at_first).await;
     members.all[0].kill();
-    replay.check(&members.all[1], &["members-just-after-leader-killed"]).await;
+    recorded.check(&members.all[1], &["members-just-after-leader-killed"]).await;
     let second = &members.all[1];
-    replay.await_then_check(second, "members-one-dead", 30).await;
-    replay.check(second, &["health-one-dead", "member-delete-dead"]).await;
-    replay.await_then_check(second, "members-after-delete", 20).await;
+    recorded.await_then_check(second, "members-one-dead", 30).await;
+    recorded.check(second, &["health-one-dead", "member-delete-dead"]).await;
+    recorded.await_then_check(second, "members-after-delete", 20).await;
     members.all[2].kill();
     let second = &members.all[1];
-    replay.await_then_check(second, "members-quorum-lost", 30).await;
-    replay.check(second, &["stores-quorum-lost", "health-quorum-lost"]).await;
+    recorded.await_then_check(second, "members-quorum-lost", 30).await;
+    recorded.check(second, &["stores-quorum-lost", "health-quorum-lost"]).await;
 }
 
 /// The second session: one member with stores that are gRPC clients.
@@ -302,8 +302,8 @@ async fn one_member(replay: Replay) {
     let beat = |mut stores: Stores, ids: &'static [u64]| async move { stores.beat_all(ids).await };
     eventually("the fourth store serves", 40, || async {
         beat(stores.clone(), &[1, 2, 3, 10]).await;
-        let reply = pd.get("/pd/api/v1/store/10").await;
-        (reply.json()["store"]["node_state"] == 1).then_some(())
+        let shown = pd.get("/pd/api/v1/store/10").await;
+        (shown.json()["store"]["node_state"] == 1).then_some(())
     })
     .await;
     replay.check(pd, &["stores-four-up"]).await;
@@ -377,8 +377,8 @@ async fn removed_store(replay: &Replay, pd: &Member, stores: &mut Stores) {
     let beating = stores.clone();
     eventually("store 1 is a tombstone", 40, || async {
         beating.clone().beat_all(&[2, 3, 10]).await;
-        let reply = pd.get("/pd/api/v1/store/1").await;
-        (reply.json()["store"]["state_name"] == "Tombstone").then_some(())
+        let shown = pd.get("/pd/api/v1/store/1").await;
+        (shown.json()["store"]["state_name"] == "Tombstone").then_some(())
     })
     .await;
     let names = [

@@ -57,7 +57,11 @@ async fn trap_02_a_new_leader_knows_only_the_heartbeats_that_were_persisted() {
     members.all[0].start();
     members.wait_for_leader().await;
     let pd = &members.all[0];
-    assert_eq!(heartbeat(pd.get("/pd/api/v1/store/1").await.json()), first, "only the persisted one");
+    assert_eq!(
+        heartbeat(pd.get("/pd/api/v1/store/1").await.json()),
+        first,
+        "only the persisted one"
+    );
     let never = pd.get("/pd/api/v1/store/2").await.json();
     assert_eq!(never["status"]["last_heartbeat_ts"], "1970-01-01T00:00:00Z");
     assert_eq!(state_name(pd, 1).await, "Down", "after an outage, until the next heartbeat");
@@ -133,7 +137,10 @@ async fn trap_06_a_removed_member_goes_on_answering() {
     })
     .await;
     let gone = members.named(&leader).delete(&format!("/pd/api/v1/members/name/{follower}")).await;
-    assert_eq!((gone.status, gone.body.trim()), (200, format!("\"removed, pd: {follower}\"").as_str()));
+    assert_eq!(
+        (gone.status, gone.body.trim()),
+        (200, format!("\"removed, pd: {follower}\"").as_str())
+    );
     let target = &*members.named(&follower);
     eventually("it notices its removal", 20, || async {
         target.said().contains("this member was removed").then_some(())
@@ -195,8 +202,7 @@ async fn trap_08_nobody_joins_while_a_member_is_away() {
     let dead_name = members.all[dead].name.clone();
     // Joins go through the leader, which runs.
     let through = members.named(&leader).client.clone();
-    let mut joining =
-        Member::new("pd-4", members.home.path()).with(format!("--join={through}"));
+    let mut joining = Member::new("pd-4", members.home.path()).with(format!("--join={through}"));
     // The connection breaks with the process; etcd needs a moment to see it.
     tokio::time::sleep(Duration::from_secs(3)).await;
     joining.start();
@@ -229,7 +235,10 @@ async fn trap_09_the_file_is_read_until_the_first_persist_only() {
     members.all[0].start();
     members.wait_for_leader().await;
     let replicate = members.all[0].get("/pd/api/v1/config/replicate").await.json();
-    assert_eq!((&replicate["max-replicas"], &replicate["location-labels"]), (&5.into(), &"zone,host".into()));
+    assert_eq!(
+        (&replicate["max-replicas"], &replicate["location-labels"]),
+        (&5.into(), &"zone,host".into())
+    );
     // Anything that makes PD persist: a write.
     set(&members.all[0], r#"{"leader-schedule-limit":8}"#).await;
     members.all[0].kill();

@@ -54,9 +54,9 @@ pub(super) fn answer(
         ("POST", ["admin", "unsafe", "remove-failed-stores", "abort"])
             if version.has(Feature::Probes) =>
         {
-            lead.cluster().map(|cluster| match cluster.unsafe_recovery.abort() {
-                true => Answer::said("Unsafe recovery is aborted."),
-                false => Answer::said("No ongoing unsafe recovery."),
+            lead.cluster().map(|cluster| {
+                cluster.unsafe_recovery.abort();
+                Answer::said("Request has been accepted.")
             })
         }
         ("GET", ["regions" | "region" | "stats", ..]) => return regions(lead, ask, route),

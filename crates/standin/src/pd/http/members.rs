@@ -2,12 +2,13 @@
 //! follows etcd's.
 
 use http::{Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Answer, Ask};
 use crate::pd::etcd::EtcdError;
 use crate::pd::refusal::Refusal;
 use crate::pd::server::{LeaderRecord, Server};
+use crate::pd::shown::without_zeros;
 use crate::proto::pdpb::Member;
 
 type Result = std::result::Result<Answer, Refusal>;
@@ -32,39 +33,28 @@ fn refused(EtcdError(text): EtcdError) -> Refusal {
 
 async fn list(server: &Server) -> Result {
     let members = server.members().await.map_err(refused)?;
-    let mut shown = json!({
-        "header": {"cluster_id": server.cluster_id},
-        "members": members.all.iter().map(show).collect::<Vec<_>>(),
-    });
-    for (key, member) in [("leader", members.leader), ("etcd_leader", members.etcd_leader)] {
-        if let Some(member) = member {
-            shown[key] = show(&member);
-        }
-    }
-    Ok(Answer::json(&shown))
+    let one = |member: Option<Member>| member.as_ref().map_or(Value::Null, show);
+    Ok(Answer::json(&without_zeros([
+        ("header", json!({"cluster_id": server.cluster_id})),
+        ("members", members.all.iter().map(show).collect::<Vec<_>>().into()),
+        ("leader", one(members.leader)),
+        ("etcd_leader", one(members.etcd_leader)),
+    ])))
 }
 
-/// A member as JSON: what is empty or zero is left out, so an unstarted member has no name.
+/// A member as JSON; one that has not started has no name.
 fn show(member: &Member) -> Value {
-    let mut shown = Map::new();
-    let mut put = |key: &str, value: Value, zero: bool| {
-        if !zero {
-            shown.insert(key.to_owned(), value);
-        }
-    };
-    put("name", member.name.clone().into(), member.name.is_empty());
-    put("member_id", member.member_id.into(), false);
-    put("peer_urls", member.peer_urls.clone().into(), member.peer_urls.is_empty());
-    put("client_urls", member.client_urls.clone().into(), member.client_urls.is_empty());
-    put("leader_priority", member.leader_priority.into(), member.leader_priority == 0);
-    for (key, text) in [
-        ("deploy_path", &member.deploy_path),
-        ("binary_version", &member.binary_version),
-        ("git_hash", &member.git_hash),
-    ] {
-        put(key, text.clone().into(), text.is_empty());
-    }
-    Value::Object(shown)
+    let member = member.clone();
+    without_zeros([
+        ("name", member.name.into()),
+        ("member_id", member.member_id.into()),
+        ("peer_urls", member.peer_urls.into()),
+        ("client_urls", member.client_urls.into()),
+        ("leader_priority", member.leader_priority.into()),
+        ("deploy_path", member.deploy_path.into()),
+        ("binary_version", member.binary_version.into()),
+        ("git_hash", member.git_hash.into()),
+    ])
 }
 
 fn leader(server: &Server) -> Answer {

@@ -26,8 +26,8 @@ pub(super) async fn answer(server: &Server) -> Answer {
     {
         let now = clock::now_nanos();
         let named = |name: &str| {
-            let states = cluster.stores.values().map(|s| s.state_name(now, &lead.settings));
-            states.filter(|state| *state == name).count()
+            let names = cluster.stores.values().map(|s| s.state_name(now, &lead.settings));
+            names.filter(|known| *known == name).count()
         };
         let leaders = cluster.regions.iter().filter(|region| region.leader.is_some()).count();
         let size: u64 = cluster.stores.values().map(|store| store.stats.used_size).sum();

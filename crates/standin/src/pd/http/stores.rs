@@ -9,6 +9,7 @@ use crate::pd::cluster::{Cluster, keys};
 use crate::pd::lead::Lead;
 use crate::pd::refusal::Refusal;
 use crate::pd::settings::Settings;
+use crate::pd::shown::number;
 use crate::pd::store::Store;
 use crate::proto::metapb::{StoreLabel, StoreState};
 
@@ -84,8 +85,8 @@ fn by_state_name(lead: &mut Lead, ask: &Ask) -> Result {
 fn show_one(lead: &mut Lead, id: u64) -> Result {
     let (cluster, settings) = lead.parts()?;
     let store = cluster.stores.get(&id).ok_or_else(|| Refusal::store_not_found(id))?;
-    let load = cluster.regions.load_of(id);
-    Ok(Answer::json(&store.show(clock::now_nanos(), settings, load)))
+    let shown = store.show(clock::now_nanos(), settings, cluster.regions.load_of(id));
+    Ok(Answer::json(&shown))
 }
 
 fn remove(lead: &mut Lead, id: u64, force: bool) -> Result {
@@ -204,7 +205,7 @@ fn change_limits(
         let fresh = json!({"add-peer": 15, "remove-peer": 15});
         let limit = limits.entry(id.to_string()).or_insert(fresh);
         for kind in kinds {
-            limit[*kind] = crate::pd::store::number(rate);
+            limit[*kind] = number(rate);
         }
     }
     Ok(())
@@ -239,14 +240,13 @@ fn progress(lead: &mut Lead, ask: &Ask) -> Result {
     };
     let removing = |store: &&Store| store.state() == StoreState::Offline;
     let shown = |id: Option<u64>, progress: f64| {
-        let mut shown = json!({"action": "removing"});
-        if let Some(id) = id {
-            shown["store_id"] = id.into();
-        }
-        shown["progress"] = crate::pd::store::number(progress);
-        shown["current_speed"] = 0.into();
-        shown["left_seconds"] = if progress < 1.0 { f64::MAX.into() } else { 0.into() };
-        Answer::json(&shown)
+        let left = if progress < 1.0 { f64::MAX.into() } else { 0.into() };
+        let mut shown = serde_json::Map::from_iter([("action".to_owned(), "removing".into())]);
+        shown.extend(id.map(|id| ("store_id".to_owned(), id.into())));
+        shown.insert("progress".into(), number(progress));
+        shown.insert("current_speed".into(), 0.into());
+        shown.insert("left_seconds".into(), left);
+        Answer::json(&shown.into())
     };
     if let Some(id) = ask.parameter("id") {
         let bad = |_| Refusal::bad(format!("strconv.ParseUint: parsing {id:?}: invalid syntax"));
