@@ -83,6 +83,16 @@ fn s18_component_wins_maps_merge_and_lists_follow_their_rule() {
 }
 
 #[test]
+fn null_is_absent_and_a_strange_status_is_not_looked_at() {
+    let resource = json!({
+        "metadata": {"name": "c", "namespace": "ns", "uid": "u", "generation": 7},
+        "spec": {"version": "v8.5.7", "pd": null, "labels": null, "tikv": {"config": null}},
+        "status": {"conditions": "none", "pd": 7},
+    });
+    assert_eq!(check_value(&resource), Ok(read(&json!({}))));
+}
+
+#[test]
 fn configuration_means_the_same_as_map_and_as_text() {
     let map = read(&json!({"tikv": {"config": {"server": {"grpc-concurrency": 4, "x": 1.5}}}}));
     let text = read(&json!({"tikv": {"config": "[server]\ngrpc-concurrency = 4\nx = 1.5\n"}}));

@@ -47,8 +47,9 @@ pub fn check(resource: &TikvCluster) -> Result<Cluster, Rejection> {
 /// Fields that this program does not know become warnings: the definition may be newer than it.
 pub fn check_value(resource: &Value) -> Result<Cluster, Rejection> {
     let mut problems = Problems::default();
-    structure::check_value(resource, &mut problems);
-    let typed: TikvCluster = match serde_json::from_value(resource.clone()) {
+    let resource = structure::as_stored(resource);
+    structure::check_value(&resource, &mut problems);
+    let typed: TikvCluster = match serde_json::from_value(resource) {
         Ok(typed) => typed,
         Err(error) => {
             if problems.is_empty() {
