@@ -85,13 +85,10 @@ async fn report_regions(
     store: StoreSender,
 ) {
     loop {
-        let generation = pd.generation().await;
         if let Err(reason) = report_stream(&mut reports, &pd, &store).await {
             log::line(Level::Warn, &format!("region reports: {reason}"));
         }
-        if pd.generation().await == generation {
-            pd.forget_leader().await;
-        }
+        pd.forget_leader().await;
         if reports.is_closed() {
             return;
         }
@@ -105,8 +102,6 @@ async fn report_stream(
     store: &StoreSender,
 ) -> Result<(), String> {
     let (mut client, header) = pd.leader().await.map_err(|error| error.to_string())?;
-    let generation = pd.generation().await;
-    let mut check = tokio::time::interval(Duration::from_secs(1));
     let (sender, receiver) = mpsc::channel(64);
     let _ = store.send(StoreMessage::ReportAll);
     // Some PDs answer the call only with the first answer, so reports must flow meanwhile.
@@ -139,10 +134,6 @@ async fn report_stream(
                     let report = RegionHeartbeatRequest { header: Some(header), ..report };
                     sender.send(report).await.map_err(|_| "the stream ended")?;
                 }
-            },
-            _ = check.tick() => if pd.generation().await != generation {
-                // A member that only lost the leadership may keep this stream open.
-                return Err("PD may have another leader".to_owned());
             },
             answer = answers.recv() => match answer {
                 None => return Err(reader.await.map_err(|error| error.to_string())?),

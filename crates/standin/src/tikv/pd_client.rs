@@ -44,8 +44,6 @@ struct Known {
     /// Client URLs of all members ever seen, the configured ones first.
     members: Vec<String>,
     leader: Option<Grpc<Channel>>,
-    /// Counts the leaders that were found, so that a stream notices a change.
-    generation: u64,
     cluster_id: u64,
 }
 
@@ -96,18 +94,12 @@ impl Pd {
                     let new: Vec<String> = new.filter(|m| !known.members.contains(m)).collect();
                     known.members.extend(new);
                     known.leader = Some(leader.clone());
-                    known.generation += 1;
                     return Ok((leader, header(known.cluster_id)));
                 }
                 Err(error) => reason = format!("{member}: {error}"),
             }
         }
         Err(PdError::Unreachable(reason))
-    }
-
-    /// Changes whenever a leader was looked for and found.
-    pub async fn generation(&self) -> u64 {
-        self.known.lock().await.generation
     }
 
     /// Forgets who leads, so that the next call asks.

@@ -26,6 +26,25 @@ fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() 
 }
 
 #[test]
+fn a_store_that_was_paused_while_it_was_removed_gives_its_regions_up() {
+    let mut cluster = Cluster::start(4);
+    let id = cluster.store_ident(0);
+    wait_for("a region on it", Duration::from_secs(30), || {
+        cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") > 0
+    });
+    cluster.stores[0].process.as_ref().unwrap().signal("-STOP");
+    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
+    assert_eq!(status, 200, "{body}");
+    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
+    cluster.stores[0].process.as_ref().unwrap().signal("-CONT");
+    wait_for("no region on it", Duration::from_secs(20), || {
+        cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") == 0
+    });
+    // As the real one, it runs on and serves nobody.
+    assert_eq!(http(&cluster.stores[0].status, "GET", "/status", "").0, 200);
+}
+
+#[test]
 fn a_snapshot_brings_a_new_store_all_that_was_written_before() {
     let mut cluster = Cluster::start(1);
     cluster.write("snapshot", 260);
