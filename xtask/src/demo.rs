@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::products;
 use crate::site::Site;
+use crate::tools::shell;
 
 /// The namespace of the demonstration.
 pub(crate) const NAMESPACE: &str = "demo";
@@ -35,10 +36,11 @@ impl DemoArgs {
         let begin = Instant::now();
         let site = Site::open(self.context.as_deref())?;
         section(begin, "images");
+        let debug = products::build_standins()?;
         if site.lab.is_some() {
-            site.load_standins()?;
+            site.load_standins(&debug)?;
         }
-        site.load_client()?;
+        site.load_client(&debug)?;
         section(begin, "operator");
         site.install_operator()?;
         section(begin, &format!("cluster of {EXAMPLE}"));
@@ -130,10 +132,11 @@ fn show_status(site: &Site) -> Result<()> {
     if let Some(context) = &site.context {
         command.args(["--context", context]);
     }
-    let status = command.status().context("cannot start kubectl-tikv")?;
-    if !status.success() {
-        bail!("kubectl tikv status failed");
+    let said = shell::output(&mut command)?;
+    if !said.contains(CLUSTER) {
+        bail!("kubectl tikv status says nothing about the cluster: {said:?}");
     }
+    print!("{said}");
     Ok(())
 }
 

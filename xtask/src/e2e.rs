@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: brings a cluster, the images and the operator, and runs the suite on them.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -61,8 +62,9 @@ impl E2eArgs {
             ]));
         }
         let site = Site::open(self.context.as_deref())?;
-        let servers = self.servers(&site)?;
-        site.load_client()?;
+        let standins = products::build_standins()?;
+        let servers = self.servers(&site, &standins)?;
+        site.load_client(&standins)?;
         site.install_operator()?;
         let mut command = Command::new(&program);
         command
@@ -86,7 +88,7 @@ impl E2eArgs {
         finish(&mut command)
     }
 
-    fn servers(&self, site: &Site) -> Result<Servers> {
+    fn servers(&self, site: &Site, standins: &Path) -> Result<Servers> {
         if let (Some(pd), Some(tikv)) = (&self.pd_image, &self.tikv_image) {
             let few_open_files = site.lab.is_some() && open_files() < DEFAULT_OPEN_FILES;
             let default_version = match &site.lab {
@@ -112,7 +114,7 @@ impl E2eArgs {
         Ok(Servers {
             pd: products::STANDIN_PD.to_owned(),
             tikv: products::STANDIN_TIKV.to_owned(),
-            default_version: site.load_standins()?,
+            default_version: site.load_standins(standins)?,
             few_open_files: false,
         })
     }

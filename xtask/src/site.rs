@@ -138,23 +138,22 @@ impl Site {
 
     /// Makes the stand-ins' images known to the lab, also under the names that manifests without
     /// images ask for; the version of such manifests is returned.
-    pub(crate) fn load_standins(&self) -> Result<String> {
-        let debug = products::build_standins()?;
+    pub(crate) fn load_standins(&self, debug: &Path) -> Result<String> {
         let default_version = format!("{}{}", products::STANDIN_VERSION, products::TEST_SUFFIX);
         for repository in [products::STANDIN_PD, "docker.io/pingcap/pd"] {
             let name = name_of(repository, &default_version);
-            self.load(&products::standin_pd(&debug, &name)?)?;
+            self.load(&products::standin_pd(debug, &name)?)?;
         }
         for repository in [products::STANDIN_TIKV, "docker.io/pingcap/tikv"] {
             let name = name_of(repository, &default_version);
-            self.load(&products::standin_tikv(&debug, &name)?)?;
+            self.load(&products::standin_tikv(debug, &name)?)?;
         }
         Ok(default_version)
     }
 
     /// Makes the test client's image known.
-    pub(crate) fn load_client(&self) -> Result<()> {
-        self.load(&products::client(&products::build_standins()?)?)
+    pub(crate) fn load_client(&self, debug: &Path) -> Result<()> {
+        self.load(&products::client(debug)?)
     }
 }
 

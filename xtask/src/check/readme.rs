@@ -25,7 +25,7 @@ pub(crate) fn run() -> Result<()> {
     let blocks =
         blocks(&page).with_context(|| format!("{PAGE} has a block that is not checked"))?;
     let site = Site::open(None)?;
-    let version = site.load_standins()?;
+    let version = site.load_standins(&products::build_standins()?)?;
     let session = Session::new(&site, &version)?;
     let (mut passed, mut failed) = (0, 0);
     for block in &blocks {

@@ -45,7 +45,7 @@ fn samples() -> Vec<Bad> {
         bad("/spec/tikv/config", json!("[server\naddr ="), "config"),
         bad("/spec/tikv/config", json!({ "storage": { "data-dir": "/x" } }), "data-dir"),
         bad("/spec/pd/config", json!({ "client-urls": "http://0.0.0.0:1" }), "client-urls"),
-        bad("/spec/tikv/affinity", json!({ "nodeAffinity": "near" }), "affinity"),
+        bad("/spec/pd/affinity", json!({ "nodeAffinity": "near" }), "affinity"),
         bad("/metadata/name", json!("n".repeat(60)), "name"),
     ]
 }

@@ -24,6 +24,7 @@ pub(crate) const CASE: Case = Case {
 fn run(scene: &Scene) -> Result<Verdict> {
     let cluster = &scene.basic()?.cluster;
     cluster.wait_ready(Duration::from_mins(2))?;
+    scene.wait_alone()?;
     sleep(SETTLE);
     let Some(audit) = scene.audit()? else {
         return Ok(Verdict::NotRun("the API server's audit log is not at hand".to_owned()));
