@@ -77,9 +77,10 @@ pub async fn run(flags: &Flags, client: Client, stop: watch::Receiver<bool>) -> 
         () = acting => {}
     }
     // The candidate lets the writes in hand end before it gives the lease back.
-    match tokio::time::timeout(END_TIME, electing).await {
-        Ok(ended) => ended.context("the election ended badly")?,
-        Err(_) => tracing::warn!("the lease was not given back in time"),
+    if let Ok(ended) = tokio::time::timeout(END_TIME, electing).await {
+        ended.context("the election ended badly")?;
+    } else {
+        tracing::warn!("the lease was not given back in time");
     }
     tracing::info!("ended");
     Ok(())

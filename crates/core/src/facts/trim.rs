@@ -27,7 +27,7 @@ const METADATA: [&str; 10] = [
 #[must_use]
 pub fn trim(kind: Kind, body: &Value) -> Value {
     let mut kept = Map::new();
-    kept.insert("metadata".to_owned(), pick(body.get("metadata"), &METADATA));
+    kept.insert("metadata".to_owned(), Value::Object(pick(body.get("metadata"), &METADATA)));
     match kind {
         Kind::Service | Kind::ConfigMap | Kind::PodDisruptionBudget => {
             for part in ["spec", "data"] {
@@ -38,8 +38,9 @@ pub fn trim(kind: Kind, body: &Value) -> Value {
         }
         Kind::PersistentVolumeClaim => {
             let spec = pick(body.get("spec"), &["resources", "storageClassName"]);
-            kept.insert("spec".to_owned(), spec);
-            kept.insert("status".to_owned(), pick(body.get("status"), &["phase", "capacity"]));
+            kept.insert("spec".to_owned(), Value::Object(spec));
+            let status = pick(body.get("status"), &["phase", "capacity"]);
+            kept.insert("status".to_owned(), Value::Object(status));
         }
         Kind::Pod => {
             kept.insert("spec".to_owned(), pod_spec(body.get("spec")));
@@ -51,18 +52,21 @@ pub fn trim(kind: Kind, body: &Value) -> Value {
 
 fn pod_spec(spec: Option<&Value>) -> Value {
     let mut kept = pick(spec, &["nodeName"]);
-    let containers = each(spec, "containers", |c| {
-        let mut kept = pick(Some(c), &["name"]);
-        kept["volumeMounts"] =
-            each(Some(c), "volumeMounts", |m| pick(Some(m), &["name", "mountPath"]));
-        Some(kept).filter(|kept| kept.get("name").is_some()).unwrap_or_default()
+    let containers = each(spec, "containers", |container| {
+        let mut kept = pick(Some(container), &["name"]);
+        let mounts = each(Some(container), "volumeMounts", |m| {
+            Value::Object(pick(Some(m), &["name", "mountPath"]))
+        });
+        kept.insert("volumeMounts".to_owned(), mounts);
+        Value::Object(kept)
     });
-    kept["containers"] = containers;
-    kept["volumes"] = each(spec, "volumes", |v| match v.pointer("/configMap/name") {
-        Some(name) => json!({"name": v.get("name"), "configMap": {"name": name}}),
-        None => pick(Some(v), &["name"]),
+    let volumes = each(spec, "volumes", |volume| match volume.pointer("/configMap/name") {
+        Some(name) => json!({"name": volume.get("name"), "configMap": {"name": name}}),
+        None => Value::Object(pick(Some(volume), &["name"])),
     });
-    kept
+    kept.insert("containers".to_owned(), containers);
+    kept.insert("volumes".to_owned(), volumes);
+    Value::Object(kept)
 }
 
 fn pod_status(status: Option<&Value>) -> Value {
@@ -70,16 +74,17 @@ fn pod_status(status: Option<&Value>) -> Value {
     const CONTAINER: [&str; 5] = ["name", "restartCount", "started", "state", "lastState"];
     let mut kept = pick(status, &STATUS);
     for list in ["initContainerStatuses", "containerStatuses"] {
-        kept[list] = each(status, list, |c| pick(Some(c), &CONTAINER));
+        let statuses = each(status, list, |c| Value::Object(pick(Some(c), &CONTAINER)));
+        kept.insert(list.to_owned(), statuses);
     }
-    kept
+    Value::Object(kept)
 }
 
 /// The named fields of an object.
-fn pick(body: Option<&Value>, fields: &[&str]) -> Value {
+fn pick(body: Option<&Value>, fields: &[&str]) -> Map<String, Value> {
     let object = body.and_then(Value::as_object);
     let kept = object.into_iter().flatten().filter(|(key, _)| fields.contains(&key.as_str()));
-    Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The elements of a list, each turned by `keep`.

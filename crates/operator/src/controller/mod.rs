@@ -122,7 +122,7 @@ impl Controller {
             let span = tracing::info_span!("cluster", namespace = %key.namespace, name = %key.name);
             state.running.spawn(
                 async move {
-                    let passed = pass.run(&key, &mut memory).await;
+                    let passed = Box::pin(pass.run(&key, &mut memory)).await;
                     (key, memory, passed)
                 }
                 .instrument(span),

@@ -81,7 +81,7 @@ impl Pass {
     /// [`Passed::Failed`].
     pub async fn run(&self, key: &Key, memory: &mut Memory) -> Passed {
         let start = Instant::now();
-        let passed = match self.attempt(key, memory).await {
+        let passed = match Box::pin(self.attempt(key, memory)).await {
             Ok(passed) => passed,
             Err(error) => {
                 tracing::warn!("cannot look at the cluster: {error}");
@@ -98,7 +98,8 @@ impl Pass {
         if steps(&judgement, &look.world).is_empty() {
             return Ok(self.close(memory, look, &judgement, Acted::default()).await);
         }
-        let Some(look) = self.observer.live(key, memory).await? else { return Ok(Passed::Gone) };
+        let live = Box::pin(self.observer.live(key, memory));
+        let Some(look) = live.await? else { return Ok(Passed::Gone) };
         let judgement = judge(&look);
         let planned = steps(&judgement, &look.world);
         let acted = act(&self.kubernetes, &self.budget, &look, &planned).await;

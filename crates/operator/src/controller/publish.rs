@@ -67,72 +67,63 @@ impl Publisher {
         if let Some(written) = written {
             memory.written = Some(written.clone());
         }
-        let mut version = version(written.unwrap_or(&look.resource));
+        let version = version(written.unwrap_or(&look.resource));
         // What this pass has written itself is no news.
-        let mut base =
+        let world =
             written.and_then(|resource| with_resource(&look.world, resource)).unwrap_or(look.world);
-        let mut speech = speak(&base);
-        let mut failure = None;
-        let mut wake = Duration::MAX;
-        for _ in 0..TRIES {
-            match self.news(memory, &look.key, &base, &version, &speech.status).await {
-                Said::Nothing => failure = None,
-                Said::Later(after) => wake = after,
-                Said::Written => failure = None,
-                Said::Failed(cause) => {
-                    failure = Some(cause);
-                    if let Some((newer, world)) = self.conflict(&failure, &look.key, &base).await {
-                        (version, base) = (newer, world);
-                        speech = speak(&base);
-                        continue;
-                    }
-                }
+        let mut draft = Draft { speech: speak(&world), key: look.key, world, version };
+        let mut said = self.say(memory, &draft).await;
+        for _ in 1..TRIES {
+            if !matches!(&said, Said::Failed(failure) if failure.kind == FailureKind::Stale) {
+                break;
             }
-            break;
+            let Some(again) = self.again(&draft, speak).await else { break };
+            draft = again;
+            said = self.say(memory, &draft).await;
         }
-        if failure.is_none() {
-            self.events(&look.key, &base, &speech.notes).await;
+        let row = row(&draft.speech);
+        match said {
+            Said::Failed(failure) => Published { failure: Some(failure), wake: Duration::MAX, row },
+            Said::Done => {
+                self.events(&draft).await;
+                Published { failure: None, wake: Duration::MAX, row }
+            }
+            Said::Later(wake) => {
+                self.events(&draft).await;
+                Published { failure: None, wake, row }
+            }
         }
-        Published { failure, wake, row: row(&speech) }
     }
 
-    /// After a conflict: the resource as it is now.
-    async fn conflict(
+    /// After a conflict: the same about the resource as it is now.
+    async fn again(
         &self,
-        failure: &Option<Failure>,
-        key: &Key,
-        base: &World,
-    ) -> Option<(Value, World)> {
-        failure.as_ref().filter(|failure| failure.kind == FailureKind::Stale)?;
-        let fresh = self.kubernetes.get(place(key)).await.ok()??;
-        let world = with_resource(base, &fresh)?;
-        Some((version(&fresh), world))
+        draft: &Draft,
+        speak: &(dyn Fn(&World) -> Speech + Sync),
+    ) -> Option<Draft> {
+        let fresh = self.kubernetes.get(place(&draft.key)).await.ok()??;
+        let world = with_resource(&draft.world, &fresh)?;
+        let key = draft.key.clone();
+        Some(Draft { speech: speak(&world), key, world, version: version(&fresh) })
     }
 
-    async fn news(
-        &self,
-        memory: &mut Memory,
-        key: &Key,
-        world: &World,
-        version: &Value,
-        status: &TikvClusterStatus,
-    ) -> Said {
-        let old = &world.resource.status;
-        if !worth_writing(old, status) {
-            return Said::Nothing;
+    async fn say(&self, memory: &mut Memory, draft: &Draft) -> Said {
+        let (old, new) = (&draft.world.resource.status, &draft.speech.status);
+        if !worth_writing(old, new) {
+            return Said::Done;
         }
-        if !matters(old, status)
+        if !matters(old, new)
             && let Some(rest) = memory.reported.and_then(|at| SOFT.checked_sub(at.elapsed()))
             && !rest.is_zero()
         {
             return Said::Later(rest);
         }
-        let body = status_body(key, &world.resource.uid, version, status);
-        match self.kubernetes.patch(place(key), Change::ApplyStatus(&body)).await {
+        let body = status_body(&draft.key, &draft.world.resource.uid, &draft.version, new);
+        match self.kubernetes.patch(place(&draft.key), Change::ApplyStatus(&body)).await {
             Ok(written) => {
                 memory.written = Some(written);
                 memory.reported = Some(Instant::now());
-                Said::Written
+                Said::Done
             }
             Err(error) => {
                 tracing::debug!("status not written: {error}");
@@ -141,7 +132,8 @@ impl Publisher {
         }
     }
 
-    async fn events(&self, key: &Key, world: &World, notes: &[Note]) {
+    async fn events(&self, draft: &Draft) {
+        let (key, notes) = (&draft.key, &draft.speech.notes);
         if notes.is_empty() || !self.kubernetes.may_write() {
             return;
         }
@@ -150,21 +142,11 @@ impl Publisher {
             kind: Some(Resource::Cluster.kind().to_owned()),
             name: Some(key.name.clone()),
             namespace: Some(key.namespace.clone()),
-            uid: Some(world.resource.uid.0.clone()),
+            uid: Some(draft.world.resource.uid.0.clone()),
             ..ObjectReference::default()
         };
         for note in notes {
-            let event = Event {
-                type_: match note.kind {
-                    NoteKind::Normal => EventType::Normal,
-                    NoteKind::Warning => EventType::Warning,
-                },
-                reason: note.reason.to_owned(),
-                // The API server's limit is 1 KiB.
-                note: Some(note.message.chars().take(1_000).collect()),
-                action: "Reconcile".to_owned(),
-                secondary: None,
-            };
+            let event = event(note);
             let sent = self.recorder.publish(&event, &reference);
             match tokio::time::timeout(EVENT_TIME, sent).await {
                 Ok(Ok(())) => {}
@@ -175,12 +157,33 @@ impl Publisher {
     }
 }
 
+fn event(note: &Note) -> Event {
+    Event {
+        type_: match note.kind {
+            NoteKind::Normal => EventType::Normal,
+            NoteKind::Warning => EventType::Warning,
+        },
+        reason: note.reason.to_owned(),
+        // The API server's limit is 1 KiB.
+        note: Some(note.message.chars().take(1_000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    }
+}
+
+/// What is about to be said, about which state of the resource.
+struct Draft {
+    key: Key,
+    world: World,
+    version: Value,
+    speech: Speech,
+}
+
 enum Said {
-    /// There was nothing new.
-    Nothing,
+    /// Written, or there was nothing new.
+    Done,
     /// Something that can wait this long.
     Later(Duration),
-    Written,
     Failed(Failure),
 }
 

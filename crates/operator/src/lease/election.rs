@@ -117,12 +117,12 @@ mod tests {
         retry: Duration::from_secs(2),
     };
 
-    fn record(holder: Option<&str>, version: &str) -> Option<Record> {
-        Some(Record {
+    fn record(holder: Option<&str>, version: &str) -> Record {
+        Record {
             holder: holder.map(str::to_owned),
             duration: TERMS.duration,
             version: version.to_owned(),
-        })
+        }
     }
 
     fn candidate() -> (Election, Instant) {
@@ -137,25 +137,31 @@ mod tests {
     fn a_free_lease_is_taken_and_an_own_one_renewed() {
         let (mut me, now) = candidate();
         assert_eq!(me.decide(None, now), Intent::Create);
-        assert_eq!(me.decide(record(None, "1"), now), Intent::Take);
-        assert_eq!(me.decide(record(Some("me"), "2"), now), Intent::Renew);
+        assert_eq!(me.decide(Some(record(None, "1")), now), Intent::Take);
+        assert_eq!(me.decide(Some(record(Some("me"), "2")), now), Intent::Renew);
     }
 
     #[test]
     fn anothers_lease_is_taken_only_after_it_was_seen_unchanged_for_its_whole_time() {
         let (mut me, now) = candidate();
-        assert_eq!(me.decide(record(Some("you"), "1"), now), Intent::Follow(now + seconds(1)));
+        assert_eq!(
+            me.decide(Some(record(Some("you"), "1")), now),
+            Intent::Follow(now + seconds(1))
+        );
         let later = now + seconds(14);
-        assert_eq!(me.decide(record(Some("you"), "1"), later), Intent::Follow(now + seconds(15)));
-        assert_eq!(me.decide(record(Some("you"), "1"), now + seconds(15)), Intent::Take);
+        assert_eq!(
+            me.decide(Some(record(Some("you"), "1")), later),
+            Intent::Follow(now + seconds(15))
+        );
+        assert_eq!(me.decide(Some(record(Some("you"), "1")), now + seconds(15)), Intent::Take);
     }
 
     #[test]
     fn every_renewal_starts_the_time_anew() {
         let (mut me, now) = candidate();
-        me.decide(record(Some("you"), "1"), now);
-        me.decide(record(Some("you"), "2"), now + seconds(14));
-        let intent = me.decide(record(Some("you"), "2"), now + seconds(28));
+        me.decide(Some(record(Some("you"), "1")), now);
+        me.decide(Some(record(Some("you"), "2")), now + seconds(14));
+        let intent = me.decide(Some(record(Some("you"), "2")), now + seconds(28));
         assert_eq!(intent, Intent::Follow(now + seconds(29)));
     }
 
@@ -165,9 +171,9 @@ mod tests {
         let mut follower = Election::new("you".to_owned(), TERMS);
         let until = holder.renewed(now);
         // The follower cannot see the record earlier than it was sent.
-        follower.decide(record(Some("me"), "1"), now);
+        follower.decide(Some(record(Some("me"), "1")), now);
         assert!(
-            follower.decide(record(Some("me"), "1"), until - Duration::from_millis(1))
+            follower.decide(Some(record(Some("me"), "1")), until - Duration::from_millis(1))
                 != Intent::Take
         );
     }

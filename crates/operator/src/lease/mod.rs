@@ -16,7 +16,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tikv_operator_api::labels::MANAGER;
 use tokio::{sync::watch, time::Instant};
 
@@ -140,26 +140,24 @@ impl Candidate {
     /// The lease as ours. With the version of what was read, so that of two candidates one wins.
     fn claim(&self, current: Option<&Lease>) -> Value {
         let now = micro(Timestamp::now());
-        let mut spec = json!({
-            "holderIdentity": self.election.identity(),
-            "leaseDurationSeconds": self.election.terms().duration.as_secs(),
-            "renewTime": now,
-        });
         let before = current.and_then(|lease| lease.spec.as_ref());
-        let ours = before.and_then(|spec| spec.holder_identity.as_deref())
-            == Some(self.election.identity());
-        if !ours {
+        let holder = before.and_then(|spec| spec.holder_identity.as_deref());
+        let mut spec = Map::new();
+        spec.insert("holderIdentity".to_owned(), json!(self.election.identity()));
+        let seconds = self.election.terms().duration.as_secs();
+        spec.insert("leaseDurationSeconds".to_owned(), json!(seconds));
+        spec.insert("renewTime".to_owned(), json!(now));
+        if holder != Some(self.election.identity()) {
             let transitions = before.and_then(|spec| spec.lease_transitions);
-            spec["acquireTime"] = json!(now);
-            spec["leaseTransitions"] = json!(transitions.map_or(0, |n| n.saturating_add(1)));
+            let transitions = transitions.map_or(0, |n| n.saturating_add(1));
+            spec.insert("acquireTime".to_owned(), json!(now));
+            spec.insert("leaseTransitions".to_owned(), json!(transitions));
         }
-        let mut metadata = json!({ "name": self.name });
-        if let Some(version) = current.and_then(|lease| lease.metadata.resource_version.as_ref()) {
-            metadata["resourceVersion"] = json!(version);
-        }
+        // An absent version is null, which a merge patch and a create leave out.
+        let version = current.and_then(|lease| lease.metadata.resource_version.as_ref());
         json!({
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": metadata, "spec": spec,
+            "metadata": { "name": self.name, "resourceVersion": version }, "spec": spec,
         })
     }
 

@@ -155,7 +155,7 @@ mod tests {
         let (mut memory, now) = (Memory::default(), Instant::now());
         memory.met(ObjectKey::new(Kind::Service, "a-pd"), "theirs".to_owned(), now);
         assert_eq!(memory.strangers(now + Duration::from_secs(59)).len(), 1);
-        assert_eq!(memory.strangers(now + Duration::from_secs(60)).len(), 0);
+        assert_eq!(memory.strangers(now + Duration::from_mins(1)).len(), 0);
     }
 
     #[test]

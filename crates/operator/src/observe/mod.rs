@@ -85,7 +85,7 @@ impl Observer {
 
     /// What the API server says now; `None` if there is no such resource.
     pub async fn live(&self, key: &Key, memory: &mut Memory) -> Result<Option<Look>, ObserveError> {
-        let Some((resource, parts)) = self.read(key).await? else { return Ok(None) };
+        let Some((resource, parts)) = Box::pin(self.read(key)).await? else { return Ok(None) };
         self.look(key, Arc::new(resource), &parts, memory).await.map(Some)
     }
 

@@ -59,11 +59,11 @@ impl Watches {
             }
             None => Api::all_with(self.client.clone(), &resource.api()),
         };
-        let mut config = watcher::Config::default();
-        config.label_selector = match resource {
+        let label_selector = match resource {
             Resource::Cluster => self.selector.clone(),
             Resource::Part(_) => Some(made_by_us()),
         };
+        let config = watcher::Config { label_selector, ..watcher::Config::default() };
         // After an error the stream goes on by itself, with exponential delays and jitter.
         let events = watcher(api, config).default_backoff();
         self.hear(resource, &scope, events).await;

@@ -30,13 +30,13 @@ pub(super) fn membership(answer: wire::Members) -> Result<Membership, PdError> {
     if cluster == 0 {
         return Err(malformed("members without a cluster id"));
     }
-    let leader = answer.leader.map_or(0, |leader| leader.member_id);
+    let leader = answer.leader.map_or(0, |leader| leader.id);
     if leader == 0 {
         return Err(PdError::NoLeader("the member list names none".to_owned()));
     }
     let mut members = BTreeMap::new();
-    for member in answer.members.unwrap_or_default() {
-        let id = PdMemberId(member.member_id);
+    for member in answer.list.unwrap_or_default() {
+        let id = PdMemberId(member.id);
         let row =
             PdMember { id, name: member.name, healthy: false, version: member.binary_version };
         if id.0 == 0 || members.insert(id, row).is_some() {

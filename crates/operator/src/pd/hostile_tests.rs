@@ -84,7 +84,9 @@ fn healthy(path: &str) -> Vec<u8> {
     match path.split('?').next().unwrap() {
         "/pd/api/v1/members" => ok(MEMBERS),
         "/pd/api/v1/health" => ok(r#"[{"name":"a","member_id":1,"health":true}]"#),
-        "/pd/api/v1/stores/check" => ok(r#"{"count":1,"stores":[{"store":{"id":4,"address":"s:20160","state_name":"Up"},"status":{}}]}"#),
+        "/pd/api/v1/stores/check" => ok(
+            r#"{"count":1,"stores":[{"store":{"id":4,"address":"s:20160","state_name":"Up"},"status":{}}]}"#,
+        ),
         "/pd/api/v1/regions/count" => ok(r#"{"count":2,"regions":null}"#),
         "/pd/api/v1/config/replicate" => ok(r#"{"max-replicas":1,"location-labels":"zone,host"}"#),
         "/pd/api/v1/regions/replicated" => ok(r#""REPLICATED""#),
@@ -123,8 +125,18 @@ async fn answers_that_are_none() {
         (ok("[]"), "unusable"),
         (ok("{}"), "without a cluster id"),
         (ok(r#"{"header":{"cluster_id":7},"members":[{"member_id":1}]}"#), "no leader"),
-        (ok(r#"{"header":{"cluster_id":7},"members":[{"member_id":1}],"leader":{"member_id":2}}"#), "not in the member list"),
-        (ok(r#"{"header":{"cluster_id":7},"members":[{"member_id":1},{"member_id":1}],"leader":{"member_id":1}}"#), "without an id of its own"),
+        (
+            ok(
+                r#"{"header":{"cluster_id":7},"members":[{"member_id":1}],"leader":{"member_id":2}}"#,
+            ),
+            "not in the member list",
+        ),
+        (
+            ok(
+                r#"{"header":{"cluster_id":7},"members":[{"member_id":1},{"member_id":1}],"leader":{"member_id":1}}"#,
+            ),
+            "without an id of its own",
+        ),
         (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), "broken"),
         (b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".to_vec(), "status 301"),
     ] {
@@ -140,7 +152,10 @@ async fn a_redirect_loop_is_not_walked() {
     let counted = Arc::clone(&requests);
     let address = server(move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
-        Some(b"HTTP/1.1 307 Temporary\r\nLocation: /pd/api/v1/members\r\nContent-Length: 0\r\n\r\n".to_vec())
+        Some(
+            b"HTTP/1.1 307 Temporary\r\nLocation: /pd/api/v1/members\r\nContent-Length: 0\r\n\r\n"
+                .to_vec(),
+        )
     })
     .await;
     fails(address).await;
@@ -195,18 +210,35 @@ async fn half_an_answer_is_none() {
         ("/pd/api/v1/stores/check", ok(r#"{"count":2,"stores":[]}"#)),
         ("/pd/api/v1/stores/check", ok(r#"{"count":1,"stores":null}"#)),
         ("/pd/api/v1/stores/check", ok(r#"{"stores":[]}"#)),
-        ("/pd/api/v1/stores/check", ok(r#"{"count":1,"stores":[{"store":{"id":1,"address":"x","state_name":"Tombstone"}}]}"#)),
-        ("/pd/api/v1/stores/check", ok(r#"{"count":1,"stores":[{"store":{"id":1,"address":"x","state":2,"state_name":"Up"}}]}"#)),
-        ("/pd/api/v1/stores/check", ok(r#"{"count":1,"stores":[{"store":{"id":1,"address":"x","state":7,"state_name":"Odd"}}]}"#)),
+        (
+            "/pd/api/v1/stores/check",
+            ok(
+                r#"{"count":1,"stores":[{"store":{"id":1,"address":"x","state_name":"Tombstone"}}]}"#,
+            ),
+        ),
+        (
+            "/pd/api/v1/stores/check",
+            ok(
+                r#"{"count":1,"stores":[{"store":{"id":1,"address":"x","state":2,"state_name":"Up"}}]}"#,
+            ),
+        ),
+        (
+            "/pd/api/v1/stores/check",
+            ok(
+                r#"{"count":1,"stores":[{"store":{"id":1,"address":"x","state":7,"state_name":"Odd"}}]}"#,
+            ),
+        ),
         ("/pd/api/v1/health", answer("500 Internal Server Error", "oops")),
         ("/pd/api/v1/health", ok("{}")),
         ("/pd/api/v1/scheduler-config/evict-leader-scheduler/list", answer("503 x", "no")),
-        ("/pd/api/v1/scheduler-config/evict-leader-scheduler/list", ok(r#"{"store-id-ranges":{"x":[]}}"#)),
+        (
+            "/pd/api/v1/scheduler-config/evict-leader-scheduler/list",
+            ok(r#"{"store-id-ranges":{"x":[]}}"#),
+        ),
     ] {
         let shown = String::from_utf8_lossy(&bytes).into_owned();
-        let script = move |asked: &str| {
-            Some(if asked == path { bytes.clone() } else { healthy(asked) })
-        };
+        let script =
+            move |asked: &str| Some(if asked == path { bytes.clone() } else { healthy(asked) });
         let reason = client().look(&[server(script).await]).await;
         assert!(reason.is_err(), "{path} {shown}");
     }

@@ -29,7 +29,8 @@ fn answer(name: &str) -> (String, Vec<u8>) {
         })
         .collect();
     let head = head.join("\r\n");
-    let bytes = format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let bytes =
+        format!("{head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
     (request.to_owned(), bytes.into_bytes())
 }
 
@@ -94,7 +95,9 @@ async fn without_a_leader_there_is_no_answer() {
 
 #[tokio::test]
 async fn not_bootstrapped_is_an_answer() {
-    for name in ["schedulers-unbootstrapped", "stores-unbootstrapped", "store-unknown-unbootstrapped"] {
+    for name in
+        ["schedulers-unbootstrapped", "stores-unbootstrapped", "store-unknown-unbootstrapped"]
+    {
         if directory().join(format!("{name}.txt")).exists() {
             assert_eq!(error(name).await, PdError::NotBootstrapped, "{name}");
         }

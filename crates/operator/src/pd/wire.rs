@@ -13,7 +13,8 @@ use serde_json::Value;
 #[derive(Deserialize)]
 pub(super) struct Members {
     pub(super) header: Option<Header>,
-    pub(super) members: Option<Vec<Member>>,
+    #[serde(rename = "members")]
+    pub(super) list: Option<Vec<Member>>,
     pub(super) leader: Option<Member>,
 }
 
@@ -29,8 +30,8 @@ pub(super) struct Header {
 pub(super) struct Member {
     #[serde(default)]
     pub(super) name: String,
-    #[serde(default)]
-    pub(super) member_id: u64,
+    #[serde(rename = "member_id", default)]
+    pub(super) id: u64,
     #[serde(default)]
     pub(super) binary_version: String,
 }

@@ -13,7 +13,7 @@ use crate::{
     server::{api, server},
 };
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Objects of a namespace, without what differs from run to run.
 async fn objects(admin: &Client, namespace: &str) -> BTreeMap<String, Value> {
@@ -26,14 +26,22 @@ async fn objects(admin: &Client, namespace: &str) -> BTreeMap<String, Value> {
     ];
     let mut found = BTreeMap::new();
     for (group, kind) in kinds {
-        for object in api(admin, group, kind, namespace).list(&ListParams::default()).await.unwrap() {
+        for object in api(admin, group, kind, namespace).list(&ListParams::default()).await.unwrap()
+        {
             let object = serde_json::to_value(object).unwrap();
             let kept = [
-                "/metadata/labels", "/metadata/annotations", "/data",
-                "/spec/containers/0/args", "/spec/volumes", "/spec/resources", "/spec/minAvailable",
-                "/spec/selector", "/spec/subdomain",
+                "/metadata/labels",
+                "/metadata/annotations",
+                "/data",
+                "/spec/containers/0/args",
+                "/spec/volumes",
+                "/spec/resources",
+                "/spec/minAvailable",
+                "/spec/selector",
+                "/spec/subdomain",
             ];
-            let parts: Value = kept.iter().map(|p| object.pointer(p).cloned().unwrap_or_default()).collect();
+            let parts: Value =
+                kept.iter().map(|p| object.pointer(p).cloned().unwrap_or_default()).collect();
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
             found.insert(format!("{kind} {name}"), parts);
         }
@@ -66,7 +74,8 @@ async fn born(namespace: &str, die_after: Option<i64>) -> (String, usize) {
         lives += 1;
         assert!(lives < 100, "still not born");
         let life = dying_after(config.clone(), die_after.unwrap_or(i64::MAX));
-        let operator = Operator::start(life.client, namespace, &format!("life-{lives}"), &pd.address);
+        let operator =
+            Operator::start(life.client, namespace, &format!("life-{lives}"), &pd.address);
         let ready = wait_for(&admin, namespace, "c", LIMIT, |resource| {
             if let Some(now) = resource.pointer("/status/bootstrap/token").and_then(Value::as_str) {
                 let first = token.get_or_init(|| now.to_owned());

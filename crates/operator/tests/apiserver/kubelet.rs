@@ -61,9 +61,8 @@ async fn tend(pods: &Api<Pod>, pod: &Pod) {
                 "state": { "running": { "startedAt": started } } })
         })
         .collect();
-    let condition = |kind: &str, on: bool| {
-        json!({ "type": kind, "status": if on { "True" } else { "False" } })
-    };
+    let condition =
+        |kind: &str, on: bool| json!({ "type": kind, "status": if on { "True" } else { "False" } });
     let patch = json!({ "status": {
         "phase": "Running",
         "containerStatuses": containers,
@@ -81,7 +80,10 @@ async fn bind(claims: &Api<PersistentVolumeClaim>, claim: &PersistentVolumeClaim
     if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound") {
         return;
     }
-    let size = claim.spec.as_ref().and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
+    let size = claim
+        .spec
+        .as_ref()
+        .and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
     let patch = json!({ "status": { "phase": "Bound", "capacity": { "storage": size } } });
     let name = claim.metadata.name.as_deref().unwrap();
     let _ = claims.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;

@@ -4,6 +4,15 @@
 //! kube-apiserver` prints them). One server for this binary, a namespace per test. There is no
 //! kubelet and no PD here: `kubelet` patches what a kubelet would, `pd` answers what PD would.
 
+// The whole crate is tests: what is not as expected may panic, with the line.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm
+)]
+
 mod bootstrap;
 mod counting;
 mod definition;
@@ -11,7 +20,9 @@ mod kubelet;
 mod lease;
 mod operator;
 mod pd;
+mod processes;
 mod quiet;
 mod roles;
 mod server;
 mod steps;
+mod strangers;

@@ -43,8 +43,16 @@ impl Operator {
 /// Flags for one namespace.
 pub(crate) fn flags(namespace: &str, lease: &str, pd: &str) -> Flags {
     let args = [
-        "tikv-operator", "--listen=127.0.0.1:0", "--namespace", namespace,
-        "--lease-namespace", namespace, "--lease", lease, "--pd-through", pd,
+        "tikv-operator",
+        "--listen=127.0.0.1:0",
+        "--namespace",
+        namespace,
+        "--lease-namespace",
+        namespace,
+        "--lease",
+        lease,
+        "--pd-through",
+        pd,
     ];
     Flags::try_parse_from(args).unwrap()
 }

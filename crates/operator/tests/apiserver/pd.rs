@@ -51,7 +51,8 @@ impl Pd {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State::default()));
-        let following = follow(client.clone(), namespace.to_owned(), cluster.to_owned(), Arc::clone(&state));
+        let following =
+            follow(client.clone(), namespace.to_owned(), cluster.to_owned(), Arc::clone(&state));
         let suffix = format!("{cluster}-tikv-peer.{namespace}.svc:20160");
         let serving = serve(listener, Arc::clone(&state), suffix);
         let tasks = vec![tokio::spawn(following), tokio::spawn(serving)];
@@ -70,7 +71,9 @@ async fn follow(client: Client, namespace: String, cluster: String, state: Arc<M
         let list = pods.list(&ListParams::default()).await.unwrap();
         let running: BTreeSet<String> = list
             .into_iter()
-            .filter(|pod| pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running")))
+            .filter(|pod| {
+                pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"))
+            })
             .filter_map(|pod| pod.metadata.name)
             .collect();
         {
@@ -142,9 +145,7 @@ fn members(state: &State) -> Value {
                 "client_urls": [format!("http://{name}:2379")] })
         })
         .collect();
-    let leader = rows.iter().find(|row| {
-        state.running.contains(row["name"].as_str().unwrap())
-    });
+    let leader = rows.iter().find(|row| state.running.contains(row["name"].as_str().unwrap()));
     let cluster: u64 = CLUSTER_ID.parse().unwrap();
     json!({ "header": { "cluster_id": cluster }, "members": rows, "leader": leader })
 }

@@ -22,7 +22,7 @@ async fn a_quiet_cluster_is_neither_read_nor_written() {
     create_cluster(&admin, &namespace, "c").await;
     let client = Client::try_from(config).unwrap();
     let operator = Operator::start(client, &namespace, "quiet", &pd.address);
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_mins(1);
     wait_for(&admin, &namespace, "c", limit, |resource| has(resource, "Ready", "True")).await;
     // What comes after Ready (the last counts) may still be written once.
     tokio::time::sleep(Duration::from_secs(20)).await;

@@ -16,9 +16,8 @@ use crate::{
 /// The grants without `create` on what clusters are made of.
 fn without_create() -> Vec<Grant> {
     let keep: &[&str] = &["get", "list", "watch", "patch", "delete"];
-    let limited = |grant: &Grant| match grant.resources.contains(&"pods") {
-        true => Grant { verbs: keep, ..*grant },
-        false => *grant,
+    let limited = |grant: &Grant| {
+        if grant.resources.contains(&"pods") { Grant { verbs: keep, ..*grant } } else { *grant }
     };
     GRANTS.iter().map(limited).collect()
 }

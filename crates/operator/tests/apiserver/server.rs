@@ -59,7 +59,7 @@ fn free_port() -> u16 {
 /// Starts a program that is killed when this process ends, however it ends: a shell waits on a
 /// pipe that only this process holds open.
 fn start(directory: &Path, name: &str, program: &Path, args: &[String]) {
-    let script = r#"log=$1; shift; "$@" >"$log" 2>&1 </dev/null & child=$!
+    let script = r#"trap '' INT TERM HUP; log=$1; shift; "$@" >"$log" 2>&1 </dev/null & child=$!
         read _; kill -9 $child; wait $child 2>/dev/null; rm -rf "$(dirname "$log")""#;
     let mut command = Command::new("sh");
     command.args(["-c", script, "sh"]).arg(directory.join(format!("{name}.log"))).arg(program);
@@ -146,11 +146,32 @@ impl Server {
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
+    /// A kubeconfig of a new user with the operator's role.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        let n = self.taken.fetch_add(1, Ordering::Relaxed);
+        assert!(n < OPERATORS, "too few users");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+            "clusters": [{ "name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "insecure-skip-tls-verify": true } }],
+            "users": [{ "name": "test", "user": { "token": format!("operator-token-{n}") } }],
+        });
+        let path = self.directory.join(format!("kubeconfig-{n}"));
+        std::fs::write(&path, config.to_string()).unwrap();
+        path
+    }
+
     async fn prepare(&self) {
         let client = self.admin();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while let Err(error) = client.apiserver_version().await {
-            assert!(Instant::now() < deadline, "the API server does not answer: {error}\n{}", self.last_words());
+            assert!(
+                Instant::now() < deadline,
+                "the API server does not answer: {error}\n{}",
+                self.last_words()
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         // Roles and namespaces are made by the server itself in its first seconds.

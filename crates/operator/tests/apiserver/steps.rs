@@ -1,6 +1,6 @@
 //! Each step on real objects: what it does, and what refuses it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{Client, api::PostParams};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ impl Bench {
         clusters(&admin, &namespace).create(&PostParams::default(), &body).await.unwrap();
         let client = Client::try_from(server.operator().0).unwrap();
         let fence = Fence::new();
-        fence.open(tokio::time::Instant::now() + std::time::Duration::from_secs(600));
+        fence.open(tokio::time::Instant::now() + std::time::Duration::from_mins(10));
         let kubernetes = Kubernetes::new(client, fence, Metrics::new());
         let look = look(&admin, &namespace).await;
         Self { admin, kubernetes, namespace, look }
@@ -71,10 +71,11 @@ impl Bench {
     }
 
     async fn cluster(&self) -> Value {
-        serde_json::to_value(clusters(&self.admin, &self.namespace).get("c").await.unwrap()).unwrap()
+        serde_json::to_value(clusters(&self.admin, &self.namespace).get("c").await.unwrap())
+            .unwrap()
     }
 
-    fn object(&self, kind: Kind, name: &str, more: Value) -> Object {
+    fn object(&self, kind: Kind, name: &str, more: &Value) -> Object {
         let mut body = json!({
             "apiVersion": "v1", "kind": kind.as_str(),
             "metadata": {
@@ -95,25 +96,33 @@ impl Bench {
         Object { key: ObjectKey::new(kind, name), body }
     }
 
-    fn map(&self, data: Value) -> Object {
-        self.object(Kind::ConfigMap, "c-map", json!({ "data": data }))
+    fn map(&self, data: &Value) -> Object {
+        self.object(Kind::ConfigMap, "c-map", &json!({ "data": data }))
     }
 
     fn pod(&self) -> Object {
-        self.object(Kind::Pod, "c-pd-0", json!({ "spec": {
+        self.object(
+            Kind::Pod,
+            "c-pd-0",
+            &json!({ "spec": {
             "automountServiceAccountToken": false,
             "readinessGates": [{ "conditionType": "tikv.org/store-up" }],
             "securityContext": { "runAsNonRoot": true, "runAsUser": 1000,
                 "seccompProfile": { "type": "RuntimeDefault" } },
             "containers": [{ "name": "pd", "image": "x", "securityContext": {
                 "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } } }],
-        } }))
+        } }),
+        )
     }
 
     fn claim(&self) -> Object {
-        self.object(Kind::PersistentVolumeClaim, "pd-c-pd-0", json!({ "spec": {
+        self.object(
+            Kind::PersistentVolumeClaim,
+            "pd-c-pd-0",
+            &json!({ "spec": {
             "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } },
-        } }))
+        } }),
+        )
     }
 
     async fn uid(&self, kind: &str, name: &str) -> Uid {
@@ -128,10 +137,10 @@ async fn look(admin: &Client, namespace: &str) -> Look {
     let world = World {
         now: jiff::Timestamp::now(),
         resource: resource_facts(&resource, FINALIZER).unwrap(),
-        pods: Default::default(),
-        volumes: Default::default(),
-        objects: Default::default(),
-        strangers: Default::default(),
+        pods: BTreeMap::new(),
+        volumes: BTreeMap::new(),
+        objects: BTreeMap::new(),
+        strangers: BTreeMap::new(),
         pd: PdView::NotCreated,
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
@@ -141,7 +150,7 @@ async fn look(admin: &Client, namespace: &str) -> Look {
 #[tokio::test]
 async fn create_makes_an_object_and_is_done_when_ours_is_there_already() {
     let bench = Bench::new("step-create").await;
-    for object in [bench.map(json!({ "a": "1" })), bench.claim(), bench.pod()] {
+    for object in [bench.map(&json!({ "a": "1" })), bench.claim(), bench.pod()] {
         assert_eq!(bench.one(Step::Create(object.clone())).await, Ok(()));
         let uid = bench.uid(object.key.kind.as_str(), &object.key.name).await;
         assert_eq!(bench.one(Step::Create(object.clone())).await, Ok(()));
@@ -152,7 +161,7 @@ async fn create_makes_an_object_and_is_done_when_ours_is_there_already() {
 #[tokio::test]
 async fn create_leaves_a_strangers_object_alone_and_names_it() {
     let bench = Bench::new("step-stranger").await;
-    for object in [bench.map(json!({ "a": "ours" })), bench.claim()] {
+    for object in [bench.map(&json!({ "a": "ours" })), bench.claim()] {
         let (kind, name) = (object.key.kind.as_str(), object.key.name.clone());
         let mut theirs = object.body.clone();
         theirs["metadata"] = json!({ "name": name, "namespace": bench.namespace });
@@ -192,13 +201,16 @@ async fn create_puts_back_labels_that_were_taken_off_our_own() {
 #[tokio::test]
 async fn apply_changes_adds_and_takes_away() {
     let bench = Bench::new("step-apply").await;
-    bench.one(Step::Create(bench.map(json!({ "keep": "1", "change": "1", "drop": "1" })))).await.unwrap();
+    bench
+        .one(Step::Create(bench.map(&json!({ "keep": "1", "change": "1", "drop": "1" }))))
+        .await
+        .unwrap();
     let uid = bench.uid("ConfigMap", "c-map").await;
     let theirs = kube::api::Patch::Merge(json!({ "data": { "theirs": "1" } }));
     let maps = api(&bench.admin, "", "ConfigMap", &bench.namespace);
     maps.patch("c-map", &kube::api::PatchParams::default(), &theirs).await.unwrap();
 
-    let object = bench.map(json!({ "keep": "1", "change": "2", "new": "1" }));
+    let object = bench.map(&json!({ "keep": "1", "change": "2", "new": "1" }));
     assert_eq!(bench.one(Step::Apply { object: object.clone(), uid: uid.clone() }).await, Ok(()));
     let after = bench.get("ConfigMap", "c-map").await.unwrap();
     assert_eq!(after["data"], json!({ "keep": "1", "change": "2", "new": "1", "theirs": "1" }));
@@ -212,12 +224,12 @@ async fn apply_changes_adds_and_takes_away() {
 #[tokio::test]
 async fn apply_neither_makes_nor_touches_another_object_of_the_name() {
     let bench = Bench::new("step-apply-uid").await;
-    let object = bench.map(json!({ "a": "new" }));
+    let object = bench.map(&json!({ "a": "new" }));
     let absent = Step::Apply { object: object.clone(), uid: Uid(OTHER.to_owned()) };
     assert_eq!(bench.one(absent).await, Err(FailureKind::Stale));
     assert!(bench.get("ConfigMap", "c-map").await.is_none());
 
-    bench.one(Step::Create(bench.map(json!({ "a": "old" })))).await.unwrap();
+    bench.one(Step::Create(bench.map(&json!({ "a": "old" })))).await.unwrap();
     let other = Step::Apply { object, uid: Uid(OTHER.to_owned()) };
     assert_eq!(bench.one(other).await, Err(FailureKind::Stale));
     assert_eq!(bench.get("ConfigMap", "c-map").await.unwrap()["data"]["a"], "old");
@@ -227,10 +239,14 @@ async fn apply_neither_makes_nor_touches_another_object_of_the_name() {
 async fn a_nodeport_stays_when_a_service_is_applied() {
     let bench = Bench::new("step-service").await;
     let service = |selector: &str, kind: &str| {
-        bench.object(Kind::Service, "c-pd", json!({ "spec": {
+        bench.object(
+            Kind::Service,
+            "c-pd",
+            &json!({ "spec": {
             "type": kind, "selector": { "x": selector },
             "ports": [{ "name": "client", "port": 2379, "targetPort": 2379 }],
-        } }))
+        } }),
+        )
     };
     bench.one(Step::Create(service("a", "NodePort"))).await.unwrap();
     let uid = bench.uid("Service", "c-pd").await;
@@ -247,7 +263,7 @@ async fn a_nodeport_stays_when_a_service_is_applied() {
 #[tokio::test]
 async fn deletes_take_exactly_the_object_that_was_meant() {
     let bench = Bench::new("step-delete").await;
-    for object in [bench.map(json!({})), bench.claim(), bench.pod()] {
+    for object in [bench.map(&json!({})), bench.claim(), bench.pod()] {
         let (kind, name) = (object.key.kind, object.key.name.clone());
         let step = |uid: Uid| match kind {
             Kind::Pod => Step::DeletePod { name: name.clone(), uid, reason: "test".to_owned() },
@@ -271,8 +287,10 @@ async fn a_volume_is_marked_without_losing_other_marks() {
     let bench = Bench::new("step-mark").await;
     bench.one(Step::Create(bench.claim())).await.unwrap();
     let uid = bench.uid("PersistentVolumeClaim", "pd-c-pd-0").await;
-    let mark = |uid: &Uid, marks| {
-        Step::MarkVolume { name: "pd-c-pd-0".to_owned(), uid: uid.clone(), marks }
+    let mark = |uid: &Uid, marks| Step::MarkVolume {
+        name: "pd-c-pd-0".to_owned(),
+        uid: uid.clone(),
+        marks,
     };
     let cluster = VolumeMarks { cluster: Some(ClusterId(u64::MAX)), ..VolumeMarks::default() };
     let store = VolumeMarks { store: Some(StoreId(4)), ..VolumeMarks::default() };
@@ -301,7 +319,8 @@ async fn the_gate_is_set_beside_the_conditions_of_others_and_on_the_pod_that_was
     assert_eq!(bench.one(set(&uid, true)).await, Ok(()));
     let pod = bench.get("Pod", "c-pd-0").await.unwrap();
     let conditions = pod["status"]["conditions"].as_array().unwrap();
-    let kinds: Vec<_> = conditions.iter().map(|c| (c["type"].as_str(), c["status"].as_str())).collect();
+    let kinds: Vec<_> =
+        conditions.iter().map(|c| (c["type"].as_str(), c["status"].as_str())).collect();
     assert_eq!(kinds.len(), 2);
     assert!(kinds.contains(&(Some("tikv.org/store-up"), Some("True"))));
 }
@@ -354,7 +373,7 @@ async fn the_first_failure_ends_the_pass() {
         uid: Uid(OTHER.to_owned()),
         marks: VolumeMarks { retired: true, ..VolumeMarks::default() },
     };
-    let acted = bench.act(&[missing, Step::Create(bench.map(json!({})))]).await;
+    let acted = bench.act(&[missing, Step::Create(bench.map(&json!({})))]).await;
     assert_eq!(acted.outcomes.len(), 1);
     assert!(bench.get("ConfigMap", "c-map").await.is_none());
 }
@@ -365,7 +384,7 @@ async fn without_the_lease_nothing_is_sent() {
     let client = bench.kubernetes.client().clone();
     let kubernetes = Kubernetes::new(client, Fence::new(), Metrics::new());
     let bench = Bench { kubernetes, ..bench };
-    let step = Step::Create(bench.map(json!({})));
+    let step = Step::Create(bench.map(&json!({})));
     assert_eq!(bench.one(step).await, Err(FailureKind::Unavailable));
     assert!(bench.get("ConfigMap", "c-map").await.is_none());
 }
