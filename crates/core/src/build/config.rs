@@ -18,12 +18,8 @@ const DIGITS: usize = 10;
 
 /// PD's keys that say how a member without data starts. `initial-cluster-token` exists since PD
 /// v4.0.6; before that PD warns about an undefined item and goes on.
-const START_KEYS: [&str; 4] = [
-    "initial-cluster",
-    "initial-cluster-state",
-    "initial-cluster-token",
-    "join",
-];
+const START_KEYS: [&str; 4] =
+    ["initial-cluster", "initial-cluster-state", "initial-cluster-token", "join"];
 
 /// How a PD member that has no data starts.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,23 +40,13 @@ pub fn config_map_name(cluster: &Cluster, component: Component) -> String {
 pub(super) fn pd(cluster: &Cluster, start: &PdStart) -> Object {
     let name = config_map_name(cluster, Component::Pd);
     let config = config_text(&cluster.pd.common.config);
-    config_map(
-        cluster,
-        Component::Pd,
-        name,
-        &pd_text(cluster, start, &config),
-    )
+    config_map(cluster, Component::Pd, name, &pd_text(cluster, start, &config))
 }
 
 /// TiKV's present ConfigMap.
 pub(super) fn tikv(cluster: &Cluster) -> Object {
     let name = config_map_name(cluster, Component::Tikv);
-    config_map(
-        cluster,
-        Component::Tikv,
-        name,
-        &config_text(&cluster.tikv.common.config),
-    )
+    config_map(cluster, Component::Tikv, name, &config_text(&cluster.tikv.common.config))
 }
 
 /// An earlier PD ConfigMap that still says bootstrap, with `join` in its place. `None` where the
@@ -91,10 +77,7 @@ fn pd_text(cluster: &Cluster, start: &PdStart, config: &str) -> String {
             let members: Vec<String> = record.members.iter().map(member).collect();
             keys.insert("initial-cluster".to_owned(), members.join(",").into());
             keys.insert("initial-cluster-state".to_owned(), "new".into());
-            keys.insert(
-                "initial-cluster-token".to_owned(),
-                record.token.clone().into(),
-            );
+            keys.insert("initial-cluster-token".to_owned(), record.token.clone().into());
         }
         PdStart::Join => {
             keys.insert("join".to_owned(), address::pd_url(cluster).into());
@@ -112,9 +95,7 @@ fn config_text(config: &toml::Table) -> String {
 fn sorted(table: &toml::Table) -> toml::Table {
     let mut keys: Vec<_> = table.iter().collect();
     keys.sort_by_key(|(key, _)| *key);
-    keys.into_iter()
-        .map(|(key, value)| (key.clone(), sorted_value(value)))
-        .collect()
+    keys.into_iter().map(|(key, value)| (key.clone(), sorted_value(value))).collect()
 }
 
 fn sorted_value(value: &toml::Value) -> toml::Value {
@@ -130,9 +111,7 @@ fn sorted_value(value: &toml::Value) -> toml::Value {
 }
 
 fn config_map(cluster: &Cluster, component: Component, name: String, text: &str) -> Object {
-    let data: Value = Fields::default()
-        .with(address::config_file(component), text)
-        .into();
+    let data: Value = Fields::default().with(address::config_file(component), text).into();
     let body = json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -140,4 +119,81 @@ fn config_map(cluster: &Cluster, component: Component, name: String, text: &str)
         "data": data,
     });
     metadata::furniture(Kind::ConfigMap, name, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture;
+    use crate::world::Uid;
+
+    fn wanted() -> Cluster {
+        fixture::cluster(json!({"pd": {"config": {
+            "schedule": {"region-schedule-limit": 8},
+            "lease": 5,
+            "labels": [{"b": 1, "a": 2}],
+        }}}))
+    }
+
+    fn bootstrap() -> PdStart {
+        PdStart::Bootstrap(BootstrapRecord { token: "t-1".into(), members: vec![0, 2] })
+    }
+
+    fn table(object: &Object) -> toml::Table {
+        object.body["data"]["pd.toml"].as_str().expect("text").parse().expect("TOML")
+    }
+
+    fn facts(object: &Object) -> ObjectFacts {
+        ObjectFacts { uid: Uid("u".into()), body: object.body.clone(), deleting: false }
+    }
+
+    #[test]
+    fn the_file_says_how_to_start_and_what_the_user_wants() {
+        let cluster = wanted();
+        let first = table(&pd(&cluster, &bootstrap()));
+        assert_eq!(
+            first["initial-cluster"].as_str(),
+            Some(
+                "c-pd-0=http://c-pd-0.c-pd-peer.ns.svc:2380,c-pd-2=http://c-pd-2.c-pd-peer.ns.svc:2380"
+            )
+        );
+        assert_eq!(first["initial-cluster-token"].as_str(), Some("t-1"));
+        assert_eq!(first["lease"].as_integer(), Some(5));
+        assert_eq!(first["schedule"]["region-schedule-limit"].as_integer(), Some(8));
+        let later = table(&pd(&cluster, &PdStart::Join));
+        assert_eq!(later["join"].as_str(), Some("http://c-pd:2379"));
+        assert!(!later.contains_key("initial-cluster") && !first.contains_key("join"));
+        assert_eq!(later["labels"], first["labels"]);
+    }
+
+    #[test]
+    fn how_to_start_is_no_part_of_the_name() {
+        let cluster = wanted();
+        assert_eq!(pd(&cluster, &bootstrap()).key, pd(&cluster, &PdStart::Join).key);
+        let other = fixture::cluster(json!({"pd": {"config": {"lease": 6}}}));
+        assert_ne!(pd(&cluster, &PdStart::Join).key, pd(&other, &PdStart::Join).key);
+    }
+
+    /// An earlier configuration becomes what it would be now, of its own content.
+    #[test]
+    fn an_earlier_map_that_says_bootstrap_is_switched_and_keeps_its_content() {
+        let earlier = wanted();
+        let now = fixture::cluster(json!({"pd": {"config": {"lease": 6}}}));
+        let old = pd(&earlier, &bootstrap());
+        let switched = joined(&now, &old.key, &facts(&old)).expect("it says bootstrap");
+        assert_eq!(switched, pd(&earlier, &PdStart::Join));
+        assert_eq!(joined(&now, &switched.key, &facts(&switched)), None);
+    }
+
+    #[test]
+    fn other_objects_and_texts_are_left_alone() {
+        let cluster = wanted();
+        let store = tikv(&cluster);
+        assert_eq!(joined(&cluster, &store.key, &facts(&store)), None);
+        let mut broken = pd(&cluster, &bootstrap());
+        broken.body["data"]["pd.toml"] = json!("initial-cluster = ");
+        assert_eq!(joined(&cluster, &broken.key, &facts(&broken)), None);
+    }
 }

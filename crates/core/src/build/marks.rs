@@ -1,7 +1,7 @@
 //! How are the facts about a volume's content written on its claim, and read back?
 //!
 //! As annotations, so that a volume can be recognised when the resource is gone. Unset marks are
-//! not written, and server-side apply of the others leaves them alone.
+//! not written, and the patch that writes the others leaves them alone.
 
 use std::collections::BTreeMap;
 
