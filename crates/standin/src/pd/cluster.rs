@@ -48,6 +48,8 @@ pub struct Cluster {
     pub streams: BTreeMap<u64, Stream>,
     /// The last request to give up failed stores.
     pub unsafe_recovery: UnsafeRecovery,
+    /// The id of the next new peer: kept until an operator needs it, so that rest costs no ids.
+    new_peer: Option<u64>,
 }
 
 /// Names of the persisted parts, below `/pd/{cluster id}/`.
@@ -75,6 +77,7 @@ impl Cluster {
             operators: BTreeMap::new(),
             streams: BTreeMap::new(),
             unsafe_recovery: UnsafeRecovery::default(),
+            new_peer: None,
         }
     }
 
@@ -208,7 +211,7 @@ impl Cluster {
     }
 
     /// Looks at every region: operators go on or end, repairs and moves begin. `allocate` gives the
-    /// ids of new peers; an id that no operator needs is used for the next one.
+    /// ids of new peers.
     pub fn schedule(&mut self, settings: &Settings, allocate: &mut dyn FnMut() -> u64) {
         let now = clock::now_nanos();
         let ids: Vec<u64> = self.regions.iter().map(Region::id).collect();
@@ -218,28 +221,27 @@ impl Cluster {
         if settings.enabled("halt-scheduling") {
             return;
         }
-        let mut new_peer = allocate();
         for id in ids {
-            if self.operators.contains_key(&id) {
-                continue;
-            }
-            let Some(region) = self.regions.get(id) else { continue };
+            let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
             let checker = Checker { cluster: self, settings, now };
-            if let Some(operator) = checker.repair(region, new_peer) {
+            let idle = self.regions.get(id).filter(|_| !self.operators.contains_key(&id));
+            if let Some(operator) = idle.and_then(|region| checker.repair(region, new_peer)) {
                 self.start(operator, now);
-                new_peer = allocate();
             }
         }
         for _ in 0..MOVES_A_ROUND {
+            let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
             let checker = Checker { cluster: self, settings, now };
             let Some(operator) = balance::next(&checker, new_peer) else { return };
             self.start(operator, now);
-            new_peer = allocate();
         }
     }
 
     fn start(&mut self, operator: Operator, now: i64) {
         let region = operator.region;
+        if operator.target().is_some() {
+            self.new_peer = None;
+        }
         self.operators.insert(region, operator);
         self.drive(region, now);
     }

@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::schedulers::Schedulers;
 use super::server::Server;
 use super::settings::Settings;
+use super::version::Version;
 use crate::proto::pdpb::Timestamp;
 
 /// Ids reserved in etcd at once.
@@ -34,6 +35,8 @@ const GC_SAFE_POINT: &str = "gc/safe_point";
 /// The state of the PD leader.
 #[derive(Debug)]
 pub struct Lead {
+    /// The release that is imitated.
+    pub version: Version,
     /// The persisted sections of the configuration.
     pub settings: Settings,
     /// `None` before the first store bootstraps.
@@ -74,6 +77,7 @@ impl Lead {
         let maintenance = find(MAINTENANCE).and_then(|value| serde_json::from_slice(value).ok());
         let saved_physical = i64::try_from(number(TIMESTAMP)).unwrap_or_default();
         Ok(Self {
+            version: server.options.version,
             settings,
             cluster: Cluster::load(&pairs, schedulers)?,
             maintenance,

@@ -138,9 +138,6 @@ impl Cluster {
             }
             StoreState::Offline | StoreState::Up => {}
         }
-        if !force {
-            self.check_enough_stores(id, settings)?;
-        }
         let store = self.store_mut(id)?;
         if store.state() == StoreState::Up {
             store.removing_from = size;
@@ -156,7 +153,11 @@ impl Cluster {
     }
 
     /// Enough other stores must be left, dead ones counted in (trap 4), and one that takes leaders.
-    fn check_enough_stores(&self, id: u64, settings: &Settings) -> Result<(), Refusal> {
+    /// Only a store that is Up is asked about: others are on their way out already, or unknown.
+    pub fn check_enough_stores(&self, id: u64, settings: &Settings) -> Result<(), Refusal> {
+        if self.stores.get(&id).is_none_or(|store| store.state() != StoreState::Up) {
+            return Ok(());
+        }
         let others = || self.stores.values().filter(|s| s.counts_as_up() && s.meta.id != id);
         let up = self.stores.values().filter(|store| store.counts_as_up()).count();
         let left = up.saturating_sub(1);

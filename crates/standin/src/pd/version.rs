@@ -11,9 +11,22 @@ pub struct Version {
     patch: u64,
 }
 
-/// Parts of PD's API that came after v4.0, with the release that brought them.
+/// Parts of PD's API that came after v4.0, with the release that brought them (read in the sources
+/// of PD's release tags; see `docs/versions.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
+    /// GET `/regions/replicated`.
+    Replicated,
+    /// The same answers words instead of `true` and `false`.
+    ReplicatedInWords,
+    /// A removal that leaves too few stores is refused.
+    EnoughStores,
+    /// GET `/stores/progress`.
+    Progress,
+    /// GET `/stores/check`.
+    StoresCheck,
+    /// A follower without a leader waits for one before it answers 503.
+    LeaderWait,
     /// GET `/pd/api/v2/ready`; 500 before bootstrap through v8.5.7.
     Ready,
     /// `/health`, `/ping`, `/status`, `/version` and GET `/config` answered by the contacted
@@ -45,12 +58,19 @@ impl Version {
     /// Whether this release has `feature`.
     pub fn has(self, feature: Feature) -> bool {
         let (major, minor, patch) = match feature {
+            Feature::Replicated => (5, 3, 0),
+            Feature::ReplicatedInWords => (6, 0, 0),
+            Feature::EnoughStores | Feature::Progress => (6, 1, 0),
+            Feature::StoresCheck => (7, 5, 0),
+            Feature::LeaderWait => (8, 1, 1),
             Feature::Ready => (8, 5, 2),
             Feature::LocalAnswers => (8, 5, 5),
             Feature::Maintenance => (8, 5, 7),
-            Feature::Probes => (9, 0, 0),
+            Feature::Probes => (26, 3, 0),
         };
-        self >= Self { major, minor, patch }
+        // v9.0.0 branched off before the later releases of v8.5 got these.
+        let left_out = matches!(feature, Feature::LocalAnswers | Feature::Maintenance);
+        self >= Self { major, minor, patch } && !(self.major == 9 && left_out)
     }
 
     /// Whether a store of this version may join a cluster of version `cluster`: same or later
@@ -84,7 +104,9 @@ mod tests {
         assert!(!at("v8.5.4").has(Feature::LocalAnswers));
         assert!(at("v8.5.7").has(Feature::Maintenance));
         assert!(!at("v8.5.7").has(Feature::Probes));
-        assert!(at("9.0.0-beta.2").has(Feature::Probes));
+        assert!(!at("9.0.0-beta.2").has(Feature::LocalAnswers));
+        assert!(at("v26.3.4").has(Feature::LocalAnswers));
+        assert!(at("v26.3.4").has(Feature::Probes));
         assert_eq!(Version::parse("latest"), None);
         assert_eq!(Version::parse("8.5"), None);
     }

@@ -219,3 +219,27 @@ async fn unsafe_recovery_makes_tombstones_at_once() {
     assert!(metrics.contains("type=\"store_tombstone_count\"} 1\n"), "{metrics}");
     assert!(metrics.contains("etcd_server_has_leader 1\n"), "{metrics}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_release_lacks_what_it_lacked() {
+    let answers = |version: &'static str| async move {
+        let mut members = Members::start(1, &["--as-version", version]).await;
+        let mut stores = Stores::of(&mut members).await;
+        assert_eq!(stores.bootstrap(store(1)).await, None);
+        let pd = &members.all[0];
+        assert_eq!(pd.get("/pd/api/v1/version").await.json()["version"], version);
+        let progress = pd.get("/pd/api/v1/stores/progress?id=1").await.body;
+        (
+            pd.get("/pd/api/v1/regions/replicated?startKey=&endKey=").await.body.trim().to_owned(),
+            pd.get("/pd/api/v1/stores/check").await.status,
+            progress.contains("ErrProgressNotFound"),
+            pd.delete("/pd/api/v1/store/1").await.status,
+        )
+    };
+    let (v4, v5, v6, v8) =
+        tokio::join!(answers("v4.0.0"), answers("v5.4.0"), answers("v6.5.0"), answers("v8.5.7"));
+    assert_eq!(v4, ("404 page not found".to_owned(), 404, false, 200));
+    assert_eq!(v5, ("false".to_owned(), 404, false, 200));
+    assert_eq!(v6, ("\"INPROGRESS\"".to_owned(), 404, true, 400));
+    assert_eq!(v8, ("\"INPROGRESS\"".to_owned(), 200, true, 400));
+}

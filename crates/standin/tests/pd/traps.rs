@@ -267,7 +267,7 @@ async fn trap_10_ready_is_500_until_a_store_bootstraps() {
         (before, after, readyz, known)
     };
     let (old, first, default, main) =
-        tokio::join!(answers("v4.0.0"), answers("v8.5.2"), answers("v8.5.7"), answers("v9.0.0"));
+        tokio::join!(answers("v4.0.0"), answers("v8.5.2"), answers("v8.5.7"), answers("v26.3.4"));
     assert_eq!(old, (404, 404, 404, false));
     assert_eq!(first, (500, 200, 404, false));
     assert_eq!(default, (500, 200, 404, true));

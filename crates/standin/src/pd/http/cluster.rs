@@ -157,6 +157,7 @@ fn regions(lead: &mut Lead, ask: &Ask, route: &[&str]) -> Option<Result> {
     if lead.cluster.is_none() && *route == ["regions", "count"] {
         return Some(Ok(region_count(0)));
     }
+    let version = lead.version;
     let (cluster, settings) = match lead.parts() {
         Ok((cluster, settings)) => (&*cluster, &*settings),
         Err(refusal) => return Some(Err(refusal)),
@@ -169,17 +170,19 @@ fn regions(lead: &mut Lead, ask: &Ask, route: &[&str]) -> Option<Result> {
             let id = id.parse().unwrap_or_default();
             listed(all().filter(|region| region.peer_on(id).is_some()))
         }
-        ["regions", "replicated"] => {
+        ["regions", "replicated"] if version.has(Feature::Replicated) => {
             let key = |name: &str| unhex(ask.parameter(name).unwrap_or_default());
             let (Some(start), Some(end)) = (key("startKey"), key("endKey")) else {
                 return Some(Err(Refusal::bad("startKey or endKey is not in hex format")));
             };
             let regions = cluster.regions.scan(&start, &end);
             let whole = |r: &&Region| checkers::is_replicated(r, settings.max_replicas());
-            Answer::said(match regions.iter().find(|region| !whole(region)) {
-                None => "REPLICATED",
-                Some(_) => "INPROGRESS",
-            })
+            let all_whole = regions.iter().all(whole);
+            if version.has(Feature::ReplicatedInWords) {
+                Answer::said(if all_whole { "REPLICATED" } else { "INPROGRESS" })
+            } else {
+                Answer::json(&all_whole.into())
+            }
         }
         ["regions", "check", kind] if KINDS.contains(kind) => {
             let removing = |id: u64| {

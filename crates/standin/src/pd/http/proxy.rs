@@ -12,6 +12,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::{Answer, Ask};
 use crate::pd::server::{LeaderRecord, Server};
+use crate::pd::version::Feature;
 
 /// Longest wait for a leader.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
@@ -21,6 +22,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// The leader's answer to `ask`.
 pub(super) async fn pass_on(server: &Arc<Server>, ask: &Ask) -> Answer {
+    let waits = server.options.version.has(Feature::LeaderWait);
+    if !waits && server.leader.borrow().is_none() {
+        return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "no leader");
+    }
     let Some(leader) = wait_for_leader(server).await else {
         let text = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader";
         return Answer::text(StatusCode::SERVICE_UNAVAILABLE, text);

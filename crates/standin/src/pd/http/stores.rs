@@ -11,6 +11,7 @@ use crate::pd::refusal::Refusal;
 use crate::pd::settings::Settings;
 use crate::pd::shown::number;
 use crate::pd::store::Store;
+use crate::pd::version::Feature;
 use crate::proto::metapb::{StoreLabel, StoreState};
 
 type Result<T = Answer> = std::result::Result<T, Refusal>;
@@ -19,9 +20,13 @@ type Result<T = Answer> = std::result::Result<T, Refusal>;
 pub(super) fn answer(lead: &mut Lead, ask: &Ask, route: &[&str]) -> Option<Result> {
     Some(match (ask.method.as_str(), route) {
         ("GET", ["stores"]) => by_state(lead, ask),
-        ("GET", ["stores", "check"]) => by_state_name(lead, ask),
+        ("GET", ["stores", "check"]) if lead.version.has(Feature::StoresCheck) => {
+            by_state_name(lead, ask)
+        }
         ("DELETE", ["stores", "remove-tombstone"]) => remove_tombstones(lead),
-        ("GET", ["stores", "progress"]) => progress(lead, ask),
+        ("GET", ["stores", "progress"]) if lead.version.has(Feature::Progress) => {
+            progress(lead, ask)
+        }
         ("GET" | "POST", ["stores", "limit"]) => all_limits(lead, ask),
         (_, ["store", id, rest @ ..]) => one(lead, ask, id, rest),
         _ => return None,
@@ -90,7 +95,11 @@ fn show_one(lead: &mut Lead, id: u64) -> Result {
 }
 
 fn remove(lead: &mut Lead, id: u64, force: bool) -> Result {
+    let checked = lead.version.has(Feature::EnoughStores);
     let (cluster, settings) = lead.parts()?;
+    if checked && !force {
+        cluster.check_enough_stores(id, settings)?;
+    }
     let writes = cluster.remove_store(id, force, settings)?;
     lead.note(writes);
     Ok(Answer::said("The store is set as Offline."))
@@ -99,13 +108,14 @@ fn remove(lead: &mut Lead, id: u64, force: bool) -> Result {
 fn set_state(lead: &mut Lead, ask: &Ask, id: u64) -> Result {
     let (cluster, settings) = lead.parts()?;
     let state = ask.parameter("state").unwrap_or_default();
+    let updated = Answer::said("The store's state is updated.");
     let writes = match state.to_lowercase().as_str() {
         "up" => cluster.cancel_removal(id, settings)?,
-        "offline" => cluster.remove_store(id, false, settings)?,
+        "offline" => return remove(lead, id, false).map(|_| updated),
         _ => return Err(Refusal::bad(format!("invalid state {state}"))),
     };
     lead.note(writes);
-    Ok(Answer::said("The store's state is updated."))
+    Ok(updated)
 }
 
 fn invalid_store(id: u64) -> Refusal {
