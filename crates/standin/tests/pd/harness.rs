@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -33,10 +34,17 @@ pub fn etcd() -> String {
         .expect("TEST_ETCD must name an etcd 3.7 binary: the stand-in for PD runs on a real etcd")
 }
 
-/// A URL on a loopback port that was free a moment ago.
+/// A URL on a free loopback port, below the range that the kernel takes for outgoing connections:
+/// those may take a port between this choice and the server's start.
 pub fn free_url() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let offset = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::SeqCst);
+        let address = format!("127.0.0.1:{}", 12_000 + offset % 20_000);
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return format!("http://{address}");
+        }
+    }
 }
 
 impl Member {
