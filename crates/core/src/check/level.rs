@@ -8,7 +8,7 @@ use tikv_operator_api::v1alpha1::{PodSettings, Raw};
 
 use super::problems::Problems;
 use super::volumes::hides_ours;
-use super::{keys, overlay};
+use super::{keys, overlay, shapes};
 
 /// Checks the settings at `path` (`spec`, `spec.pd`, `spec.tikv`).
 pub(super) fn check(settings: &PodSettings, path: &str, problems: &mut Problems) {
@@ -22,6 +22,7 @@ pub(super) fn check(settings: &PodSettings, path: &str, problems: &mut Problems)
     if let Some(template) = &settings.pod_template {
         overlay::check(template, &format!("{path}.podTemplate"), problems);
     }
+    shapes::check(settings, path, problems);
 }
 
 /// The entries of a list with their paths.

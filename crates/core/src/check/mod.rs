@@ -19,6 +19,7 @@ mod problems;
 mod rejection;
 mod reserved;
 mod scalars;
+mod shapes;
 mod structure;
 mod volumes;
 

@@ -80,7 +80,9 @@ fn progressing(plan: &Plan) -> Draft {
     let moving: Vec<&Wait> = with(plan, Severity::Progress).collect();
     let status = !plan.steps.is_empty() || !moving.is_empty();
     let (reason, message) = match (moving.first(), status) {
-        (Some(wait), _) => (camel(wait.rule.name), sentences(moving.iter().copied())),
+        (Some(wait), _) => {
+            (camel(wait.rule.name), sentences(moving.iter().map(|wait| wait.detail.as_str())))
+        }
         (None, true) => ("Acting".to_owned(), format!("{} steps to take", plan.steps.len())),
         (None, false) => ("Settled".to_owned(), "nothing is left to do".to_owned()),
     };
@@ -96,8 +98,10 @@ fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {
         }
     }
     let reason = faults.first().map_or_else(|| "AsExpected".to_owned(), |(r, _)| r.clone());
-    let messages: Vec<String> = faults.iter().map(|(_, message)| message.clone()).collect();
-    let message = if faults.is_empty() { "no fault is known".into() } else { messages.join("; ") };
+    let message = match faults.is_empty() {
+        true => "no fault is known".to_owned(),
+        false => sentences(faults.iter().map(|(_, message)| message.as_str())),
+    };
     Draft { type_: types::DEGRADED, status: !faults.is_empty(), reason, message }
 }
 
@@ -143,8 +147,15 @@ fn with(plan: &Plan, severity: Severity) -> impl Iterator<Item = &Wait> {
     plan.waits.iter().filter(move |w| w.severity == severity)
 }
 
-fn sentences<'a>(waits: impl Iterator<Item = &'a Wait>) -> String {
-    waits.map(|w| w.detail.as_str()).collect::<Vec<_>>().join("; ")
+/// The sentences, each once: several subjects may be held for one reason.
+fn sentences<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let mut once: Vec<&str> = Vec::new();
+    for sentence in all {
+        if !once.contains(&sentence) {
+            once.push(sentence);
+        }
+    }
+    once.join("; ")
 }
 
 /// `regions-replicated` -> `RegionsReplicated`: condition reasons are CamelCase.
