@@ -171,10 +171,19 @@ impl Store {
             "last_heartbeat_ts": clock::rfc3339(seen),
         });
         let uptime = (seen > start).then(|| clock::go_duration(seen - start));
+        let trend = stats.slow_trend.map(|trend| {
+            json!({
+                "cause_value": number(trend.cause_value),
+                "cause_rate": number(trend.cause_rate),
+                "result_value": number(trend.result_value),
+                "result_rate": number(trend.result_rate),
+            })
+        });
         let optional = without_zeros([
             ("learner_count", load.learners.into()),
             ("pending_peer_count", load.pending.into()),
             ("slow_score", stats.slow_score.into()),
+            ("slow_trend", trend.into()),
             ("sending_snap_count", stats.sending_snap_count.into()),
             ("receiving_snap_count", stats.receiving_snap_count.into()),
             ("is_busy", stats.is_busy.into()),

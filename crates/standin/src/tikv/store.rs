@@ -168,7 +168,7 @@ impl Store {
     fn take(&mut self, message: StoreMessage) -> Result<(), String> {
         match message {
             StoreMessage::Raft(envelopes) => {
-                for envelope in envelopes {
+                for envelope in &envelopes {
                     self.receive(envelope)?;
                 }
             }

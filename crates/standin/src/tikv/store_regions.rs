@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// Takes one envelope from another store.
-    pub(super) fn receive(&mut self, envelope: Envelope) -> Result<(), String> {
+    pub(super) fn receive(&mut self, envelope: &Envelope) -> Result<(), String> {
         let (Some(from), Some(to)) = (envelope.from, envelope.to) else { return Ok(()) };
         let region_id = envelope.region_id;
         let conf_ver = envelope.epoch.unwrap_or_default().conf_ver;
@@ -114,7 +114,7 @@ impl Store {
             return Ok(());
         }
         let (message, kind) = decode(&envelope.message)?;
-        if self.answer_stale(&envelope, kind) {
+        if self.answer_stale(envelope, kind) {
             return Ok(());
         }
         if !self.peers.contains_key(&region_id) {

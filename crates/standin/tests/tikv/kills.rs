@@ -36,8 +36,11 @@ fn kill_9_of_any_and_of_all_stores_loses_nothing_acknowledged() {
     let mut rounds = 0;
     while begin.elapsed() < Duration::from_secs(34) {
         std::thread::sleep(Duration::from_millis(500 + dice.below(3_500)));
-        let victims: Vec<usize> =
-            if dice.below(3) == 0 { vec![0, 1, 2] } else { vec![dice.below(3) as usize] };
+        let victims: Vec<usize> = if dice.below(3) == 0 {
+            vec![0, 1, 2]
+        } else {
+            vec![usize::try_from(dice.below(3)).unwrap()]
+        };
         for victim in &victims {
             cluster.kill_9(*victim);
         }
@@ -62,13 +65,17 @@ fn a_minority_of_stores_acknowledges_nothing() {
     let mut cluster = Cluster::only_pd();
     // Five seconds in which a leader may think that it still leads.
     cluster.config = QUICK.replace("\"100ms\"", "\"500ms\"");
-    (0..3).for_each(|_| drop(cluster.add_store()));
+    for _ in 0..3 {
+        cluster.add_store();
+    }
     cluster.wait_replicated(3);
     cluster.write("before", 26);
     // The one that leads most is left: for a moment it does not know that it is alone.
     let left = (0..3).max_by_key(|index| cluster.leaders(*index)).unwrap();
     let others: Vec<usize> = (0..3).filter(|index| *index != left).collect();
-    others.iter().for_each(|index| cluster.kill_9(*index));
+    for index in &others {
+        cluster.kill_9(*index);
+    }
     let done = cluster.check("write --prefix alone --count 26 --patience 6");
     assert!(!done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     let summary: Value = serde_json::from_slice(&done.stdout).unwrap();

@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, wait_for};
 
 /// PD's view of the region of a key: context for its leader, and all its peers.
 fn region_of(cluster: &Cluster, key: &str) -> (Context, Vec<Peer>) {
-    let hex: String = key.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let hex = key.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02X}"));
     let regions = cluster.pd_json("/pd/api/v1/regions");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let region = regions["regions"].as_array().unwrap().iter().find(|region| {

@@ -27,7 +27,7 @@ fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() 
 
 #[test]
 fn a_store_that_was_paused_while_it_was_removed_gives_its_regions_up() {
-    let mut cluster = Cluster::start(4);
+    let cluster = Cluster::start(4);
     let id = cluster.store_ident(0);
     wait_for("a region on it", Duration::from_secs(30), || {
         cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") > 0
@@ -63,7 +63,9 @@ fn a_snapshot_brings_a_new_store_all_that_was_written_before() {
 #[test]
 fn stores_follow_pds_leader() {
     let mut cluster = Cluster::with_pds(3);
-    (0..3).for_each(|_| drop(cluster.add_store()));
+    for _ in 0..3 {
+        cluster.add_store();
+    }
     cluster.wait_replicated(3);
     let lead = |cluster: &Cluster| -> Option<String> {
         let (status, body) = cluster.pd_get("/pd/api/v1/leader");

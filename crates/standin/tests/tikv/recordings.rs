@@ -61,7 +61,6 @@ fn content_type(head: &str) -> Option<String> {
 /// Where two JSON values differ in keys or types. Null stands for any type, an empty list for any.
 fn shape_differs(path: &str, recorded: &Value, answered: &Value) -> Option<String> {
     match (recorded, answered) {
-        (Value::Null, _) | (_, Value::Null) => None,
         (Value::Object(recorded), Value::Object(answered)) => {
             let missing = recorded.keys().find(|key| !answered.contains_key(*key));
             let extra = answered.keys().find(|key| !recorded.contains_key(*key));
@@ -77,7 +76,9 @@ fn shape_differs(path: &str, recorded: &Value, answered: &Value) -> Option<Strin
             let shape = recorded.first()?;
             answered.iter().find_map(|item| shape_differs(&format!("{path}[]"), shape, item))
         }
-        (Value::Number(_), Value::Number(_))
+        (Value::Null, _)
+        | (_, Value::Null)
+        | (Value::Number(_), Value::Number(_))
         | (Value::String(_), Value::String(_))
         | (Value::Bool(_), Value::Bool(_)) => None,
         (recorded, answered) => Some(format!("{path}: {recorded} became {answered}")),
