@@ -32,6 +32,8 @@ use crate::{
 
 /// A burst of events is waited out for this long, once, before a pass.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+/// Least time between two passes over a cluster.
+const REST: Duration = Duration::from_millis(250);
 /// Events do not start a pass sooner than this after one that failed, unless the user edited.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// At the end, time for the passes that run; a write takes at most 5 s.
@@ -143,7 +145,7 @@ impl Controller {
             }
             Passed::Done { wake, row } => {
                 state.backoff.reset(&key);
-                state.schedule.finish(&key, now + DEBOUNCE);
+                state.schedule.finish(&key, now + REST);
                 state.schedule.wake(&key, now + wake);
                 state.count(&key, Some(row), metrics);
             }

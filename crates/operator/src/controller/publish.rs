@@ -26,6 +26,8 @@ use crate::{
 
 /// Least time between two writes of a status that differs in words and counts only.
 const SOFT: Duration = Duration::from_secs(15);
+/// The same for the generation seen, so that a thousand edits are not a thousand writes.
+const EDITED: Duration = Duration::from_secs(1);
 /// Times that a write is tried while others write to the resource.
 const TRIES: usize = 3;
 /// Time for an event; a lost one is not worth waiting for.
@@ -112,8 +114,8 @@ impl Publisher {
         if !worth_writing(old, new) {
             return Said::Done;
         }
-        if !matters(old, new)
-            && let Some(rest) = memory.reported.and_then(|at| SOFT.checked_sub(at.elapsed()))
+        let pause = pause(old, new);
+        if let Some(rest) = memory.reported.and_then(|at| pause.checked_sub(at.elapsed()))
             && !rest.is_zero()
         {
             return Said::Later(rest);
@@ -195,16 +197,23 @@ fn version(resource: &Value) -> Value {
     resource.pointer("/metadata/resourceVersion").cloned().unwrap_or_default()
 }
 
-/// Does the change matter to a program that waits for it?
-fn matters(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
+/// How long after the last write this change may be written: at once where it matters to a
+/// program that waits for it.
+fn pause(old: &TikvClusterStatus, new: &TikvClusterStatus) -> Duration {
     let turned = |status: &TikvClusterStatus| {
         let conditions = status.conditions.iter();
         conditions.map(|c| (c.type_.clone(), c.status.clone())).collect::<Vec<_>>()
     };
-    old.observed_generation != new.observed_generation
-        || old.cluster_id != new.cluster_id
+    if old.cluster_id != new.cluster_id
         || old.bootstrap != new.bootstrap
         || turned(old) != turned(new)
+    {
+        Duration::ZERO
+    } else if old.observed_generation != new.observed_generation {
+        EDITED
+    } else {
+        SOFT
+    }
 }
 
 fn row(speech: &Speech) -> ClusterRow {

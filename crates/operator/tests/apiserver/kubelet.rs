@@ -77,6 +77,13 @@ async fn tend(pods: &Api<Pod>, pod: &Pod) {
 }
 
 async fn bind(claims: &Api<PersistentVolumeClaim>, claim: &PersistentVolumeClaim) {
+    let name = claim.metadata.name.as_deref().unwrap();
+    if claim.metadata.deletion_timestamp.is_some() {
+        // What protects volumes in use would let go of it.
+        let patch = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+        let _ = claims.patch(name, &PatchParams::default(), &patch).await;
+        return;
+    }
     if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound") {
         return;
     }
@@ -85,6 +92,5 @@ async fn bind(claims: &Api<PersistentVolumeClaim>, claim: &PersistentVolumeClaim
         .as_ref()
         .and_then(|s| s.resources.as_ref()?.requests.as_ref()?.get("storage").cloned());
     let patch = json!({ "status": { "phase": "Bound", "capacity": { "storage": size } } });
-    let name = claim.metadata.name.as_deref().unwrap();
     let _ = claims.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await;
 }

@@ -23,6 +23,7 @@ mod pd;
 mod processes;
 mod quiet;
 mod roles;
+mod scopes;
 mod server;
 mod steps;
 mod strangers;

@@ -37,9 +37,14 @@ async fn a_strangers_object_is_named_in_the_status_and_left_alone_until_it_goes(
     assert!(service["metadata"].get("ownerReferences").is_none());
 
     services.delete("c-pd", &kube::api::DeleteParams::default()).await.unwrap();
-    let limit = Duration::from_mins(2);
-    wait_for(&admin, &namespace, "c", limit, |resource| has(resource, "Ready", "True")).await;
-    assert_eq!(services.list(&ListParams::default()).await.unwrap().items.len(), 3);
+    // The name is tried again a minute after it was met.
+    let limit = Duration::from_secs(90);
+    wait_for(&admin, &namespace, "c", limit, |resource| {
+        has(resource, "Ready", "True") && has(resource, "Degraded", "False")
+    })
+    .await;
+    let ours = serde_json::to_value(services.get("c-pd").await.unwrap()).unwrap();
+    assert_eq!(ours["metadata"]["ownerReferences"][0]["kind"], "TikvCluster");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,178 @@
+//! Floods of edits, selectors, and specs that the operator must refuse: whom does it work for?
+
+use std::{sync::Arc, time::Duration};
+
+use kube::{
+    Client,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use serde_json::{Value, json};
+use tikv_operator_api::cases::{By, bad};
+
+use crate::{
+    kubelet::Kubelet,
+    operator::{Operator, create_cluster, flags, has, manifest, wait_for},
+    pd::Pd,
+    server::{api, apply, clusters, server},
+};
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
+    let server = server().await;
+    let namespace = server.namespace("flood").await;
+    let admin = server.admin();
+    let pd = Pd::run(&admin, &namespace, "c").await;
+    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    create_cluster(&admin, &namespace, "c").await;
+    let (config, user) = server.operator();
+    let client = Client::try_from(config).unwrap();
+    let _operator = Operator::start(client, &namespace, "flood", &pd.address);
+    wait_for(&admin, &namespace, "c", MINUTE, |resource| has(resource, "Ready", "True")).await;
+
+    let budget = |calls: std::collections::BTreeMap<(String, String), usize>| -> usize {
+        let counted = calls.into_iter().filter(|((_, resource), _)| resource != "leases");
+        counted.map(|(_, count)| count).sum()
+    };
+    let before = budget(server.calls(&user));
+    let start = std::time::Instant::now();
+    let resources = clusters(&admin, &namespace);
+    for n in 0..1_000 {
+        let patch =
+            json!({ "spec": { "pd": { "annotations": { "example.org/n": n.to_string() } } } });
+        let patch = Patch::Merge(patch);
+        resources.patch("c", &PatchParams::default(), &patch).await.unwrap();
+    }
+    let flooded = start.elapsed();
+    let resource = serde_json::to_value(resources.get("c").await.unwrap()).unwrap();
+    let last = resource["metadata"]["generation"].clone();
+    wait_for(&admin, &namespace, "c", MINUTE, |resource| {
+        resource["status"]["observedGeneration"] == last
+    })
+    .await;
+    let calls = budget(server.calls(&user)) - before;
+    println!("1,000 edits in {flooded:?}: {calls} calls");
+    // About one status write a second; each may meet one more edit and be tried again.
+    assert!(calls as u64 <= 30 + 5 * flooded.as_secs(), "{calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_selector_other_clusters_are_left_alone() {
+    let server = server().await;
+    let namespace = server.namespace("selector").await;
+    let admin = server.admin();
+    let pd = Pd::run(&admin, &namespace, "mine").await;
+    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    for (name, who) in [("mine", "me"), ("theirs", "them")] {
+        let mut body = manifest(&namespace, name);
+        body["metadata"]["labels"] = json!({ "operator": who });
+        apply(&admin, &body).await;
+    }
+    let mut flags = flags(&namespace, "selector", &pd.address);
+    flags.selector = Some("operator=me".to_owned());
+    let client = Client::try_from(server.operator().0).unwrap();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let task = tokio::spawn(async move { tikv_operator::run::run(&flags, client, stopped).await });
+    wait_for(&admin, &namespace, "mine", MINUTE, |resource| has(resource, "Ready", "True")).await;
+    let theirs = clusters(&admin, &namespace).get("theirs").await.unwrap();
+    assert!(theirs.data.get("status").is_none());
+    let labelled = ListParams::default().labels("tikv.org/cluster=theirs");
+    for kind in ["Pod", "Service", "ConfigMap", "PersistentVolumeClaim"] {
+        let list = api(&admin, "", kind, &namespace).list(&labelled).await.unwrap();
+        assert!(list.items.is_empty(), "{kind}");
+    }
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else() {
+    let server = server().await;
+    let namespace = server.namespace("rejected").await;
+    let admin = server.admin();
+    let resources = clusters(&admin, &namespace);
+    let mut cases = Vec::new();
+    for (index, case) in bad().unwrap().into_iter().enumerate() {
+        if case.by != Some(By::Check) {
+            continue;
+        }
+        let mut body = case.resource();
+        // Where the case names the resource, the name is part of what is wrong.
+        let name = case.name.clone().unwrap_or_else(|| format!("bad-{index}"));
+        body["metadata"]["name"] = json!(name);
+        body["metadata"]["namespace"] = json!(namespace);
+        let object = serde_json::from_value(body).unwrap();
+        resources.create(&PostParams::default(), &object).await.unwrap();
+        cases.push((name, case));
+    }
+    println!("{} specs", cases.len());
+    assert!(cases.len() > 10);
+    let pd = Pd::run(&admin, &namespace, "good").await;
+    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    create_cluster(&admin, &namespace, "good").await;
+    let client = Client::try_from(server.operator().0).unwrap();
+    let _operator = Operator::start(client, &namespace, "rejected", &pd.address);
+    wait_for(&admin, &namespace, "good", MINUTE, |resource| has(resource, "Ready", "True")).await;
+    for (name, case) in &cases {
+        let field = case.field.clone().unwrap();
+        wait_for(&admin, &namespace, name, MINUTE, |resource| {
+            has(resource, "Degraded", "True") && resource["status"].to_string().contains(&field)
+        })
+        .await;
+        let labelled = ListParams::default().labels(&format!("tikv.org/cluster={name}"));
+        for kind in ["Pod", "Service", "ConfigMap", "PersistentVolumeClaim"] {
+            let list = api(&admin, "", kind, &namespace).list(&labelled).await.unwrap();
+            assert!(list.items.is_empty(), "{name} {kind}");
+        }
+    }
+}
+
+/// Names of the objects of a kind.
+async fn names(admin: &Client, kind: &str, namespace: &str) -> Vec<String> {
+    let list = api(admin, "", kind, namespace).list(&ListParams::default()).await.unwrap();
+    list.into_iter().filter_map(|object| object.metadata.name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do() {
+    let server = server().await;
+    let namespace = server.namespace("deleted").await;
+    let admin = server.admin();
+    let pd = Pd::run(&admin, &namespace, "c").await;
+    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    let client = Client::try_from(server.operator().0).unwrap();
+    let _operator = Operator::start(client, &namespace, "deleted", &pd.address);
+    let resources = clusters(&admin, &namespace);
+
+    create_cluster(&admin, &namespace, "c").await;
+    let born = wait_for(&admin, &namespace, "c", MINUTE, |r| has(r, "Ready", "True")).await;
+    resources.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
+    assert!(resources.get_opt("c").await.unwrap().is_none(), "nothing holds it");
+    // Nobody collects garbage here.
+    let all =
+        (ListParams::default().labels("tikv.org/cluster=c"), kube::api::DeleteParams::default());
+    for (group, kind) in
+        [("", "Pod"), ("", "Service"), ("", "ConfigMap"), ("policy", "PodDisruptionBudget")]
+    {
+        for object in api(&admin, group, kind, &namespace).list(&all.0).await.unwrap() {
+            let name = object.metadata.name.unwrap();
+            api(&admin, group, kind, &namespace).delete(&name, &all.1).await.unwrap();
+        }
+    }
+    assert_eq!(names(&admin, "PersistentVolumeClaim", &namespace).await.len(), 6);
+
+    let mut body = manifest(&namespace, "c");
+    body["spec"]["pvReclaimPolicy"] = json!("Delete");
+    apply(&admin, &body).await;
+    let again = wait_for(&admin, &namespace, "c", MINUTE, |r| has(r, "Ready", "True")).await;
+    assert_eq!(again["status"]["clusterId"], born["status"]["clusterId"]);
+    assert_eq!(again["status"].get("bootstrap"), None::<&Value>, "no second bootstrap");
+    resources.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
+    let start = std::time::Instant::now();
+    while resources.get_opt("c").await.unwrap().is_some() {
+        assert!(start.elapsed() < MINUTE, "still there");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(names(&admin, "PersistentVolumeClaim", &namespace).await.is_empty());
+    assert!(names(&admin, "Pod", &namespace).await.is_empty());
+}
