@@ -1,0 +1,100 @@
+//! Where do the facts come from: a cluster, or a dump?
+
+mod dump;
+mod live;
+
+use serde_json::Value;
+use tikv_operator_api::labels;
+use tikv_operator_api::v1alpha1::TikvCluster;
+use tikv_operator_core::facts::{Belongings, Owner};
+use tikv_operator_core::world::{Kind, Uid};
+
+use crate::failure::Failure;
+use crate::flags::Scope;
+
+/// One cluster with what belongs to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// The resource.
+    pub(crate) resource: TikvCluster,
+    /// Its pods as they are stored.
+    pub(crate) pods: Vec<Value>,
+    /// Its volume claims as they are stored.
+    pub(crate) claims: Vec<Value>,
+}
+
+impl Found {
+    /// Name of the cluster.
+    pub(crate) fn name(&self) -> &str {
+        self.resource.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        self.resource.metadata.namespace.as_deref().unwrap_or("default")
+    }
+
+    /// The facts about its pods and volumes, as the operator reads them.
+    pub(crate) fn belongings(&self) -> Belongings {
+        let uid = Uid(self.resource.metadata.uid.clone().unwrap_or_default());
+        let owner = Owner { name: self.name(), uid: &uid };
+        let mut belongings = Belongings::default();
+        for pod in &self.pods {
+            belongings.take(owner, Kind::Pod, pod);
+        }
+        for claim in &self.claims {
+            belongings.take(owner, Kind::PersistentVolumeClaim, claim);
+        }
+        belongings
+    }
+}
+
+/// Everything that was asked for, by namespace and name. A name that does not exist is a failure.
+pub(crate) async fn read(scope: &Scope) -> Result<Vec<Found>, Failure> {
+    let (resources, objects, place) = match &scope.file {
+        Some(path) => dump::read(path, scope)?,
+        None => live::read(scope).await?,
+    };
+    let wanted = |resource: &&TikvCluster| {
+        scope.name.is_none() || scope.name.as_deref() == resource.metadata.name.as_deref()
+    };
+    let mut found: Vec<Found> =
+        resources.iter().filter(wanted).map(|resource| with_objects(resource, &objects)).collect();
+    found.sort_by_key(|found| (found.namespace().to_owned(), found.name().to_owned()));
+    match (&scope.name, found.is_empty()) {
+        (Some(name), true) => {
+            Err(Failure::NotFound { name: name.clone(), place, others: others(&resources) })
+        }
+        (Some(_) | None, _) => Ok(found),
+    }
+}
+
+fn with_objects(resource: &TikvCluster, objects: &[Value]) -> Found {
+    let text = |object: &Value, pointer: &str| {
+        object.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
+    };
+    let label = format!("/metadata/labels/{}", labels::CLUSTER.replace('/', "~1"));
+    let of_kind = |kind: &str| -> Vec<Value> {
+        objects
+            .iter()
+            .filter(|object| text(object, "/kind").as_deref() == Some(kind))
+            .filter(|object| text(object, &label) == resource.metadata.name)
+            .filter(|object| text(object, "/metadata/namespace") == resource.metadata.namespace)
+            .cloned()
+            .collect()
+    };
+    Found {
+        resource: resource.clone(),
+        pods: of_kind("Pod"),
+        claims: of_kind("PersistentVolumeClaim"),
+    }
+}
+
+fn others(resources: &[TikvCluster]) -> String {
+    let names: Vec<&str> = resources.iter().filter_map(|r| r.metadata.name.as_deref()).collect();
+    if names.is_empty() {
+        ", nor any other. --all-namespaces looks everywhere.".to_owned()
+    } else {
+        format!(". There are: {}.", names.join(", "))
+    }
+}
