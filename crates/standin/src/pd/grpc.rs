@@ -56,12 +56,15 @@ impl PdService {
         &self,
         header: Option<pb::RequestHeader>,
         act: impl FnOnce(&mut Lead) -> Result<T, HeaderError>,
-    ) -> Result<Result<T, HeaderError>, Status> {
+    ) -> Result<(Option<pb::ResponseHeader>, T), Status>
+    where
+        T: Default,
+    {
         let guarded = |lead: &mut Lead| match lead.cluster {
             Some(_) => act(lead),
             None => Err((ErrorType::NotBootstrapped, "cluster is not bootstrapped".to_owned())),
         };
-        self.leading(header, guarded).await
+        Ok(self.split(self.leading(header, guarded).await?))
     }
 
     fn header(&self) -> pb::ResponseHeader {
@@ -86,7 +89,7 @@ impl PdService {
         find: impl FnOnce(&Cluster) -> Option<&Region>,
     ) -> Answer<pb::GetRegionResponse> {
         let found = |lead: &mut Lead| Ok(lead.cluster.as_ref().and_then(find).cloned());
-        let (header, region) = self.split(self.on_cluster(header, found).await?);
+        let (header, region) = self.on_cluster(header, found).await?;
         let region = region.map(|region| pb::GetRegionResponse {
             header: None,
             region: Some(region.meta),
@@ -143,9 +146,10 @@ async fn region_beat(
         lead.note(writes);
         Ok(())
     };
-    match service.on_cluster(header, act).await? {
-        Ok(()) => Ok(()),
-        Err((_, message)) => Err(Status::failed_precondition(message)),
+    let (header, ()) = service.on_cluster(header, act).await?;
+    match header.and_then(|header| header.error) {
+        None => Ok(()),
+        Some(error) => Err(Status::failed_precondition(error.message)),
     }
 }
 
@@ -237,7 +241,7 @@ impl Pd for PdService {
             let store = store.ok_or_else(missing)?;
             Ok(Some((store.meta.clone(), store.stats)))
         };
-        let (header, store) = self.split(self.on_cluster(request.header, act).await?);
+        let (header, store) = self.on_cluster(request.header, act).await?;
         let (store, stats) = store.unzip();
         Ok(Response::new(pb::GetStoreResponse { header, store, stats }))
     }
@@ -255,7 +259,7 @@ impl Pd for PdService {
             lead.note(writes);
             Ok(())
         };
-        let (header, ()) = self.split(self.on_cluster(request.header, act).await?);
+        let (header, ()) = self.on_cluster(request.header, act).await?;
         Ok(Response::new(pb::PutStoreResponse { header }))
     }
 
@@ -272,7 +276,7 @@ impl Pd for PdService {
             });
             Ok(stores.collect::<Vec<_>>())
         };
-        let (header, stores) = self.split(self.on_cluster(request.header, act).await?);
+        let (header, stores) = self.on_cluster(request.header, act).await?;
         Ok(Response::new(pb::GetAllStoresResponse { header, stores }))
     }
 
@@ -288,7 +292,7 @@ impl Pd for PdService {
             lead.note(writes);
             Ok(lead.settings.cluster_version().to_owned())
         };
-        let (header, cluster_version) = self.split(self.on_cluster(request.header, act).await?);
+        let (header, cluster_version) = self.on_cluster(request.header, act).await?;
         Ok(Response::new(pb::StoreHeartbeatResponse { header, cluster_version }))
     }
 
@@ -355,8 +359,7 @@ impl Pd for PdService {
             let found = cluster.regions.scan(&request.start_key, &request.end_key);
             Ok(found.into_iter().take(limit.unwrap_or(usize::MAX)).cloned().collect())
         };
-        let (header, found) =
-            self.split::<Vec<Region>>(self.on_cluster(request.header, act).await?);
+        let (header, found) = self.on_cluster::<Vec<Region>>(request.header, act).await?;
         let regions = found.into_iter().map(|region| pb::Region {
             region: Some(region.meta),
             leader: region.leader,
@@ -385,7 +388,7 @@ impl Pd for PdService {
             };
             Ok((0..request.split_count).map(split).collect())
         };
-        let (header, ids) = self.split(self.on_cluster(request.header, act).await?);
+        let (header, ids) = self.on_cluster(request.header, act).await?;
         Ok(Response::new(pb::AskBatchSplitResponse { header, ids }))
     }
 
@@ -395,7 +398,7 @@ impl Pd for PdService {
     ) -> Answer<pb::ReportBatchSplitResponse> {
         // The regions' own heartbeats carry what counts; as in PD, the report is only an early hint.
         let header = request.into_inner().header;
-        let (header, ()) = self.split(self.on_cluster(header, |_| Ok(())).await?);
+        let (header, ()) = self.on_cluster(header, |_| Ok(())).await?;
         Ok(Response::new(pb::ReportBatchSplitResponse { header }))
     }
 
@@ -405,7 +408,7 @@ impl Pd for PdService {
     ) -> Answer<pb::UpdateGcSafePointResponse> {
         let request = request.into_inner();
         let act = |lead: &mut Lead| Ok(lead.raise_gc_safe_point(request.safe_point));
-        let (header, new_safe_point) = self.split(self.on_cluster(request.header, act).await?);
+        let (header, new_safe_point) = self.on_cluster(request.header, act).await?;
         Ok(Response::new(pb::UpdateGcSafePointResponse { header, new_safe_point }))
     }
 }

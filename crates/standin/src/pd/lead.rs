@@ -10,6 +10,7 @@ use super::refusal::Refusal;
 use super::schedulers::Schedulers;
 use super::server::Server;
 use super::settings::Settings;
+use super::timestamps::Timestamps;
 use super::version::Version;
 use crate::proto::pdpb::Timestamp;
 
@@ -18,12 +19,6 @@ const ID_STEP: u64 = 1000;
 
 /// Writes in one transaction; etcd allows 128.
 const WRITES_AT_ONCE: usize = 100;
-
-/// Milliseconds by which the persisted timestamp is ahead of those given out.
-const TIMESTAMP_AHEAD: i64 = 3000;
-
-/// Logical parts per millisecond.
-const LOGICAL_LIMIT: i64 = 1 << 18;
 
 /// Keys below `/pd/{cluster id}/` that belong to no cluster part.
 const CONFIG: &str = "config";
@@ -49,9 +44,7 @@ pub struct Lead {
     saved_schedulers: Vec<u8>,
     next_id: u64,
     reserved_id: u64,
-    physical: i64,
-    logical: i64,
-    saved_physical: i64,
+    timestamps: Timestamps,
     writes: Vec<Write>,
 }
 
@@ -75,7 +68,7 @@ impl Lead {
         };
         let schedulers = Schedulers::of_version(server.options.version);
         let maintenance = find(MAINTENANCE).and_then(|value| serde_json::from_slice(value).ok());
-        let saved_physical = i64::try_from(number(TIMESTAMP)).unwrap_or_default();
+        let persisted_time = i64::try_from(number(TIMESTAMP)).unwrap_or_default();
         Ok(Self {
             version: server.options.version,
             settings,
@@ -86,9 +79,7 @@ impl Lead {
             saved_schedulers: find(keys::SCHEDULERS).cloned().unwrap_or_default(),
             next_id: number(ALLOC_ID) + 1,
             reserved_id: number(ALLOC_ID),
-            physical: saved_physical,
-            logical: LOGICAL_LIMIT,
-            saved_physical,
+            timestamps: Timestamps::resume(persisted_time),
             writes: Vec::new(),
         })
     }
@@ -122,19 +113,10 @@ impl Lead {
 
     /// The last of `count` timestamps later than all before, also those of earlier leaders.
     pub fn timestamp(&mut self, count: u32, now_millis: i64) -> Timestamp {
-        if now_millis > self.physical {
-            (self.physical, self.logical) = (now_millis, 0);
-        }
-        self.logical += i64::from(count);
-        if self.logical >= LOGICAL_LIMIT {
-            (self.physical, self.logical) = (self.physical + 1, i64::from(count));
-        }
-        if self.physical >= self.saved_physical {
-            self.saved_physical = self.physical + TIMESTAMP_AHEAD;
-            let text = self.saved_physical.to_string().into_bytes();
-            self.writes.push((TIMESTAMP.into(), Some(text)));
-        }
-        Timestamp { physical: self.physical, logical: self.logical, suffix_bits: 0 }
+        let (given, persist) = self.timestamps.next(count, now_millis);
+        let write = |millis: i64| (TIMESTAMP.into(), Some(millis.to_string().into_bytes()));
+        self.writes.extend(persist.map(write));
+        given
     }
 
     /// Takes or gives back the maintenance lock.

@@ -29,5 +29,6 @@ pub mod server;
 pub mod settings;
 pub mod shown;
 pub mod store;
+pub mod timestamps;
 pub mod unsafe_recovery;
 pub mod version;
