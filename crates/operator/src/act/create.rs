@@ -22,7 +22,10 @@ impl Hand<'_> {
         match self.kubernetes.create(place, &object.body).await {
             Ok(_) => Ok(()),
             Err(error) if error.already_exists() => self.look_whose(object).await,
-            Err(error) => Err(error.failure()),
+            Err(error) => {
+                self.acted.namespace_is_going = error.namespace_is_going();
+                Err(error.failure())
+            }
         }
     }
 

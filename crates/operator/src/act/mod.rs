@@ -34,6 +34,8 @@ pub struct Acted {
     pub outcomes: Vec<Outcome>,
     /// Objects found in the way: whose they are.
     pub strangers: Vec<(ObjectKey, String)>,
+    /// The namespace is being deleted: nothing can be created in it any more.
+    pub namespace_is_going: bool,
     /// The resource as the last write to it left it, if there was one.
     pub resource: Option<Value>,
 }

@@ -95,14 +95,21 @@ impl Pass {
     async fn attempt(&self, key: &Key, memory: &mut Memory) -> Result<Passed, ObserveError> {
         let Some(look) = self.observer.cached(key, memory).await? else { return Ok(Passed::Gone) };
         let judgement = judge(&look);
-        if steps(&judgement, &look.world).is_empty() {
+        let creates = !memory.namespace_is_going(Instant::now());
+        if steps(&judgement, &look.world).iter().all(|step| is_create(step) && !creates) {
             return Ok(self.close(memory, look, &judgement, Acted::default()).await);
         }
         let live = Box::pin(self.observer.live(key, memory));
         let Some(look) = live.await? else { return Ok(Passed::Gone) };
         let judgement = judge(&look);
-        let planned = steps(&judgement, &look.world);
+        let mut planned = steps(&judgement, &look.world);
+        if memory.namespace_is_going(Instant::now()) {
+            planned.retain(|step| !is_create(step));
+        }
         let acted = act(&self.kubernetes, &self.budget, &look, &planned).await;
+        if acted.namespace_is_going {
+            memory.namespace_went = Some(Instant::now());
+        }
         for (object, whose) in &acted.strangers {
             memory.met(object.clone(), whose.clone(), Instant::now());
         }
@@ -168,6 +175,10 @@ fn steps(judgement: &Judgement, world: &World) -> Vec<Step> {
         }
         Judgement::Rejected(_) => Vec::new(),
     }
+}
+
+fn is_create(step: &Step) -> bool {
+    matches!(step, Step::Create(_))
 }
 
 fn wake(judgement: &Judgement) -> Duration {

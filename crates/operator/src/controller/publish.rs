@@ -2,7 +2,7 @@
 //!
 //! By the resource's status, which is written only when it differs, and by events. A change that
 //! matters to a program (a condition turns, an id becomes known) is written at once; sentences and
-//! counts that move along with a start are written at most every [`SOFT`].
+//! counts that move along with a start are written now and then.
 
 use std::time::Duration;
 
@@ -19,13 +19,15 @@ use tokio::time::Instant;
 use super::{Key, pass::Speech};
 use crate::{
     act::status_body,
-    kubernetes::{Change, Kubernetes, Place, Resource},
+    kubernetes::{Change, Kubernetes, Place, Resource, words},
     metrics::ClusterRow,
     observe::{Look, Memory, with_resource},
 };
 
-/// Least time between two writes of a status that differs in words and counts only.
-const SOFT: Duration = Duration::from_secs(15);
+/// Least time between two writes of a status that differs in words and counts only, once Ready.
+const SOFT: Duration = Duration::from_secs(10);
+/// The same while the cluster starts or heals, when they change with every pod.
+const SOFT_WHILE_MOVING: Duration = Duration::from_secs(30);
 /// The same for the generation seen, so that a thousand edits are not a thousand writes.
 const EDITED: Duration = Duration::from_secs(1);
 /// Times that a write is tried while others write to the resource.
@@ -73,7 +75,9 @@ impl Publisher {
         // What this pass has written itself is no news.
         let world =
             written.and_then(|resource| with_resource(&look.world, resource)).unwrap_or(look.world);
-        let mut draft = Draft { speech: speak(&world), key: look.key, world, version };
+        // No event can be written where nothing can be created.
+        let silent = memory.namespace_is_going(Instant::now());
+        let mut draft = Draft { speech: speak(&world), key: look.key, world, version, silent };
         let mut said = self.say(memory, &draft).await;
         for _ in 1..TRIES {
             if !matches!(&said, Said::Failed(failure) if failure.kind == FailureKind::Stale) {
@@ -106,7 +110,8 @@ impl Publisher {
         let fresh = self.kubernetes.get(place(&draft.key)).await.ok()??;
         let world = with_resource(&draft.world, &fresh)?;
         let key = draft.key.clone();
-        Some(Draft { speech: speak(&world), key, world, version: version(&fresh) })
+        let version = version(&fresh);
+        Some(Draft { speech: speak(&world), key, world, version, silent: draft.silent })
     }
 
     async fn say(&self, memory: &mut Memory, draft: &Draft) -> Said {
@@ -136,7 +141,7 @@ impl Publisher {
 
     async fn events(&self, draft: &Draft) {
         let (key, notes) = (&draft.key, &draft.speech.notes);
-        if notes.is_empty() || !self.kubernetes.may_write() {
+        if notes.is_empty() || !self.kubernetes.may_write() || draft.silent {
             return;
         }
         let reference = ObjectReference {
@@ -152,7 +157,9 @@ impl Publisher {
             let sent = self.recorder.publish(&event, &reference);
             match tokio::time::timeout(EVENT_TIME, sent).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(reason = note.reason, "event not sent: {error}"),
+                Ok(Err(error)) => {
+                    tracing::warn!(reason = note.reason, "event not sent: {}", words(&error));
+                }
                 Err(_) => tracing::warn!(reason = note.reason, "event not sent in time"),
             }
         }
@@ -179,6 +186,7 @@ struct Draft {
     world: World,
     version: Value,
     speech: Speech,
+    silent: bool,
 }
 
 enum Said {
@@ -211,8 +219,10 @@ fn pause(old: &TikvClusterStatus, new: &TikvClusterStatus) -> Duration {
         Duration::ZERO
     } else if old.observed_generation != new.observed_generation {
         EDITED
-    } else {
+    } else if new.conditions.iter().any(|c| c.type_ == conditions::READY && c.status == "True") {
         SOFT
+    } else {
+        SOFT_WHILE_MOVING
     }
 }
 

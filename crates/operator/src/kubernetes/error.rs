@@ -26,6 +26,11 @@ pub enum Cause {
     Transport(String),
 }
 
+/// What the client says, in one line: of a refusal only the server's sentence.
+pub fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error { status.message.clone() } else { error.to_string() }
+}
+
 /// A call that failed: what was tried, and why it failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{} {name}: {} failed: {cause}", resource.kind(), verb.as_str())]
@@ -85,9 +90,22 @@ impl ApiError {
         }
     }
 
+    /// The namespace is being deleted: nothing can be created in it any more.
+    pub fn namespace_is_going(&self) -> bool {
+        match &self.cause {
+            Cause::Status(status) => status
+                .details
+                .iter()
+                .flat_map(|details| &details.causes)
+                .any(|cause| cause.reason == "NamespaceTerminating"),
+            Cause::Fenced(_) | Cause::Slow(_) | Cause::Transport(_) => false,
+        }
+    }
+
     /// What follows from the failure of a step.
     pub fn failure_kind(&self) -> FailureKind {
         match self.code() {
+            Some(403) if self.namespace_is_going() => FailureKind::Unavailable,
             None | Some(401 | 429 | 500..) => FailureKind::Unavailable,
             Some(404 | 409 | 410) => FailureKind::Stale,
             Some(422) if self.other_uid() => FailureKind::Stale,

@@ -9,7 +9,7 @@ mod resource;
 
 use std::{fmt::Debug, time::Duration};
 
-pub use error::{ApiError, Cause};
+pub use error::{ApiError, Cause, words};
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
@@ -184,7 +184,7 @@ impl Kubernetes {
         let answer = match tokio::time::timeout(time, request).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(kube::Error::Api(status))) => Err(call.failed(Cause::Status(status))),
-            Ok(Err(error)) => Err(call.failed(Cause::Transport(error.to_string()))),
+            Ok(Err(error)) => Err(call.failed(Cause::Transport(words(&error)))),
             Err(_) => Err(call.failed(Cause::Slow(time.as_secs()))),
         };
         let outcome = answer.as_ref().err().map_or(CallOutcome::Ok, ApiError::outcome);

@@ -17,6 +17,9 @@ use crate::pd::PdAnswer;
 /// A stranger is believed to be there for this long, then the name is tried again.
 const STRANGER_TIME: Duration = Duration::from_mins(1);
 
+/// A namespace is believed to be going for this long, then a create is tried again.
+const NAMESPACE_TIME: Duration = Duration::from_mins(1);
+
 /// One cluster's memory.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -31,6 +34,8 @@ pub struct Memory {
     pub written: Option<Value>,
     /// When the status was last written.
     pub reported: Option<Instant>,
+    /// When the server last said that the namespace is being deleted.
+    pub namespace_went: Option<Instant>,
 }
 
 impl Memory {
@@ -69,6 +74,11 @@ impl Memory {
         self.had_another |= self.leader.take().is_some();
         self.silent_since = None;
         PdView::NotCreated
+    }
+
+    /// Is the namespace being deleted, as far as was heard? Then there is no use in creating.
+    pub fn namespace_is_going(&self, now: Instant) -> bool {
+        self.namespace_went.is_some_and(|heard| now.duration_since(heard) < NAMESPACE_TIME)
     }
 
     /// Something that is not ours has a name that we need.

@@ -6,6 +6,7 @@ use futures::{Stream, StreamExt, pin_mut};
 use kube::{
     Api, Client,
     api::DynamicObject,
+    core::Status,
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::Value;
@@ -107,7 +108,7 @@ impl Watches {
     fn failed(&self, resource: Resource, scope: &Scope, error: &watcher::Error) {
         let (resource_name, namespace) = (resource.plural(), scope.as_deref().unwrap_or("all"));
         self.metrics.watch_failed(resource_name);
-        match status_code(error) {
+        match status(error).map(|status| status.code) {
             Some(403) => {
                 let verb = match error {
                     watcher::Error::InitialListFailed(_) => ApiVerb::List,
@@ -122,7 +123,8 @@ impl Watches {
                     verb,
                     resource = resource_name,
                     namespace,
-                    "the operator's role lacks a verb: {error}"
+                    "the operator's role lacks a verb: {}",
+                    words_of(error)
                 );
             }
             Some(404) if resource == Resource::Cluster => {
@@ -131,23 +133,34 @@ impl Watches {
             // The version to continue from is gone: the watch lists again by itself.
             Some(410) => tracing::debug!(resource = resource_name, namespace, "watch expired"),
             Some(_) | None => {
-                tracing::warn!(resource = resource_name, namespace, "watch failed: {error}");
+                tracing::warn!(
+                    resource = resource_name,
+                    namespace,
+                    "watch failed: {}",
+                    words_of(error)
+                );
             }
         }
     }
 }
 
-fn status_code(error: &watcher::Error) -> Option<u16> {
+/// The server's refusal in an error of a watch.
+fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
+        | watcher::Error::WatchError(status) => Some(status),
         watcher::Error::InitialListFailed(_)
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => None,
     }
+}
+
+/// One line: of a refusal only the server's sentence.
+fn words_of(error: &watcher::Error) -> String {
+    status(error).map_or_else(|| error.to_string(), |status| status.message.clone())
 }
 
 fn json(object: DynamicObject) -> Value {

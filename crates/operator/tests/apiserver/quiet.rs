@@ -25,7 +25,7 @@ async fn a_quiet_cluster_is_neither_read_nor_written() {
     let limit = Duration::from_mins(1);
     wait_for(&admin, &namespace, "c", limit, |resource| has(resource, "Ready", "True")).await;
     // What comes after Ready (the last counts) may still be written once.
-    tokio::time::sleep(Duration::from_secs(20)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
 
     let without_lease = |mut calls: std::collections::BTreeMap<(String, String), usize>| {
         calls.retain(|(_, resource), _| resource != "leases");

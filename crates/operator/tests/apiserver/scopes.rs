@@ -176,3 +176,36 @@ async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do
     assert!(names(&admin, "PersistentVolumeClaim", &namespace).await.is_empty());
     assert!(names(&admin, "Pod", &namespace).await.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_namespace_that_is_being_deleted_creates_stop() {
+    let server = server().await;
+    let namespace = server.namespace("going").await;
+    let admin = server.admin();
+    let pd = Pd::run(&admin, &namespace, "c").await;
+    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    create_cluster(&admin, &namespace, "c").await;
+    let (config, user) = server.operator();
+    let client = Client::try_from(config).unwrap();
+    let _operator = Operator::start(client, "going", "going", &pd.address);
+    wait_for(&admin, &namespace, "c", MINUTE, |resource| has(resource, "Ready", "True")).await;
+
+    // Nobody empties the namespace here: it stays as it is while it goes.
+    let parameters = kube::api::DeleteParams::default();
+    api(&admin, "", "Namespace", "").delete(&namespace, &parameters).await.unwrap();
+    let calls = |what: &str| -> usize {
+        let calls = server.calls(&user).into_iter();
+        calls
+            .filter(|((verb, resource), _)| verb == "create" && resource == what)
+            .map(|c| c.1)
+            .sum()
+    };
+    let (pods, events) = (calls("pods"), calls("events"));
+    let pod = api(&admin, "", "Pod", &namespace);
+    pod.delete("c-tikv-0", &parameters).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let (pods, events) = (calls("pods") - pods, calls("events") - events);
+    println!("{pods} creates of pods, {events} of events");
+    assert!((1..=2).contains(&pods), "{pods} tries to create a pod");
+    assert!(events <= 3, "{events} events");
+}
