@@ -285,5 +285,9 @@ mod tests {
         assert!(regions.put(region(1, "", "", 1)).is_none(), "the old range must not come back");
         assert!(regions.put(region(3, "", "", 1)).is_none(), "nor under another id");
         assert_eq!(regions.len(), 2);
+        let mut after_change = region(2, "", "m", 2);
+        after_change.meta.region_epoch = Some(metapb::RegionEpoch { conf_ver: 5, version: 2 });
+        regions.put(after_change).unwrap();
+        assert!(regions.put(region(2, "", "m", 2)).is_none(), "the old peers must not come back");
     }
 }

@@ -288,6 +288,15 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
         cluster.post(&format!("store/{id}/label"), &format!(r#"{{"zone":"{zone}"}}"#)).await;
     }
     cluster.await_voters(3).await;
+    let spread = |world: &World| {
+        let zone = |peer: &Peer| ["a", "a", "b", "c", "b"][peer.store_id as usize - 1];
+        let world = world.lock().unwrap();
+        world.iter().all(|(region, _)| {
+            let zones: std::collections::BTreeSet<_> = region.peers.iter().map(zone).collect();
+            zones.len() == 3
+        })
+    };
+    assert!(spread(&cluster.world), "one peer a zone");
     assert_eq!(cluster.stores.put(store(5)).await, None);
     cluster.post("store/5/label", r#"{"zone":"b"}"#).await;
     cluster.run_store(5).await;
@@ -297,4 +306,5 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
     })
     .await;
     cluster.await_voters(3).await;
+    assert!(spread(&cluster.world), "still one peer a zone");
 }
