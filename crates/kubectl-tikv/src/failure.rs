@@ -48,13 +48,11 @@ pub(crate) enum Failure {
 
 impl From<kube::Error> for Failure {
     fn from(error: kube::Error) -> Self {
-        match error {
-            kube::Error::Api(status) if status.code == 404 => Self::NotInstalled,
-            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                Self::Forbidden(status.message.clone())
-            }
-            kube::Error::Api(status) => Self::Refused(status.message.clone()),
-            other => Self::NoAnswer(innermost(&other)),
+        let kube::Error::Api(status) = error else { return Self::NoAnswer(innermost(&error)) };
+        match status.code {
+            404 => Self::NotInstalled,
+            401 | 403 => Self::Forbidden(status.message.clone()),
+            _ => Self::Refused(status.message.clone()),
         }
     }
 }

@@ -114,21 +114,27 @@ pub const VOLUME_TAKES: Belief<(u64, u64)> = belief(
 pub const DATA_WINS: Belief<()> = belief(
     (),
     "with data in the directory neither join nor initial-cluster is looked at",
-    Source::Read("tikv/pd v8.5 server/join/join.go PrepareJoinCluster; etcd server/etcdserver/bootstrap.go"),
+    Source::Read(
+        "tikv/pd v8.5 server/join/join.go PrepareJoinCluster; etcd server/etcdserver/bootstrap.go",
+    ),
 );
 
 /// See `says`.
 pub const ALREADY_BOOTSTRAPPED: Belief<()> = belief(
     (),
     "an empty member with initial-cluster refuses to start where a peer answers that it has run before",
-    Source::Read("etcd server/etcdserver/bootstrap.go bootstrapNewClusterNoWAL, isMemberBootstrapped"),
+    Source::Read(
+        "etcd server/etcdserver/bootstrap.go bootstrapNewClusterNoWAL, isMemberBootstrapped",
+    ),
 );
 
 /// See `says`.
 pub const LISTED_BY_NAME: Belief<()> = belief(
     (),
     "members of an initial-cluster are in the list by name before they ever ran, so a late one that is told to join finds its own name and aborts",
-    Source::Read("etcd membership.NewClusterFromURLsMap; tikv/pd server/join/join.go \"missing data or join a duplicated pd\""),
+    Source::Read(
+        "etcd membership.NewClusterFromURLsMap; tikv/pd server/join/join.go \"missing data or join a duplicated pd\"",
+    ),
 );
 
 /// See `says`.

@@ -45,7 +45,7 @@ impl Harness {
     }
 
     /// A user creates a cluster. The spec is what follows `version`.
-    pub fn create(&mut self, name: &str, spec: Value) -> Result<(), Refusal> {
+    pub fn create(&mut self, name: &str, spec: &Value) -> Result<(), Refusal> {
         let mut body = json!({
             "apiVersion": "tikv.org/v1alpha1",
             "kind": "TikvCluster",

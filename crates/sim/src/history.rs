@@ -63,7 +63,9 @@ impl History {
         self.harness.set_faults(calm);
         if self.harness.settle(REST).is_none() {
             let left = self.state();
-            self.verdict.findings.push(format!("I9 not at rest {REST} s after faults stopped: {left}"));
+            self.verdict
+                .findings
+                .push(format!("I9 not at rest {REST} s after faults stopped: {left}"));
         } else if let Err(problem) = self.harness.stay_quiet(180) {
             self.verdict.findings.push(format!("I5 {problem}"));
         }
@@ -100,7 +102,7 @@ impl History {
         }
     }
 
-    fn note(&mut self, what: String) {
+    fn note(&mut self, what: &str) {
         let second = self.harness.universe.now / 1000;
         self.verdict.events.push(format!("{second} s: {what}"));
     }
@@ -119,8 +121,8 @@ impl History {
         if let Some(members) = self.members_on_volumes(name) {
             spec = members;
         }
-        self.note(format!("create {name} {spec}"));
-        let _ = self.harness.create(name, spec);
+        self.note(&format!("create {name} {spec}"));
+        let _ = self.harness.create(name, &spec);
         self.clusters.retain(|(known, _)| known != name);
         self.clusters.push((name.to_owned(), goes));
     }
@@ -132,7 +134,8 @@ impl History {
             claims.filter(|claim| name_of(claim).starts_with(&prefix)).count()
         };
         let (pd, tikv) = (count("pd"), count("tikv"));
-        (pd + tikv > 0).then(|| json!({"pd": {"replicas": pd.max(1)}, "tikv": {"replicas": tikv.max(1)}}))
+        (pd + tikv > 0)
+            .then(|| json!({"pd": {"replicas": pd.max(1)}, "tikv": {"replicas": tikv.max(1)}}))
     }
 
     fn edit(&mut self) {
@@ -143,14 +146,14 @@ impl History {
         // Members are only added: taking them away is not there yet.
         let more = now.unwrap_or(3) + if component == "pd" { 2 } else { 1 };
         if more <= 5 {
-            self.note(format!("edit {name} {component}.replicas={more}"));
+            self.note(&format!("edit {name} {component}.replicas={more}"));
             self.harness.edit(&name, &[component, "replicas"], json!(more));
         }
     }
 
     fn restart_operator(&mut self) {
         let pause = self.dice.below(60_000);
-        self.note(format!("operator down for {} s", pause / 1000));
+        self.note(&format!("operator down for {} s", pause / 1000));
         let now = self.harness.universe.now;
         for operator in &mut self.harness.operators {
             operator.restart(now, pause);
@@ -160,7 +163,7 @@ impl History {
     fn delete_or_create(&mut self) {
         let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
         if self.harness.universe.kube.get("TikvCluster", &name).is_some() {
-            self.note(format!("delete {name}"));
+            self.note(&format!("delete {name}"));
             self.harness.delete(&name);
         } else {
             self.create(&name);
@@ -171,7 +174,7 @@ impl History {
         let names: Vec<String> =
             self.harness.universe.kube.list(kind).map(|o| name_of(o).to_owned()).collect();
         let Some(name) = self.dice.pick(&names).cloned() else { return };
-        self.note(format!("someone removes {kind} {name}"));
+        self.note(&format!("someone removes {kind} {name}"));
         let _ = self.harness.universe.kube.delete(&Key::new(kind, &name), None);
     }
 
@@ -179,7 +182,7 @@ impl History {
         let names: Vec<String> =
             self.harness.universe.kube.list("Pod").map(|o| name_of(o).to_owned()).collect();
         let Some(name) = self.dice.pick(&names).cloned() else { return };
-        self.note(format!("the process of {name} ends"));
+        self.note(&format!("the process of {name} ends"));
         self.harness.universe.kill_process(&name);
     }
 
@@ -187,7 +190,7 @@ impl History {
         let component = if self.dice.chance(60) { "pd" } else { "tikv" };
         let name = format!("c-{component}-{}", self.dice.below(3));
         let until = self.harness.universe.now + self.dice.between(1, 400) * 1000;
-        self.note(format!("{name} cannot start until {} s", until / 1000));
+        self.note(&format!("{name} cannot start until {} s", until / 1000));
         self.harness.universe.nodes.late.insert(name, until);
     }
 

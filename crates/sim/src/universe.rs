@@ -10,7 +10,6 @@ use crate::node::{Nodes, Processes};
 use crate::pd::{Answer, Pd, Request};
 use crate::tikv::{Moment, Tikv, WRITE_EVERY};
 
-
 /// The one namespace of the model.
 pub const NAMESPACE: &str = "default";
 
@@ -106,7 +105,9 @@ fn names_of(kube: &Kube) -> Names {
             if !selected || !has_address || !(everyone || is_ready(pod)) {
                 continue;
             }
-            for host in [name.to_owned(), format!("{name}.{NAMESPACE}"), format!("{name}.{NAMESPACE}.svc")] {
+            for host in
+                [name.to_owned(), format!("{name}.{NAMESPACE}"), format!("{name}.{NAMESPACE}.svc")]
+            {
                 names.add(&host, uid_of(pod));
                 if headless && text(pod, "/spec/subdomain") == name {
                     names.add(&format!("{}.{host}", text(pod, "/spec/hostname")), uid_of(pod));

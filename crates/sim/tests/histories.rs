@@ -2,6 +2,17 @@
 //!
 //! `SEEDS=10000` runs more, `SEED=17` runs one and prints what happened in it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines
+)]
+
+use std::ops::Range;
+
 use tikv_operator_sim::history;
 
 fn number(name: &str) -> Option<u64> {
@@ -11,23 +22,42 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_history_ends_well() {
     let first = number("SEED");
-    let seeds = first.map_or(0..number("SEEDS").unwrap_or(300), |seed| seed..seed + 1);
-    let mut failed = Vec::new();
-    for seed in seeds.clone() {
+    let seeds = first.map_or(0..number("SEEDS").unwrap_or(150), |seed| seed..seed + 1);
+    let failed = failures(seeds.clone(), first.is_some());
+    let shown: Vec<String> = failed.iter().take(8).cloned().collect();
+    assert!(
+        failed.is_empty(),
+        "{} of {} seeds:\n{}",
+        failed.len(),
+        seeds.count(),
+        shown.join("\n")
+    );
+}
+
+/// The seeds that end badly, on as many threads as there are processors.
+fn failures(seeds: Range<u64>, talk: bool) -> Vec<String> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let run = |seed: u64| {
         let verdict = history::run(seed, |_| {});
-        if first.is_some() {
+        if talk {
             eprintln!("{}", verdict.events.join("\n"));
         }
-        if !verdict.findings.is_empty() {
-            failed.push(format!(
+        (!verdict.findings.is_empty()).then(|| {
+            format!(
                 "seed {seed} (SEED={seed} cargo test -p tikv-operator-sim --test histories):\n  {}\n  after:\n    {}",
                 verdict.findings.join("\n  "),
                 verdict.events.join("\n    "),
-            ));
-        }
-    }
-    let shown: Vec<String> = failed.iter().take(8).cloned().collect();
-    assert!(failed.is_empty(), "{} of {} seeds:\n{}", failed.len(), seeds.count(), shown.join("\n"));
+            )
+        })
+    };
+    std::thread::scope(|scope| {
+        let share = |thread: u64| {
+            let mine = seeds.clone().filter(move |seed| seed % threads == thread);
+            scope.spawn(move || mine.filter_map(run).collect::<Vec<_>>())
+        };
+        let threads: Vec<_> = (0..threads).map(share).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
 }
 
 #[test]

@@ -2,6 +2,15 @@
 //! answer, in the situation in which it was made; those that the model does not answer are named
 //! with the reason.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -52,7 +61,8 @@ struct Scene {
 impl Scene {
     /// Members pd-1 to pd-n on loopback, up and with a leader.
     fn with_members(count: u16) -> Self {
-        let mut scene = Self { pd: Pd::default(), names: Names::default(), dice: Dice::new(3), now: 0 };
+        let mut scene =
+            Self { pd: Pd::default(), names: Names::default(), dice: Dice::new(3), now: 0 };
         let peer = |n: u16| format!("http://127.0.0.1:1{n}380");
         let members: BTreeMap<_, _> = (1..=count).map(|n| (format!("pd-{n}"), peer(n))).collect();
         for n in 1..=count {
@@ -143,15 +153,28 @@ fn plain(value: Value) -> Value {
         Value::Object(map) => {
             let entries = map.into_iter().map(|(key, value)| {
                 let value = match (key.as_str(), &value) {
-                    ("member_id" | "cluster_id" | "id", Value::Number(n)) if n.as_u64() > Some(1 << 53) => json!("u64"),
+                    ("member_id" | "cluster_id" | "id", Value::Number(n))
+                        if n.as_u64() > Some(1 << 53) =>
+                    {
+                        json!("u64")
+                    }
                     ("last_heartbeat" | "start_timestamp", Value::Number(_)) => json!("time"),
-                    ("last_heartbeat_ts" | "start_ts" | "raft_bootstrap_time", Value::String(t))
-                        if !t.starts_with("0001") => json!("time"),
+                    (
+                        "last_heartbeat_ts" | "start_ts" | "raft_bootstrap_time",
+                        Value::String(t),
+                    ) if !t.starts_with("0001") => json!("time"),
                     ("uptime" | "git_hash", Value::String(_)) => json!("text"),
                     ("address" | "peer_address" | "status_address", Value::String(t))
-                        if t.starts_with("127.") => json!("address"),
-                    (_, Value::Number(_)) if key.ends_with("_score") || key.ends_with("_size") => json!("number"),
-                    ("capacity" | "available" | "used_size", Value::String(t)) if t != "0B" => json!("size"),
+                        if t.starts_with("127.") =>
+                    {
+                        json!("address")
+                    }
+                    (_, Value::Number(_)) if key.ends_with("_score") || key.ends_with("_size") => {
+                        json!("number")
+                    }
+                    ("capacity" | "available" | "used_size", Value::String(t)) if t != "0B" => {
+                        json!("size")
+                    }
                     ("leader_count" | "region_count", Value::Number(_)) => json!("count"),
                     ("peer_urls" | "client_urls", Value::Array(_)) => json!("urls"),
                     _ => plain(value),
@@ -180,16 +203,34 @@ fn order(item: &Value) -> String {
 
 /// Three members, no TiKV; then one dies, then the majority.
 const MEMBERS: &[(&str, &[&str])] = &[
-    ("all up", &[
-        "cluster-status-unbootstrapped.txt", "cluster.txt", "config-replicate.txt", "etcd-health.txt",
-        "health.txt", "leader.txt", "members.txt", "ready-v2-unbootstrapped.txt", "readyz-v2.txt",
-        "store-unknown-unbootstrapped.txt", "stores-unbootstrapped.txt", "version.txt",
-        "config-post-ok.txt", "config-post-unknown.txt", "schedulers-unbootstrapped.txt",
-        "member-delete-unknown.txt", "transfer-unknown.txt",
-    ]),
+    (
+        "all up",
+        &[
+            "cluster-status-unbootstrapped.txt",
+            "cluster.txt",
+            "config-replicate.txt",
+            "etcd-health.txt",
+            "health.txt",
+            "leader.txt",
+            "members.txt",
+            "ready-v2-unbootstrapped.txt",
+            "readyz-v2.txt",
+            "store-unknown-unbootstrapped.txt",
+            "stores-unbootstrapped.txt",
+            "version.txt",
+            "config-post-ok.txt",
+            "config-post-unknown.txt",
+            "schedulers-unbootstrapped.txt",
+            "member-delete-unknown.txt",
+            "transfer-unknown.txt",
+        ],
+    ),
     ("one dead", &["health-one-dead.txt", "members-one-dead.txt"]),
     ("dead one removed", &["member-delete-dead.txt", "members-after-delete.txt"]),
-    ("majority lost", &["health-quorum-lost.txt", "members-quorum-lost.txt", "stores-quorum-lost.txt"]),
+    (
+        "majority lost",
+        &["health-quorum-lost.txt", "members-quorum-lost.txt", "stores-quorum-lost.txt"],
+    ),
 ];
 
 /// Recordings that the model does not answer, with the reason.
@@ -201,7 +242,10 @@ const OUTSIDE: &[(&str, &str)] = &[
     ("maintenance-get.txt", "as above"),
     ("maintenance-none.txt", "as above"),
     ("maintenance-put.txt", "as above"),
-    ("members-just-after-leader-killed.txt", "a proxied call that breaks off; in the model a leader is lost at once and the answer is 503"),
+    (
+        "members-just-after-leader-killed.txt",
+        "a proxied call that breaks off; in the model a leader is lost at once and the answer is 503",
+    ),
     ("status.txt", "build and git hashes; the operator does not ask"),
     ("regions-check-down.txt", "down peers are told by TiKV after 10 min; the model has none yet"),
 ];
@@ -209,7 +253,8 @@ const OUTSIDE: &[(&str, &str)] = &[
 #[test]
 fn members_answer_as_recorded() {
     let mut scene = Scene::with_members(3);
-    let transfer = Request { method: "POST", path: "/pd/api/v1/leader/transfer/pd-1", body: &Value::Null };
+    let transfer =
+        Request { method: "POST", path: "/pd/api/v1/leader/transfer/pd-1", body: &Value::Null };
     scene.pd.answer("pd-2", transfer, scene.now, &scene.names);
     for name in MEMBERS[0].1 {
         scene.replay("pd-2", "pd", name);
@@ -230,12 +275,29 @@ fn members_answer_as_recorded() {
 
 /// One member, stores that come, fall silent, leave and are gone: in the order of the session.
 const STORES: &[&str] = &[
-    "cluster-status.txt", "ready-v2.txt", "regions-count.txt", "regions-check-miss.txt", "schedulers.txt",
-    "evict-list-none.txt", "evict-add.txt", "evict-add-again.txt", "evict-add-second.txt",
-    "evict-add-string-id.txt", "evict-add-unknown-store.txt", "evict-list.txt", "schedulers-with-evict.txt",
-    "evict-delete.txt", "evict-delete-again.txt", "evict-delete-second.txt", "evict-delete-second-again.txt",
-    "store-unknown.txt", "store-not-a-number.txt", "stores-bad-state.txt", "stores-progress-none.txt",
-    "store-delete-not-enough.txt", "unsafe-show.txt",
+    "cluster-status.txt",
+    "ready-v2.txt",
+    "regions-count.txt",
+    "regions-check-miss.txt",
+    "schedulers.txt",
+    "evict-list-none.txt",
+    "evict-add.txt",
+    "evict-add-again.txt",
+    "evict-add-second.txt",
+    "evict-add-string-id.txt",
+    "evict-add-unknown-store.txt",
+    "evict-list.txt",
+    "schedulers-with-evict.txt",
+    "evict-delete.txt",
+    "evict-delete-again.txt",
+    "evict-delete-second.txt",
+    "evict-delete-second-again.txt",
+    "store-unknown.txt",
+    "store-not-a-number.txt",
+    "stores-bad-state.txt",
+    "stores-progress-none.txt",
+    "store-delete-not-enough.txt",
+    "unsafe-show.txt",
 ];
 
 #[test]
@@ -271,7 +333,17 @@ fn leaving_stores_answer_as_recorded() {
     }
     scene.replay("pd-1", "pd", "stores-one-disconnected.txt");
     scene.replay("pd-1", "pd", "config-max-down.txt");
-    for name in ["stores-one-down.txt", "stores-check-down.txt", "store-delete-down.txt", "store-delete-again.txt", "stores-offline.txt", "stores-progress.txt", "store-cancel-offline.txt", "store-after-cancel.txt", "store-delete-third.txt"] {
+    for name in [
+        "stores-one-down.txt",
+        "stores-check-down.txt",
+        "store-delete-down.txt",
+        "store-delete-again.txt",
+        "stores-offline.txt",
+        "stores-progress.txt",
+        "store-cancel-offline.txt",
+        "store-after-cancel.txt",
+        "store-delete-third.txt",
+    ] {
         scene.replay("pd-1", "pd", name);
     }
     while scene.cluster().stores[&1].state != StoreState::Tombstone {
@@ -279,7 +351,15 @@ fn leaving_stores_answer_as_recorded() {
         scene.heartbeat(&[2, 3, 10]);
         promote(&mut scene);
     }
-    for name in ["store-tombstone.txt", "stores-after-tombstone.txt", "stores-tombstone.txt", "store-cancel-tombstone.txt", "store-delete-tombstone.txt", "remove-tombstone.txt", "store-purged.txt"] {
+    for name in [
+        "store-tombstone.txt",
+        "stores-after-tombstone.txt",
+        "stores-tombstone.txt",
+        "store-cancel-tombstone.txt",
+        "store-delete-tombstone.txt",
+        "remove-tombstone.txt",
+        "store-purged.txt",
+    ] {
         scene.replay("pd-1", "pd", name);
     }
 }
@@ -293,19 +373,56 @@ fn promote(scene: &mut Scene) {
     }
 }
 
+/// PD's answers to a real TiKV of 9.0.0-beta.2 with three stores, in `tikv/`.
+#[test]
+fn pd_beside_a_real_tikv_answers_as_recorded() {
+    let mut scene = Scene::with_stores();
+    scene.heartbeat(&[1, 2, 3]);
+    for name in ["pd-cluster-status.txt", "pd-schedulers.txt", "pd-regions-check-pending.txt"] {
+        scene.replay("pd-1", "tikv", name);
+    }
+    for _ in 0..4 {
+        let id = scene.cluster().allocate();
+        scene.cluster().regions.push(Region::on(id, 1));
+    }
+    scene.replay("pd-1", "tikv", "pd-regions-count.txt");
+}
+
+/// Recordings of TiKV's status port, and why the model has none of it.
+const TIKV_OUTSIDE: &[(&str, &str)] = &[
+    ("config-post-bad-value.txt", "TiKV's status port: nothing that is decided now asks it"),
+    ("config-post-offline.txt", "as above"),
+    ("config-post-online-ok.txt", "as above"),
+    ("config-post-online.txt", "as above"),
+    ("config-post-two.txt", "as above"),
+    ("config-post-unknown.txt", "as above"),
+    ("config-post-wrong-type.txt", "as above"),
+    ("config.txt", "as above"),
+    ("engine-type.txt", "as above"),
+    ("metrics-excerpt.txt", "as above"),
+    ("pd-stores.txt", "its stores report slow trends and sizes that the model does not have"),
+    ("ready.txt", "TiKV's status port: readiness in the model is the open service port"),
+    ("region-unknown.txt", "as above"),
+    ("status.txt", "as above"),
+    ("unknown-path.txt", "as above"),
+];
+
 #[test]
 fn every_recording_is_replayed_or_named() {
     let source = include_str!("recordings.rs");
-    let mut names: Vec<String> = fs::read_dir(directory("pd"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".txt"))
-        .collect();
-    names.sort();
-    assert!(names.len() > 50);
-    let missing: Vec<&String> = names.iter().filter(|name| !source.contains(&format!("\"{name}\""))).collect();
-    assert_eq!(missing, Vec::<&String>::new(), "neither replayed nor named in OUTSIDE");
-    for (name, reason) in OUTSIDE {
-        assert!(directory("pd").join(name).exists() && reason.len() > 7, "{name}");
+    for (of, outside) in [("pd", OUTSIDE), ("tikv", TIKV_OUTSIDE)] {
+        let mut names: Vec<String> = fs::read_dir(directory(of))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.strip_suffix(".txt").is_some())
+            .collect();
+        names.sort();
+        assert!(names.len() > 15);
+        let missing: Vec<&String> =
+            names.iter().filter(|name| !source.contains(&format!("\"{name}\""))).collect();
+        assert_eq!(missing, Vec::<&String>::new(), "neither replayed nor named as outside");
+        for (name, reason) in outside {
+            assert!(directory(of).join(name).exists() && reason.len() > 7, "{name}");
+        }
     }
 }

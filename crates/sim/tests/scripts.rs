@@ -1,5 +1,14 @@
 //! Does every script print what is written in it? `UPDATE=1` writes what it prints now.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines
+)]
+
 use std::fs;
 use std::path::Path;
 
@@ -26,7 +35,10 @@ fn scripts_print_what_they_say() {
             if std::env::var_os("UPDATE").is_some() {
                 fs::write(file, &now).unwrap();
             } else {
-                failed.push(format!("{name} prints something else now:\n{}", difference(&text, &now)));
+                failed.push(format!(
+                    "{name} prints something else now:\n{}",
+                    difference(&text, &now)
+                ));
             }
         }
     }

@@ -3,15 +3,24 @@
 //! A broken operator is the real one with one mistake. Each is caught within a few random
 //! histories, or in the one situation that it is made for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines
+)]
+
 use std::time::Duration;
 
 use serde_json::json;
+use tikv_operator_api::v1alpha1::TikvClusterStatus;
 use tikv_operator_core::build;
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Plan, Step, plan};
 use tikv_operator_core::report::{Outcome, report};
 use tikv_operator_core::world::{Component, Kind, ObjectKey, PdView, Slot, Uid, World};
-use tikv_operator_api::v1alpha1::TikvClusterStatus;
 use tikv_operator_sim::harness::Harness;
 use tikv_operator_sim::history;
 use tikv_operator_sim::kube::{Key, name_of};
@@ -54,7 +63,7 @@ fn caught_in(brain: Brain, finding: &str, situation: impl Fn(&mut Harness)) {
 }
 
 fn born(harness: &mut Harness) {
-    harness.create("c", json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
+    harness.create("c", &json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
     harness.settle(600).expect("settles");
 }
 
@@ -98,7 +107,7 @@ fn one_that_keeps_the_start_mode_of_the_bootstrap() {
         plan
     }
     caught_in(with_plan(broken), "exactly one cluster id", |harness| {
-        harness.create("c", json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
+        harness.create("c", &json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
         harness.run(300);
         for n in 0..3 {
             harness.universe.wipe_disk(&format!("pd-c-pd-{n}"));
@@ -116,7 +125,10 @@ fn one_that_switches_to_join_before_every_first_member_has_started() {
             facts.members.values_mut().for_each(healthy);
         }
         for (name, volume) in &mut believed.volumes {
-            if volume.marks.cluster.is_some() && name.starts_with("pd-") && volume.marks.member.is_none() {
+            if volume.marks.cluster.is_some()
+                && name.starts_with("pd-")
+                && volume.marks.member.is_none()
+            {
                 volume.marks.member = Some(tikv_operator_core::world::PdMemberId(1));
             }
         }
@@ -125,7 +137,7 @@ fn one_that_switches_to_join_before_every_first_member_has_started() {
     let mut harness = Harness::new(1);
     harness.brain = with_plan(broken);
     harness.universe.nodes.late.insert("c-pd-2".to_owned(), 200_000);
-    harness.create("c", json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
+    harness.create("c", &json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
     assert_eq!(harness.settle(1800), None, "the late member is told to join and aborts for ever");
 }
 
@@ -165,7 +177,7 @@ fn one_that_mounts_a_foreign_volume() {
     caught_in(with_plan(broken), "foreign volume", |harness| {
         let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "pd-c-pd-1"}});
         harness.universe.kube.create(claim).unwrap();
-        harness.create("c", json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
+        harness.create("c", &json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
         harness.run(120);
     });
 }
@@ -182,7 +194,7 @@ fn one_that_takes_over_what_is_not_ours() {
     caught_in(with_plan(broken), "not ours", |harness| {
         let service = json!({"kind": "Service", "metadata": {"name": "c-pd"}, "spec": {}});
         harness.universe.kube.create(service).unwrap();
-        harness.create("c", json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
+        harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
         harness.run(120);
     });
 }
@@ -248,7 +260,7 @@ fn one_that_never_comes_to_rest() {
     }
     let mut harness = Harness::new(1);
     harness.brain = with_plan(broken);
-    harness.create("c", json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
+    harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
     harness.run(200);
     let problem = harness.stay_quiet(60).unwrap_err();
     assert!(problem.contains("first apply of Service c-pd"), "{problem}");
@@ -269,7 +281,8 @@ fn one_that_does_not_restore_services() {
     fn broken(cluster: &Cluster, world: &World) -> Plan {
         let mut plan = plan(cluster, world);
         let known = world.resource.status.cluster_id.is_some();
-        let makes = |step: &Step| matches!(step, Step::Create(object) if object.key.kind == Kind::Service);
+        let makes =
+            |step: &Step| matches!(step, Step::Create(object) if object.key.kind == Kind::Service);
         plan.steps.retain(|step| !(known && makes(step)));
         plan
     }
@@ -278,7 +291,12 @@ fn one_that_does_not_restore_services() {
 
 #[test]
 fn one_that_calls_everything_ready() {
-    fn broken(cluster: &Cluster, world: &World, plan: &Plan, outcomes: &[Outcome]) -> TikvClusterStatus {
+    fn broken(
+        cluster: &Cluster,
+        world: &World,
+        plan: &Plan,
+        outcomes: &[Outcome],
+    ) -> TikvClusterStatus {
         let mut status = report(cluster, world, plan, outcomes).0;
         for condition in &mut status.conditions {
             if condition.type_ == "Ready" {
@@ -291,7 +309,7 @@ fn one_that_calls_everything_ready() {
     harness.brain = with_report(broken);
     harness.universe.nodes.late.insert("c-pd-1".to_owned(), 900_000);
     harness.universe.nodes.late.insert("c-pd-2".to_owned(), 900_000);
-    harness.create("c", json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
+    harness.create("c", &json!({"pd": {"replicas": 3}, "tikv": {"replicas": 3}})).unwrap();
     harness.run(120);
     harness.auditor.at_rest(&harness.universe, "c");
     let findings = &harness.auditor.findings;
@@ -300,7 +318,12 @@ fn one_that_calls_everything_ready() {
 
 #[test]
 fn one_that_forgets_the_cluster_id() {
-    fn broken(cluster: &Cluster, world: &World, plan: &Plan, outcomes: &[Outcome]) -> TikvClusterStatus {
+    fn broken(
+        cluster: &Cluster,
+        world: &World,
+        plan: &Plan,
+        outcomes: &[Outcome],
+    ) -> TikvClusterStatus {
         let status = report(cluster, world, plan, outcomes).0;
         TikvClusterStatus { cluster_id: None, ..status }
     }
@@ -313,7 +336,7 @@ fn the_volumes_of_another_are_named_in_the_findings() {
     let mut harness = Harness::new(1);
     let claim = json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "tikv-c-tikv-0"}});
     harness.universe.kube.create(claim.clone()).unwrap();
-    harness.create("c", json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
+    harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
     harness.run(120);
     let found = harness.universe.kube.get("PersistentVolumeClaim", "tikv-c-tikv-0").unwrap();
     assert_eq!(name_of(found), "tikv-c-tikv-0");

@@ -1,6 +1,6 @@
 //! How are rows aligned?
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 /// Rows of text in columns, two blanks apart. The last column may be as long as it likes.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl fmt::Display for Table {
             let mut line = String::from(" ");
             for (column, cell) in row.iter().enumerate() {
                 let width = if column + 1 == row.len() { 0 } else { self.width(column) };
-                line.push_str(&format!(" {cell:<width$} "));
+                let _ = write!(line, " {cell:<width$} ");
             }
             writeln!(f, "{}", line.trim_end())?;
         }

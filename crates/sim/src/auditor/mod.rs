@@ -42,6 +42,9 @@ struct Seen {
     lets_go: bool,
 }
 
+const ONE: &str = "I4 exactly one cluster id";
+const SILENT: &str = "no silent stall";
+
 /// Watches a run.
 #[derive(Clone, Debug, Default)]
 pub struct Auditor {
@@ -108,13 +111,13 @@ impl Auditor {
 
     /// A cluster id is made once for a resource, and never beside volumes of an earlier one.
     fn judge_new_cluster(&mut self, universe: &Universe, by: &[String], id: u64, forgot: bool) {
-        let cluster = by.iter().find_map(|name| name.rsplit_once("-pd-")).map(|(cluster, _)| cluster);
+        let cluster =
+            by.iter().find_map(|name| name.rsplit_once("-pd-")).map(|(cluster, _)| cluster);
         let cluster = cluster.unwrap_or_default().to_owned();
         let uid = self.uids.get(&cluster).cloned().unwrap_or_default();
         let seen = self.seen.entry(uid.clone()).or_default();
         let earlier = seen.minted.first().copied();
         seen.minted.push(id);
-        const ONE: &str = "I4 exactly one cluster id";
         if let Some(earlier) = earlier {
             let what = format!("{cluster} ({uid}) had {earlier} and made another one");
             self.find(ONE, what);
@@ -149,7 +152,6 @@ impl Auditor {
         if pass.crashed || is_deleting(resource) {
             return;
         }
-        const SILENT: &str = "no silent stall";
         if let Some(reason) = &pass.rejected {
             let summary = text(resource, "/status/summary");
             if summary.is_empty() && pass.wrote_status {

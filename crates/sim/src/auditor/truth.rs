@@ -18,8 +18,8 @@ impl Auditor {
             self.find(TRUTH, format!("{cluster}: observedGeneration is behind"));
         }
         let id: Option<u64> = text(resource, "/status/clusterId").parse().ok();
-        let ensembles = universe.pd.ensembles.iter();
-        let ensemble = ensembles.filter(|e| e.cluster_id.is_some() && e.cluster_id == id).last();
+        let mut ensembles = universe.pd.ensembles.iter();
+        let ensemble = ensembles.rfind(|e| e.cluster_id.is_some() && e.cluster_id == id);
         if let Some(obstacle) = ensemble.map_or(Some("no PD has this id".to_owned()), obstacle)
             && ready
         {

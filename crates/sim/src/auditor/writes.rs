@@ -45,7 +45,7 @@ impl Auditor {
             seen.recorded = Some(id.clone());
         }
         if earlier.is_some_and(|earlier| earlier != id) {
-            self.find("I4 exactly one cluster id", format!("status of {cluster} says {id:?} now"));
+            self.find(super::ONE, format!("status of {cluster} says {id:?} now"));
         }
     }
 

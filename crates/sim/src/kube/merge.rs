@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn conditions_merge_by_type() {
-        let mut current = json!([{"type": "Ready", "status": "False"}, {"type": "Other", "status": "True"}]);
+        let mut current =
+            json!([{"type": "Ready", "status": "False"}, {"type": "Other", "status": "True"}]);
         apply(&mut current, &json!([{"type": "Ready", "status": "True"}]));
         assert_eq!(
             current,

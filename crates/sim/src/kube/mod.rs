@@ -80,7 +80,8 @@ struct Change {
 pub struct Kube {
     objects: BTreeMap<Key, Arc<Value>>,
     changes: Vec<Change>,
-    /// What the operator applied last, by uid: server-side apply takes away what is left out.
+    /// What the operator applied last, by uid: server-side apply takes away what is left out, but
+    /// not what a create put there ([`crate::beliefs::CREATE_IS_NOT_APPLIED`]).
     applied: BTreeMap<(String, Subresource), Value>,
     uids: u64,
     /// How many changes the controllers had seen when they found nothing to do.

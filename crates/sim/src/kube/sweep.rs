@@ -38,7 +38,7 @@ impl Kube {
         done.map(|(key, object)| (key.clone(), uid_of(object).to_owned())).collect()
     }
 
-    /// Some pod names the claim: claim protection keeps it.
+    /// Some pod names the claim ([`crate::beliefs::CLAIM_PROTECTION`]).
     fn is_mounted(&self, claim: &str) -> bool {
         self.list("Pod").any(|pod| claims_of(pod).any(|name| name == claim))
     }

@@ -64,7 +64,10 @@ impl Kube {
     pub fn apply(&mut self, body: &Value, part: Subresource) -> Result<(), Refusal> {
         let key = Key::of(body);
         let Some(current) = self.objects.get(&key) else {
-            return Err(Refusal::new(409, format!("{key}: uid given, but there is no such object")));
+            return Err(Refusal::new(
+                409,
+                format!("{key}: uid given, but there is no such object"),
+            ));
         };
         let wanted_uid = uid_of(body);
         if !wanted_uid.is_empty() && wanted_uid != uid_of(current) {

@@ -60,13 +60,13 @@ impl Nodes {
             };
             if !self.machines.get(&run.node).is_some_and(|machine| machine.up) {
                 processes.kill(&uid);
-                self.show_lost(&mut run, &pod, kube, now);
+                Self::show_lost(&mut run, &pod, kube, now);
                 runs.insert(uid, run);
                 continue;
             }
             let mut keeper = Keeper { kube, processes, now, dice };
             if self.keep(&pod, &mut run, &mut keeper) {
-                self.show(&pod, &mut run, &mut keeper);
+                Self::show(&pod, &mut run, &mut keeper);
                 runs.insert(uid, run);
             }
         }
@@ -87,7 +87,7 @@ impl Nodes {
     }
 
     /// A machine without power says nothing; after a while its pods read not ready.
-    fn show_lost(&self, run: &mut Run, pod: &Value, kube: &mut Kube, now: u64) {
+    fn show_lost(run: &mut Run, pod: &Value, kube: &mut Kube, now: u64) {
         let due = run.lost_at.get_or_insert(now + schedule::NODE_GRACE);
         if now < *due {
             return;
@@ -119,7 +119,7 @@ impl Nodes {
             run.stage = Stage::Ending { until: now + wait };
         }
         run.lost_at = None;
-        self.refresh(run, keeper);
+        Self::refresh(run, keeper);
         match run.stage.clone() {
             Stage::Ending { until } if now >= until => {
                 keeper.processes.kill(uid);
@@ -162,7 +162,7 @@ impl Nodes {
 
     /// Kubelet notices a changed ConfigMap some time after the change
     /// ([`beliefs::MOUNTED_CONFIG_LAGS`]).
-    fn refresh(&self, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
+    fn refresh(run: &mut Run, keeper: &mut Keeper<'_, '_>) {
         let changed = run.mounted.iter().any(|(name, data)| {
             keeper.kube.get("ConfigMap", name).is_some_and(|map| at(map, "/data") != data)
         });
@@ -190,9 +190,10 @@ impl Nodes {
         run.stage = Stage::Running;
         let uid = uid_of(pod).to_owned();
         let Some(launch) = Launch::of(pod) else { return };
-        let config = launch.config.as_ref().and_then(|(name, key)| {
-            run.mounted.get(name)?.get(key)?.as_str().map(str::to_owned)
-        });
+        let config = launch
+            .config
+            .as_ref()
+            .and_then(|(name, key)| run.mounted.get(name)?.get(key)?.as_str().map(str::to_owned));
         let program = launch.program(&config.unwrap_or_default());
         let claim = keeper.kube.get("PersistentVolumeClaim", &launch.data_claim);
         let disk = claim.and_then(|claim| self.disks.get(uid_of(claim))).map(|disk| disk.id);
@@ -225,7 +226,7 @@ impl Nodes {
         }
     }
 
-    fn show(&self, pod: &Value, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
+    fn show(pod: &Value, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
         let uid = uid_of(pod);
         let runs = run.stage == Stage::Running;
         let waiting = match &run.stage {

@@ -140,9 +140,9 @@ mod tests {
         let both = mode("join = \"a\"\ninitial-cluster = \"a=b\"");
         assert!(both.unwrap_err().contains("together"));
         assert!(mode("").is_err());
-        let Ok(StartMode::Bootstrap { token, members }) =
-            mode("initial-cluster = \"a=http://a:2380,b=http://b:2380\"\ninitial-cluster-token = \"t\"")
-        else {
+        let Ok(StartMode::Bootstrap { token, members }) = mode(
+            "initial-cluster = \"a=http://a:2380,b=http://b:2380\"\ninitial-cluster-token = \"t\"",
+        ) else {
             panic!("bootstrap")
         };
         assert_eq!((token.as_str(), members.len()), ("t", 2));

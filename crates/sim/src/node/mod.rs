@@ -90,9 +90,7 @@ pub struct Nodes {
 impl Nodes {
     /// Machines with these names, all up.
     pub fn new(names: &[&str]) -> Self {
-        let node = |name: &&str| {
-            ((*name).to_owned(), Node { up: true, images: BTreeSet::new() })
-        };
+        let node = |name: &&str| ((*name).to_owned(), Node { up: true, images: BTreeSet::new() });
         Self { machines: names.iter().map(node).collect(), ..Self::default() }
     }
 

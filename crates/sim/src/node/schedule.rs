@@ -65,7 +65,8 @@ impl Nodes {
         if let Some(node) = pinned {
             return if up(&node) { Ok(node) } else { Err(format!("node {node} is not ready")) };
         }
-        let pods_on = |node: &str| kube.list("Pod").filter(|p| text(p, "/spec/nodeName") == node).count();
+        let pods_on =
+            |node: &str| kube.list("Pod").filter(|p| text(p, "/spec/nodeName") == node).count();
         let nodes: Vec<&String> = self.machines.keys().filter(|node| up(node)).collect();
         let fewest = nodes.iter().map(|node| pods_on(node)).min();
         let best: Vec<&String> =

@@ -46,10 +46,8 @@ pub(super) fn write(kube: &mut Kube, key: &Key, container: &str, shown: &Shown) 
             }
             (None, None) => json!({"waiting": {"reason": "ContainerCreating"}}),
         };
-        let last = match (shown.restarts > 0 || shown.running.is_none()) && shown.has_run {
-            true => json!({"terminated": {"exitCode": 1}}),
-            false => json!({}),
-        };
+        let ended = (shown.restarts > 0 || shown.running.is_none()) && shown.has_run;
+        let last = if ended { json!({"terminated": {"exitCode": 1}}) } else { json!({}) };
         let status = json!([{
             "name": container,
             "ready": shown.ready,

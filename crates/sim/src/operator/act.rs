@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvClusterStatus;
 use tikv_operator_core::build::marks_to_annotations;
+use tikv_operator_core::facts::{Owner, owner_words, volume_facts};
 use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
-use tikv_operator_core::facts::{Owner, owner_words, volume_facts};
 use tikv_operator_core::world::{Kind, Object, ObjectKey, World};
 
 use super::wire::{Answer, Call, Wire};
@@ -138,8 +138,8 @@ fn matters(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
 fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
     let world = &look.world;
     match step {
-        Step::AddFinalizer => finalizers(wire, world, json!([FINALIZER])),
-        Step::ReleaseFinalizer => finalizers(wire, world, json!([])),
+        Step::AddFinalizer => finalizers(wire, world, &json!([FINALIZER])),
+        Step::ReleaseFinalizer => finalizers(wire, world, &json!([])),
         Step::RecordBootstrap(_) | Step::RecordClusterId(_) => {
             match report::with_record(world, step) {
                 Some(status) => apply_status(wire, look, &status),
@@ -152,7 +152,7 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         Step::MarkVolume { name, uid, marks } => {
             let key = Key::new("PersistentVolumeClaim", name);
             let marks = marks_to_annotations(marks);
-            patch(wire, key, &uid.0, |claim| {
+            patch(wire, &key, &uid.0, |claim| {
                 for (mark, value) in &marks {
                     set(claim, &["metadata", "annotations", mark], json!(value));
                 }
@@ -161,7 +161,7 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         Step::SetStoreUp { pod, uid, up } => {
             let status = if *up { "True" } else { "False" };
             let gate = json!({"type": labels::STORE_UP_GATE, "status": status});
-            patch(wire, Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
+            patch(wire, &Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
         }
         Step::DeletePod { name, uid, .. } => delete(wire, &Key::new("Pod", name), &uid.0),
         Step::DeleteVolume { name, uid } => {
@@ -243,21 +243,21 @@ fn delete(wire: &mut Wire<'_>, key: &Key, uid: &str) -> Answer {
 }
 
 /// A merge patch with `metadata.uid` in it: 409 where the object is absent or another one.
-fn patch(wire: &mut Wire<'_>, key: Key, uid: &str, change: impl FnOnce(&mut Value)) -> Answer {
+fn patch(wire: &mut Wire<'_>, key: &Key, uid: &str, change: impl FnOnce(&mut Value)) -> Answer {
     let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
     wire.call(call, |kube: &mut Kube| {
         let found = kube.get(&key.kind, &key.name);
         if found.is_none_or(|found| uid_of(found) != uid && !uid.is_empty()) {
             return Err(Refusal { code: 409, message: format!("{key}: uid precondition failed") });
         }
-        kube.edit(&key, change);
+        kube.edit(key, change);
         Ok(())
     })
 }
 
-fn finalizers(wire: &mut Wire<'_>, world: &World, wanted: Value) -> Answer {
+fn finalizers(wire: &mut Wire<'_>, world: &World, wanted: &Value) -> Answer {
     let key = Key::new("TikvCluster", &world.resource.name);
-    patch(wire, key, &world.resource.uid.0, |resource| {
-        set(resource, &["metadata", "finalizers"], wanted);
+    patch(wire, &key, &world.resource.uid.0, |resource| {
+        set(resource, &["metadata", "finalizers"], wanted.clone());
     })
 }

@@ -183,9 +183,8 @@ impl Operator {
             judged = self.judge_spec(&look);
             self.act(universe, &mut look, &judged.1, &mut pass);
         }
-        let released = |outcome: &Outcome| {
-            outcome.step == Step::ReleaseFinalizer && outcome.result.is_ok()
-        };
+        let released =
+            |outcome: &Outcome| outcome.step == Step::ReleaseFinalizer && outcome.result.is_ok();
         let gone = pass.outcomes.iter().any(released);
         let status = match &judged.0 {
             Ok((cluster, plan)) => (self.brain.report)(cluster, &look.world, plan, &pass.outcomes),

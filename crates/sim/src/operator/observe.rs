@@ -50,11 +50,7 @@ const KINDS: [Kind; 5] = [
 
 impl Operator {
     /// Everything about the cluster in one view. `None` where the resource does not exist.
-    pub(super) fn observe(
-        &mut self,
-        view: &View<'_>,
-        universe: &mut Universe,
-    ) -> Option<Look> {
+    pub(super) fn observe(&mut self, view: &View<'_>, universe: &mut Universe) -> Option<Look> {
         let body = view.get(universe, "TikvCluster", &self.cluster)?;
         let (resource, facts) = (typed(body)?, resource_facts(body, FINALIZER)?);
         let owner = Owner { name: &self.cluster, uid: &facts.uid };
@@ -74,7 +70,17 @@ impl Operator {
         let hosts: BTreeMap<_, _> = belongings
             .pods
             .keys()
-            .map(|slot| (*slot, format!("{0}.{1}-{2}-peer", slot.pod_name(&self.cluster), self.cluster, slot.component)))
+            .map(|slot| {
+                (
+                    *slot,
+                    format!(
+                        "{0}.{1}-{2}-peer",
+                        slot.pod_name(&self.cluster),
+                        self.cluster,
+                        slot.component
+                    ),
+                )
+            })
             .collect();
         let pd = self.ask_pd(&hosts, universe);
         let world = World {

@@ -36,19 +36,15 @@ impl Operator {
             .collect::<Vec<String>>()
             .into_iter()
             .find_map(|process| look(universe, &process));
-        match answer {
-            Some((leader, mut facts)) => {
-                self.memory.silent_since = None;
-                facts.leader = self.remember_leader(leader, now);
-                PdView::Known(Box::new(facts))
-            }
-            None => {
-                let since = *self.memory.silent_since.get_or_insert(now);
-                PdView::Unreachable {
-                    seen_for: clock::span(now - since),
-                    reason: "no member answered through a leader".to_owned(),
-                }
-            }
+        if let Some((leader, mut facts)) = answer {
+            self.memory.silent_since = None;
+            facts.leader = self.remember_leader(leader, now);
+            return PdView::Known(Box::new(facts));
+        }
+        let since = *self.memory.silent_since.get_or_insert(now);
+        PdView::Unreachable {
+            seen_for: clock::span(now - since),
+            reason: "no member answered through a leader".to_owned(),
         }
     }
 
@@ -82,8 +78,7 @@ fn look(universe: &mut Universe, process: &str) -> Option<(u64, PdFacts)> {
     let leader = at(&members, "/leader/member_id").as_u64()?;
     let replicate = get(universe, process, "config/replicate");
     let settings = replicate.as_ref();
-    let max_replicas =
-        settings.and_then(|s| u32::try_from(at(s, "/max-replicas").as_u64()?).ok());
+    let max_replicas = settings.and_then(|s| u32::try_from(at(s, "/max-replicas").as_u64()?).ok());
     let labels = settings.map(|s| text(s, "/location-labels").to_owned()).unwrap_or_default();
     let regions = get(universe, process, "regions/count");
     let live = stores.values().filter(|s| s.state != StoreState::Tombstone).count();

@@ -87,7 +87,13 @@ const NO_SUCH_PAGE: &str = "404 page not found";
 
 impl Pd {
     /// The answer of the process `via`; `None` where nothing listens.
-    pub fn answer(&mut self, via: &str, request: Request<'_>, now: u64, names: &Names) -> Option<Answer> {
+    pub fn answer(
+        &mut self,
+        via: &str,
+        request: Request<'_>,
+        now: u64,
+        names: &Names,
+    ) -> Option<Answer> {
         if !self.is_open(via) {
             return None;
         }
@@ -102,7 +108,10 @@ impl Pd {
             _ => {}
         }
         if self.ensembles.get(index)?.leader.is_none() {
-            return Some(Answer::text(503, "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader"));
+            return Some(Answer::text(
+                503,
+                "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader",
+            ));
         }
         let Some(rest) = path.strip_prefix("/pd/api/v1/") else {
             return Some(Answer::text(404, NO_SUCH_PAGE));

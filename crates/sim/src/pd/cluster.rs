@@ -116,7 +116,13 @@ impl Cluster {
     }
 
     /// Registers a store, or renews its entry. Refuses what PD refuses.
-    pub fn put_store(&mut self, id: u64, address: &str, version: &str, now: u64) -> Result<(), String> {
+    pub fn put_store(
+        &mut self,
+        id: u64,
+        address: &str,
+        version: &str,
+        now: u64,
+    ) -> Result<(), String> {
         let other = self.stores.values().find(|s| {
             s.address == address && s.id != id && s.state != StoreState::Tombstone && !s.destroyed
         });
@@ -239,7 +245,8 @@ impl Cluster {
     /// Leaders and regions of a store.
     pub fn load(&self, store: u64) -> (u64, u64) {
         let leaders = self.regions.iter().filter(|region| region.leader == Some(store)).count();
-        let regions = self.regions.iter().filter(|region| region.peers.contains_key(&store)).count();
+        let regions =
+            self.regions.iter().filter(|region| region.peers.contains_key(&store)).count();
         (leaders as u64, regions as u64)
     }
 }

@@ -123,8 +123,8 @@ impl Pd {
         let tired = self.processes.iter().filter(|(_, process)| {
             let data = self.disks.get(&process.disk);
             let never_led = data.is_none_or(|data| !data.synced);
-            let waits = process.stage == Stage::Hanging
-                || (process.stage == Stage::Running && never_led);
+            let waits =
+                process.stage == Stage::Hanging || (process.stage == Stage::Running && never_led);
             waits && now.saturating_sub(process.since) >= beliefs::START_LIMIT.value
         });
         let tired: Vec<String> = tired.map(|(uid, _)| uid.clone()).collect();
@@ -142,13 +142,16 @@ impl Pd {
         now: u64,
     ) -> Result<Stage, String> {
         if let Some(data) = self.disks.get(&process.disk) {
-            // With data the start mode is ignored (beliefs::DATA_WINS).
-            let member = self.ensembles.get(data.ensemble).map(|e| e.members.contains_key(&data.member));
+            // With data the start mode is ignored: beliefs::DATA_WINS.
+            let member =
+                self.ensembles.get(data.ensemble).map(|e| e.members.contains_key(&data.member));
             let known = member.unwrap_or(false);
             return Ok(if known { Stage::Running } else { Stage::Hanging });
         }
         match &process.start.mode {
-            StartMode::Bootstrap { token, members } => self.bootstrap(process, token, members, names, now),
+            StartMode::Bootstrap { token, members } => {
+                self.bootstrap(process, (token, members), names, now)
+            }
             StartMode::Join { url } => self.join(process, url, names, dice),
         }
     }
@@ -156,8 +159,7 @@ impl Pd {
     fn bootstrap(
         &mut self,
         process: &Process,
-        token: &str,
-        members: &BTreeMap<String, String>,
+        (token, members): (&str, &BTreeMap<String, String>),
         names: &Names,
         now: u64,
     ) -> Result<Stage, String> {
@@ -171,7 +173,7 @@ impl Pd {
         if let Some(index) = known {
             let published = self.ensembles.get(index).and_then(|e| e.members.get(&member));
             let others = self.reachable(index, names);
-            // A peer that was wiped too knows nothing to tell.
+            // beliefs::ALREADY_BOOTSTRAPPED; a peer that was wiped too knows nothing to tell.
             let empty = self.without_memory(index, &others);
             let told = others.iter().any(|id| *id != member && !empty.contains(id));
             if told && published.is_some_and(|m| m.client_url.is_some()) {
@@ -211,6 +213,7 @@ impl Pd {
         if let Some(half) = ensemble.members.values().find(|member| member.name.is_empty()) {
             return Err(format!("there is a member {} that has not joined successfully", half.id));
         }
+        // beliefs::LISTED_BY_NAME
         if ensemble.member_named(&process.start.name).is_some() {
             return Err("missing data or join a duplicated pd".to_owned());
         }

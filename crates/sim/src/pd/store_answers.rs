@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::Pd;
 use super::answer::{Answer, Request};
 use super::cluster::{Cluster, Store, StoreState};
 use super::region::Peer;
-use super::Pd;
 use crate::clock;
 
 const NOT_BOOTSTRAPPED: &str =
@@ -263,7 +263,8 @@ fn status(cluster: &Cluster, store: &Store) -> Value {
     if let Some(map) = shown.as_object_mut() {
         map.insert("start_ts".to_owned(), json!(clock::rfc3339(store.started)));
         // A store that was never heard has the epoch as its last heartbeat.
-        let heard = store.heartbeat.map_or_else(|| EPOCH.to_owned(), |t| clock::instant(t).to_string());
+        let heard =
+            store.heartbeat.map_or_else(|| EPOCH.to_owned(), |t| clock::instant(t).to_string());
         map.insert("last_heartbeat_ts".to_owned(), json!(heard));
         if known {
             map.insert("uptime".to_owned(), json!("1m0s"));
@@ -284,7 +285,8 @@ fn about_regions(cluster: &Cluster, request: Request<'_>, parts: &[&str]) -> Opt
         ("GET", ["regions", "replicated"]) => {
             let full = cluster.max_replicas as usize;
             let whole = |region: &super::Region| region.voters().count() >= full;
-            let learning = |region: &super::Region| region.peers.values().any(|p| *p != Peer::Voter);
+            let learning =
+                |region: &super::Region| region.peers.values().any(|p| *p != Peer::Voter);
             let word = if cluster.regions.iter().all(whole) {
                 "REPLICATED"
             } else if cluster.regions.iter().any(learning) {
@@ -311,9 +313,7 @@ fn about_regions(cluster: &Cluster, request: Request<'_>, parts: &[&str]) -> Opt
 
 /// A region with its peers; those that are still being filled are pending.
 fn region(region: &super::Region) -> Value {
-    let peer = |(store, peer): (&u64, &Peer)| {
-        json!({"store_id": store, "is_learner": *peer != Peer::Voter})
-    };
+    let peer = |(store, peer): (&u64, &Peer)| json!({"store_id": store, "is_learner": *peer != Peer::Voter});
     let pending = region.peers.iter().filter(|(_, peer)| **peer != Peer::Voter);
     json!({
         "id": region.id,
@@ -324,11 +324,7 @@ fn region(region: &super::Region) -> Value {
 
 const EVICT: &str = "evict-leader-scheduler";
 
-fn about_schedulers(
-    cluster: &mut Cluster,
-    request: Request<'_>,
-    parts: &[&str],
-) -> Option<Answer> {
+fn about_schedulers(cluster: &mut Cluster, request: Request<'_>, parts: &[&str]) -> Option<Answer> {
     match (request.method, parts) {
         ("GET", ["schedulers"]) => {
             let mut names: Vec<String> =

@@ -21,10 +21,10 @@ impl Play {
         match (*verb, rest) {
             ("seed", [seed]) => {
                 self.harness = Harness::new(number(seed)?);
-                done()
+                Ok(String::new())
             }
             ("create", [name, fields @ ..]) => {
-                let made = self.harness.create(name, spec(fields)?);
+                let made = self.harness.create(name, &spec(fields)?);
                 made.map(|()| String::new()).map_err(|refusal| refusal.to_string())
             }
             ("edit", [name, fields @ ..]) => {
@@ -33,17 +33,17 @@ impl Play {
                     let path: Vec<&str> = path.split('.').collect();
                     self.harness.edit(name, &path, value_of(value));
                 }
-                done()
+                Ok(String::new())
             }
             ("delete", [name]) => {
                 self.harness.delete(name);
-                done()
+                Ok(String::new())
             }
             ("tick", [seconds]) => {
                 self.harness.run(number(seconds)?);
-                done()
+                Ok(String::new())
             }
-            ("settle", []) => self.settle(),
+            ("settle", []) => Ok(self.settle()),
             ("quiet", [minutes]) => match self.harness.stay_quiet(number(minutes)? * 60) {
                 Ok(()) => Ok("nothing was written, the status is true\n".to_owned()),
                 Err(problem) => {
@@ -51,17 +51,19 @@ impl Play {
                     Err(problem)
                 }
             },
-            ("crash-after-each-write", [name, fields @ ..]) => self.crash_each(name, &spec(fields)?),
+            ("crash-after-each-write", [name, fields @ ..]) => {
+                self.crash_each(name, &spec(fields)?)
+            }
             ("show", [what]) => Ok(self.show(what)),
             ("faults", fields) => self.faults(fields),
             _ => self.harm(verb, rest),
         }
     }
 
-    fn settle(&mut self) -> Printed {
+    fn settle(&mut self) -> String {
         match self.harness.settle(PATIENCE) {
-            Some(_) => Ok("settled\n".to_owned()),
-            None => Ok(format!("not settled within {PATIENCE} s\n")),
+            Some(_) => "settled\n".to_owned(),
+            None => format!("not settled within {PATIENCE} s\n"),
         }
     }
 
@@ -103,7 +105,7 @@ impl Play {
             ("foreign", [kind, name, labels @ ..]) => self.foreign(kind, name, labels)?,
             _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
         }
-        done()
+        Ok(String::new())
     }
 
     /// Someone else makes an object with a name that we need.
@@ -138,19 +140,19 @@ impl Play {
             }
         }
         self.harness.set_faults(faults);
-        done()
+        Ok(String::new())
     }
 
     /// Creates the cluster anew once per write, with the operator ending right after that write.
     fn crash_each(&mut self, name: &str, spec: &Value) -> Printed {
         let mut reference = Harness::new(1);
-        reference.create(name, spec.clone()).map_err(|refusal| refusal.to_string())?;
+        reference.create(name, spec).map_err(|refusal| refusal.to_string())?;
         reference.settle(PATIENCE).ok_or("the reference run does not settle")?;
         let (writes, objects) = (reference.writes.len(), inventory(&reference));
         for write in 1..=writes {
             let mut run = Harness::new(1);
             run.set_faults(Faults { crash_after: Some(write), ..Faults::default() });
-            run.create(name, spec.clone()).map_err(|refusal| refusal.to_string())?;
+            run.create(name, spec).map_err(|refusal| refusal.to_string())?;
             let settled = run.settle(PATIENCE);
             let quiet = run.stay_quiet(120);
             let after = format!("crash after write {write}");
@@ -171,10 +173,6 @@ impl Play {
 /// Which objects there are, by kind and name.
 fn inventory(harness: &Harness) -> Vec<String> {
     harness.universe.kube.all().map(|(key, _)| key.to_string()).collect()
-}
-
-fn done() -> Printed {
-    Ok(String::new())
 }
 
 fn number(word: &str) -> Result<u64, String> {

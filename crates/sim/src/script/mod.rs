@@ -21,7 +21,7 @@ pub fn run(text: &str) -> (String, Vec<String>) {
             out.push('\n');
             match play.obey(command) {
                 Ok(printed) => out.push_str(&printed),
-                Err(problem) => out.push_str(&format!("! {problem}\n")),
+                Err(problem) => out.push_str(&["! ", &problem, "\n"].concat()),
             }
         } else if line.starts_with('#') || line.is_empty() {
             out.push_str(line);

@@ -106,6 +106,10 @@ fn list(words: &[&str]) -> String {
 }
 
 fn lines(shown: impl Iterator<Item = String>) -> String {
-    let shown: String = shown.map(|line| format!("  {line}")).collect();
-    if shown.is_empty() { "  none\n".to_owned() } else { shown }
+    let mut out = String::new();
+    for line in shown {
+        out.push_str("  ");
+        out.push_str(&line);
+    }
+    if out.is_empty() { "  none\n".to_owned() } else { out }
 }
