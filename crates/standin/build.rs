@@ -3,15 +3,8 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 7] = [
-    "pdpb",
-    "keyspacepb",
-    "tikvpb",
-    "errorpb",
-    "etcdserverpb",
-    "standinpb",
-    "grpc_health",
-];
+const PROTOS: [&str; 7] =
+    ["pdpb", "keyspacepb", "tikvpb", "errorpb", "etcdserverpb", "standinpb", "grpc_health"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

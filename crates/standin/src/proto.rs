@@ -24,13 +24,7 @@ generated! {
 }
 
 /// The standard gRPC health service.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    clippy::all,
-    clippy::pedantic,
-    clippy::restriction
-)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
 pub mod health {
     tonic::include_proto!("grpc.health.v1");
 }

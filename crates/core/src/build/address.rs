@@ -10,11 +10,7 @@ use crate::world::{Component, Slot};
 
 /// The address of everything on this machine: `[::]` where IPv6 is preferred.
 pub(super) fn any(cluster: &Cluster) -> &'static str {
-    if cluster.prefer_ipv6 {
-        "[::]"
-    } else {
-        "0.0.0.0"
-    }
+    if cluster.prefer_ipv6 { "[::]" } else { "0.0.0.0" }
 }
 
 /// A slot's stable DNS name.
@@ -41,11 +37,7 @@ pub(super) fn peer_url(cluster: &Cluster, slot: Slot) -> String {
 /// The name of the client Service, resolvable from every namespace.
 pub(super) fn pd_service_host(cluster: &Cluster) -> String {
     let service = names::pd_service(cluster.name.as_str());
-    let domain = cluster
-        .domain
-        .as_ref()
-        .map(|domain| format!(".{domain}"))
-        .unwrap_or_default();
+    let domain = cluster.domain.as_ref().map(|domain| format!(".{domain}")).unwrap_or_default();
     format!("{service}.{}.svc{domain}", cluster.namespace)
 }
 

@@ -35,10 +35,7 @@ pub(super) fn container(cluster: &Cluster, slot: Slot) -> Value {
         .with("volumeMounts", volume::mounts(cluster, component))
         .with("readinessProbe", readiness(part, component))
         .with_some("lifecycle", lifecycle(part, component))
-        .with(
-            "securityContext",
-            security::of_container(&part.container_security),
-        )
+        .with("securityContext", security::of_container(&part.container_security))
         .into()
 }
 
@@ -76,10 +73,7 @@ fn tikv_args(cluster: &Cluster, slot: Slot) -> Vec<String> {
         args.push(format!("--advertise-status-addr={host}:{status}"));
     }
     args.push(format!("--pd-endpoints={}", address::pd_url(cluster)));
-    args.push(format!(
-        "--data-dir={}",
-        data_dir(&cluster.tikv.common, Component::Tikv)
-    ));
+    args.push(format!("--data-dir={}", data_dir(&cluster.tikv.common, Component::Tikv)));
     args.push(format!("--config={}", config_path(Component::Tikv)));
     // A start flag: given only where asked for, so that a volume can grow without a restart. In
     // bytes, since TiKV's "GB" is Kubernetes' "Gi" and its "G" has no counterpart.
@@ -113,27 +107,15 @@ fn data_dir(part: &Settings, component: Component) -> String {
 }
 
 fn config_path(component: Component) -> String {
-    format!(
-        "{}/{}",
-        address::config_mount(component),
-        address::config_file(component)
-    )
+    format!("{}/{}", address::config_mount(component), address::config_file(component))
 }
 
 fn ports(component: Component) -> Vec<Value> {
     let ports = match component {
-        Component::Pd => [
-            ("client", names::PD_CLIENT_PORT),
-            ("peer", names::PD_PEER_PORT),
-        ],
-        Component::Tikv => [
-            ("server", names::TIKV_PORT),
-            ("status", names::TIKV_STATUS_PORT),
-        ],
+        Component::Pd => [("client", names::PD_CLIENT_PORT), ("peer", names::PD_PEER_PORT)],
+        Component::Tikv => [("server", names::TIKV_PORT), ("status", names::TIKV_STATUS_PORT)],
     };
-    ports
-        .map(|(name, port)| json!({"name": name, "containerPort": port}))
-        .to_vec()
+    ports.map(|(name, port)| json!({"name": name, "containerPort": port})).to_vec()
 }
 
 fn resources(part: &Settings) -> Option<Value> {
@@ -148,10 +130,7 @@ fn resources(part: &Settings) -> Option<Value> {
 }
 
 fn quantities(wanted: &BTreeMap<String, Quantity>) -> BTreeMap<String, String> {
-    wanted
-        .iter()
-        .map(|(name, quantity)| (name.clone(), quantity.to_string()))
-        .collect()
+    wanted.iter().map(|(name, quantity)| (name.clone(), quantity.to_string())).collect()
 }
 
 /// TCP, because PD's HTTP ready path answers 500 before bootstrap (v8.5) or does not exist, and

@@ -26,20 +26,12 @@ impl Fields {
 
     /// Sets a list unless it is empty.
     pub(super) fn with_list(self, key: &str, list: Vec<Value>) -> Self {
-        if list.is_empty() {
-            self
-        } else {
-            self.with(key, list)
-        }
+        if list.is_empty() { self } else { self.with(key, list) }
     }
 
     /// Sets a map of texts unless it is empty.
     pub(super) fn with_map(self, key: &str, map: &BTreeMap<String, String>) -> Self {
-        if map.is_empty() {
-            self
-        } else {
-            self.with(key, texts(map))
-        }
+        if map.is_empty() { self } else { self.with(key, texts(map)) }
     }
 }
 
@@ -51,7 +43,5 @@ impl From<Fields> for Value {
 
 /// A JSON object of texts.
 pub(super) fn texts(map: &BTreeMap<String, String>) -> Value {
-    map.iter()
-        .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
-        .collect()
+    map.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect()
 }

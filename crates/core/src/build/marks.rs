@@ -22,15 +22,9 @@ pub const RETIRED: &str = "tikv.org/retired";
 
 /// The annotations that say `marks`.
 pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
-    let record = marks
-        .bootstrap
-        .as_ref()
-        .and_then(|r| serde_json::to_string(r).ok());
+    let record = marks.bootstrap.as_ref().and_then(|r| serde_json::to_string(r).ok());
     [
-        (
-            RESOURCE_UID,
-            marks.resource.as_ref().map(ToString::to_string),
-        ),
+        (RESOURCE_UID, marks.resource.as_ref().map(ToString::to_string)),
         (CLUSTER_ID, marks.cluster.map(|id| id.to_string())),
         (STORE_ID, marks.store.map(|id| id.to_string())),
         (MEMBER_ID, marks.member.map(|id| id.to_string())),
@@ -69,10 +63,7 @@ mod tests {
             cluster: Some(ClusterId(u64::MAX)),
             store: Some(StoreId(4)),
             member: Some(PdMemberId(u64::MAX - 1)),
-            bootstrap: Some(BootstrapRecord {
-                token: "t".to_owned(),
-                members: vec![0, 1, 2],
-            }),
+            bootstrap: Some(BootstrapRecord { token: "t".to_owned(), members: vec![0, 1, 2] }),
             retired: true,
         };
         assert_eq!(marks_from_annotations(&marks_to_annotations(&all)), all);
@@ -83,20 +74,9 @@ mod tests {
 
     #[test]
     fn an_unreadable_id_is_unknown_and_an_odd_retirement_still_holds() {
-        let odd = [
-            (CLUSTER_ID, "12x"),
-            (STORE_ID, "-1"),
-            (BOOTSTRAP, "{"),
-            (RETIRED, "yes"),
-        ]
-        .map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let odd = [(CLUSTER_ID, "12x"), (STORE_ID, "-1"), (BOOTSTRAP, "{"), (RETIRED, "yes")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()));
         let marks = marks_from_annotations(&odd.into());
-        assert_eq!(
-            marks,
-            VolumeMarks {
-                retired: true,
-                ..VolumeMarks::default()
-            }
-        );
+        assert_eq!(marks, VolumeMarks { retired: true, ..VolumeMarks::default() });
     }
 }

@@ -74,15 +74,10 @@ pub(super) fn owned(
     component: Option<Component>,
     extra: Extra,
 ) -> Value {
-    unowned(cluster, name, component, extra)
-        .with("ownerReferences", owner(cluster))
-        .into()
+    unowned(cluster, name, component, extra).with("ownerReferences", owner(cluster)).into()
 }
 
 /// A piece of furniture, sealed with the hash of itself.
 pub(super) fn furniture(kind: Kind, name: String, body: Value) -> Object {
-    Object {
-        key: ObjectKey::new(kind, name),
-        body: same::seal(body),
-    }
+    Object { key: ObjectKey::new(kind, name), body: same::seal(body) }
 }

@@ -76,9 +76,7 @@ fn merge_object(mut base: Map<String, Value>, patch: &Map<String, Value>) -> Val
 /// Merges `patch` into `base`, both lists of objects told apart by the value of `by`.
 fn merge_list(base: &[Value], patch: &[Value], by: &str) -> Value {
     // A bare `$patch: replace` element makes the others the whole list.
-    let replaces = patch
-        .iter()
-        .any(|e| directive(e) == Some("replace") && e.get(by).is_none());
+    let replaces = patch.iter().any(|e| directive(e) == Some("replace") && e.get(by).is_none());
     let mut merged: Vec<Value> = if replaces { Vec::new() } else { base.to_vec() };
     for element in patch {
         let Some(id) = element.get(by) else {
@@ -123,11 +121,7 @@ fn without_directives(patch: &Value) -> Value {
                 .collect(),
         ),
         Value::Array(elements) => Value::Array(
-            elements
-                .iter()
-                .filter(|e| !is_deletion(e))
-                .map(without_directives)
-                .collect(),
+            elements.iter().filter(|e| !is_deletion(e)).map(without_directives).collect(),
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => patch.clone(),
     }
@@ -178,10 +172,7 @@ mod tests {
             "volumeMounts": [{"mountPath": "/var/lib/pd", "readOnly": true}],
         }]});
         let pd = merged(&patch)["containers"][0].take();
-        assert_eq!(
-            pd["env"],
-            json!([{"name": "TZ", "value": "CET"}, {"name": "X", "value": "1"}])
-        );
+        assert_eq!(pd["env"], json!([{"name": "TZ", "value": "CET"}, {"name": "X", "value": "1"}]));
         assert_eq!(pd["ports"].as_array().unwrap().len(), 2);
         assert_eq!(pd["ports"][0]["name"], "client");
         assert_eq!(pd["volumeMounts"].as_array().unwrap().len(), 1);
@@ -208,18 +199,11 @@ mod tests {
 
     #[test]
     fn null_and_directives_take_away() {
-        assert!(
-            merged(&json!({"tolerations": null}))
-                .get("tolerations")
-                .is_none()
-        );
+        assert!(merged(&json!({"tolerations": null})).get("tolerations").is_none());
         let gone = json!({"volumes": [{"name": "tmp", "$patch": "delete"}, {"name": "no", "$patch": "delete"}]});
         assert_eq!(merged(&gone)["volumes"], json!([]));
         let replaced = json!({"volumes": [{"$patch": "replace"}, {"name": "x", "emptyDir": {}}]});
-        assert_eq!(
-            merged(&replaced)["volumes"],
-            json!([{"name": "x", "emptyDir": {}}])
-        );
+        assert_eq!(merged(&replaced)["volumes"], json!([{"name": "x", "emptyDir": {}}]));
         let retained = json!({"volumes": [{"name": "tmp", "$retainKeys": ["name", "hostPath"], "hostPath": {"path": "/x"}}]});
         assert_eq!(
             merged(&retained)["volumes"],
@@ -230,9 +214,6 @@ mod tests {
     #[test]
     fn fields_that_we_do_not_know_pass_through() {
         let patch = json!({"newIn2030": {"list": [1, 2], "deep": {"gone": null, "kept": false}}});
-        assert_eq!(
-            merged(&patch)["newIn2030"],
-            json!({"list": [1, 2], "deep": {"kept": false}})
-        );
+        assert_eq!(merged(&patch)["newIn2030"], json!({"list": [1, 2], "deep": {"kept": false}}));
     }
 }

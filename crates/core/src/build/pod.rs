@@ -22,10 +22,7 @@ pub fn pod(cluster: &Cluster, slot: Slot) -> Object {
         "spec": spec(cluster, slot),
     });
     let body = part.overlays.iter().fold(built, overlay::merge);
-    Object {
-        key: ObjectKey::new(Kind::Pod, name),
-        body,
-    }
+    Object { key: ObjectKey::new(Kind::Pod, name), body }
 }
 
 fn extra(cluster: &Cluster, slot: Slot) -> Extra {
@@ -38,20 +35,13 @@ fn extra(cluster: &Cluster, slot: Slot) -> Extra {
     let mut annotations = part.annotations.clone();
     let revision = revision::revision(cluster, slot.component);
     annotations.insert(labels::REVISION.to_owned(), revision.0);
-    Extra {
-        labels,
-        annotations,
-    }
+    Extra { labels, annotations }
 }
 
 fn spec(cluster: &Cluster, slot: Slot) -> Value {
     let name = cluster.name.as_str();
     let part = part(cluster, slot.component);
-    let secrets = part
-        .pull_secrets
-        .iter()
-        .map(|name| json!({ "name": name }))
-        .collect();
+    let secrets = part.pull_secrets.iter().map(|name| json!({ "name": name })).collect();
     let mut containers = vec![container::container(cluster, slot)];
     containers.extend(part.containers.iter().cloned());
     let spec = Fields::default()
@@ -91,15 +81,8 @@ fn networked(part: &Settings, spec: Fields) -> Fields {
 
 fn placed(cluster: &Cluster, component: Component, spec: Fields) -> Fields {
     let part = part(cluster, component);
-    let affinity = part
-        .affinity
-        .clone()
-        .unwrap_or_else(|| apart(cluster, component));
-    let spread = part
-        .topology_spread
-        .iter()
-        .map(|c| selecting(cluster, component, c))
-        .collect();
+    let affinity = part.affinity.clone().unwrap_or_else(|| apart(cluster, component));
+    let spread = part.topology_spread.iter().map(|c| selecting(cluster, component, c)).collect();
     spec.with("affinity", affinity)
         .with_map("nodeSelector", &part.node_selector)
         .with_list("tolerations", part.tolerations.clone())

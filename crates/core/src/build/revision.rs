@@ -131,10 +131,7 @@ pub fn is_current(cluster: &Cluster, component: Component, of_pod: &Revision) ->
     match part(cluster, component).config_update {
         ConfigUpdateStrategy::RollingUpdate => *of_pod == revision(cluster, component),
         ConfigUpdateStrategy::InPlace => {
-            let half = of_pod
-                .0
-                .split_once('-')
-                .map_or(of_pod.0.as_str(), |(pod, _)| pod);
+            let half = of_pod.0.split_once('-').map_or(of_pod.0.as_str(), |(pod, _)| pod);
             half == pod_half(cluster, component)
         }
     }
@@ -208,10 +205,7 @@ fn contents(part: &Settings) -> Contents<'_> {
 
 /// Values in thousandths, as text: they may exceed what JSON numbers hold.
 fn values(quantities: &BTreeMap<String, Quantity>) -> BTreeMap<&str, String> {
-    quantities
-        .iter()
-        .map(|(name, q)| (name.as_str(), q.milli().to_string()))
-        .collect()
+    quantities.iter().map(|(name, q)| (name.as_str(), q.milli().to_string())).collect()
 }
 
 // The signature is serde's for slices behind a reference.
@@ -221,10 +215,7 @@ fn is_empty<T>(list: &&[T]) -> bool {
 }
 
 fn toml_to_json(table: &toml::Table) -> Value {
-    table
-        .iter()
-        .map(|(key, value)| (key.clone(), toml_value_to_json(value)))
-        .collect()
+    table.iter().map(|(key, value)| (key.clone(), toml_value_to_json(value))).collect()
 }
 
 fn toml_value_to_json(value: &toml::Value) -> Value {

@@ -39,12 +39,10 @@ pub fn same(wanted: &Object, facts: &ObjectFacts) -> bool {
         "/spec",
         "/data",
     ];
-    PARTS
-        .into_iter()
-        .all(|part| match wanted.body.pointer(part) {
-            None => true,
-            Some(want) => holds(facts.body.pointer(part), want),
-        })
+    PARTS.into_iter().all(|part| match wanted.body.pointer(part) {
+        None => true,
+        Some(want) => holds(facts.body.pointer(part), want),
+    })
 }
 
 /// Is everything in `want` also in `have`?
@@ -54,12 +52,12 @@ fn holds(have: Option<&Value>, want: &Value) -> bool {
         Value::Object(fields) if fields.is_empty() => have.is_none_or(is_empty),
         Value::Array(elements) if elements.is_empty() => have.is_none_or(is_empty),
         Value::Null => have.is_none_or(Value::is_null),
-        Value::Object(fields) => fields
-            .iter()
-            .all(|(key, want)| holds(have.and_then(|h| h.get(key)), want)),
-        Value::Array(wanted) => have
-            .and_then(Value::as_array)
-            .is_some_and(|have| list_holds(have, wanted)),
+        Value::Object(fields) => {
+            fields.iter().all(|(key, want)| holds(have.and_then(|h| h.get(key)), want))
+        }
+        Value::Array(wanted) => {
+            have.and_then(Value::as_array).is_some_and(|have| list_holds(have, wanted))
+        }
         Value::Bool(_) | Value::Number(_) | Value::String(_) => have == Some(want),
     }
 }
@@ -77,9 +75,7 @@ fn is_empty(value: &Value) -> bool {
 /// ours would not take away: asking for equality would write for ever. Lists of scalars are atomic.
 fn list_holds(have: &[Value], wanted: &[Value]) -> bool {
     if wanted.iter().all(Value::is_object) {
-        wanted
-            .iter()
-            .all(|want| have.iter().any(|have| holds(Some(have), want)))
+        wanted.iter().all(|want| have.iter().any(|have| holds(Some(have), want)))
     } else {
         have == wanted
     }
@@ -105,10 +101,7 @@ mod tests {
                 "loadBalancerSourceRanges": ["10.0.0.0/8"],
             },
         }));
-        Object {
-            key: ObjectKey::new(Kind::Service, "c-pd"),
-            body,
-        }
+        Object { key: ObjectKey::new(Kind::Service, "c-pd"), body }
     }
 
     /// As the API server would store it: defaults filled in, labels of others on it.
@@ -124,11 +117,7 @@ mod tests {
     }
 
     fn facts(body: Value) -> ObjectFacts {
-        ObjectFacts {
-            uid: Uid("u".to_owned()),
-            body,
-            deleting: false,
-        }
+        ObjectFacts { uid: Uid("u".to_owned()), body, deleting: false }
     }
 
     #[test]
@@ -141,10 +130,7 @@ mod tests {
     fn a_port_of_somebody_else_makes_no_difference() {
         let object = wanted(None);
         let mut body = stored(&object);
-        body["spec"]["ports"]
-            .as_array_mut()
-            .unwrap()
-            .push(json!({"name": "theirs", "port": 1}));
+        body["spec"]["ports"].as_array_mut().unwrap().push(json!({"name": "theirs", "port": 1}));
         assert!(same(&object, &facts(body)));
     }
 
@@ -158,10 +144,7 @@ mod tests {
             |b| b["metadata"]["labels"]["a"] = json!("2"),
             |b| b["spec"]["loadBalancerSourceRanges"] = json!(["10.0.0.0/8", "0.0.0.0/0"]),
             |b| {
-                b["metadata"]["annotations"]
-                    .as_object_mut()
-                    .unwrap()
-                    .remove(APPLIED);
+                b["metadata"]["annotations"].as_object_mut().unwrap().remove(APPLIED);
             },
         ];
         for (index, change) in changes.iter().enumerate() {
@@ -181,9 +164,6 @@ mod tests {
     fn the_order_of_keys_makes_no_difference_to_the_hash() {
         let one = seal(json!({"metadata": {}, "spec": {"a": 1, "b": 2}}));
         let two = seal(json!({"spec": {"b": 2, "a": 1}, "metadata": {}}));
-        assert_eq!(
-            one["metadata"]["annotations"],
-            two["metadata"]["annotations"]
-        );
+        assert_eq!(one["metadata"]["annotations"], two["metadata"]["annotations"]);
     }
 }

@@ -23,25 +23,15 @@ pub(super) fn client(cluster: &Cluster) -> Object {
     let spec = Fields::default()
         .with("type", type_name(wanted.type_))
         .with("selector", texts(&selector))
-        .with(
-            "ports",
-            vec![port(&wanted.port_name, names::PD_CLIENT_PORT)],
-        )
+        .with("ports", vec![port(&wanted.port_name, names::PD_CLIENT_PORT)])
         .with_some("clusterIP", wanted.cluster_ip.clone())
         .with_some("loadBalancerIP", wanted.load_balancer_ip.clone())
         .with_some("loadBalancerClass", wanted.load_balancer_class.clone())
         .with_list(
             "loadBalancerSourceRanges",
-            wanted
-                .source_ranges
-                .iter()
-                .map(|range| Value::from(range.as_str()))
-                .collect(),
+            wanted.source_ranges.iter().map(|range| Value::from(range.as_str())).collect(),
         );
-    let extra = Extra {
-        labels: wanted.labels.clone(),
-        annotations: wanted.annotations.clone(),
-    };
+    let extra = Extra { labels: wanted.labels.clone(), annotations: wanted.annotations.clone() };
     service(cluster, Component::Pd, name, extra, spec)
 }
 
@@ -50,16 +40,10 @@ pub(super) fn client(cluster: &Cluster) -> Object {
 pub(super) fn peer(cluster: &Cluster, component: Component) -> Object {
     let ports = match component {
         Component::Pd => {
-            vec![
-                port("client", names::PD_CLIENT_PORT),
-                port("peer", names::PD_PEER_PORT),
-            ]
+            vec![port("client", names::PD_CLIENT_PORT), port("peer", names::PD_PEER_PORT)]
         }
         Component::Tikv => {
-            vec![
-                port("server", names::TIKV_PORT),
-                port("status", names::TIKV_STATUS_PORT),
-            ]
+            vec![port("server", names::TIKV_PORT), port("status", names::TIKV_STATUS_PORT)]
         }
     };
     let spec = Fields::default()

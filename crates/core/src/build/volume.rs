@@ -22,20 +22,13 @@ struct Claim<'a> {
 /// The slot's volume claims: the data volume first, then the additional ones. They have no owner:
 /// they outlive the resource.
 pub fn claims(cluster: &Cluster, slot: Slot, marks: &VolumeMarks) -> Vec<Object> {
-    all(cluster, slot)
-        .into_iter()
-        .map(|claim| object(cluster, slot, claim, marks))
-        .collect()
+    all(cluster, slot).into_iter().map(|claim| object(cluster, slot, claim, marks)).collect()
 }
 
 fn all(cluster: &Cluster, slot: Slot) -> Vec<Claim<'_>> {
     let part = part(cluster, slot.component);
     let name = cluster.name.as_str();
-    let data = Claim {
-        name: slot.claim_name(name),
-        volume: None,
-        storage: &part.storage,
-    };
+    let data = Claim { name: slot.claim_name(name), volume: None, storage: &part.storage };
     let extra = part.volumes.iter().map(|volume| Claim {
         name: names::extra_volume(name, slot.component, &volume.name, slot.ordinal),
         volume: Some(&volume.name),
@@ -49,17 +42,11 @@ fn object(cluster: &Cluster, slot: Slot, claim: Claim<'_>, marks: &VolumeMarks) 
     if let Some(volume) = claim.volume {
         labels.insert(labels::VOLUME.to_owned(), volume.to_owned());
     }
-    let extra = Extra {
-        labels,
-        annotations: marks_to_annotations(marks),
-    };
+    let extra = Extra { labels, annotations: marks_to_annotations(marks) };
     let spec = Fields::default()
         .with("accessModes", json!(["ReadWriteOnce"]))
         .with_some("storageClassName", claim.storage.class.clone())
-        .with(
-            "resources",
-            json!({"requests": {"storage": claim.storage.size.as_str()}}),
-        );
+        .with("resources", json!({"requests": {"storage": claim.storage.size.as_str()}}));
     let metadata = metadata::unowned(cluster, &claim.name, Some(slot.component), extra);
     let body = json!({
         "apiVersion": "v1",
@@ -67,10 +54,7 @@ fn object(cluster: &Cluster, slot: Slot, claim: Claim<'_>, marks: &VolumeMarks) 
         "metadata": Value::from(metadata),
         "spec": Value::from(spec),
     });
-    Object {
-        key: ObjectKey::new(Kind::PersistentVolumeClaim, claim.name),
-        body,
-    }
+    Object { key: ObjectKey::new(Kind::PersistentVolumeClaim, claim.name), body }
 }
 
 /// `spec.volumes` of the slot's pod.
@@ -103,11 +87,7 @@ pub(super) fn mounts(cluster: &Cluster, component: Component) -> Vec<Value> {
         json!({"name": "tmp", "mountPath": "/tmp"}),
     ];
     let extra = &part.volumes;
-    mounts.extend(
-        extra
-            .iter()
-            .map(|v| json!({"name": v.name, "mountPath": v.mount_path})),
-    );
+    mounts.extend(extra.iter().map(|v| json!({"name": v.name, "mountPath": v.mount_path})));
     mounts.extend(part.mounts.iter().cloned());
     mounts
 }
