@@ -101,27 +101,24 @@ fn balance_region(checker: &Checker<'_>, new_peer: u64) -> Option<Operator> {
     }
     let usable = cluster.stores.values().filter(|store| store.is_usable(checker.now));
     let counted = |id: u64| cluster.regions.load_of(id).regions + cluster.arriving_at(id);
-    let counts: Vec<(u64, u64)> = usable.map(|s| (counted(s.meta.id), s.meta.id)).collect();
-    let (most, source) = counts.iter().copied().max()?;
+    let mut counts: Vec<(u64, u64)> = usable.map(|s| (counted(s.meta.id), s.meta.id)).collect();
+    counts.sort_unstable_by(|a, b| b.cmp(a));
     let movable = |region: &&Region| {
-        region.peer_on(source).is_some()
-            && region.leader.is_some()
+        region.leader.is_some()
             && region.pending.is_empty()
             && region.down.is_empty()
             && region.learners().next().is_none()
             && region.voters().count() == checker.settings.max_replicas()
     };
-    let (region, target) = idle(checker).filter(movable).find_map(|region| {
-        let target = checker.place(region, Some(source))?;
-        (counted(target) + 2 <= most).then_some((region, target))
-    })?;
-    let mut steps = vec![
-        Step::AddLearner { store: target, peer: new_peer },
-        Step::Promote { store: target, peer: new_peer },
-    ];
-    if region.leader_store() == source {
-        steps.push(Step::TransferLeader { to: checker.successor(region).unwrap_or(target) });
-    }
-    steps.push(Step::Remove { store: source });
-    Some(Operator::new(region.id(), Kind::Region, "balance-region", steps))
+    let from = |(most, source): (u64, u64)| {
+        idle(checker).filter(movable).find_map(|region| {
+            let peer = region.peer_on(source)?;
+            let target = checker.place(region, Some(source))?;
+            let shared = |store| checker.shared_with_others(region, store, source);
+            let fits = counted(target) + 2 <= most && shared(target) <= shared(source);
+            let steps = fits.then(|| checker.replace(region, peer, new_peer)).flatten()?;
+            Some(Operator::new(region.id(), Kind::Region, "balance-region", steps))
+        })
+    };
+    counts.into_iter().find_map(from)
 }

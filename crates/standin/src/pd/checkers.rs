@@ -37,6 +37,7 @@ impl Checker<'_> {
             .or_else(|| self.offline_peer(region, new_peer))
             .or_else(|| self.missing_peer(region, new_peer))
             .or_else(|| self.surplus_peer(region))
+            .or_else(|| self.crowded_peer(region, new_peer))
             .map(finish)
     }
 
@@ -104,8 +105,37 @@ impl Checker<'_> {
         Some(("remove-extra-replica", self.removal(region, peer.store_id)?))
     }
 
+    /// Two peers in one failure domain, where another store would be in one of its own. Labels may
+    /// come after the regions did.
+    fn crowded_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
+        let shared = |peer: &&Peer| self.shared_with_others(region, peer.store_id, peer.store_id);
+        let peer = region.voters().max_by_key(shared)?;
+        if !self.settings.enabled("enable-location-replacement")
+            || !self.keeps_apart(region, peer.store_id, shared(&peer).checked_sub(1)?)
+        {
+            return None;
+        }
+        self.replace(region, peer, new_peer).map(|steps| ("move-to-better-location", steps))
+    }
+
+    /// Whether the best store for the peer on `leaving` shares at most `limit` location labels with
+    /// the peers that stay.
+    fn keeps_apart(&self, region: &Region, leaving: u64, limit: usize) -> bool {
+        let target = self.place(region, Some(leaving));
+        target.is_some_and(|target| self.shared_with_others(region, target, leaving) <= limit)
+    }
+
+    /// The most leading location labels that `store` shares with a peer that stays when the one on
+    /// `leaving` goes: 0 means a failure domain of its own.
+    pub fn shared_with_others(&self, region: &Region, store: u64, leaving: u64) -> usize {
+        let staying = region.meta.peers.iter().filter(|peer| peer.store_id != leaving);
+        let others = staying.filter_map(|peer| self.store(peer.store_id));
+        let Some(store) = self.store(store) else { return 0 };
+        others.map(|other| self.shared_domains(store, other)).max().unwrap_or(0)
+    }
+
     /// A new peer elsewhere, then the old one goes; only the latter where there are enough.
-    fn replace(&self, region: &Region, peer: &Peer, new_peer: u64) -> Option<Vec<Step>> {
+    pub fn replace(&self, region: &Region, peer: &Peer, new_peer: u64) -> Option<Vec<Step>> {
         let removal = self.removal(region, peer.store_id);
         if region.voters().count() > self.settings.max_replicas() {
             return removal;
@@ -146,17 +176,15 @@ impl Checker<'_> {
     /// The best store for a new peer: in a failure domain that the region does not use yet if there
     /// is one, then with the fewest regions and operators on the way. `leaving` is about to go.
     pub fn place(&self, region: &Region, leaving: Option<u64>) -> Option<u64> {
-        let staying = region.meta.peers.iter().filter(|peer| Some(peer.store_id) != leaving);
-        let staying: Vec<&Store> = staying.filter_map(|peer| self.store(peer.store_id)).collect();
         let fit = |store: &&Store| {
             store.is_usable(self.now)
                 && region.peer_on(store.meta.id).is_none()
                 && !store.is_low_on_space(self.settings)
         };
         let order = |store: &&Store| {
-            let shared = staying.iter().map(|other| self.shared_domains(store, other)).max();
-            let on_the_way = self.cluster.arriving_at(store.meta.id);
-            (shared.unwrap_or(0), self.cluster.regions.load_of(store.meta.id).regions + on_the_way)
+            let id = store.meta.id;
+            let load = self.cluster.regions.load_of(id).regions + self.cluster.arriving_at(id);
+            (self.shared_with_others(region, id, leaving.unwrap_or(0)), load)
         };
         self.cluster.stores.values().filter(fit).min_by_key(order).map(|store| store.meta.id)
     }

@@ -284,10 +284,11 @@ async fn a_down_stores_peers_are_replaced_only_after_the_limit() {
 async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
     let mut cluster = Obedient::start(4, 6, &[]).await;
     cluster.post("config", r#"{"location-labels":"zone"}"#).await;
+    // The regions are there before the labels: their peers move apart afterwards.
+    cluster.await_voters(3).await;
     for (id, zone) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
         cluster.post(&format!("store/{id}/label"), &format!(r#"{{"zone":"{zone}"}}"#)).await;
     }
-    cluster.await_voters(3).await;
     let spread = |world: &World| {
         let zone = |peer: &Peer| ["a", "a", "b", "c", "b"][peer.store_id as usize - 1];
         let world = world.lock().unwrap();
@@ -296,7 +297,8 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
             zones.len() == 3
         })
     };
-    assert!(spread(&cluster.world), "one peer a zone");
+    let spreads = || async { spread(&cluster.world).then_some(()) };
+    eventually("one peer a zone", 40, spreads).await;
     assert_eq!(cluster.stores.put(store(5)).await, None);
     cluster.post("store/5/label", r#"{"zone":"b"}"#).await;
     cluster.run_store(5).await;
@@ -306,5 +308,8 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
     })
     .await;
     cluster.await_voters(3).await;
-    assert!(spread(&cluster.world), "still one peer a zone");
+    eventually("still one peer a zone", 40, || async { spread(&cluster.world).then_some(()) })
+        .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(spread(&cluster.world), "and it stays so");
 }
