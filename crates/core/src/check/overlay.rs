@@ -72,9 +72,8 @@ fn spec(value: &Value, path: &str, problems: &mut Problems) {
             "containers" => each(value, &field, problems, container),
             "initContainers" => each(value, &field, problems, init_container),
             "volumes" => each(value, &field, problems, volume),
-            "readinessGates" if value.is_null() => {
-                problems.reject(field, "The operator's own gate stays. Remove it.");
-            }
+            // Merged by type, so that the operator's own gate stays.
+            "readinessGates" => drop(entries(value, &field, problems)),
             _ => {}
         }
     }
@@ -87,18 +86,31 @@ fn each(
     problems: &mut Problems,
     check: fn(&Map<String, Value>, &str, &mut Problems),
 ) {
-    let Value::Array(entries) = value else {
-        problems.reject(path, "Must be a list.");
-        return;
-    };
-    for (index, entry) in entries.iter().enumerate() {
-        let path = format!("{path}[{index}]");
-        let Some(fields) = object(entry, &path, problems) else { continue };
+    for (path, fields) in entries(value, path, problems) {
         if fields.get("name").and_then(Value::as_str).is_none_or(str::is_empty) {
             problems.reject(format!("{path}.name"), "Is required: entries are merged by name.");
         }
         check(fields, &path, problems);
     }
+}
+
+/// The entries of a list that the operator has entries in too, each with its path. What would wipe
+/// the list is refused.
+fn entries<'a>(
+    value: &'a Value,
+    path: &str,
+    problems: &mut Problems,
+) -> Vec<(String, &'a Map<String, Value>)> {
+    let Value::Array(list) = value else {
+        problems.reject(path, "Must be a list.");
+        return Vec::new();
+    };
+    let paths = (0..).map(|index: usize| format!("{path}[{index}]"));
+    let read = paths.zip(list).map(|(path, entry)| {
+        let fields = object(entry, &path, problems);
+        fields.map(|fields| (path, fields))
+    });
+    read.flatten().collect()
 }
 
 fn container(fields: &Map<String, Value>, path: &str, problems: &mut Problems) {
@@ -133,18 +145,18 @@ fn volume(fields: &Map<String, Value>, path: &str, problems: &mut Problems) {
 }
 
 fn mounts(value: &Value, path: &str, problems: &mut Problems) {
-    for (index, mount) in value.as_array().into_iter().flatten().enumerate() {
+    for (path, mount) in entries(value, path, problems) {
         let target = mount.get("mountPath").and_then(Value::as_str).unwrap_or_default();
         if hides_ours(target) {
-            problems.broken(format!("{path}[{index}].mountPath"), "mount-paths");
+            problems.broken(format!("{path}.mountPath"), "mount-paths");
         }
     }
 }
 
 fn env(value: &Value, path: &str, problems: &mut Problems) {
-    for (index, variable) in value.as_array().into_iter().flatten().enumerate() {
+    for (path, variable) in entries(value, path, problems) {
         if variable.get("name").and_then(Value::as_str) == Some("TZ") {
-            problems.broken(format!("{path}[{index}].name"), "env-reserved");
+            problems.broken(format!("{path}.name"), "env-reserved");
         }
     }
 }
