@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use crate::lab::Lab;
 use score::Score;
 use suites::{SUITES, Suite};
 
@@ -49,9 +50,13 @@ impl TestArgs {
         let chosen = self.chosen()?;
         let logs = logs()?;
         let begin = Instant::now();
+        let had_lab = Lab::open().is_ok();
         let mut ended = Vec::new();
         for suite in &chosen {
             ended.push(run(suite, self.all, &logs));
+        }
+        if !had_lab && chosen.iter().any(|s| s.lab) {
+            tidy(&ended, &logs);
         }
         conclude(&ended, begin.elapsed(), &logs)
     }
@@ -88,6 +93,18 @@ fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
         println!("  again:     cargo xtask test --only {}", suite.name);
     }
     Ended { suite, took, score, error }
+}
+
+/// Takes down the lab that this run started, unless there is something to look at in it.
+fn tidy(ended: &[Ended], logs: &Path) {
+    if ended.iter().any(|end| end.suite.lab && end.error.is_some()) {
+        println!("the lab is left up for a look; `cargo xtask lab down` takes it down");
+        return;
+    }
+    let job = job::Job::cargo(&["xtask", "lab", "down"]);
+    if let Err(e) = job::run_all(vec![job], &logs.join("lab-down.log"), false) {
+        println!("the lab could not be taken down: {e:#}");
+    }
 }
 
 fn conclude(ended: &[Ended], took: Duration, logs: &Path) -> Result<()> {

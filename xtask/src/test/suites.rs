@@ -18,6 +18,8 @@ pub(crate) struct Suite {
     pub(crate) counts: Counts,
     /// Show its lines as they come: it is long, and they are few.
     pub(crate) live: bool,
+    /// It uses the lab.
+    pub(crate) lab: bool,
     /// The commands; making them ready may build programs. The argument is `--all`.
     pub(crate) jobs: fn(bool) -> Result<Vec<Job>>,
 }
@@ -38,6 +40,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "every file is formatted",
         counts: Counts::Once,
         live: false,
+        lab: false,
         jobs: |_| Ok(both(&["fmt", "--all", "--check"])),
     },
     Suite {
@@ -45,6 +48,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "no lint complains, in both workspaces",
         counts: Counts::Once,
         live: false,
+        lab: false,
         jobs: |_| Ok(both(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     },
     Suite {
@@ -52,6 +56,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "generated files are those that the sources generate",
         counts: Counts::Once,
         live: false,
+        lab: false,
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "gen", "--check"])]),
     },
     Suite {
@@ -59,6 +64,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "rules, builders, planner, simulator",
         counts: Counts::Tests,
         live: false,
+        lab: false,
         jobs: |_| {
             Ok(vec![
                 Job::cargo(&["test", "--workspace", "--lib", "--bins"]),
@@ -71,6 +77,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "documentation builds without a warning",
         counts: Counts::Once,
         live: false,
+        lab: false,
         jobs: |_| {
             let mut jobs = both(&["doc", "--workspace", "--no-deps"]);
             for job in &mut jobs {
@@ -84,6 +91,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "golden files, command lines, and everything that needs a real API server",
         counts: Counts::Tests,
         live: false,
+        lab: false,
         jobs: integration,
     },
     Suite {
@@ -91,6 +99,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "the stand-in servers against the recordings of real ones, and against lost data",
         counts: Counts::Tests,
         live: false,
+        lab: false,
         jobs: standin,
     },
     Suite {
@@ -98,6 +107,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "every command of the README, on the lab",
         counts: Counts::Tests,
         live: true,
+        lab: true,
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "readme"])]),
     },
     Suite {
@@ -105,6 +115,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "the product on real kubelets",
         counts: Counts::Tests,
         live: true,
+        lab: true,
         jobs: |all| {
             let mut words = vec!["xtask", "e2e"];
             words.extend(all.then_some("--all"));
