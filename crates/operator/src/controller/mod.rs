@@ -8,7 +8,7 @@ mod publish;
 mod schedule;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -19,7 +19,7 @@ pub use publish::Publisher;
 pub use schedule::{Backoff, Key, Schedule};
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{Id, JoinError, JoinSet},
     time::Instant,
 };
 use tracing::Instrument;
@@ -61,10 +61,15 @@ struct State {
     /// Taken out while a pass runs.
     memories: BTreeMap<Key, Memory>,
     census: Census,
-    running: JoinSet<(Key, Memory, Passed)>,
+    running: JoinSet<Ended>,
+    /// Whose pass a task is.
+    tasks: HashMap<Id, Key>,
     jitter: RandomState,
     turns: u64,
 }
+
+/// What a task gives back: whose pass it was, the cluster's memory, how it ended.
+type Ended = (Key, Memory, Passed);
 
 impl Controller {
     /// Runs until `stop` turns true. Passes start only while `leads` is true.
@@ -89,10 +94,8 @@ impl Controller {
                     self.health.beat();
                     self.health.set_ready(self.cache.is_filled(&self.scopes));
                 }
-                Some(joined) = state.running.join_next() => {
-                    if let Ok((key, memory, passed)) = joined {
-                        self.finish(&mut state, key, memory, passed);
-                    }
+                Some(joined) = state.running.join_next_with_id() => {
+                    self.joined(&mut state, joined);
                 }
                 changed = leads.changed() => {
                     if changed.is_err() {
@@ -121,14 +124,34 @@ impl Controller {
         {
             let mut memory = state.memories.remove(&key).unwrap_or_default();
             let pass = Arc::clone(&self.pass);
+            let whose = key.clone();
             let span = tracing::info_span!("cluster", namespace = %key.namespace, name = %key.name);
-            state.running.spawn(
+            let task = state.running.spawn(
                 async move {
                     let passed = Box::pin(pass.run(&key, &mut memory)).await;
                     (key, memory, passed)
                 }
                 .instrument(span),
             );
+            state.tasks.insert(task.id(), whose);
+        }
+    }
+
+    /// A task has ended, if need be by a panic: then its cluster must not count as running for
+    /// ever, and starts with an empty memory.
+    fn joined(&self, state: &mut State, joined: Result<(Id, Ended), JoinError>) {
+        match joined {
+            Ok((id, (key, memory, passed))) => {
+                state.tasks.remove(&id);
+                self.finish(state, key, memory, passed);
+            }
+            Err(error) => {
+                tracing::error!("a pass broke down: {error}");
+                if let Some(key) = state.tasks.remove(&error.id()) {
+                    let passed = Passed::Failed { cap: Backoff::CAP, row: None };
+                    self.finish(state, key, Memory::default(), passed);
+                }
+            }
         }
     }
 
@@ -188,6 +211,7 @@ impl State {
             memories: BTreeMap::new(),
             census: Census::default(),
             running: JoinSet::new(),
+            tasks: HashMap::new(),
             jitter: RandomState::new(),
             turns: 0,
         }

@@ -78,7 +78,10 @@ impl Publisher {
         // No event can be written where nothing can be created.
         let silent = memory.namespace_is_going(Instant::now());
         let mut draft = Draft { speech: speak(&world), key: look.key, world, version, silent };
-        let mut said = self.say(memory, &draft).await;
+        let mut said = match held(memory, &draft) {
+            Some(rest) => Said::Later(rest),
+            None => self.say(memory, &draft).await,
+        };
         for _ in 1..TRIES {
             if !matches!(&said, Said::Failed(failure) if failure.kind == FailureKind::Stale) {
                 break;
@@ -119,17 +122,12 @@ impl Publisher {
         if !worth_writing(old, new) {
             return Said::Done;
         }
-        let pause = pause(old, new);
-        if let Some(rest) = memory.reported.and_then(|at| pause.checked_sub(at.elapsed()))
-            && !rest.is_zero()
-        {
-            return Said::Later(rest);
-        }
+        // A write that fails counts too: others who write all the time must not make us do so.
+        memory.reported = Some(Instant::now());
         let body = status_body(&draft.key, &draft.world.resource.uid, &draft.version, new);
         match self.kubernetes.patch(place(&draft.key), Change::ApplyStatus(&body)).await {
             Ok(written) => {
                 memory.written = Some(written);
-                memory.reported = Some(Instant::now());
                 Said::Done
             }
             Err(error) => {
@@ -203,6 +201,13 @@ fn place(key: &Key) -> Place<'_> {
 
 fn version(resource: &Value) -> Value {
     resource.pointer("/metadata/resourceVersion").cloned().unwrap_or_default()
+}
+
+/// The rest of the time for which what is to be said is held back, where it is.
+fn held(memory: &Memory, draft: &Draft) -> Option<Duration> {
+    let (old, new) = (&draft.world.resource.status, &draft.speech.status);
+    let rest = pause(old, new).checked_sub(memory.reported?.elapsed())?;
+    (worth_writing(old, new) && !rest.is_zero()).then_some(rest)
 }
 
 /// How long after the last write this change may be written: at once where it matters to a

@@ -19,6 +19,7 @@ mod definition;
 mod kubelet;
 mod lease;
 mod operator;
+mod outage;
 mod pd;
 mod processes;
 mod quiet;
