@@ -1,10 +1,11 @@
 //! How does each step become a call?
 
 use serde_json::{Value, json};
+use tikv_operator_api::conditions::READY;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvClusterStatus;
 use tikv_operator_core::build::marks_to_annotations;
-use tikv_operator_core::facts::{Owner, owner_words, volume_facts};
+use tikv_operator_core::facts::{Owner, owner_words, resource_facts, volume_facts};
 use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
 use tikv_operator_core::world::{Kind, Object, ObjectKey, World};
@@ -16,7 +17,11 @@ use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text, uid_of};
 use crate::universe::{NAMESPACE, Universe};
 
 /// Least time between two writes of a status that differs in words and counts only.
-const SOFT: u64 = 15 * SECOND;
+const SOFT: u64 = 10 * SECOND;
+/// As [`SOFT`], while the cluster is not Ready and words change with every pod.
+const SOFT_WHILE_MOVING: u64 = 30 * SECOND;
+/// As [`SOFT`], for a spec that was edited without turning a condition.
+const EDITED: u64 = SECOND;
 /// The operator's finalizer.
 pub const FINALIZER: &str = "tikv.org/volumes";
 
@@ -47,7 +52,7 @@ impl Operator {
     }
 
     /// One status apply, if the status says something new. Words and counts that move along with
-    /// a start are held back for [`SOFT`]; the return value is when they are due.
+    /// a start are held back; the return value is when they are due.
     pub(super) fn write_status(
         &mut self,
         universe: &mut Universe,
@@ -59,19 +64,17 @@ impl Operator {
         if !report::worth_writing(old, status) {
             return None;
         }
-        let due = self.memory.reported.map_or(0, |at| at + SOFT);
-        if !matters(old, status) && universe.now < due {
+        let due = self.memory.reported.map_or(0, |at| at + rest(old, status));
+        if universe.now < due {
             return Some(due);
         }
+        // A write that fails counts too: others who write all the time must not make us do so.
+        self.memory.reported = Some(universe.now);
         let now = universe.now;
         let mut wire = self.wire(universe, pass);
         let written = apply_status(&mut wire, look, status) == Answer::Done;
         pass.wrote_status = written;
-        if pass.wrote_status {
-            self.memory.reported = Some(now);
-            return None;
-        }
-        Some(now + SECOND)
+        (!written).then_some(now + SECOND)
     }
 
     fn wire<'a>(&'a mut self, universe: &'a mut Universe, pass: &'a mut Pass) -> Wire<'a> {
@@ -123,16 +126,26 @@ impl Operator {
     }
 }
 
-/// Does the change matter to a program that waits for it?
-fn matters(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
+/// How long after the last write this change may be written: at once where it matters to a
+/// program that waits for it.
+fn rest(old: &TikvClusterStatus, new: &TikvClusterStatus) -> u64 {
     let turned = |status: &TikvClusterStatus| {
         let conditions = status.conditions.iter();
         conditions.map(|c| (c.type_.clone(), c.status.clone())).collect::<Vec<_>>()
     };
-    old.observed_generation != new.observed_generation
-        || old.cluster_id != new.cluster_id
+    let ready = || new.conditions.iter().any(|c| c.type_ == READY && c.status == "True");
+    if old.cluster_id != new.cluster_id
         || old.bootstrap != new.bootstrap
         || turned(old) != turned(new)
+    {
+        0
+    } else if old.observed_generation != new.observed_generation {
+        EDITED
+    } else if ready() {
+        SOFT
+    } else {
+        SOFT_WHILE_MOVING
+    }
 }
 
 fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
@@ -181,10 +194,15 @@ fn is_ours(found: &Value, kind: Kind, world: &World) -> bool {
     }
 }
 
-/// The version of the resource after a write that was answered.
-fn version_of(kube: &Kube, name: &str) -> String {
-    let resource = kube.get("TikvCluster", name);
-    resource.map(|r| text(r, "/metadata/resourceVersion").to_owned()).unwrap_or_default()
+impl Look {
+    /// What this pass has written itself is no news.
+    fn renew(&mut self, kube: &Kube) {
+        let Some(resource) = kube.get("TikvCluster", &self.world.resource.name) else { return };
+        text(resource, "/metadata/resourceVersion").clone_into(&mut self.version);
+        if let Some(facts) = resource_facts(resource, FINALIZER) {
+            self.world.resource = facts;
+        }
+    }
 }
 
 fn key_of(key: &ObjectKey) -> Key {
@@ -231,7 +249,7 @@ fn apply_status(wire: &mut Wire<'_>, look: &mut Look, status: &TikvClusterStatus
     let call = Call { verb: Verb::ApplyStatus, key, uid: Some(uid) };
     let answer = wire.call(call, |kube| kube.apply(&body, Subresource::Status));
     if answer == Answer::Done {
-        look.version = version_of(wire.kube, &look.world.resource.name);
+        look.renew(wire.kube);
     }
     answer
 }
