@@ -1,6 +1,6 @@
 //! What is to be done next? One pure function.
 //!
-//! [`plan`] reads as a table of contents: each concern proposes steps to the [`Draft`], in the
+//! [`plan`] reads as a table of contents: each concern proposes steps to a draft, in the
 //! order in which concerns matter, and every proposal passes all rules.
 
 mod bootstrap;

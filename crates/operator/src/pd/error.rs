@@ -91,7 +91,7 @@ fn error_text(body: &[u8]) -> String {
     shorten(&text)
 }
 
-/// One line of at most [`TEXT_MAX`] characters, fit for a log and a status.
+/// One line of at most `TEXT_MAX` characters, fit for a log and a status.
 pub fn shorten(text: &str) -> String {
     let clean = text.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
     let line = clean.collect::<Vec<_>>().join(" ");
