@@ -65,6 +65,14 @@ impl Harness {
         Ok(())
     }
 
+    /// Another process looks after the same cluster, as when a lease was taken over too early.
+    pub fn second_operator(&mut self, name: &str) {
+        let mut operator = Operator::new(name, self.seed ^ 0xabcd);
+        operator.brain = self.brain;
+        operator.faults = self.faults;
+        self.operators.push(operator);
+    }
+
     /// A user sets a field of the spec.
     pub fn edit(&mut self, name: &str, path: &[&str], value: Value) {
         let key = Key::new("TikvCluster", name);

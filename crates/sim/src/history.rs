@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::dice::Dice;
 use crate::harness::Harness;
-use crate::kube::{Key, name_of};
+use crate::kube::{Key, name_of, set};
 use crate::operator::Faults;
 
 /// Longest time until everything is at rest after faults have stopped, in simulated seconds: the
@@ -88,7 +88,7 @@ impl History {
     }
 
     fn event(&mut self) {
-        match self.dice.below(12) {
+        match self.dice.below(14) {
             0 | 1 => self.edit(),
             2 => self.restart_operator(),
             3 => self.delete_or_create(),
@@ -98,6 +98,8 @@ impl History {
             8 => self.remove("PodDisruptionBudget"),
             9 => self.delay_pod(),
             10 => self.kill_process(),
+            11 => self.lose_status(),
+            12 => self.power(),
             _ => self.create("c-pd"),
         }
     }
@@ -184,6 +186,26 @@ impl History {
         let Some(name) = self.dice.pick(&names).cloned() else { return };
         self.note(&format!("the process of {name} ends"));
         self.harness.universe.kill_process(&name);
+    }
+
+    /// The status is lost entirely; all that matters is somewhere else too.
+    fn lose_status(&mut self) {
+        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
+        self.note(&format!("the status of {name} is lost"));
+        self.harness.universe.kube.edit(&Key::new("TikvCluster", &name), |resource| {
+            set(resource, &["status"], json!({}));
+        });
+    }
+
+    /// A machine loses power for a while.
+    fn power(&mut self) {
+        let node = ["node-a", "node-b", "node-c"];
+        let Some(node) = self.dice.pick(&node).copied() else { return };
+        let pause = self.dice.between(5, 200);
+        self.note(&format!("{node} has no power for {pause} s"));
+        self.harness.universe.nodes.power(node, false);
+        self.harness.run(pause);
+        self.harness.universe.nodes.power(node, true);
     }
 
     fn delay_pod(&mut self) {

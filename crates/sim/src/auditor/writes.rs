@@ -39,12 +39,15 @@ impl Auditor {
     fn judge_resource(&mut self, cluster: &str, write: &Write) {
         let Some(after) = write.after.as_deref() else { return };
         let id = text(after, "/status/clusterId").to_owned();
+        let before = write.before.as_deref().map_or("", |b| text(b, "/status/clusterId"));
         let seen = self.seen.entry(uid_of(after).to_owned()).or_default();
         let earlier = seen.recorded.clone();
         if !id.is_empty() {
             seen.recorded = Some(id.clone());
         }
-        if earlier.is_some_and(|earlier| earlier != id) {
+        // A user may have wiped the status; the operator may not.
+        let changed = !id.is_empty() && earlier.is_some_and(|earlier| earlier != id);
+        if changed || (id.is_empty() && !before.is_empty()) {
             self.find(super::ONE, format!("status of {cluster} says {id:?} now"));
         }
     }

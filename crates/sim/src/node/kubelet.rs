@@ -60,6 +60,9 @@ impl Nodes {
             };
             if !self.machines.get(&run.node).is_some_and(|machine| machine.up) {
                 processes.kill(&uid);
+                // When it comes back everything is attached and mounted anew.
+                run.restarts += u32::from(run.stage == Stage::Running);
+                run.stage = Stage::Attaching { until: now };
                 Self::show_lost(&mut run, &pod, kube, now);
                 runs.insert(uid, run);
                 continue;
@@ -97,7 +100,6 @@ impl Nodes {
             let container = Launch::of(pod).map(|launch| launch.container).unwrap_or_default();
             show::write(kube, &Key::of(pod), &container, shown);
         }
-        run.stage = Stage::BackOff { until: now, words: "the node was off".to_owned() };
     }
 }
 

@@ -80,6 +80,7 @@ impl Play {
                     operator.restart(now, 5000);
                 }
             }
+            ("second-operator", [cluster]) => self.harness.second_operator(cluster),
             ("crash-after", [write]) => {
                 let after = usize::try_from(number(write)?).ok();
                 for operator in &mut self.harness.operators {
