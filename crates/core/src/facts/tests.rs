@@ -128,13 +128,15 @@ fn the_reason_why_a_pod_does_not_run_is_kubernetes_own() {
 }
 
 fn claim(name: &str, tags: Value) -> Value {
-    json!({
-        "metadata": {"name": name, "uid": "v-1", "labels": tags,
+    let mut body = json!({
+        "metadata": {"name": name, "uid": "v-1",
             "annotations": {"tikv.org/cluster-id": "7711106130007928711"}},
         "spec": {"resources": {"requests": {"storage": "10Gi"}}, "storageClassName": "fast",
             "volumeName": "pv-1"},
         "status": {"phase": "Bound", "capacity": {"storage": "12Gi"}, "accessModes": ["ReadWriteOnce"]},
-    })
+    });
+    body["metadata"]["labels"] = tags;
+    body
 }
 
 fn tags(component: &str, ordinal: &str) -> Value {

@@ -98,9 +98,10 @@ fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {
         }
     }
     let reason = faults.first().map_or_else(|| "AsExpected".to_owned(), |(r, _)| r.clone());
-    let message = match faults.is_empty() {
-        true => "no fault is known".to_owned(),
-        false => sentences(faults.iter().map(|(_, message)| message.as_str())),
+    let message = if faults.is_empty() {
+        "no fault is known".to_owned()
+    } else {
+        sentences(faults.iter().map(|(_, message)| message.as_str()))
     };
     Draft { type_: types::DEGRADED, status: !faults.is_empty(), reason, message }
 }
