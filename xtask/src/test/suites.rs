@@ -67,7 +67,7 @@ pub(crate) const SUITES: &[Suite] = &[
         lab: false,
         jobs: |_| {
             Ok(vec![
-                Job::cargo(&["test", "--workspace", "--lib", "--bins"]),
+                Job::cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
                 Job::cargo(&["test", "--workspace", "--doc"]),
             ])
         },
@@ -134,13 +134,14 @@ fn both(words: &[&str]) -> Vec<Job> {
 }
 
 fn integration(_all: bool) -> Result<Vec<Job>> {
-    let mut job = Job::cargo(&["test", "--workspace", "--test", "*"]);
+    let mut job = Job::cargo(&["test", "--workspace", "--test", "*", "--no-fail-fast"]);
     with_servers(&mut job.command, &["etcd", "kube-apiserver"])?;
     Ok(vec![job])
 }
 
 fn standin(_all: bool) -> Result<Vec<Job>> {
-    let mut job = Job::cargo(&["test", "--workspace", "--manifest-path", STANDIN]);
+    let mut job =
+        Job::cargo(&["test", "--workspace", "--no-fail-fast", "--manifest-path", STANDIN]);
     with_servers(&mut job.command, &["etcd"])?;
     Ok(vec![job])
 }
