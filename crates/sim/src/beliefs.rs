@@ -183,28 +183,28 @@ pub const REMOVED_MEMBER_HANGS: Belief<()> = belief(
 pub const DOWN_WITHOUT_HEARTBEAT: Belief<()> = belief(
     (),
     "a store that registered and never sent a heartbeat reads Down",
-    Source::Recording("pd/stores-never-heartbeated.txt"),
+    Source::Recording("pd-recordings/stores-never-heartbeated.txt"),
 );
 
 /// See `says`.
 pub const DISCONNECTED_AFTER: Belief<u64> = belief(
     20 * SECOND,
     "a store reads Disconnected 20 s after its last heartbeat",
-    Source::Recording("pd/stores-one-disconnected.txt"),
+    Source::Recording("pd-recordings/stores-one-disconnected.txt"),
 );
 
 /// See `says`.
 pub const MAX_DOWN: Belief<u64> = belief(
     1800 * SECOND,
     "a store reads Down after max-store-down-time, 30 min unless set",
-    Source::Recording("pd/stores-one-down.txt"),
+    Source::Recording("pd-recordings/stores-one-down.txt"),
 );
 
 /// See `says`.
 pub const MAX_REPLICAS: Belief<u32> = belief(
     3,
     "max-replicas is 3 unless the first configuration file says otherwise",
-    Source::Recording("pd/config-replicate.txt"),
+    Source::Recording("pd-recordings/config-replicate.txt"),
 );
 
 /// See `says`.

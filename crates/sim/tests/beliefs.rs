@@ -20,13 +20,13 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_belief_has_a_source_that_exists() {
-    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
     let all = beliefs::all();
     assert!(all.len() > 20);
     for (says, source) in all {
         let words = match source {
             Source::Recording(file) => {
-                assert!(recordings.join(file).exists(), "{says}: {file} does not exist");
+                assert!(fixtures.join(file).exists(), "{says}: {file} does not exist");
                 file
             }
             Source::Seen(what)

@@ -30,7 +30,7 @@ struct Recording {
 }
 
 fn directory(of: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recordings").join(of)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/{of}-recordings"))
 }
 
 fn read(of: &str, name: &str) -> Recording {

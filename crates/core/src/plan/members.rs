@@ -22,10 +22,7 @@ pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         say_surplus(scene, component, wanted.len(), draft);
     }
     if let (Identity::Known(id), true) = (&scene.identity, pd_is_lost(scene)) {
-        let detail = format!(
-            "cluster {id} has no PD volume left; it is not bootstrapped again. Bring a PD volume \
-             back, or recover PD by hand with this cluster id (docs/runbooks/pd-lost.md)"
-        );
+        let detail = scene.pd_lost(*id);
         draft.wait(scene.name(), &rules::NEVER_BOOTSTRAP_TWICE, detail);
     }
 }

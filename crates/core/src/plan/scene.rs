@@ -7,7 +7,7 @@ use super::identity::recorded_bootstrap;
 use crate::build::{self, PdStart};
 use crate::cluster::{self, Cluster, ReclaimPolicy};
 use crate::world::{
-    Component, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts, VolumeFacts, World,
+    ClusterId, Component, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts, VolumeFacts, World,
 };
 
 /// One pass's view, derived once.
@@ -103,6 +103,24 @@ impl<'a> Scene<'a> {
             }
             (Identity::Unborn | Identity::Starting(_), _) => true,
         }
+    }
+
+    /// What to say when the cluster is known and PD's data is gone: who names the cluster, and the
+    /// way out.
+    pub fn pd_lost(&self, id: ClusterId) -> String {
+        let named: Vec<&str> = self
+            .world
+            .volumes
+            .iter()
+            .filter(|(_, volume)| volume.marks.cluster == Some(id))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let whose = if named.is_empty() { "status".to_owned() } else { named.join(", ") };
+        format!(
+            "cluster {id} (named by {whose}) has no PD volume left; it is not bootstrapped again. \
+             Bring a PD volume back, or recover PD by hand with this cluster id \
+             (docs/runbooks/pd-lost.md)"
+        )
     }
 
     /// Was the pod made from what the user asks for now?

@@ -156,6 +156,7 @@ fn all_pd_volumes_lost_is_said_and_nothing_is_made() {
     assert!(made(&plan).is_empty(), "{plan:?}");
     let wait = plan.waits.iter().find(|w| *w.rule == rules::NEVER_BOOTSTRAP_TWICE);
     assert_eq!(wait.map(|w| w.severity), Some(Severity::Degraded));
+    assert!(wait.is_some_and(|w| w.detail.contains("tikv-c-tikv-0")), "{wait:?}");
 }
 
 #[test]

@@ -84,10 +84,7 @@ pub(super) fn never_bootstrap_twice(step: &Step, scene: &Scene<'_>) -> Verdict {
     let pd_remains =
         usable_pd_volumes(scene).next().is_some() || matches!(scene.world.pd, PdView::Known(_));
     if bootstraps || (makes_pd && !pd_remains) {
-        return Err(format!(
-            "cluster {id} has no PD volume left; it is not bootstrapped again. Bring a PD volume \
-             back, or recover PD by hand with this cluster id (docs/runbooks/pd-lost.md)"
-        ));
+        return Err(scene.pd_lost(*id));
     }
     Ok(())
 }
