@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Seconds that a reader may wait for keys that must be there: elections take 10-20 s by default,
+/// and a loaded machine adds to that. Where all is well it is over at once.
+pub const PATIENCE: u64 = 120;
+
 /// Fails over in about a second instead of TiKV's 10-20; heartbeats to match. The region log is
 /// rewritten often, so that the tests meet it.
 pub const QUICK: &str = r#"

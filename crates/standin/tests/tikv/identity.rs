@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, http, wait_for};
+use crate::cluster::{Cluster, PATIENCE, http, wait_for};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -28,7 +28,7 @@ fn a_restarted_store_keeps_its_id_and_its_keys() {
     assert_ne!(log.unwrap().file_name(), "regions-00000001.log", "the log was rewritten");
     cluster.kill_9(0);
     cluster.start_store(0);
-    let (complete, summary) = cluster.verify("kept", 1_000, 30);
+    let (complete, summary) = cluster.verify("kept", 1_000, PATIENCE);
     assert!(complete, "{summary}");
     assert_eq!(cluster.store_ident(0), first);
 }
@@ -54,7 +54,7 @@ fn a_removed_store_refuses_to_start_and_a_running_one_serves_nobody() {
     assert_eq!(status, 200, "{body}");
     wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
     assert_eq!(cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}"), 0);
-    let (complete, summary) = cluster.verify("moved", 100, 30);
+    let (complete, summary) = cluster.verify("moved", 100, PATIENCE);
     assert!(complete, "{summary}");
     cluster.kill_9(0);
     let (status, said) = cluster.run_store(0, LIMIT);

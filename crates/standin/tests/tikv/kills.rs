@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, QUICK};
+use crate::cluster::{Cluster, PATIENCE, QUICK};
 
 /// A stream of numbers that look random; the seed is printed so that a failure can be told apart.
 struct Dice(u64);
@@ -81,6 +81,6 @@ fn a_minority_of_stores_acknowledges_nothing() {
     let summary: Value = serde_json::from_slice(&done.stdout).unwrap();
     assert_eq!(summary["written"], 0, "{summary}");
     cluster.start_store(others[0]);
-    let (complete, summary) = cluster.verify("before", 26, 30);
+    let (complete, summary) = cluster.verify("before", 26, PATIENCE);
     assert!(complete, "{summary}");
 }

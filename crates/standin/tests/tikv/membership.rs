@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, http, wait_for};
+use crate::cluster::{Cluster, PATIENCE, http, wait_for};
 
 #[test]
 fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() {
@@ -21,7 +21,7 @@ fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() 
     cluster.start_store(0);
     // Removed by PD while it was down, or refused at once: either way it holds nothing any more.
     wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
-    let (complete, summary) = cluster.verify("away", 130, 30);
+    let (complete, summary) = cluster.verify("away", 130, PATIENCE);
     assert!(complete, "{summary}");
 }
 
@@ -56,7 +56,7 @@ fn a_snapshot_brings_a_new_store_all_that_was_written_before() {
     wait_for("leaders elsewhere", Duration::from_secs(30), || {
         cluster.leaders(1) + cluster.leaders(2) == 5
     });
-    let (complete, summary) = cluster.verify("snapshot", 260, 30);
+    let (complete, summary) = cluster.verify("snapshot", 260, PATIENCE);
     assert!(complete, "without store {gone}: {summary}");
 }
 

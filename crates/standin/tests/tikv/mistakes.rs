@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, http, wait_for};
+use crate::cluster::{Cluster, PATIENCE, http, wait_for};
 
 const KEYS: u64 = 104;
 
@@ -53,7 +53,7 @@ fn replacing_one_store_after_the_other_loses_none() {
         cluster.wipe(index);
     }
     cluster.wait_replicated(3);
-    let (complete, summary) = cluster.verify("order", KEYS, 30);
+    let (complete, summary) = cluster.verify("order", KEYS, PATIENCE);
     assert!(complete, "{summary}");
 }
 
@@ -75,7 +75,7 @@ fn old_copies_of_two_volumes_put_back_lose_what_came_after() {
         copy(&copies.path().join(index.to_string()), &cluster.stores[index].dir);
         cluster.start_store(index);
     }
-    let (early, summary) = cluster.verify("early", KEYS, 30);
+    let (early, summary) = cluster.verify("early", KEYS, PATIENCE);
     assert!(early, "the copies hold what was written before them: {summary}");
     let (late, summary) = cluster.verify("late", KEYS, 30);
     assert!(!late);
