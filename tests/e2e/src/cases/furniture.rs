@@ -106,8 +106,11 @@ fn pod_comes_back(scene: &Scene, cluster: &Cluster) -> Result<u64> {
         let replaced = text(&new, "/metadata/uid") != text(&old, "/metadata/uid");
         Ok(if replaced && pod_ready(&new) { Ok(()) } else { Err("not ready".to_owned()) })
     })?;
-    cluster.wait_ready(LIMIT)?;
-    let now = id(&pd.up_stores(&pd_pod)?);
-    ensure!(now == Some(store), "store {store} came back as {now:?}");
+    // Not Ready: PD's word on replication is believed a minute after the operator's own start.
+    until(&format!("the store of {victim} Up"), LIMIT, || {
+        let now = id(&pd.up_stores(&pd_pod)?);
+        ensure!(now.is_none_or(|now| now == store), "store {store} came back as {now:?}");
+        Ok(now.map(drop).ok_or_else(|| "not Up".to_owned()))
+    })?;
     Ok(started.elapsed().as_secs())
 }

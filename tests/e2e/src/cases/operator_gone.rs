@@ -10,7 +10,7 @@ use crate::scene::Scene;
 use crate::suite::{Case, Verdict};
 
 /// Time for a returned operator to do harm, if it does any.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// Absence and return of the operator.
 pub(crate) const CASE: Case = Case {
