@@ -135,8 +135,6 @@ fn both(words: &[&str]) -> Vec<Job> {
 
 fn integration(_all: bool) -> Result<Vec<Job>> {
     let mut job = Job::cargo(&["test", "--workspace", "--test", "*", "--no-fail-fast"]);
-    // Most of them wait for leases and watches, not for a processor.
-    job.command.env("RUST_TEST_THREADS", "8");
     with_servers(&mut job.command, &["etcd", "kube-apiserver"])?;
     Ok(vec![job])
 }
