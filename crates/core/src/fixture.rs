@@ -10,9 +10,9 @@ use crate::build;
 use crate::check::check;
 use crate::cluster::Cluster;
 use crate::world::{
-    ClusterId, Component, LeaderFacts, ObjectFacts, PdFacts, PdMember, PdMemberId, PdView,
-    PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid,
-    VolumeFacts, VolumeMarks, VolumePhase, World,
+    ClusterId, Component, LeaderFacts, Maintenance, ObjectFacts, PdFacts, PdMember, PdMemberId,
+    PdView, PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState,
+    Uid, VolumeFacts, VolumeMarks, VolumePhase, World,
 };
 
 pub(crate) const ID: ClusterId = ClusterId(7_711_106_130_007_928_711);
@@ -55,6 +55,9 @@ pub(crate) fn empty() -> World {
         objects: BTreeMap::new(),
         strangers: BTreeMap::new(),
         pd: PdView::NotCreated,
+        nodes: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        seen_for: BTreeMap::new(),
     }
 }
 
@@ -104,6 +107,7 @@ pub(crate) fn pd_member(ordinal: u32) -> PdMember {
         name: Slot::pd(ordinal).pod_name("c"),
         healthy: true,
         version: "v8.5.7".into(),
+        client_url: format!("http://c-pd-{ordinal}.c-pd-peer.ns.svc:2379"),
     }
 }
 
@@ -112,6 +116,12 @@ pub(crate) fn store(cluster: &Cluster, ordinal: u32) -> StoreFacts {
         id: StoreId(u64::from(ordinal) + 1),
         state: StoreState::Up,
         address: build::store_address(cluster, Slot::tikv(ordinal)),
+        status_address: build::store_address(cluster, Slot::tikv(ordinal))
+            .replace("20160", "20180"),
+        serving: true,
+        capacity: Some(100 << 30),
+        available: Some(90 << 30),
+        used: Some(1 << 30),
         last_heartbeat: Some(now()),
         started: Some(now()),
         leaders: 1,
@@ -139,6 +149,11 @@ pub(crate) fn pd_facts(members: u32) -> PdFacts {
         regions: 0,
         max_replicas: Some(3),
         location_labels: Vec::new(),
+        critical: Some(BTreeMap::new()),
+        progress: BTreeMap::new(),
+        config: None,
+        maintenance: Maintenance::Unsupported,
+        unsafe_recovery: Some(false),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::world::{BootstrapRecord, ClusterId, PdMemberId, StoreId, Uid, VolumeMarks};
+use crate::world::{BootstrapRecord, ClusterId, Leaving, PdMemberId, StoreId, Uid, VolumeMarks};
 
 /// Uid of the resource that uses the volume.
 pub const RESOURCE_UID: &str = "tikv.org/resource-uid";
@@ -19,6 +19,14 @@ pub const MEMBER_ID: &str = "tikv.org/member-id";
 pub const BOOTSTRAP: &str = "tikv.org/bootstrap";
 /// `true` once the volume's member was removed for good.
 pub const RETIRED: &str = "tikv.org/retired";
+/// Since when it is retired (RFC 3339).
+pub const RETIRED_SINCE: &str = "tikv.org/retired-since";
+/// Since when and why the member is being removed: `<RFC 3339> <reason>`.
+pub const LEAVING: &str = "tikv.org/leaving";
+/// Why the store is in the evict-leader scheduler by our hand: one word.
+pub const EVICTING: &str = "tikv.org/evicting";
+/// Id of the store that this one was made to replace, decimal.
+pub const REPLACES: &str = "tikv.org/replaces-store";
 
 /// The annotations that say `marks`.
 pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
@@ -30,6 +38,10 @@ pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
         (MEMBER_ID, marks.member.map(|id| id.to_string())),
         (BOOTSTRAP, record),
         (RETIRED, marks.retired.then(|| "true".to_owned())),
+        (RETIRED_SINCE, marks.retired_since.map(|at| at.to_string())),
+        (LEAVING, marks.leaving.as_ref().map(|l| format!("{} {}", l.since, l.reason))),
+        (EVICTING, marks.evicting.clone()),
+        (REPLACES, marks.replaces.map(|id| id.to_string())),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -49,7 +61,16 @@ pub fn marks_from_annotations(annotations: &BTreeMap<String, String>) -> VolumeM
             .get(BOOTSTRAP)
             .and_then(|v| serde_json::from_str::<BootstrapRecord>(v).ok()),
         retired: annotations.get(RETIRED).is_some_and(|v| v != "false"),
+        retired_since: annotations.get(RETIRED_SINCE).and_then(|v| v.parse().ok()),
+        leaving: annotations.get(LEAVING).and_then(|v| leaving(v)),
+        evicting: annotations.get(EVICTING).cloned(),
+        replaces: number(REPLACES).map(StoreId),
     }
+}
+
+fn leaving(text: &str) -> Option<Leaving> {
+    let (since, reason) = text.split_once(' ')?;
+    Some(Leaving { since: since.parse().ok()?, reason: reason.to_owned() })
 }
 
 #[cfg(test)]
@@ -65,6 +86,13 @@ mod tests {
             member: Some(PdMemberId(u64::MAX - 1)),
             bootstrap: Some(BootstrapRecord { token: "t".to_owned(), members: vec![0, 1, 2] }),
             retired: true,
+            retired_since: Some("2026-11-23T01:02:03Z".parse().unwrap()),
+            leaving: Some(Leaving {
+                since: "2026-11-23T01:02:03Z".parse().unwrap(),
+                reason: "scale-in".to_owned(),
+            }),
+            evicting: Some("restart".to_owned()),
+            replaces: Some(StoreId(7)),
         };
         assert_eq!(marks_from_annotations(&marks_to_annotations(&all)), all);
         let none = VolumeMarks::default();

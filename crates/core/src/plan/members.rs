@@ -148,8 +148,7 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
         store: differs(member.store.map(|s| s.id), volume.marks.store),
         // Healthy means that it has its data directory: `Scene::pd_start` relies on that.
         member: differs(member.listed.filter(|m| m.healthy).map(|m| m.id), volume.marks.member),
-        bootstrap: None,
-        retired: false,
+        ..VolumeMarks::default()
     };
     let ours = volume.marks.resource.as_ref() == Some(&scene.world.resource.uid);
     if ours {

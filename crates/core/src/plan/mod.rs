@@ -4,6 +4,7 @@
 //! order in which concerns matter, and every proposal passes all rules.
 
 mod bootstrap;
+mod calm;
 mod cleanup;
 mod delete;
 mod draft;
@@ -14,15 +15,18 @@ mod members;
 mod progress;
 mod repair;
 mod resize;
+mod roster;
 mod scene;
 mod step;
 mod wait;
+mod words;
 
 use std::time::Duration;
 
 #[cfg(test)]
 pub(crate) use furniture::wanted as furniture_of;
 pub use identity::Identity;
+pub use roster::{LEAVE, Roster};
 pub use scene::Scene;
 pub use step::Step;
 pub use wait::{Severity, Wait};

@@ -172,33 +172,13 @@ impl<'a> Scene<'a> {
             (Identity::Starting(record), Component::Pd) => {
                 record.members.iter().map(|ordinal| Slot::pd(*ordinal)).collect()
             }
-            (Identity::Known(_), _) => self.filled_up(component),
+            (Identity::Known(_), _) => self.roster(component).slots(),
         }
     }
 
     /// All slots that hold or should hold a pod, for furniture that counts members.
     pub fn slots(&self, component: Component) -> Vec<Slot> {
         self.wanted(component).into_iter().collect()
-    }
-
-    fn filled_up(&self, component: Component) -> BTreeSet<Slot> {
-        let mut slots = self.occupied(component);
-        let retired: BTreeSet<u32> = self
-            .world
-            .volumes
-            .values()
-            .filter(|v| v.slot.component == component && v.marks.retired)
-            .map(|v| v.slot.ordinal)
-            .collect();
-        let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
-        let mut ordinal = 0;
-        while slots.len() < wanted {
-            if !retired.contains(&ordinal) {
-                slots.insert(Slot { component, ordinal });
-            }
-            ordinal += 1;
-        }
-        slots
     }
 
     /// Slots that PD knows by the name or address of their pod.

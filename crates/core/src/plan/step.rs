@@ -3,9 +3,15 @@
 //! A step is complete: it carries the identity (uid) of what it touches, so that acting on a stale
 //! view is refused by the API server, not by luck.
 
-use crate::world::{BootstrapRecord, ClusterId, Object, ObjectKey, Uid, VolumeMarks};
+use std::collections::BTreeMap;
 
-/// One call to the API server. Steps of a plan are done in order; the first failure ends the pass.
+use serde_json::Value;
+
+use crate::world::{
+    BootstrapRecord, ClusterId, Object, ObjectKey, PdMemberId, StoreId, Uid, VolumeMarks,
+};
+
+/// One call, to the API server, PD or a store. Steps of a plan are done in order; the first failure ends the pass.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Put our finalizer on the resource.
@@ -66,22 +72,110 @@ pub enum Step {
         /// The claim meant.
         uid: Uid,
     },
+    /// Write annotations and labels on an object of ours, or take them away (`None`); others stay.
+    Mark {
+        /// Which object.
+        key: ObjectKey,
+        /// The object meant.
+        uid: Uid,
+        /// Annotations to set or to remove.
+        annotations: BTreeMap<String, Option<String>>,
+        /// Labels to set or to remove.
+        labels: BTreeMap<String, Option<String>>,
+    },
+    /// Ask for a larger volume. Never smaller.
+    ResizeVolume {
+        /// Claim name.
+        name: String,
+        /// The claim meant.
+        uid: Uid,
+        /// The new request, as the user wrote it.
+        size: String,
+    },
+    /// Put a store into PD's evict-leader scheduler. Idempotent.
+    EvictLeaders {
+        /// The store.
+        store: StoreId,
+    },
+    /// Take a store out of the evict-leader scheduler; only one that we put there.
+    StopEvicting {
+        /// The store.
+        store: StoreId,
+    },
+    /// Tell PD to remove a store: its regions move elsewhere. Reversible until it is a tombstone.
+    OfflineStore {
+        /// The store.
+        store: StoreId,
+        /// Its address, read again before the call: an id alone is not believed.
+        address: String,
+    },
+    /// Cancel the removal of a store.
+    KeepStore {
+        /// The store.
+        store: StoreId,
+    },
+    /// Move PD's leadership to this member.
+    TransferPdLeader {
+        /// Name of the member.
+        to: String,
+    },
+    /// Remove a member from PD, by id. Final: its data directory is useless afterwards.
+    RemovePdMember {
+        /// The member.
+        id: PdMemberId,
+        /// Its name, read again before the call; empty for a half-joined one.
+        name: String,
+    },
+    /// Set one item of PD's configuration, and verify it.
+    SetPdConfig {
+        /// Flat key, such as `schedule.leader-schedule-limit`.
+        item: String,
+        /// Its value.
+        value: Value,
+    },
+    /// Set items of a running store's configuration (not persisted), and verify them.
+    SetStoreConfig {
+        /// The store.
+        store: StoreId,
+        /// Host and port of its status server.
+        status_address: String,
+        /// Flat keys and values.
+        items: BTreeMap<String, Value>,
+    },
+    /// Merge labels into those that PD has of a store.
+    SetStoreLabels {
+        /// The store.
+        store: StoreId,
+        /// Labels to set; others stay.
+        labels: BTreeMap<String, String>,
+    },
+    /// Take PD's lock for disruptive work.
+    LockMaintenance {
+        /// Type of the task, a word.
+        kind: String,
+        /// Id of the task: the resource's uid.
+        id: String,
+    },
+    /// Give the lock back.
+    UnlockMaintenance {
+        /// Type of the task.
+        kind: String,
+        /// Its id.
+        id: String,
+    },
 }
 
 impl Step {
-    /// Does this step take something away from a running cluster? At most one such step per plan.
+    /// Does this step take something away from a running cluster? At most one such step per plan,
+    /// and each is counted against the operator's budget.
     pub fn is_disruptive(&self) -> bool {
-        match self {
-            Self::DeletePod { .. } | Self::DeleteVolume { .. } => true,
-            Self::AddFinalizer
-            | Self::ReleaseFinalizer
-            | Self::RecordBootstrap(_)
-            | Self::RecordClusterId(_)
-            | Self::Create(_)
-            | Self::Apply { .. }
-            | Self::Prune { .. }
-            | Self::MarkVolume { .. }
-            | Self::SetStoreUp { .. } => false,
-        }
+        matches!(
+            self,
+            Self::DeletePod { .. }
+                | Self::DeleteVolume { .. }
+                | Self::OfflineStore { .. }
+                | Self::TransferPdLeader { .. }
+                | Self::RemovePdMember { .. }
+        )
     }
 }

@@ -67,28 +67,20 @@ fn without_counts(status: &TikvClusterStatus) -> TikvClusterStatus {
 /// The previous status with the record that `step` makes, where it makes one. `act` writes this.
 pub fn with_record(world: &World, step: &Step) -> Option<TikvClusterStatus> {
     let mut status = world.resource.status.clone();
-    match step {
-        Step::RecordBootstrap(record) => {
-            let members =
-                record.members.iter().map(|o| Slot::pd(*o).pod_name(&world.resource.name));
-            status.bootstrap = Some(Bootstrap {
-                token: record.token.clone(),
-                members: members.collect(),
-                at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now),
-            });
-        }
-        Step::RecordClusterId(id) => status.cluster_id = Some(id.to_string()),
-        Step::AddFinalizer
-        | Step::ReleaseFinalizer
-        | Step::Create(_)
-        | Step::Apply { .. }
-        | Step::Prune { .. }
-        | Step::MarkVolume { .. }
-        | Step::SetStoreUp { .. }
-        | Step::DeletePod { .. }
-        | Step::DeleteVolume { .. } => return None,
+    if let Step::RecordBootstrap(record) = step {
+        let members = record.members.iter().map(|o| Slot::pd(*o).pod_name(&world.resource.name));
+        status.bootstrap = Some(Bootstrap {
+            token: record.token.clone(),
+            members: members.collect(),
+            at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now),
+        });
+        return Some(status);
     }
-    Some(status)
+    if let Step::RecordClusterId(id) = step {
+        status.cluster_id = Some(id.to_string());
+        return Some(status);
+    }
+    None
 }
 
 /// What is carried on from the previous status, with the records that were made in this pass.

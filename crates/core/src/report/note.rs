@@ -71,17 +71,38 @@ fn of_outcome(outcome: &Outcome) -> Option<Note> {
 
 /// What is worth an event: decisions and what comes and goes, not furniture.
 fn done(step: &Step) -> Option<(&'static str, String)> {
-    match step {
-        Step::RecordBootstrap(record) => Some((
-            "BootstrapStarted",
-            format!("{} PD members form a new cluster", record.members.len()),
-        )),
-        Step::RecordClusterId(id) => Some(("Bootstrapped", format!("the cluster id is {id}"))),
+    let note = match step {
+        Step::RecordBootstrap(record) => {
+            ("BootstrapStarted", format!("{} PD members form a new cluster", record.members.len()))
+        }
+        Step::RecordClusterId(id) => ("Bootstrapped", format!("the cluster id is {id}")),
         Step::DeletePod { name, reason, .. } => {
-            Some(("PodDeleted", format!("deleted pod {name}: {reason}")))
+            ("PodDeleted", format!("deleted pod {name}: {reason}"))
         }
         Step::DeleteVolume { name, .. } => {
-            Some(("VolumeDeleted", format!("deleted volume claim {name}")))
+            ("VolumeDeleted", format!("deleted volume claim {name}"))
+        }
+        Step::ResizeVolume { name, size, .. } => {
+            ("VolumeResized", format!("asked for {size} for volume claim {name}"))
+        }
+        Step::OfflineStore { store, address } => {
+            ("StoreOffline", format!("PD moves the regions of store {store} at {address} away"))
+        }
+        Step::KeepStore { store } => {
+            ("StoreKept", format!("the removal of store {store} is cancelled"))
+        }
+        Step::TransferPdLeader { to } => {
+            ("PdLeaderMoved", format!("asked PD to move its leadership to {to}"))
+        }
+        Step::RemovePdMember { id, name } => {
+            ("PdMemberRemoved", format!("removed member {name} ({id}) from PD"))
+        }
+        Step::SetPdConfig { item, value } => {
+            ("PdConfigured", format!("set {item} to {value} in PD"))
+        }
+        Step::SetStoreConfig { store, items, .. } => {
+            let items: Vec<&str> = items.keys().map(String::as_str).collect();
+            ("StoreConfigured", format!("set {} of store {store}", items.join(", ")))
         }
         Step::AddFinalizer
         | Step::ReleaseFinalizer
@@ -89,6 +110,13 @@ fn done(step: &Step) -> Option<(&'static str, String)> {
         | Step::Apply { .. }
         | Step::Prune { .. }
         | Step::MarkVolume { .. }
-        | Step::SetStoreUp { .. } => None,
-    }
+        | Step::Mark { .. }
+        | Step::SetStoreUp { .. }
+        | Step::EvictLeaders { .. }
+        | Step::StopEvicting { .. }
+        | Step::SetStoreLabels { .. }
+        | Step::LockMaintenance { .. }
+        | Step::UnlockMaintenance { .. } => return None,
+    };
+    Some(note)
 }

@@ -8,19 +8,10 @@ type Verdict = Result<(), String>;
 
 /// The object that a step would make, if it makes one.
 fn created(step: &Step) -> Option<&ObjectKey> {
-    match step {
-        Step::Create(object) => Some(&object.key),
-        Step::AddFinalizer
-        | Step::ReleaseFinalizer
-        | Step::RecordBootstrap(_)
-        | Step::RecordClusterId(_)
-        | Step::Apply { .. }
-        | Step::Prune { .. }
-        | Step::MarkVolume { .. }
-        | Step::SetStoreUp { .. }
-        | Step::DeletePod { .. }
-        | Step::DeleteVolume { .. } => None,
-    }
+    let Step::Create(object) = step else {
+        return None;
+    };
+    Some(&object.key)
 }
 
 /// The slot whose pod a step would make.

@@ -5,21 +5,30 @@
 //! represented ([`PdView::Unreachable`]), never left out.
 
 mod ids;
+mod node;
 mod object;
 mod pd;
 mod pod;
+mod process;
 mod resource;
+mod symptom;
 mod volume;
 
 use std::collections::BTreeMap;
 
 pub use ids::{ClusterId, Component, PdMemberId, Revision, Slot, StoreId, Uid};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+pub use node::{NodeFacts, NodeView};
 pub use object::{Kind, Object, ObjectFacts, ObjectKey};
-pub use pd::{LeaderFacts, PdFacts, PdMember, PdView, Replication, StoreFacts, StoreState};
+pub use pd::{
+    LeaderFacts, Maintenance, PdFacts, PdMember, PdView, Progress, Replication, StoreFacts,
+    StoreState,
+};
 pub use pod::{PodFacts, PodPhase};
+pub use process::StoreProcess;
 pub use resource::{BootstrapRecord, ResourceFacts};
-pub use volume::{VolumeFacts, VolumeMarks, VolumePhase};
+pub use symptom::{Symptom, symptoms};
+pub use volume::{Leaving, VolumeFacts, VolumeMarks, VolumePhase};
 
 /// Everything that the planner may know about one `TikvCluster`.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,9 +47,23 @@ pub struct World {
     pub strangers: BTreeMap<ObjectKey, String>,
     /// What PD says.
     pub pd: PdView,
+    /// The nodes that our pods are bound to, by name. A node that is not in here is unknown (not
+    /// asked, or not permitted), which is not [`NodeView::Gone`].
+    pub nodes: BTreeMap<String, NodeView>,
+    /// What stores say of themselves at their status port. Asked only where it decides something;
+    /// a store that is not in here said nothing.
+    pub processes: BTreeMap<StoreId, StoreProcess>,
+    /// How long this operator process has seen each symptom without a break. A restart of the
+    /// operator starts all of them anew, which lengthens delays and never shortens them.
+    pub seen_for: BTreeMap<Symptom, SignedDuration>,
 }
 
 impl World {
+    /// How long this process has seen the symptom; zero if it does not see it.
+    pub fn seen_for(&self, symptom: &Symptom) -> SignedDuration {
+        self.seen_for.get(symptom).copied().unwrap_or_default()
+    }
+
     /// The store that PD knows under the address of this slot's pod, tombstones apart.
     ///
     /// `address` is the advertised address with its port.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::{ClusterId, PdMemberId, StoreId};
 
@@ -50,6 +51,45 @@ pub struct PdFacts {
     pub max_replicas: Option<u32>,
     /// `replication.location-labels`.
     pub location_labels: Vec<String>,
+    /// Stores whose restart would cost some region its quorum, with the number of such regions:
+    /// those with a peer here and too few healthy voters elsewhere (from the lists of regions with
+    /// missing, down or pending peers). `None` where PD did not say.
+    pub critical: Option<BTreeMap<StoreId, u64>>,
+    /// How far PD is with emptying stores that are Offline, where it says.
+    pub progress: BTreeMap<StoreId, Progress>,
+    /// PD's effective configuration (`GET /config`), nested as PD answers. `None`: not answered.
+    pub config: Option<Value>,
+    /// The cluster-wide lock for disruptive work.
+    pub maintenance: Maintenance,
+    /// An online unsafe recovery is going on. `None`: not known.
+    pub unsafe_recovery: Option<bool>,
+}
+
+/// How far PD is with emptying a store (`/stores/progress`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Share done, 0 to 1.
+    pub done: f64,
+    /// Bytes per second; 0 where PD does not say.
+    pub speed: f64,
+    /// Seconds that PD expects it to take; `None` where it does not know.
+    pub left_seconds: Option<u64>,
+}
+
+/// PD's lock for disruptive work (`/pd/api/v2/maintenance`, v8.5.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maintenance {
+    /// This PD does not have it, or did not answer.
+    Unsupported,
+    /// Nobody holds it.
+    Free,
+    /// Held.
+    Held {
+        /// Type of the task.
+        kind: String,
+        /// Its id; ours starts with the resource's uid.
+        id: String,
+    },
 }
 
 /// The PD leader, as this process has seen it.
@@ -97,6 +137,8 @@ pub struct PdMember {
     pub healthy: bool,
     /// Version that it reports, e.g. `v8.5.7`; empty if unknown.
     pub version: String,
+    /// Its first client URL, as PD lists it; empty for a member that has not finished joining.
+    pub client_url: String,
 }
 
 /// State of a store in PD.
@@ -123,6 +165,16 @@ pub struct StoreFacts {
     pub state: StoreState,
     /// Advertised address with port, no scheme.
     pub address: String,
+    /// Address of the status port, with port, no scheme; empty if not advertised.
+    pub status_address: String,
+    /// PD has begun to give it regions (`node_state` Serving, or a version without that field).
+    pub serving: bool,
+    /// Size of the store in bytes; `None` where not reported.
+    pub capacity: Option<u64>,
+    /// Free bytes; `None` where not reported.
+    pub available: Option<u64>,
+    /// Bytes of data; `None` where not reported.
+    pub used: Option<u64>,
     /// Last heartbeat; `None` where PD has none (never heard, or the epoch).
     pub last_heartbeat: Option<Timestamp>,
     /// Start of the process that PD last heard.

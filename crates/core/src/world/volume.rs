@@ -1,5 +1,7 @@
 //! What does Kubernetes say about one volume claim, and what did we write on it?
 
+use jiff::Timestamp;
+
 use super::{ClusterId, PdMemberId, Slot, StoreId, Uid};
 use crate::world::BootstrapRecord;
 
@@ -29,6 +31,27 @@ pub struct VolumeMarks {
     pub bootstrap: Option<BootstrapRecord>,
     /// Its member was removed for good; it is never mounted again.
     pub retired: bool,
+    /// Since when it is retired; a quarantine counts from then. `None` on a retired volume: unknown.
+    pub retired_since: Option<Timestamp>,
+    /// Its member is being removed by us: written before the first call to PD that removes it, so
+    /// that "removed by us" can be proved afterwards, and taken away when the removal is cancelled.
+    pub leaving: Option<Leaving>,
+    /// We put this volume's store into the evict-leader scheduler: written before the call, so that
+    /// no crash leaves a store without leaders for ever. A kebab-case word: `restart`, `leaving`,
+    /// `drain`.
+    pub evicting: Option<String>,
+    /// This store was made to replace that one. Written at creation, so that no crash can make a
+    /// second replacement.
+    pub replaces: Option<StoreId>,
+}
+
+/// The intent to remove a member for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, one kebab-case word: `scale-in`, `replaced`, `surplus`.
+    pub reason: String,
 }
 
 /// One claim that carries this cluster's labels.

@@ -166,5 +166,8 @@ fn nothing_exists() -> World {
         objects: BTreeMap::new(),
         strangers: BTreeMap::new(),
         pd: PdView::NotCreated,
+        nodes: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        seen_for: BTreeMap::new(),
     }
 }

@@ -55,7 +55,7 @@ pub async fn act(kubernetes: &Kubernetes, budget: &Budget, look: &Look, steps: &
         let done = result.is_ok();
         log(step, result.as_ref().err());
         let outcome = if done { CallOutcome::Ok } else { CallOutcome::Failed };
-        kubernetes.metrics().step(name(step), outcome);
+        kubernetes.metrics().step(step.name(), outcome);
         hand.acted.outcomes.push(Outcome { step: step.clone(), result });
         if !done {
             break;
@@ -100,6 +100,22 @@ impl Hand<'_> {
             Step::DeleteVolume { name, uid } => {
                 self.delete(Kind::PersistentVolumeClaim, name, uid).await
             }
+            Step::Mark { .. }
+            | Step::ResizeVolume { .. }
+            | Step::EvictLeaders { .. }
+            | Step::StopEvicting { .. }
+            | Step::OfflineStore { .. }
+            | Step::KeepStore { .. }
+            | Step::TransferPdLeader { .. }
+            | Step::RemovePdMember { .. }
+            | Step::SetPdConfig { .. }
+            | Step::SetStoreConfig { .. }
+            | Step::SetStoreLabels { .. }
+            | Step::LockMaintenance { .. }
+            | Step::UnlockMaintenance { .. } => Err(Failure {
+                kind: FailureKind::Unavailable,
+                message: format!("{} is not wired yet", step.name()),
+            }),
         }
     }
 
@@ -192,40 +208,8 @@ pub fn status_body(
     })
 }
 
-/// The step's name in metrics and logs.
-pub fn name(step: &Step) -> &'static str {
-    match step {
-        Step::AddFinalizer => "add-finalizer",
-        Step::ReleaseFinalizer => "release-finalizer",
-        Step::RecordBootstrap(_) => "record-bootstrap",
-        Step::RecordClusterId(_) => "record-cluster-id",
-        Step::Create(_) => "create",
-        Step::Apply { .. } => "apply",
-        Step::Prune { .. } => "prune",
-        Step::MarkVolume { .. } => "mark-volume",
-        Step::SetStoreUp { .. } => "set-store-up",
-        Step::DeletePod { .. } => "delete-pod",
-        Step::DeleteVolume { .. } => "delete-volume",
-    }
-}
-
-/// The object that a step touches, for the log. Never its body: overlays may hold what users
-/// consider secret.
-fn subject(step: &Step) -> String {
-    match step {
-        Step::AddFinalizer | Step::ReleaseFinalizer => "resource".to_owned(),
-        Step::RecordBootstrap(record) => format!("{} members", record.members.len()),
-        Step::RecordClusterId(id) => id.to_string(),
-        Step::Create(object) | Step::Apply { object, .. } => object.key.to_string(),
-        Step::Prune { key, .. } => key.to_string(),
-        Step::MarkVolume { name, .. } | Step::DeleteVolume { name, .. } => name.clone(),
-        Step::SetStoreUp { pod, up, .. } => format!("{pod} {up}"),
-        Step::DeletePod { name, reason, .. } => format!("{name}: {reason}"),
-    }
-}
-
 fn log(step: &Step, failure: Option<&Failure>) {
-    let (step, subject) = (name(step), subject(step));
+    let (step, subject) = (step.name(), step.subject());
     match failure {
         None => tracing::info!(step, subject, "done"),
         Some(failure) => tracing::warn!(step, subject, failure = %failure.message, "not done"),

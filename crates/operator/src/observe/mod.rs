@@ -7,7 +7,7 @@ mod cache;
 mod memory;
 mod watch;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use cache::{Cache, News, Scope, Wake};
 use http::uri::Authority;
@@ -144,6 +144,9 @@ impl Observer {
             objects: found.objects,
             strangers,
             pd,
+            nodes: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            seen_for: BTreeMap::new(),
         };
         Ok(Look { key: key.clone(), resource, world })
     }

@@ -37,8 +37,13 @@ pub(super) fn membership(answer: wire::Members) -> Result<Membership, PdError> {
     let mut members = BTreeMap::new();
     for member in answer.list.unwrap_or_default() {
         let id = PdMemberId(member.id);
-        let row =
-            PdMember { id, name: member.name, healthy: false, version: member.binary_version };
+        let row = PdMember {
+            id,
+            name: member.name,
+            healthy: false,
+            version: member.binary_version,
+            client_url: String::new(),
+        };
         if id.0 == 0 || members.insert(id, row).is_some() {
             return Err(malformed("a member without an id of its own"));
         }
@@ -91,6 +96,11 @@ fn store(row: wire::StoreInfo) -> Result<StoreFacts, PdError> {
         id: StoreId(store.id),
         state,
         address: store.address,
+        status_address: String::new(),
+        serving: true,
+        capacity: None,
+        available: None,
+        used: None,
         last_heartbeat: status.last_heartbeat_ts.as_deref().and_then(heartbeat),
         started: started(store.start_timestamp),
         leaders: status.leader_count,

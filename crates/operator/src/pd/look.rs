@@ -8,7 +8,8 @@ use std::{
 use http::uri::Authority;
 use serde::de::DeserializeOwned;
 use tikv_operator_core::world::{
-    ClusterId, LeaderFacts, PdFacts, PdMember, PdMemberId, Replication, StoreFacts, StoreId,
+    ClusterId, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, Replication, StoreFacts,
+    StoreId,
 };
 
 use super::{
@@ -64,6 +65,11 @@ impl PdAnswer {
             regions: self.regions,
             max_replicas: self.max_replicas,
             location_labels: self.location_labels,
+            critical: None,
+            progress: BTreeMap::new(),
+            config: None,
+            maintenance: Maintenance::Unsupported,
+            unsafe_recovery: None,
         }
     }
 }

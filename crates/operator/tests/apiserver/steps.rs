@@ -142,6 +142,9 @@ async fn look(admin: &Client, namespace: &str) -> Look {
         objects: BTreeMap::new(),
         strangers: BTreeMap::new(),
         pd: PdView::NotCreated,
+        nodes: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        seen_for: BTreeMap::new(),
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
     Look { key, resource: Arc::new(resource), world }

@@ -180,6 +180,19 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         Step::DeleteVolume { name, uid } => {
             delete(wire, &Key::new("PersistentVolumeClaim", name), &uid.0)
         }
+        Step::Mark { .. }
+        | Step::ResizeVolume { .. }
+        | Step::EvictLeaders { .. }
+        | Step::StopEvicting { .. }
+        | Step::OfflineStore { .. }
+        | Step::KeepStore { .. }
+        | Step::TransferPdLeader { .. }
+        | Step::RemovePdMember { .. }
+        | Step::SetPdConfig { .. }
+        | Step::SetStoreConfig { .. }
+        | Step::SetStoreLabels { .. }
+        | Step::LockMaintenance { .. }
+        | Step::UnlockMaintenance { .. } => Answer::None,
     }
 }
 

@@ -91,6 +91,9 @@ impl Operator {
             objects: belongings.objects,
             strangers: belongings.strangers,
             pd,
+            nodes: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            seen_for: BTreeMap::new(),
         };
         let version = resource.metadata.resource_version.clone().unwrap_or_default();
         Some(Look { resource, world, version })

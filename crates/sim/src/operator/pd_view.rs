@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tikv_operator_core::world::{
-    ClusterId, Component, LeaderFacts, PdFacts, PdMember, PdMemberId, PdView, Replication, Slot,
-    StoreFacts, StoreId, StoreState,
+    ClusterId, Component, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView,
+    Replication, Slot, StoreFacts, StoreId, StoreState,
 };
 
 use super::Operator;
@@ -99,6 +99,11 @@ fn look(universe: &mut Universe, process: &str) -> Option<(u64, PdFacts)> {
         regions: regions.and_then(|answer| at(&answer, "/count").as_u64()).unwrap_or_default(),
         max_replicas,
         location_labels: labels.split(',').filter(|l| !l.is_empty()).map(str::to_owned).collect(),
+        critical: None,
+        progress: BTreeMap::new(),
+        config: None,
+        maintenance: Maintenance::Unsupported,
+        unsafe_recovery: None,
     };
     Some((leader, facts))
 }
@@ -128,6 +133,7 @@ fn healthy_members(members: &Value, health: &Value) -> BTreeMap<PdMemberId, PdMe
             name: text(row, "/name").to_owned(),
             healthy: healthy.contains(&id.0),
             version: text(row, "/binary_version").to_owned(),
+            client_url: text(row, "/client_urls/0").to_owned(),
         };
         Some((id, member))
     };
@@ -155,6 +161,11 @@ fn store(row: &Value) -> Option<(StoreId, StoreFacts)> {
         id,
         state,
         address: text(row, "/store/address").to_owned(),
+        status_address: text(row, "/store/status_address").to_owned(),
+        serving: true,
+        capacity: None,
+        available: None,
+        used: None,
         last_heartbeat: heard.filter(|time| time.as_second() > 0),
         started: started.and_then(|seconds| Timestamp::from_second(seconds).ok()),
         leaders: at(row, "/status/leader_count").as_u64().unwrap_or_default(),

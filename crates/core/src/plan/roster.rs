@@ -1,0 +1,156 @@
+//! Who belongs to a component: who stays, who leaves, who is being replaced, who is to come?
+//!
+//! Derived from facts in each pass and never remembered. What must survive a crash is written on
+//! volume claims before its first effect: a replacement names the store that it replaces from its
+//! creation (`replaces`), a member that is being removed says so (`leaving`).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Scene;
+use crate::world::{Component, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
+
+/// Annotation by which a user chooses a member to leave at the next scale-in, on its pod. Any value
+/// but `false` counts.
+pub const LEAVE: &str = "tikv.org/leave";
+
+/// The roster of one component.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Slots in use that stay.
+    pub staying: BTreeSet<Slot>,
+    /// Slots in use whose members leave because there are too many, in the order in which they
+    /// should go.
+    pub leaving: Vec<Slot>,
+    /// Stores that did not come back, each with the slot that was made in its place. They are
+    /// neither staying nor leaving.
+    pub replaced: BTreeMap<Slot, Slot>,
+    /// Slots to be filled: the lowest ordinals that no removed member's volume occupies.
+    pub joining: Vec<Slot>,
+}
+
+impl Roster {
+    /// Every slot that should have a pod: all in use, and those to come. A member that leaves or is
+    /// being replaced keeps its pod until PD has let it go: its data may still be needed.
+    pub fn slots(&self) -> BTreeSet<Slot> {
+        let leaving = self.leaving.iter().copied();
+        let joining = self.joining.iter().copied();
+        self.staying
+            .iter()
+            .copied()
+            .chain(leaving)
+            .chain(self.replaced.keys().copied())
+            .chain(joining)
+            .collect()
+    }
+}
+
+impl Scene<'_> {
+    /// The roster of `component`, for a cluster whose id is known.
+    pub fn roster(&self, component: Component) -> Roster {
+        let used = self.occupied(component);
+        let replaced = match component {
+            Component::Pd => BTreeMap::new(),
+            Component::Tikv => self.replaced(&used),
+        };
+        let active: BTreeSet<Slot> =
+            used.iter().copied().filter(|slot| !replaced.contains_key(slot)).collect();
+        let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
+        let surplus = active.len().saturating_sub(wanted);
+        let leaving = self.leavers(&active, surplus);
+        let staying = active.iter().copied().filter(|slot| !leaving.contains(slot)).collect();
+        let joining = self.free(component, &used, wanted.saturating_sub(active.len()));
+        Roster { staying, leaving, replaced, joining }
+    }
+
+    /// The `count` lowest ordinals of `component` that hold nothing, not even a removed member's
+    /// volume.
+    pub fn free(&self, component: Component, used: &BTreeSet<Slot>, count: usize) -> Vec<Slot> {
+        let volumes = self.world.volumes.values().map(|v| v.slot);
+        let taken: BTreeSet<Slot> = used.iter().copied().chain(volumes).collect();
+        (0..)
+            .map(|ordinal| Slot { component, ordinal })
+            .filter(|slot| !taken.contains(slot))
+            .take(count)
+            .collect()
+    }
+
+    /// Stores in use that a replacement was made for and that did not come back meanwhile. One that
+    /// PD is already removing stays replaced even if its process returns.
+    fn replaced(&self, used: &BTreeSet<Slot>) -> BTreeMap<Slot, Slot> {
+        let replacements: BTreeMap<StoreId, Slot> = used
+            .iter()
+            .filter_map(|slot| Some((self.main_volume(*slot)?.marks.replaces?, *slot)))
+            .collect();
+        used.iter()
+            .filter_map(|slot| {
+                let id = self.store_id(*slot)?;
+                let by = replacements.get(&id).filter(|by| *by != slot)?;
+                (!self.is_back(*slot)).then_some((*slot, *by))
+            })
+            .collect()
+    }
+
+    /// The store in this slot: as PD lists it, or else as its volume says.
+    fn store_id(&self, slot: Slot) -> Option<StoreId> {
+        let listed = self.member(slot).store.map(|store| store.id);
+        listed.or_else(|| self.main_volume(slot)?.marks.store)
+    }
+
+    fn main_volume(&self, slot: Slot) -> Option<&VolumeFacts> {
+        self.world.volumes.get(&slot.claim_name(self.name()))
+    }
+
+    fn is_back(&self, slot: Slot) -> bool {
+        let member = self.member(slot);
+        member.store.is_some_and(|store| store.state == StoreState::Up)
+            && member.pod.is_some_and(|pod| pod.containers_ready)
+    }
+
+    /// Which `count` of `active` leave. Those whose removal has begun go on; then those that the
+    /// user named; replacements of stores that came back; members that never were; unwell ones;
+    /// at last the highest ordinals.
+    fn leavers(&self, active: &BTreeSet<Slot>, count: usize) -> Vec<Slot> {
+        let mut order: Vec<(u32, Slot)> =
+            active.iter().map(|slot| (self.reluctance(*slot), *slot)).collect();
+        order.sort_by(|(a, left), (b, right)| a.cmp(b).then(right.cmp(left)));
+        order.into_iter().map(|(_, slot)| slot).take(count).collect()
+    }
+
+    fn reluctance(&self, slot: Slot) -> u32 {
+        let member = self.member(slot);
+        let marks = self.main_volume(slot).map(|volume| &volume.marks);
+        let offline = member.store.is_some_and(|store| store.state == StoreState::Offline);
+        let named = member
+            .pod
+            .is_some_and(|pod| pod.annotations.get(LEAVE).is_some_and(|value| value != "false"));
+        let begun = marks.is_some_and(|marks| marks.leaving.is_some());
+        let replacement = marks.is_some_and(|marks| marks.replaces.is_some());
+        if offline || (begun && !named) {
+            0
+        } else if named {
+            1
+        } else if replacement {
+            2
+        } else {
+            3 + self.health(slot)
+        }
+    }
+
+    /// 0: never was a member; 1: unwell; 2: well.
+    fn health(&self, slot: Slot) -> u32 {
+        let member = self.member(slot);
+        let runs = member.pod.is_some_and(|pod| pod.phase == PodPhase::Running);
+        let (known, well) = match slot.component {
+            Component::Pd => (member.listed.is_some(), member.listed.is_some_and(|m| m.healthy)),
+            Component::Tikv => (
+                self.store_id(slot).is_some(),
+                member.store.is_some_and(|store| store.state == StoreState::Up),
+            ),
+        };
+        match (known, well && runs) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => 2,
+        }
+    }
+}
