@@ -97,6 +97,7 @@ pub(crate) fn pod(cluster: &Cluster, slot: Slot) -> PodFacts {
         deleting_since: None,
         trouble: None,
         config_map: Some(build::config_map_name(cluster, slot.component)),
+        serving: slot.component == Component::Pd,
         annotations: BTreeMap::new(),
     }
 }

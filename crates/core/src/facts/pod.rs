@@ -34,6 +34,9 @@ pub fn pod_facts(component: Component, body: &Value) -> Option<PodFacts> {
         deleting_since: time(body, "/metadata/deletionTimestamp"),
         trouble: trouble(body),
         config_map: config_map(body, component),
+        serving: text::texts(body, "/metadata/labels")
+            .get(labels::SERVING)
+            .is_some_and(|v| v == "true"),
         annotations: annotations
             .into_iter()
             .filter(|(key, _)| key.starts_with(labels::PREFIX))

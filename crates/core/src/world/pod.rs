@@ -53,6 +53,8 @@ pub struct PodFacts {
     pub trouble: Option<String>,
     /// The ConfigMap that it mounts as configuration; ConfigMaps in use are not pruned.
     pub config_map: Option<String>,
+    /// It carries the label by which the client Service selects PD pods (`tikv.org/serving`).
+    pub serving: bool,
     /// Our annotations on it (`tikv.org/…`).
     pub annotations: BTreeMap<String, String>,
 }
