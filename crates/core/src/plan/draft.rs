@@ -30,25 +30,42 @@ impl<'a> Draft<'a> {
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
     /// Otherwise notes why not. Returns whether it was taken.
     pub(super) fn propose(&mut self, subject: impl Into<String>, step: Step) -> bool {
-        if step.is_disruptive() && self.steps.iter().any(Step::is_disruptive) {
-            let detail = "another disruptive step comes first".to_owned();
-            self.wait(subject, &rules::ONE_DISRUPTION_AT_A_TIME, detail);
-            return false;
+        let allowed = self.may(subject, &step);
+        if allowed {
+            self.steps.push(step);
         }
-        self.propose_together(subject, step)
+        allowed
     }
 
     /// As [`Self::propose`] for steps that belong to the deletion of the whole cluster, where one
     /// at a time protects nothing.
     pub(super) fn propose_together(&mut self, subject: impl Into<String>, step: Step) -> bool {
+        let allowed = self.passes(subject, &step);
+        if allowed {
+            self.steps.push(step);
+        }
+        allowed
+    }
+
+    /// Would this step be taken now? Nothing is taken; a refusal is noted as a wait. For work that
+    /// only makes sense if the step can follow, such as moving leaders away before a restart.
+    pub(super) fn may(&mut self, subject: impl Into<String>, step: &Step) -> bool {
+        if step.is_disruptive() && self.steps.iter().any(Step::is_disruptive) {
+            let detail = "another disruptive step comes first".to_owned();
+            self.wait(subject, &rules::ONE_DISRUPTION_AT_A_TIME, detail);
+            return false;
+        }
+        self.passes(subject, step)
+    }
+
+    fn passes(&mut self, subject: impl Into<String>, step: &Step) -> bool {
         for rule in RULES {
             let Some(guard) = rule.guard else { continue };
-            if let Err(detail) = guard(&step, self.scene) {
+            if let Err(detail) = guard(step, self.scene) {
                 self.wait_as(subject, rule, rule.severity, detail);
                 return false;
             }
         }
-        self.steps.push(step);
         true
     }
 

@@ -4,7 +4,7 @@
 //! order in which concerns matter, and every proposal passes all rules.
 
 mod bootstrap;
-mod calm;
+pub(crate) mod calm;
 mod cleanup;
 mod delete;
 mod draft;
