@@ -53,13 +53,13 @@ impl Checker<'_> {
             .then(|| ("remove-orphan-peer", vec![Step::Remove { store }]))
     }
 
-    /// Both PD and the region's leader must have missed the peer for `max-store-down-time`.
+    /// The region's leader calls the peer down (after its own `max-peer-down-duration`, however long
+    /// ago), and PD has missed its store for `max-store-down-time`.
     fn down_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
         let limit = self.settings.max_store_down_time();
         let is_down = |peer: &&Peer| {
-            let by_leader = region.down_seconds(peer).and_then(|s| i64::try_from(s).ok());
             let store = self.store(peer.store_id);
-            by_leader.is_some_and(|seconds| seconds >= limit / 1_000_000_000)
+            region.down_seconds(peer).is_some()
                 && store.is_some_and(|store| store.down_time(self.now) >= limit)
         };
         let peer = region.meta.peers.iter().find(is_down)?;

@@ -179,17 +179,15 @@ impl Cluster {
                     store.meta.set_node_state(NodeState::Serving);
                     writes.push(Self::persist_store(store));
                 }
-                NodeState::Removing if load.regions == 0 => {
+                NodeState::Removing if load.regions > 0 => store.note_removing(load, now),
+                NodeState::Removing => {
                     bury(store);
                     writes.push(Self::persist_store(store));
                     if let Some(limits) = settings.store_limits() {
                         limits.remove(&store.meta.id.to_string());
                     }
                 }
-                NodeState::Preparing
-                | NodeState::Serving
-                | NodeState::Removing
-                | NodeState::Removed => {}
+                NodeState::Preparing | NodeState::Serving | NodeState::Removed => {}
             }
         }
         let old = |store: &Store| {
@@ -221,6 +219,7 @@ impl Cluster {
         if settings.enabled("halt-scheduling") {
             return;
         }
+        self.schedulers.take_stopping(&self.stopping_stores(), now);
         for id in ids {
             let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
             let checker = Checker { cluster: self, settings, now };
@@ -235,6 +234,13 @@ impl Cluster {
             let Some(operator) = balance::next(&checker, new_peer) else { return };
             self.start(operator, now);
         }
+    }
+
+    /// Stores that said in their last heartbeat that they are stopping. One that has ended says so
+    /// until it is back.
+    fn stopping_stores(&self) -> Vec<u64> {
+        let stopping = |store: &&Store| store.counts_as_up() && store.stats.is_stopping;
+        self.stores.values().filter(stopping).map(|store| store.meta.id).collect()
     }
 
     fn start(&mut self, operator: Operator, now: i64) {

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::clock;
 use super::cluster::Cluster;
 use super::etcd::Write;
 use super::refusal::Refusal;
@@ -127,7 +128,7 @@ impl Cluster {
         force: bool,
         settings: &mut Settings,
     ) -> Result<Vec<Write>, Refusal> {
-        let size = self.regions.load_of(id).region_size;
+        let load = self.regions.load_of(id);
         let store = self.store_mut(id)?;
         let destroyed = store.meta.physically_destroyed;
         match store.state() {
@@ -139,9 +140,7 @@ impl Cluster {
             StoreState::Offline | StoreState::Up => {}
         }
         let store = self.store_mut(id)?;
-        if store.state() == StoreState::Up {
-            store.removing_from = size;
-        }
+        store.note_removing(load, clock::now_nanos());
         store.meta.set_state(StoreState::Offline);
         store.meta.set_node_state(NodeState::Removing);
         store.meta.physically_destroyed = force;
@@ -194,6 +193,7 @@ impl Cluster {
         }
         store.meta.set_state(StoreState::Up);
         store.meta.set_node_state(NodeState::Serving);
+        store.removing_from = None;
         let write = Self::persist_store(store);
         if let Some(limits) = settings.store_limits() {
             limits.insert(id.to_string(), json!({"add-peer": 15, "remove-peer": 15}));

@@ -17,11 +17,13 @@ pub const BALANCE_LEADER: &str = "balance-leader-scheduler";
 /// Moves peers from stores with many to stores with few.
 pub const BALANCE_REGION: &str = "balance-region-scheduler";
 
+/// Moves leaders away from the one store that says in its heartbeats that it is stopping.
+pub const EVICT_STOPPING: &str = "evict-stopping-store-scheduler";
+
 /// Other names that PD knows; here they can be listed, added and removed, and do nothing.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 6] = [
     "balance-hot-region-scheduler",
     "evict-slow-store-scheduler",
-    "evict-stopping-store-scheduler",
     "evict-slow-trend-scheduler",
     "shuffle-leader-scheduler",
     "shuffle-region-scheduler",
@@ -38,6 +40,9 @@ pub struct Schedulers {
     /// Until when, nanoseconds since the epoch.
     paused: BTreeMap<String, i64>,
     evicting: BTreeSet<u64>,
+    /// The stopping store whose leaders are to leave.
+    #[serde(default)]
+    stopping: Option<u64>,
     batch: u64,
 }
 
@@ -48,10 +53,10 @@ impl Schedulers {
             [BALANCE_LEADER, BALANCE_REGION].map(str::to_owned).into();
         running.extend(OTHERS.iter().take(2).map(|name| (*name).to_owned()));
         if version.has(Feature::LocalAnswers) {
-            running.insert("evict-stopping-store-scheduler".to_owned());
+            running.insert(EVICT_STOPPING.to_owned());
         }
         let (paused, evicting) = (BTreeMap::new(), BTreeSet::new());
-        Self { running, paused, evicting, batch: DEFAULT_BATCH }
+        Self { running, paused, evicting, stopping: None, batch: DEFAULT_BATCH }
     }
 
     /// Names, of all or of the paused ones.
@@ -70,14 +75,29 @@ impl Schedulers {
         self.paused.get(name).is_some_and(|until| *until > now)
     }
 
-    /// Stores whose leaders are to leave, unless the scheduler is paused.
+    /// Stores whose leaders are to leave, unless their scheduler is paused.
     pub fn evicting(&self, now: i64) -> BTreeSet<u64> {
-        if self.is_paused(EVICT_LEADER, now) { BTreeSet::new() } else { self.evicting.clone() }
+        let asked = self.evicting.iter().filter(|_| !self.is_paused(EVICT_LEADER, now));
+        let stopping = self.stopping.iter().filter(|_| self.is_active(EVICT_STOPPING, now));
+        asked.chain(stopping).copied().collect()
     }
 
     /// Whether no leader may be moved to this store.
     pub fn refuses_leaders(&self, store: u64) -> bool {
-        self.evicting.contains(&store)
+        self.evicting.contains(&store) || self.stopping == Some(store)
+    }
+
+    /// Takes over which stores say that they are stopping: the one taken before for as long as it
+    /// says so, else the only one. Of several that stop together PD takes none, and while one is
+    /// taken it looks at no other.
+    pub fn take_stopping(&mut self, stores: &[u64], now: i64) {
+        if self.stopping.is_some_and(|taken| stores.contains(&taken)) {
+            return;
+        }
+        self.stopping = match stores {
+            [only] if self.is_active(EVICT_STOPPING, now) => Some(*only),
+            _ => None,
+        };
     }
 
     /// Leaders moved from one store at a time.
@@ -119,7 +139,7 @@ impl Schedulers {
     }
 
     fn is_known(name: &str) -> bool {
-        [BALANCE_LEADER, BALANCE_REGION].contains(&name) || OTHERS.contains(&name)
+        [BALANCE_LEADER, BALANCE_REGION, EVICT_STOPPING].contains(&name) || OTHERS.contains(&name)
     }
 
     /// DELETE `/schedulers/{name}`; `evict-leader-scheduler-N` takes one store out, the bare name
@@ -132,6 +152,9 @@ impl Schedulers {
         }
         if let Some(store) = name.strip_prefix("evict-leader-scheduler-") {
             return store.parse().is_ok_and(|store| self.stop_evicting(store));
+        }
+        if name == EVICT_STOPPING {
+            self.stopping = None;
         }
         self.paused.remove(name);
         self.running.remove(name)

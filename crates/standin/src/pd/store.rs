@@ -31,8 +31,9 @@ pub struct Store {
     pub region_weight: f64,
     /// Time of the heartbeat that was persisted last, nanoseconds since the epoch; 0 never.
     pub heartbeat_persisted: i64,
-    /// Size (MiB) of the regions that the store held when its removal began.
-    pub removing_from: u64,
+    /// Since when this PD leader has watched the removal, nanoseconds since the epoch, and the size
+    /// (MiB) of the regions that the store held then.
+    pub removing_from: Option<(i64, u64)>,
 }
 
 /// What the regions say about a store.
@@ -62,7 +63,7 @@ impl Store {
             leader_weight: 1.0,
             region_weight: 1.0,
             heartbeat_persisted,
-            removing_from: 0,
+            removing_from: None,
         }
     }
 
@@ -195,8 +196,44 @@ impl Store {
         shown
     }
 
+    /// Notes what the store holds when this PD leader first sees its removal. A new leader counts
+    /// from what is left then.
+    pub fn note_removing(&mut self, load: Load, now: i64) {
+        self.removing_from.get_or_insert((now, load.region_size));
+    }
+
+    /// How far the removal is: the share that is done, its speed (MiB/s) and the seconds left, which
+    /// nobody knows while nothing moves.
+    #[expect(clippy::cast_precision_loss, reason = "shares of sizes and times")]
+    pub fn removal_progress(&self, load: Load, now: i64) -> (f64, f64, f64) {
+        let left = load.region_size as f64;
+        let (since, from) = self.removing_from.unwrap_or((now, load.region_size));
+        let done = (from as f64 - left).max(0.0);
+        let speed = done / ((now - since) as f64 / 1e9).max(1.0);
+        let rounded = |value: f64| (value * 100.0).round() / 100.0;
+        let left_seconds = if done > 0.0 { rounded(left / speed) } else { f64::MAX };
+        (rounded(done / (done + left).max(1.0)), rounded(speed), left_seconds)
+    }
+
     /// Whether the store counts for PD's check before a removal: Preparing and Serving, dead or not.
     pub fn counts_as_up(&self) -> bool {
         matches!(self.meta.node_state(), NodeState::Preparing | NodeState::Serving)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_knows_its_speed_once_something_has_moved() {
+        let mut store = Store::new(metapb::Store::default());
+        let load = |region_size| Load { region_size, ..Load::default() };
+        let at = |seconds: i64| seconds * 1_000_000_000;
+        store.note_removing(load(100), at(50));
+        store.note_removing(load(70), at(60));
+        assert_eq!(store.removal_progress(load(100), at(70)), (0.0, 0.0, f64::MAX));
+        assert_eq!(store.removal_progress(load(40), at(80)), (0.6, 2.0, 20.0));
+        assert_eq!(store.removal_progress(load(0), at(100)), (1.0, 2.0, 0.0));
     }
 }

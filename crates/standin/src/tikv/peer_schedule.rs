@@ -137,19 +137,4 @@ impl Peer {
             Some(_) => Err("cannot lead".to_owned()),
         }
     }
-
-    /// Gives leadership to the voter that is furthest, if one is heard; for a stopping store.
-    pub fn evict(&mut self) {
-        if !self.is_leader() || self.node.raft.lead_transferee.is_some() {
-            return;
-        }
-        let progress = self.node.raft.prs();
-        let peers = self.state().region.peers.iter();
-        let others = peers.filter(|peer| peer.id != self.id() && peer.role() == PeerRole::Voter);
-        let heard = others.filter(|peer| self.is_heard(peer.id));
-        let best = heard.max_by_key(|peer| progress.get(peer.id).map_or(0, |p| p.matched));
-        if let Some(peer_id) = best.map(|peer| peer.id) {
-            self.node.transfer_leader(peer_id);
-        }
-    }
 }

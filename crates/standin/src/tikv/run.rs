@@ -207,7 +207,7 @@ impl Server {
         }
         is_stopping.store(self.version.evicts_when_stopping(), Ordering::Relaxed);
         stopping.notify_one();
-        self.evict_leaders(&config, &inbox).await;
+        self.await_eviction(&config, &inbox).await;
         serving.send_replace(false);
         // The thread finishes its round, so nothing acknowledged is left unwritten.
         let _ = inbox.send(StoreMessage::Stop);
@@ -407,18 +407,20 @@ impl Server {
         Ok(())
     }
 
-    /// Moves leadership away until none is left or the time is over; with nobody to take it, that
-    /// is the whole `server.graceful-shutdown-timeout`, as with the real one.
-    async fn evict_leaders(&self, config: &Mutex<Config>, store: &StoreSender) {
+    /// Waits until PD, which the heartbeat has told, has moved all leaders away, or until the time is
+    /// over: with a PD that does not (older than v8.5.5, another store stopping too) or with nobody to
+    /// take them that is the whole `server.graceful-shutdown-timeout`.
+    async fn await_eviction(&self, config: &Mutex<Config>, store: &StoreSender) {
         let timeout =
             config.lock().map(|config| config.duration("server.graceful-shutdown-timeout"));
         let deadline = Instant::now() + timeout.unwrap_or_default();
         while self.version.evicts_when_stopping() && Instant::now() < deadline {
-            let (reply, led) = oneshot::channel();
-            if store.send(StoreMessage::Evict(reply)).is_err() || led.await.unwrap_or(0) == 0 {
+            let (reply, inspection) = oneshot::channel();
+            let _ = store.send(StoreMessage::Inspect(reply));
+            if inspection.await.is_ok_and(|has| has.led() == 0) {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

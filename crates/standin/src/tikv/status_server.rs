@@ -112,7 +112,7 @@ impl StatusServer {
     async fn metrics(&self) -> String {
         let has = self.inspect().await;
         let regions = has.regions.len();
-        let led = has.regions.iter().filter(|(_, leads, _, _)| *leads).count();
+        let led = has.led();
         let data_dir = self.config.lock().map(|config| config.text("storage.data-dir").to_owned());
         let (capacity, available) = disk_space::of(data_dir.unwrap_or_default().as_ref());
         let used = has.kv_bytes + has.log_bytes;

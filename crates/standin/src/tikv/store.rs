@@ -60,8 +60,6 @@ pub enum StoreMessage {
         /// Whether it left.
         sent: bool,
     },
-    /// Move leadership of all led regions away; answers how many are led.
-    Evict(oneshot::Sender<usize>),
     /// What the store has, for the status port.
     Inspect(oneshot::Sender<Inspection>),
     /// End the thread.
@@ -77,6 +75,13 @@ pub struct Inspection {
     pub kv_bytes: u64,
     /// The log file, in bytes.
     pub log_bytes: u64,
+}
+
+impl Inspection {
+    /// How many regions the store leads.
+    pub fn led(&self) -> usize {
+        self.regions.iter().filter(|(_, leads, _, _)| *leads).count()
+    }
 }
 
 /// What the thread asks of others.
@@ -185,11 +190,6 @@ impl Store {
                 if let Some(peer) = self.peers.get_mut(&region_id) {
                     peer.node.report_snapshot(peer_id, status);
                 }
-            }
-            StoreMessage::Evict(reply) => {
-                self.peers.values_mut().for_each(Peer::evict);
-                let led = self.peers.values().filter(|peer| peer.is_leader()).count();
-                let _ = reply.send(led);
             }
             StoreMessage::Inspect(reply) => {
                 let _ = reply.send(self.inspect());

@@ -319,8 +319,14 @@ impl Stores {
     }
 
     pub async fn beat(&mut self, id: u64) -> Option<pb::Error> {
+        self.beat_as(id, false).await
+    }
+
+    /// A heartbeat that says whether the store is about to end.
+    pub async fn beat_as(&mut self, id: u64, is_stopping: bool) -> Option<pb::Error> {
         let stats = pb::StoreStats {
             store_id: id,
+            is_stopping,
             capacity: 100 << 30,
             available: 90 << 30,
             used_size: 1 << 30,

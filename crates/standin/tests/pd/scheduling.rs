@@ -21,6 +21,7 @@ struct Obedient {
     stores: Stores,
     world: World,
     silent: Arc<Mutex<Vec<u64>>>,
+    stopping: Arc<Mutex<Vec<u64>>>,
     commands: Arc<Mutex<Vec<RegionHeartbeatResponse>>>,
     stop: Arc<AtomicBool>,
 }
@@ -86,6 +87,7 @@ impl Obedient {
             stores: client,
             world,
             silent: Arc::default(),
+            stopping: Arc::default(),
             commands: Arc::default(),
             stop: Arc::default(),
         };
@@ -100,13 +102,15 @@ impl Obedient {
         let mut stream = client.regions().await;
         let (world, silent) = (Arc::clone(&self.world), Arc::clone(&self.silent));
         let (commands, stop) = (Arc::clone(&self.commands), Arc::clone(&self.stop));
+        let stopping = Arc::clone(&self.stopping);
         tokio::spawn(async move {
             while !stop.load(Ordering::SeqCst) {
                 if silent.lock().unwrap().contains(&id) {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }
-                client.beat(id).await;
+                let is_stopping = stopping.lock().unwrap().contains(&id);
+                client.beat_as(id, is_stopping).await;
                 report(&stream, id, &world, &silent).await;
                 let next = stream.answers.message();
                 if let Ok(Ok(Some(command))) =
@@ -155,7 +159,7 @@ impl Obedient {
     }
 }
 
-/// Reports the regions that a store leads; peers on silent stores are down for an hour.
+/// Reports the regions that a store leads; peers on silent stores are down for a second.
 async fn report(stream: &RegionStream, id: u64, world: &World, silent: &Mutex<Vec<u64>>) {
     let regions = world.lock().unwrap().clone();
     let silent = silent.lock().unwrap().clone();
@@ -163,7 +167,7 @@ async fn report(stream: &RegionStream, id: u64, world: &World, silent: &Mutex<Ve
         let leads = region.peers.iter().any(|peer| peer.id == leader && peer.store_id == id);
         if leads {
             let is_silent = |peer: &&Peer| silent.contains(&peer.store_id);
-            let down = region.peers.iter().filter(is_silent).map(|peer| (peer.id, 3600));
+            let down = region.peers.iter().filter(is_silent).map(|peer| (peer.id, 1));
             stream.report(&region, leader, &[], &down.collect::<Vec<_>>()).await;
         }
     }
@@ -230,7 +234,7 @@ async fn a_removed_store_is_a_tombstone_once_no_region_has_a_peer_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_leaves_an_offline_store_while_there_is_nowhere_to_go() {
-    let cluster = Obedient::start(3, 2, &[]).await;
+    let mut cluster = Obedient::start(3, 2, &[]).await;
     cluster.await_voters(3).await;
     assert_eq!(cluster.pd().delete("/pd/api/v1/store/2?force").await.status, 200);
     tokio::time::sleep(Duration::from_secs(3)).await;
@@ -240,7 +244,62 @@ async fn nothing_leaves_an_offline_store_while_there_is_nowhere_to_go() {
         (&"Offline".into(), &2.into())
     );
     assert_eq!(cluster.get("regions/check/offline-peer").await["count"], 2);
-    assert_eq!(cluster.get("stores/progress?id=2").await["progress"], 0);
+    let stuck = serde_json::json!({
+        "action": "removing", "store_id": 2, "progress": 0, "current_speed": 0, "left_seconds": f64::MAX
+    });
+    assert_eq!(cluster.get("stores/progress?id=2").await, stuck);
+    // A new PD leader finds nothing wrong with regions that it has not heard of.
+    cluster.members.all[0].kill();
+    cluster.members.all[0].start();
+    cluster.members.wait_for_leader().await;
+    assert_eq!(cluster.get("regions/check/offline-peer").await["count"], 0);
+    assert_eq!(cluster.get("regions/count").await["count"], 2);
+}
+
+/// Whether a store keeps leaders for as long as two rounds of scheduling or more take.
+async fn keeps_leaders(cluster: &Obedient, id: u64) -> bool {
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    cluster.leaders(id).await > 0
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_stopping_store_is_drained_and_two_at_once_are_not() {
+    let (cluster, older) =
+        tokio::join!(Obedient::start(3, 6, &[]), Obedient::start(3, 6, &["--as-version=v8.5.4"]),);
+    let spread = |cluster| async move {
+        let cluster: &Obedient = cluster;
+        cluster.await_voters(3).await;
+        eventually("every store leads", 30, || async {
+            let led =
+                [cluster.leaders(1).await, cluster.leaders(2).await, cluster.leaders(3).await];
+            led.iter().all(|count| *count > 0).then_some(())
+        })
+        .await;
+    };
+    tokio::join!(spread(&cluster), spread(&older));
+    let stopping = |ids: &[u64]| *cluster.stopping.lock().unwrap() = ids.to_vec();
+    stopping(&[1]);
+    older.stopping.lock().unwrap().push(1);
+    eventually("no leader on store 1", 20, || async {
+        (cluster.leaders(1).await == 0).then_some(())
+    })
+    .await;
+    let list = cluster.pd().get("/pd/api/v1/scheduler-config/evict-leader-scheduler/list").await;
+    assert_eq!(list.status, 404, "evict-leader is somebody else's");
+    // Store 1 is taken, so the next one is not, and of two that are left neither is.
+    stopping(&[1, 2]);
+    assert!(keeps_leaders(&cluster, 2).await);
+    stopping(&[2, 3]);
+    assert!(keeps_leaders(&cluster, 2).await && cluster.leaders(3).await > 0);
+    stopping(&[2]);
+    eventually("no leader on store 2", 20, || async {
+        (cluster.leaders(2).await == 0).then_some(())
+    })
+    .await;
+    stopping(&[]);
+    eventually("leaders come back", 30, || async { (cluster.leaders(2).await > 0).then_some(()) })
+        .await;
+    assert!(older.leaders(1).await > 0, "v8.5.4 does not look at what a heartbeat says of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,6 +80,8 @@ pub struct Cluster {
     pub stores: Vec<StoreSlot>,
     pub config: String,
     pub version: Option<String>,
+    /// Further flags of the stores.
+    pub flags: Vec<String>,
 }
 
 pub fn free_port() -> u16 {
@@ -136,6 +138,7 @@ impl Cluster {
             stores: Vec::new(),
             config: QUICK.to_owned(),
             version: None,
+            flags: Vec::new(),
         };
         wait_for("a PD leader", Duration::from_secs(30), || {
             cluster.pd_get("/pd/api/v1/leader").0 == 200
@@ -175,6 +178,7 @@ impl Cluster {
             .args(["--addr", &store.address, "--advertise-addr", &store.address])
             .args(["--status-addr", &store.status, "--pd-endpoints", &self.endpoints()])
             .arg(format!("--data-dir={}", store.dir.display()))
+            .args(&self.flags)
             .env("TMPDIR", temp);
         if let Some(version) = &self.version {
             command.env("STANDIN_TIKV_VERSION", version);

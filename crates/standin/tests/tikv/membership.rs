@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Cluster, PATIENCE, http, wait_for};
+use crate::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
 
 #[test]
 fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() {
@@ -42,6 +42,32 @@ fn a_store_that_was_paused_while_it_was_removed_gives_its_regions_up() {
     });
     // As the real one, it runs on and serves nobody.
     assert_eq!(http(&cluster.stores[0].status, "GET", "/status", "").0, 200);
+}
+
+#[test]
+fn a_down_stores_regions_are_made_again_on_a_spare_one() {
+    let mut cluster = Cluster::only_pd();
+    cluster.config = QUICK.replace("[raftstore]", "[raftstore]\nmax-peer-down-duration = \"1s\"");
+    for _ in 0..4 {
+        cluster.add_store();
+    }
+    cluster.wait_replicated(3);
+    cluster.write("down", 130);
+    wait_for("regions on the first store", Duration::from_secs(30), || {
+        cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") > 0
+    });
+    let id = cluster.store_ident(0);
+    cluster.kill_9(0);
+    let limit = r#"{"schedule.max-store-down-time":"4s"}"#;
+    assert_eq!(http(&cluster.pd, "POST", "/pd/api/v1/config", limit).0, 200);
+    wait_for("no region on it", Duration::from_mins(1), || {
+        let store = cluster.pd_json(&format!("/pd/api/v1/store/{id}"));
+        store["status"]["region_count"] == 0
+    });
+    cluster.wait_replicated(3);
+    assert_eq!(cluster.store_state(id), "Down", "nobody removed it");
+    let (complete, summary) = cluster.verify("down", 130, PATIENCE);
+    assert!(complete, "{summary}");
 }
 
 #[test]

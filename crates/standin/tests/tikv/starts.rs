@@ -76,3 +76,35 @@ fn an_older_store_reports_its_version_and_lacks_what_it_lacked() {
     let (_, said) = cluster.run_store(0, Duration::from_secs(20));
     assert!(said.contains("version should compatible"), "{said}");
 }
+
+#[test]
+fn labels_and_capacity_are_what_flags_file_and_filesystem_say() {
+    let mut cluster = Cluster::only_pd();
+    cluster.flags = vec!["--labels=zone=a,host=h".to_owned()];
+    cluster.config += "[server.labels]\nzone = \"of the file\"\n";
+    cluster.add_store();
+    cluster.config = cluster.config.replace("[raftstore]", "[raftstore]\ncapacity = \"100MB\"");
+    cluster.flags.clear();
+    cluster.add_store();
+    let stores = || {
+        let (_, body) = cluster.pd_get("/pd/api/v1/stores");
+        let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
+        shown["stores"].as_array().cloned().unwrap_or_default()
+    };
+    wait_for("both in PD", Duration::from_secs(20), || {
+        stores().iter().filter(|store| store["status"]["capacity"] != "0B").count() == 2
+    });
+    let of = |index: usize| {
+        let id = cluster.store_ident(index);
+        stores().into_iter().find(|store| store["store"]["id"] == id).unwrap()
+    };
+    let label = |key: &str, value: &str| serde_json::json!({"key": key, "value": value});
+    let labels = |index: usize| of(index)["store"]["labels"].clone();
+    assert_eq!(labels(0), serde_json::json!([label("zone", "a"), label("host", "h")]));
+    assert_eq!(labels(1), serde_json::json!([label("zone", "of the file")]));
+    assert_eq!(of(1)["status"]["capacity"], "100MiB");
+    let size = Command::new("df").args(["-B1", "--output=size"]).arg(cluster.dir.path()).output();
+    let size = String::from_utf8(size.unwrap().stdout).unwrap();
+    let size: u64 = size.lines().last().unwrap().trim().parse().unwrap();
+    assert_eq!(cluster.metric(0, "tikv_store_size_bytes{type=\"capacity\"}"), size);
+}

@@ -224,6 +224,10 @@ fn has_problem(
     replicas: usize,
     removing: &impl Fn(u64) -> bool,
 ) -> bool {
+    // Counted when a heartbeat comes: a new PD leader finds nothing wrong with any region at first.
+    if region.leader.is_none() {
+        return false;
+    }
     match kind {
         "miss-peer" => region.meta.peers.len() < replicas,
         "extra-peer" => region.meta.peers.len() > replicas,
@@ -231,7 +235,7 @@ fn has_problem(
         "pending-peer" => !region.pending.is_empty(),
         "learner-peer" => region.learners().next().is_some(),
         "offline-peer" => region.meta.peers.iter().any(|peer| removing(peer.store_id)),
-        "empty-region" => region.leader.is_some() && region.size <= 1,
+        "empty-region" => region.size <= 1,
         "oversized-region" => region.size > 144,
         _ => false,
     }

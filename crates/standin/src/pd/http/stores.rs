@@ -235,8 +235,7 @@ fn remove_tombstones(lead: &mut Lead) -> Result {
     Err(Refusal::internal(format!("failed stores: {failed:?}")))
 }
 
-/// How far the removal of a store is. PD v8.5 knows no speed and no rest while nothing moves.
-#[expect(clippy::cast_precision_loss, reason = "a share of sizes")]
+/// How far the removal of one store is, or of all that are being removed.
 fn progress(lead: &mut Lead, ask: &Ask) -> Result {
     let cluster = lead.cluster()?;
     let none = |what: String| {
@@ -244,35 +243,41 @@ fn progress(lead: &mut Lead, ask: &Ask) -> Result {
             format!("[PD:progress:ErrProgressNotFound]no progress found for the given {what}");
         Refusal::new(StatusCode::NOT_FOUND, text)
     };
-    let share = |store: &Store| {
-        let left = cluster.regions.load_of(store.meta.id).region_size;
-        1.0 - left as f64 / store.removing_from.max(left).max(1) as f64
-    };
+    let now = clock::now_nanos();
     let removing = |store: &&Store| store.state() == StoreState::Offline;
-    let shown = |id: Option<u64>, progress: f64| {
-        let left = if progress < 1.0 { f64::MAX.into() } else { 0.into() };
-        let mut shown = serde_json::Map::from_iter([("action".to_owned(), "removing".into())]);
-        shown.extend(id.map(|id| ("store_id".to_owned(), id.into())));
-        shown.insert("progress".into(), number(progress));
-        shown.insert("current_speed".into(), 0.into());
-        shown.insert("left_seconds".into(), left);
-        Answer::json(&shown.into())
-    };
+    let of = |store: &Store| store.removal_progress(cluster.regions.load_of(store.meta.id), now);
     if let Some(id) = ask.parameter("id") {
         let bad = |_| Refusal::bad(format!("strconv.ParseUint: parsing {id:?}: invalid syntax"));
         let number: u64 = id.parse().map_err(bad)?;
         let store = cluster.stores.get(&number).filter(removing);
         let store = store.ok_or_else(|| none(format!("store ID: {id}")))?;
-        return Ok(shown(Some(number), share(store)));
+        return Ok(show_progress(Some(number), &[of(store)]));
     }
     match ask.parameter("action") {
         Some(action @ ("removing" | "preparing")) => {
-            let shares: Vec<f64> = cluster.stores.values().filter(removing).map(share).collect();
-            if action == "preparing" || shares.is_empty() {
+            let all: Vec<_> = cluster.stores.values().filter(removing).map(of).collect();
+            if action == "preparing" || all.is_empty() {
                 return Err(none(format!("action: {action}")));
             }
-            Ok(shown(None, shares.iter().sum::<f64>() / shares.len() as f64))
+            Ok(show_progress(None, &all))
         }
         Some(_) | None => Err(Refusal::bad("need query parameters")),
     }
+}
+
+/// The mean of (share, speed, seconds left), as PD shows several removals at once.
+#[expect(clippy::cast_precision_loss, reason = "a number of stores")]
+fn show_progress(id: Option<u64>, all: &[(f64, f64, f64)]) -> Answer {
+    // Divided first: the sum of two unknown times is no number.
+    let mean = |of: fn(&(f64, f64, f64)) -> f64| -> f64 {
+        all.iter().map(|one| of(one) / all.len() as f64).sum()
+    };
+    let mut shown = json!({"action": "removing"});
+    if let Some(id) = id {
+        shown["store_id"] = id.into();
+    }
+    shown["progress"] = number(mean(|one| one.0));
+    shown["current_speed"] = number(mean(|one| one.1));
+    shown["left_seconds"] = number(mean(|one| one.2));
+    Answer::json(&shown)
 }
