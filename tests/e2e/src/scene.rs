@@ -82,15 +82,20 @@ impl Scene {
             .retain(|name| shared.as_deref() == Some(name) || self.drop_namespace(name).is_err());
     }
 
-    /// Waits until nothing of ended cases is left, so that only what stands can make a noise.
+    /// Waits until nothing of ended cases is left, nor any namespace that is being deleted (the demo's,
+    /// say), so that only what stands can make a noise.
     pub(crate) fn wait_alone(&self) -> Result<()> {
         let kept = self.namespaces();
         until("namespaces of ended cases gone", Duration::from_mins(3), || {
             let found = self.kube.list("/api/v1/namespaces")?;
             let left: Vec<_> = found
                 .iter()
-                .filter_map(|n| cluster::text(n, "/metadata/name"))
-                .filter(|name| name.starts_with("e2e-") && !kept.iter().any(|k| k == name))
+                .filter_map(|n| Some((cluster::text(n, "/metadata/name")?, n)))
+                .filter(|(name, n)| {
+                    let going = n.pointer("/metadata/deletionTimestamp").is_some();
+                    going || (name.starts_with("e2e-") && !kept.iter().any(|k| k == name))
+                })
+                .map(|(name, _)| name)
                 .collect();
             Ok(if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) })
         })

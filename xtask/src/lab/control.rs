@@ -84,7 +84,8 @@ impl Control<'_> {
         self.run(
             Service::new("local-volumes", self.binaries.path("local-volumes")?)
                 .args(["--kubeconfig".into(), kubeconfig_of(self.layout, "local-volumes")])
-                .args(["--root".into(), self.layout.data().to_path_buf()]),
+                .args(["--root".into(), self.layout.data().to_path_buf()])
+                .args(["--run".into(), self.layout.run().to_path_buf()]),
         )
     }
 

@@ -3,7 +3,8 @@
 //
 // Claims, late binding, retries, events and deletion are Kubernetes' own provisioner library; here is
 // only what a volume is. It needs no helper pods, because every node's disk is a directory of this
-// machine. Sizes are recorded and not enforced, and volumes do not grow.
+// machine. Of the class "local" sizes are recorded and not enforced, and volumes do not grow; volumes
+// of the class "sized" do both (sized.go).
 package main
 
 import (
@@ -94,6 +95,7 @@ func (d disks) Delete(_ context.Context, volume *v1.PersistentVolume) error {
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "how to reach the API server")
 	root := flag.String("root", "", "the directory that holds one directory per node")
+	run := flag.String("run", "", "the directory that holds one directory per node with its processes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -107,6 +109,11 @@ func main() {
 	if err != nil {
 		klog.Fatal(err)
 	}
-	controller.NewProvisionController(ctx, client, Provisioner, disks{root: *root},
+	local := disks{root: *root}
+	sized := sizedDisks{disks: local, run: *run}
+	go sized.growAll(ctx, client)
+	go controller.NewProvisionController(ctx, client, SizedProvisioner, sized,
+		controller.LeaderElection(false), controller.Threadiness(4)).Run(ctx)
+	controller.NewProvisionController(ctx, client, Provisioner, local,
 		controller.LeaderElection(false), controller.Threadiness(16)).Run(ctx)
 }

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
+)
+
+// SizedProvisioner makes volumes that enforce their size and grow: each is a file system of its own in
+// a file, mounted through a loop device on the node.
+const SizedProvisioner = "lab.tikv.org/sized"
+
+// sizedDisks makes volumes as disks does and mounts a file system of the asked size on each.
+type sizedDisks struct {
+	disks
+	// run holds run/<node>/machine.pid: whose mounts the node's are.
+	run string
+}
+
+// Provision makes the directory, then the file system on it. It is idempotent, as every step of it is.
+func (d sizedDisks) Provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
+	volume, state, err := d.disks.Provision(ctx, o)
+	if err != nil {
+		return nil, state, err
+	}
+	size := volume.Spec.Capacity[v1.ResourceStorage]
+	path := volume.Spec.Local.Path
+	if err := d.format(ctx, path, size.Value()); err != nil {
+		return nil, controller.ProvisioningInBackground, err
+	}
+	if err := d.mount(ctx, o.SelectedNodeName, path); err != nil {
+		return nil, controller.ProvisioningInBackground, err
+	}
+	return volume, controller.ProvisioningFinished, nil
+}
+
+// Delete unmounts the file system and removes its file before its directory.
+func (d sizedDisks) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
+	if volume.Spec.Local == nil {
+		return &controller.IgnoredError{Reason: "not a local volume"}
+	}
+	path := filepath.Clean(volume.Spec.Local.Path)
+	node := filepath.Base(filepath.Dir(filepath.Dir(path)))
+	if mounted, err := d.mounted(ctx, node, path); err != nil {
+		return err
+	} else if mounted {
+		if err := d.onNode(ctx, node, "umount", path); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(image(path)); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return d.disks.Delete(ctx, volume)
+}
+
+func image(path string) string { return path + ".img" }
+
+// format makes the file system unless its file exists: it is renamed into place when complete.
+func (d sizedDisks) format(ctx context.Context, path string, size int64) error {
+	if _, err := os.Stat(image(path)); err == nil {
+		return nil
+	}
+	partial := image(path) + ".partial"
+	if err := os.WriteFile(partial, nil, 0o600); err != nil {
+		return err
+	}
+	if err := os.Truncate(partial, size); err != nil {
+		return err
+	}
+	// No blocks are kept for root, so that a volume holds what it says; ext4 grows while mounted.
+	if err := run(ctx, "mkfs.ext4", "-q", "-m", "0", "-F", partial); err != nil {
+		return err
+	}
+	return os.Rename(partial, image(path))
+}
+
+func (d sizedDisks) mount(ctx context.Context, node, path string) error {
+	if mounted, err := d.mounted(ctx, node, path); err != nil || mounted {
+		return err
+	}
+	return d.onNode(ctx, node, "mount", "-t", "ext4", "-o", "loop", image(path), path)
+}
+
+func (d sizedDisks) mounted(ctx context.Context, node, path string) (bool, error) {
+	holder, err := d.holder(node)
+	if err != nil {
+		return false, err
+	}
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", holder))
+	return strings.Contains(string(mounts), " "+path+" "), err
+}
+
+// holder is the process whose mounts are the node's.
+func (d sizedDisks) holder(node string) (int, error) {
+	record, err := os.ReadFile(filepath.Join(d.run, node, "machine.pid"))
+	if err != nil {
+		return 0, fmt.Errorf("the node %s does not run: %w", node, err)
+	}
+	words := strings.Fields(string(record))
+	if len(words) == 0 {
+		return 0, fmt.Errorf("the record of the node %s is empty", node)
+	}
+	return strconv.Atoi(words[0])
+}
+
+func (d sizedDisks) onNode(ctx context.Context, node string, command ...string) error {
+	holder, err := d.holder(node)
+	if err != nil {
+		return err
+	}
+	return run(ctx, append([]string{"nsenter", "--target", strconv.Itoa(holder), "--mount", "--"}, command...)...)
+}
+
+func run(ctx context.Context, command ...string) error {
+	output, err := exec.CommandContext(ctx, command[0], command[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(command, " "), err, strings.TrimSpace(string(output)))
+	}
+	return nil
+}
+
+// growAll grows the volumes whose claims ask for more, once a second, until ctx ends. It is to these
+// volumes what a CSI driver's resizer is to others: the API server admits the larger request (the
+// class allows it), and who grew the volume writes its capacity.
+func (d sizedDisks) growAll(ctx context.Context, client kubernetes.Interface) {
+	for ctx.Err() == nil {
+		claims, err := client.CoreV1().PersistentVolumeClaims("").List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+		if err != nil {
+			klog.Errorf("cannot list the claims: %v", err)
+		} else {
+			for i := range claims.Items {
+				if err := d.grow(ctx, client, &claims.Items[i]); err != nil {
+					klog.Errorf("claim %s/%s does not grow: %v", claims.Items[i].Namespace, claims.Items[i].Name, err)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (d sizedDisks) grow(ctx context.Context, client kubernetes.Interface, claim *v1.PersistentVolumeClaim) error {
+	wanted, has := claim.Spec.Resources.Requests[v1.ResourceStorage], claim.Status.Capacity[v1.ResourceStorage]
+	if claim.Annotations["volume.kubernetes.io/storage-provisioner"] != SizedProvisioner ||
+		claim.Status.Phase != v1.ClaimBound || wanted.Cmp(has) <= 0 {
+		return nil
+	}
+	volume, err := client.CoreV1().PersistentVolumes().Get(ctx, claim.Spec.VolumeName, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	path := filepath.Clean(volume.Spec.Local.Path)
+	node := filepath.Base(filepath.Dir(filepath.Dir(path)))
+	if err := os.Truncate(image(path), wanted.Value()); err != nil {
+		return err
+	}
+	device, err := exec.CommandContext(ctx, "losetup", "--noheadings", "--output", "NAME", "--associated", image(path)).Output()
+	if err != nil {
+		return err
+	}
+	loop := strings.TrimSpace(string(device))
+	if err := run(ctx, "losetup", "--set-capacity", loop); err != nil {
+		return err
+	}
+	if err := d.onNode(ctx, node, "resize2fs", loop); err != nil {
+		return err
+	}
+	capacity := v1.ResourceList{v1.ResourceStorage: wanted}
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"capacity": capacity}})
+	if err != nil {
+		return err
+	}
+	if _, err := client.CoreV1().PersistentVolumes().Patch(ctx, volume.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return err
+	}
+	patch, err = json.Marshal(map[string]any{"status": map[string]any{"capacity": capacity}})
+	if err != nil {
+		return err
+	}
+	_, err = client.CoreV1().PersistentVolumeClaims(claim.Namespace).Patch(ctx, claim.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	return err
+}
