@@ -65,6 +65,15 @@ pub const GRANTS: &[Grant] = &[
     },
 ];
 
+/// What the operator needs of objects that are in no namespace. Without it (an operator for some
+/// namespaces, without a cluster role) lost and cordoned nodes are not recognised; all else works.
+pub const CLUSTER_GRANTS: &[Grant] = &[Grant {
+    group: "",
+    resources: &["nodes"],
+    verbs: &["get", "list", "watch"],
+    reason: "tell a lost or cordoned node; store labels and failure domains from its labels",
+}];
+
 /// What the operator needs in its own namespace only.
 pub const OWN_GRANTS: &[Grant] = &[Grant {
     group: "coordination.k8s.io",
@@ -113,8 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn nodes_are_only_read() {
+        for grant in CLUSTER_GRANTS {
+            assert!(grant.verbs.iter().all(|verb| ["get", "list", "watch"].contains(verb)));
+        }
+    }
+
+    #[test]
     fn nothing_is_granted_by_a_wildcard_and_no_secret_can_be_read() {
-        for grant in GRANTS.iter().chain(OWN_GRANTS) {
+        for grant in GRANTS.iter().chain(CLUSTER_GRANTS).chain(OWN_GRANTS) {
             let all = grant.resources.iter().chain(grant.verbs).chain([&grant.group]);
             assert!(all.into_iter().all(|word| !word.contains('*') && *word != "secrets"));
         }

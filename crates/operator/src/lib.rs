@@ -17,3 +17,4 @@ pub mod observe;
 pub mod pd;
 pub mod run;
 pub mod serve;
+pub mod store;

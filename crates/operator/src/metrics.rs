@@ -24,7 +24,7 @@ mod census;
 mod names;
 
 pub use census::{Census, ClusterRow};
-pub use names::{ApiVerb, CallOutcome, METRICS, MetricRow, PdEndpoint, PdOutcome};
+pub use names::{ApiVerb, CallOutcome, METRICS, MetricRow, PdChange, PdEndpoint, PdOutcome, StoreEndpoint};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -39,6 +39,7 @@ pub struct Metrics {
     forbidden: Family<Labels<2>, Counter>,
     watch_failures: Family<Labels<1>, Counter>,
     pd_calls: Family<Labels<2>, Counter>,
+    store_calls: Family<Labels<2>, Counter>,
     leader: Gauge,
     clusters: Family<Labels<2>, Gauge>,
     waits: Family<Labels<1>, Gauge>,
@@ -63,6 +64,7 @@ impl Metrics {
             forbidden: Family::default(),
             watch_failures: Family::default(),
             pd_calls: Family::default(),
+            store_calls: Family::default(),
             leader: Gauge::default(),
             clusters: Family::default(),
             waits: Family::default(),
@@ -81,6 +83,7 @@ impl Metrics {
         add(r, names::FORBIDDEN, self.forbidden.clone());
         add(r, names::WATCH_FAILURES, self.watch_failures.clone());
         add(r, names::PD_CALLS, self.pd_calls.clone());
+        add(r, names::STORE_CALLS, self.store_calls.clone());
         add(r, names::LEADER, self.leader.clone());
         add(r, names::CLUSTERS, self.clusters.clone());
         add(r, names::WAITS, self.waits.clone());
@@ -114,10 +117,19 @@ impl Metrics {
         self.watch_failures.get_or_create(&[("resource", resource)]).inc();
     }
 
-    /// Counts a call to PD.
+    /// Counts a question to PD.
     pub fn pd_call(&self, endpoint: PdEndpoint, outcome: PdOutcome) {
-        let labels = [("endpoint", endpoint.as_str()), ("outcome", outcome.as_str())];
-        self.pd_calls.get_or_create(&labels).inc();
+        count(&self.pd_calls, endpoint.as_str(), outcome);
+    }
+
+    /// Counts a change in PD.
+    pub fn pd_change(&self, change: PdChange, outcome: PdOutcome) {
+        count(&self.pd_calls, change.as_str(), outcome);
+    }
+
+    /// Counts a call to the status port of a store.
+    pub fn store_call(&self, endpoint: StoreEndpoint, outcome: PdOutcome) {
+        count(&self.store_calls, endpoint.as_str(), outcome);
     }
 
     /// Says whether this replica holds the lease.
@@ -141,6 +153,10 @@ impl Metrics {
         text::encode(&mut text, &registry)?;
         Ok(text)
     }
+}
+
+fn count(family: &Family<Labels<2>, Counter>, endpoint: &'static str, outcome: PdOutcome) {
+    family.get_or_create(&[("endpoint", endpoint), ("outcome", outcome.as_str())]).inc();
 }
 
 fn add(registry: &mut Registry, name: &'static str, metric: impl Metric) {
@@ -175,6 +191,8 @@ mod tests {
         metrics.forbidden(ApiVerb::Create, "pods");
         metrics.watch_failed("pods");
         metrics.pd_call(PdEndpoint::Members, PdOutcome::Ok);
+        metrics.pd_change(PdChange::Evict, PdOutcome::Ok);
+        metrics.store_call(StoreEndpoint::Leaders, PdOutcome::Ok);
         metrics.set_leader(true);
         let mut census = Census::default();
         let row = ClusterRow { conditions: vec![("Ready", "True")], rules: vec!["a-rule"] };

@@ -12,6 +12,7 @@ use kube::{Api, Client, Config};
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    act::Hands,
     budget::{self, Budget},
     controller::{Controller, Pass, Publisher},
     flags::Flags,
@@ -21,6 +22,7 @@ use crate::{
     observe::{Cache, Observer, Scope, Watches},
     pd::{Limits, PdClient, Transport},
     serve::{self, Health},
+    store::StoreClient,
 };
 
 /// What a call in hand at the end may take, and giving the lease back.
@@ -55,13 +57,13 @@ pub async fn run(flags: &Flags, client: Client, stop: watch::Receiver<bool>) -> 
     }
     .spawn();
     let transport = Transport::new(Limits::default(), flags.pd_through.clone());
-    let pd = PdClient::new(transport, metrics.clone());
+    let pd = PdClient::new(transport.clone(), metrics.clone());
+    let stores = StoreClient::new(transport, metrics.clone());
     let controller = Controller {
         pass: Arc::new(Pass {
-            observer: Observer::new(kubernetes.clone(), cache.clone(), pd),
+            observer: Observer::new(kubernetes.clone(), cache.clone(), pd.clone(), stores.clone()),
             publisher: Publisher::new(kubernetes.clone(), identity),
-            budget: budget(flags),
-            kubernetes,
+            hands: Hands { kubernetes, pd, stores, budget: budget(flags) },
         }),
         cache,
         scopes,

@@ -1,6 +1,6 @@
 //! How does the operator run in a cluster, and what may it do there?
 
-use tikv_operator::grants::{GRANTS, Grant, OWN_GRANTS, rules_yaml};
+use tikv_operator::grants::{CLUSTER_GRANTS, GRANTS, Grant, OWN_GRANTS, rules_yaml};
 
 /// Version of the image: that of the crate.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -17,7 +17,7 @@ pub(crate) fn manifest() -> String {
     let own = "  namespace: tikv-operator-system\n";
     let documents = [
         FOUNDATION.to_owned(),
-        role("ClusterRole", "", GRANTS),
+        role("ClusterRole", "", &[GRANTS, CLUSTER_GRANTS].concat()),
         binding("ClusterRole", ""),
         role("Role", own, OWN_GRANTS),
         binding("Role", own),

@@ -4,10 +4,12 @@
 //! through here and nowhere else, so they cannot disagree about what an object says.
 
 mod belongings;
+mod node;
 mod object;
 mod pod;
 mod quantity;
 mod resource;
+mod setting;
 mod text;
 mod trim;
 mod volume;
@@ -16,9 +18,11 @@ mod volume;
 mod tests;
 
 pub use belongings::{Belongings, Owner, owner_words};
+pub use node::node_facts;
 pub use object::object_facts;
 pub use pod::pod_facts;
 pub use quantity::bytes;
 pub use resource::resource_facts;
+pub use setting::{same_setting, setting, size};
 pub use trim::trim;
 pub use volume::volume_facts;

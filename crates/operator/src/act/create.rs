@@ -19,7 +19,7 @@ use crate::kubernetes::Change;
 impl Hand<'_> {
     pub(super) async fn create(&mut self, object: &Object) -> Result<(), Failure> {
         let place = self.place(object.key.kind, &object.key.name);
-        match self.kubernetes.create(place, &object.body).await {
+        match self.kubernetes().create(place, &object.body).await {
             Ok(_) => Ok(()),
             Err(error) if error.already_exists() => self.look_whose(object).await,
             Err(error) => {
@@ -31,7 +31,7 @@ impl Hand<'_> {
 
     async fn look_whose(&mut self, object: &Object) -> Result<(), Failure> {
         let place = self.place(object.key.kind, &object.key.name);
-        let found = self.kubernetes.get(place).await.map_err(|error| error.failure())?;
+        let found = self.kubernetes().get(place).await.map_err(|error| error.failure())?;
         let Some(found) = found else {
             return Err(Failure {
                 kind: FailureKind::Stale,

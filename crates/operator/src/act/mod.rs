@@ -1,31 +1,51 @@
 //! How is a plan carried out?
 //!
 //! A dumb interpreter: one match, one call per step, in order, and the first failure ends the
-//! pass. What is decided here is only what an answer of the API server means.
+//! pass. What is decided here is only what an answer means. Before a step takes something away
+//! that PD knows about, PD is read again (`again`): what it says must be what was planned on.
 
+mod again;
 mod create;
 mod mark;
 mod migrate;
+mod objects;
+mod pd;
+mod store;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tikv_operator_core::{
-    build,
     plan::Step,
-    report::{self, Failure, FailureKind, Outcome},
-    world::{Kind, Object, ObjectKey, Uid, World},
+    report::{Failure, FailureKind, Outcome},
+    world::{Kind, ObjectKey, World},
 };
 use tokio::time::Instant;
 
+pub use self::objects::status_body;
+use self::again::Verdict;
 use crate::{
     budget::Budget,
     controller::Key,
-    kubernetes::{ApiError, Change, Kubernetes, Place, Resource},
+    kubernetes::{Kubernetes, Place, Resource},
     metrics::CallOutcome,
     observe::Look,
+    pd::PdClient,
+    store::StoreClient,
 };
 
 /// The operator's finalizer on a `TikvCluster`.
 pub const FINALIZER: &str = "tikv.org/volumes";
+
+/// What steps are done with.
+pub struct Hands {
+    /// For objects.
+    pub kubernetes: Kubernetes,
+    /// For PD.
+    pub pd: PdClient,
+    /// For the status ports of stores.
+    pub stores: StoreClient,
+    /// The limit of what may be taken away.
+    pub budget: Budget,
+}
 
 /// What came of a plan.
 #[derive(Debug, Default)]
@@ -47,76 +67,93 @@ impl Acted {
     }
 }
 
-/// Carries out `steps`, which were planned on `look`, until one fails.
-pub async fn act(kubernetes: &Kubernetes, budget: &Budget, look: &Look, steps: &[Step]) -> Acted {
-    let mut hand = Hand { kubernetes, budget, look, acted: Acted::default() };
-    for step in steps {
-        let result = hand.take(step).await;
-        let done = result.is_ok();
-        log(step, result.as_ref().err());
-        let outcome = if done { CallOutcome::Ok } else { CallOutcome::Failed };
-        kubernetes.metrics().step(step.name(), outcome);
-        hand.acted.outcomes.push(Outcome { step: step.clone(), result });
-        if !done {
-            break;
+impl Hands {
+    /// Carries out `steps`, which were planned on `look`, until one fails.
+    pub async fn act(&self, look: &Look, steps: &[Step]) -> Acted {
+        let mut hand = Hand { hands: self, look, acted: Acted::default() };
+        for step in steps {
+            let result = hand.take(step).await;
+            let done = result.is_ok();
+            log(step, result.as_ref().err());
+            let outcome = if done { CallOutcome::Ok } else { CallOutcome::Failed };
+            self.kubernetes.metrics().step(step.name(), outcome);
+            hand.acted.outcomes.push(Outcome { step: step.clone(), result });
+            if !done {
+                break;
+            }
         }
+        hand.acted
     }
-    hand.acted
 }
 
 struct Hand<'a> {
-    kubernetes: &'a Kubernetes,
-    budget: &'a Budget,
+    hands: &'a Hands,
     look: &'a Look,
     acted: Acted,
 }
 
 impl Hand<'_> {
     async fn take(&mut self, step: &Step) -> Result<(), Failure> {
+        match self.read_again(step).await? {
+            Verdict::Done => return Ok(()),
+            Verdict::Go => {}
+        }
         if step.is_disruptive() && self.world().resource.deleting_since.is_none() {
-            self.budget.spend(&self.look.key, Instant::now()).map_err(|exhausted| Failure {
-                kind: FailureKind::Unavailable,
-                message: exhausted.to_string(),
+            self.hands.budget.spend(&self.look.key, Instant::now()).map_err(|exhausted| {
+                Failure { kind: FailureKind::Unavailable, message: exhausted.to_string() }
             })?;
         }
         match step {
-            Step::AddFinalizer => self.set_finalizer(true).await,
-            Step::ReleaseFinalizer => self.set_finalizer(false).await,
-            Step::RecordBootstrap(_) | Step::RecordClusterId(_) => self.record(step).await,
-            Step::Create(object) => self.create(object).await,
-            Step::Apply { object, uid } => self.apply(object, uid).await,
-            Step::Prune { key, uid } => self.delete(key.kind, &key.name, uid).await,
-            Step::MarkVolume { name, uid, marks } => {
-                let annotations = build::marks_to_annotations(marks);
-                let patch = json!({ "metadata": { "uid": uid, "annotations": annotations } });
-                let place = self.place(Kind::PersistentVolumeClaim, name);
-                self.patch(place, Change::Merge(&patch)).await
-            }
-            Step::SetStoreUp { pod, uid, up } => {
-                let patch = mark::store_up(self.world(), pod, uid, *up);
-                self.patch(self.place(Kind::Pod, pod), Change::StrategicStatus(&patch)).await
-            }
-            Step::DeletePod { name, uid, reason: _ } => self.delete(Kind::Pod, name, uid).await,
-            Step::DeleteVolume { name, uid } => {
-                self.delete(Kind::PersistentVolumeClaim, name, uid).await
-            }
-            Step::Mark { .. }
+            Step::AddFinalizer
+            | Step::ReleaseFinalizer
+            | Step::RecordBootstrap(_)
+            | Step::RecordClusterId(_)
+            | Step::Create(_)
+            | Step::Apply { .. }
+            | Step::Prune { .. }
+            | Step::MarkVolume { .. }
+            | Step::Mark { .. }
             | Step::ResizeVolume { .. }
-            | Step::EvictLeaders { .. }
+            | Step::SetStoreUp { .. }
+            | Step::DeletePod { .. }
+            | Step::DeleteVolume { .. } => self.take_object(step).await,
+            Step::EvictLeaders { .. }
             | Step::StopEvicting { .. }
             | Step::OfflineStore { .. }
             | Step::KeepStore { .. }
             | Step::TransferPdLeader { .. }
             | Step::RemovePdMember { .. }
             | Step::SetPdConfig { .. }
-            | Step::SetStoreConfig { .. }
             | Step::SetStoreLabels { .. }
             | Step::LockMaintenance { .. }
-            | Step::UnlockMaintenance { .. } => Err(Failure {
-                kind: FailureKind::Unavailable,
-                message: format!("{} is not wired yet", step.name()),
-            }),
+            | Step::UnlockMaintenance { .. } => self.take_pd(step).await,
+            Step::SetStoreConfig { store, status_address, items } => {
+                self.configure_store(*store, status_address, items).await
+            }
         }
+    }
+
+    /// PD as it is now, where the step takes away something that PD knows about.
+    async fn read_again(&self, step: &Step) -> Result<Verdict, Failure> {
+        if !again::is_needed(step, self.world()) {
+            return Ok(Verdict::Go);
+        }
+        let now = self.hands.pd.again(&self.look.pd).await.map_err(|error| Failure {
+            kind: FailureKind::Unavailable,
+            message: format!(
+                "PD could not be read again before {} of {}: {error}",
+                step.name(),
+                step.subject()
+            ),
+        })?;
+        again::verify(step, self.world(), &now).map_err(|difference| Failure {
+            kind: FailureKind::Stale,
+            message: format!("{} of {} not done: {difference}", step.name(), step.subject()),
+        })
+    }
+
+    fn kubernetes(&self) -> &Kubernetes {
+        &self.hands.kubernetes
     }
 
     fn world(&self) -> &World {
@@ -131,81 +168,6 @@ impl Hand<'_> {
         let Key { namespace, name } = &self.look.key;
         Place { resource: Resource::Cluster, namespace, name }
     }
-
-    /// The resource as it is after what was written to it in this pass.
-    fn newest(&self) -> &Value {
-        self.acted.resource.as_ref().unwrap_or(&self.look.resource)
-    }
-
-    fn version(&self) -> &Value {
-        self.newest().pointer("/metadata/resourceVersion").unwrap_or(&Value::Null)
-    }
-
-    async fn patch(&self, place: Place<'_>, change: Change<'_>) -> Result<(), Failure> {
-        let patched = self.kubernetes.patch(place, change).await;
-        patched.map(drop).map_err(|error| error.failure())
-    }
-
-    async fn delete(&self, kind: Kind, name: &str, uid: &Uid) -> Result<(), Failure> {
-        let deleted = self.kubernetes.delete(self.place(kind, name), uid).await;
-        deleted.map_err(|error| error.failure())
-    }
-
-    /// The version that the list of finalizers was read at guards those of others.
-    async fn set_finalizer(&mut self, wanted: bool) -> Result<(), Failure> {
-        let present = self.newest().pointer("/metadata/finalizers").and_then(Value::as_array);
-        let mut finalizers: Vec<Value> = present.cloned().unwrap_or_default();
-        finalizers.retain(|name| name != FINALIZER);
-        if wanted {
-            finalizers.push(json!(FINALIZER));
-        }
-        let patch = json!({ "metadata": {
-            "uid": self.world().resource.uid,
-            "resourceVersion": self.version(),
-            "finalizers": finalizers,
-        } });
-        self.keep(self.kubernetes.patch(self.resource(), Change::Merge(&patch)).await)
-    }
-
-    /// Writes the whole status with the record in it, at the version that the decision was made
-    /// at: two decisions never both succeed.
-    async fn record(&mut self, step: &Step) -> Result<(), Failure> {
-        let Some(status) = report::with_record(self.world(), step) else { return Ok(()) };
-        let body = status_body(&self.look.key, &self.world().resource.uid, self.version(), &status);
-        self.keep(self.kubernetes.patch(self.resource(), Change::ApplyStatus(&body)).await)
-    }
-
-    fn keep(&mut self, written: Result<Value, ApiError>) -> Result<(), Failure> {
-        self.acted.resource = Some(written.map_err(|error| error.failure())?);
-        Ok(())
-    }
-
-    async fn apply(&self, object: &Object, uid: &Uid) -> Result<(), Failure> {
-        let mut body = object.body.clone();
-        if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.insert("uid".to_owned(), json!(uid));
-        }
-        let place = self.place(object.key.kind, &object.key.name);
-        migrate::apply(self.kubernetes, place, &body).await.map_err(|error| error.failure())
-    }
-}
-
-/// The body of a status write: exactly this incarnation of the resource, at exactly this version.
-pub fn status_body(
-    key: &Key,
-    uid: &Uid,
-    version: &Value,
-    status: &tikv_operator_api::TikvClusterStatus,
-) -> Value {
-    json!({
-        "apiVersion": Resource::Cluster.api_version(),
-        "kind": Resource::Cluster.kind(),
-        "metadata": {
-            "name": key.name, "namespace": key.namespace,
-            "uid": uid, "resourceVersion": version,
-        },
-        "status": status,
-    })
 }
 
 fn log(step: &Step, failure: Option<&Failure>) {

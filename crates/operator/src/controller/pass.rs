@@ -16,9 +16,7 @@ use tokio::time::Instant;
 
 use super::{Backoff, Key, Publisher, outcome};
 use crate::{
-    act::{Acted, act},
-    budget::Budget,
-    kubernetes::Kubernetes,
+    act::{Acted, Hands},
     metrics::{ClusterRow, Metrics},
     observe::{Look, Memory, ObserveError, Observer},
 };
@@ -37,9 +35,7 @@ pub struct Pass {
     /// The eyes.
     pub observer: Observer,
     /// The hands.
-    pub kubernetes: Kubernetes,
-    /// The limit of what they may take away.
-    pub budget: Budget,
+    pub hands: Hands,
     /// The voice.
     pub publisher: Publisher,
 }
@@ -74,7 +70,7 @@ enum Judgement {
 impl Pass {
     /// The counters.
     pub fn metrics(&self) -> &Metrics {
-        self.kubernetes.metrics()
+        self.hands.kubernetes.metrics()
     }
 
     /// Looks after one cluster, once. Never fails: what goes wrong is logged and comes back as
@@ -95,6 +91,7 @@ impl Pass {
     async fn attempt(&self, key: &Key, memory: &mut Memory) -> Result<Passed, ObserveError> {
         let Some(look) = self.observer.cached(key, memory).await? else { return Ok(Passed::Gone) };
         let judgement = judge(&look);
+        memory.planned(is_calm(&judgement));
         let creates = !memory.namespace_is_going(Instant::now());
         if steps(&judgement, &look.world).iter().all(|step| is_create(step) && !creates) {
             return Ok(self.close(memory, look, &judgement, Acted::default()).await);
@@ -102,16 +99,22 @@ impl Pass {
         let live = Box::pin(self.observer.live(key, memory));
         let Some(look) = live.await? else { return Ok(Passed::Gone) };
         let judgement = judge(&look);
+        memory.planned(is_calm(&judgement));
         let mut planned = steps(&judgement, &look.world);
         if memory.namespace_is_going(Instant::now()) {
             planned.retain(|step| !is_create(step));
         }
-        let acted = act(&self.kubernetes, &self.budget, &look, &planned).await;
+        let acted = self.hands.act(&look, &planned).await;
         if acted.namespace_is_going {
             memory.namespace_went = Some(Instant::now());
         }
         for (object, whose) in &acted.strangers {
             memory.met(object.clone(), whose.clone(), Instant::now());
+        }
+        for outcome in &acted.outcomes {
+            if let Step::SetStoreConfig { store, .. } = &outcome.step {
+                memory.forget_store_config(*store);
+            }
         }
         Ok(self.close(memory, look, &judgement, acted).await)
     }
@@ -160,6 +163,14 @@ fn judge(look: &Look) -> Judgement {
             Judgement::Planned(Box::new(cluster), plan)
         }
         Err(rejection) => Judgement::Rejected(rejection),
+    }
+}
+
+/// Nothing to do and nothing to wait for.
+fn is_calm(judgement: &Judgement) -> bool {
+    match judgement {
+        Judgement::Planned(_, plan) => plan.steps.is_empty() && plan.waits.is_empty(),
+        Judgement::Rejected(_) => true,
     }
 }
 

@@ -35,7 +35,7 @@ const READ_TIME: Duration = Duration::from_secs(15);
 pub struct Place<'a> {
     /// Its kind.
     pub resource: Resource,
-    /// Its namespace.
+    /// Its namespace; empty for what is in none.
     pub namespace: &'a str,
     /// Its name.
     pub name: &'a str,
@@ -71,7 +71,12 @@ impl Kubernetes {
     }
 
     fn api(&self, resource: Resource, namespace: &str) -> Api<DynamicObject> {
-        Api::namespaced_with(self.client.clone(), namespace, &resource.api())
+        match resource {
+            Resource::Cluster | Resource::Part(_) => {
+                Api::namespaced_with(self.client.clone(), namespace, &resource.api())
+            }
+            Resource::Node => Api::all_with(self.client.clone(), &resource.api()),
+        }
     }
 
     /// Reads one object; `None` if it does not exist.

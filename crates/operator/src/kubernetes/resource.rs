@@ -10,10 +10,12 @@ pub enum Resource {
     Cluster,
     /// What a cluster is made of.
     Part(Kind),
+    /// What pods run on. Only read.
+    Node,
 }
 
 impl Resource {
-    /// All of them: each is watched.
+    /// Those that are in namespaces: each is watched, in each scope.
     pub const ALL: [Self; 6] = [
         Self::Cluster,
         Self::Part(Kind::Service),
@@ -28,7 +30,8 @@ impl Resource {
         match self {
             Self::Cluster => tikv_operator_api::GROUP,
             Self::Part(Kind::PodDisruptionBudget) => "policy",
-            Self::Part(
+            Self::Node
+            | Self::Part(
                 Kind::Service | Kind::ConfigMap | Kind::PersistentVolumeClaim | Kind::Pod,
             ) => "",
         }
@@ -38,7 +41,7 @@ impl Resource {
     pub fn version(self) -> &'static str {
         match self {
             Self::Cluster => "v1alpha1",
-            Self::Part(_) => "v1",
+            Self::Part(_) | Self::Node => "v1",
         }
     }
 
@@ -47,6 +50,7 @@ impl Resource {
         match self {
             Self::Cluster => "TikvCluster",
             Self::Part(kind) => kind.as_str(),
+            Self::Node => "Node",
         }
     }
 
@@ -59,6 +63,7 @@ impl Resource {
             Self::Part(Kind::PodDisruptionBudget) => "poddisruptionbudgets",
             Self::Part(Kind::PersistentVolumeClaim) => "persistentvolumeclaims",
             Self::Part(Kind::Pod) => "pods",
+            Self::Node => "nodes",
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) const API_CALLS: &str = "tikv_operator_api_calls_total";
 pub(super) const FORBIDDEN: &str = "tikv_operator_api_forbidden_total";
 pub(super) const WATCH_FAILURES: &str = "tikv_operator_watch_failures_total";
 pub(super) const PD_CALLS: &str = "tikv_operator_pd_calls_total";
+pub(super) const STORE_CALLS: &str = "tikv_operator_store_calls_total";
 pub(super) const LEADER: &str = "tikv_operator_leader";
 pub(super) const CLUSTERS: &str = "tikv_operator_clusters";
 pub(super) const WAITS: &str = "tikv_operator_waits";
@@ -67,6 +68,12 @@ pub const METRICS: &[MetricRow] = &[
         kind: "counter",
         labels: &["endpoint", "outcome"],
         help: "Calls to PD.",
+    },
+    MetricRow {
+        name: STORE_CALLS,
+        kind: "counter",
+        labels: &["endpoint", "outcome"],
+        help: "Calls to the status ports of stores.",
     },
     MetricRow {
         name: LEADER,
@@ -154,7 +161,9 @@ pub enum PdEndpoint {
     StoresByState,
     /// Stores whose leaders are being moved away.
     Evicting,
-    /// Replication settings.
+    /// The configuration in force.
+    Config,
+    /// Replication settings, where the leader's configuration was not to be had.
     Replicate,
     /// Number of regions.
     Regions,
@@ -162,10 +171,20 @@ pub enum PdEndpoint {
     AllRegions,
     /// Are all regions replicated?
     Replicated,
-    /// Regions that lack a peer, where `Replicated` does not exist.
+    /// Regions that lack a peer.
     MissPeer,
+    /// Regions with a peer that was not heard for long.
+    DownPeer,
+    /// Regions with a peer that lags behind.
+    PendingPeer,
     /// Has the first region all its peers, where `Replicated` does not exist.
     ClusterStatus,
+    /// The lock for disruptive work.
+    Maintenance,
+    /// Is an online unsafe recovery going on?
+    UnsafeRecovery,
+    /// How far a store is emptied.
+    Progress,
 }
 
 impl PdEndpoint {
@@ -176,14 +195,78 @@ impl PdEndpoint {
             Self::Health => "health",
             Self::Stores | Self::StoresByState => "stores",
             Self::Evicting => "evict-leader",
-            Self::Replicate => "config",
-            Self::Regions | Self::AllRegions | Self::Replicated | Self::MissPeer => "regions",
+            Self::Config | Self::Replicate => "config",
+            Self::Regions
+            | Self::AllRegions
+            | Self::Replicated
+            | Self::MissPeer
+            | Self::DownPeer
+            | Self::PendingPeer => "regions",
             Self::ClusterStatus => "status",
+            Self::Maintenance => "maintenance",
+            Self::UnsafeRecovery => "unsafe-recovery",
+            Self::Progress => "progress",
         }
     }
 }
 
-/// How a call to PD ended.
+/// The classes of changes in PD.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PdChange {
+    /// Stores whose leaders are to be moved away.
+    Evict,
+    /// Removal of a store, and its cancellation.
+    StoreState,
+    /// Labels of a store.
+    Label,
+    /// A move of the leadership.
+    Transfer,
+    /// Removal of a member.
+    RemoveMember,
+    /// An item of the configuration.
+    Configure,
+    /// The lock for disruptive work.
+    Lock,
+}
+
+impl PdChange {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Evict => "set-evict-leader",
+            Self::StoreState => "set-store-state",
+            Self::Label => "set-store-labels",
+            Self::Transfer => "transfer-leader",
+            Self::RemoveMember => "remove-member",
+            Self::Configure => "set-config",
+            Self::Lock => "set-maintenance",
+        }
+    }
+}
+
+/// The classes of calls to the status port of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreEndpoint {
+    /// Its metrics, for the regions that it leads.
+    Leaders,
+    /// Its configuration.
+    Config,
+    /// A change of its configuration.
+    Configure,
+}
+
+impl StoreEndpoint {
+    /// The label value.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leaders => "metrics",
+            Self::Config => "config",
+            Self::Configure => "set-config",
+        }
+    }
+}
+
+/// How a call to PD or a store ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PdOutcome {
     /// A usable answer.

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 use tikv_operator_api::labels;
 use tikv_operator_core::{
-    facts::trim,
-    world::{Kind, ObjectKey},
+    facts::{node_facts, trim},
+    world::{Kind, NodeFacts, NodeView, ObjectKey},
 };
 
 use crate::{controller::Key, kubernetes::Resource};
@@ -43,6 +43,8 @@ struct Inner {
     filed: BTreeMap<(String, ObjectKey), Key>,
     /// Watches that have listed everything once.
     listed: BTreeSet<(Resource, Scope)>,
+    /// `None` until nodes were listed, and where they may not be.
+    nodes: Option<BTreeMap<String, NodeFacts>>,
 }
 
 /// One thing that a watch said.
@@ -77,7 +79,38 @@ impl Cache {
             (Resource::Part(kind), News::All(scope, bodies)) => {
                 woken(inner.all_parts(kind, scope, &bodies))
             }
+            (Resource::Node, News::Is(body)) => {
+                let changed = node_facts(&body).and_then(|(name, facts)| inner.set_node(name, facts));
+                woken(inner.on_nodes(&changed.into_iter().collect()))
+            }
+            (Resource::Node, News::Gone(body)) => {
+                let gone = node_facts(&body).and_then(|(name, _)| inner.drop_node(name));
+                woken(inner.on_nodes(&gone.into_iter().collect()))
+            }
+            (Resource::Node, News::All(_, bodies)) => {
+                let changed = inner.all_nodes(&bodies);
+                woken(inner.on_nodes(&changed))
+            }
         }
+    }
+
+    /// What the watch says about a node; `None` where nodes are not watched.
+    pub fn node(&self, name: &str) -> Option<NodeView> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let nodes = inner.nodes.as_ref()?;
+        Some(nodes.get(name).map_or(NodeView::Gone, |facts| NodeView::Known(facts.clone())))
+    }
+
+    /// Are nodes watched, and were they listed?
+    pub fn watches_nodes(&self) -> bool {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.nodes.is_some()
+    }
+
+    /// Nodes may not be watched (any more): all of them are unknown.
+    pub fn forget_nodes(&self) {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        inner.nodes = None;
     }
 
     /// The resource called `key`.
@@ -108,6 +141,37 @@ impl Cache {
 }
 
 impl Inner {
+    /// The name, if the node changed in anything that matters.
+    fn set_node(&mut self, name: String, facts: NodeFacts) -> Option<String> {
+        let nodes = self.nodes.as_mut()?;
+        let before = nodes.insert(name.clone(), facts.clone());
+        (before != Some(facts)).then_some(name)
+    }
+
+    fn drop_node(&mut self, name: String) -> Option<String> {
+        self.nodes.as_mut()?.remove(&name).map(|_| name)
+    }
+
+    fn all_nodes(&mut self, bodies: &[Value]) -> BTreeSet<String> {
+        let new: BTreeMap<String, NodeFacts> = bodies.iter().filter_map(node_facts).collect();
+        let old = self.nodes.replace(new.clone()).unwrap_or_default();
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        names.into_iter().filter(|name| old.get(*name) != new.get(*name)).cloned().collect()
+    }
+
+    /// The clusters that have pods on these nodes.
+    fn on_nodes(&self, names: &BTreeSet<String>) -> BTreeSet<Key> {
+        let is_on = |body: &Value| {
+            let node = body.pointer("/spec/nodeName").and_then(Value::as_str);
+            node.is_some_and(|node| names.contains(node))
+        };
+        let parts = self.parts.iter().filter(|_| !names.is_empty());
+        let touched = parts.filter(|(_, parts)| {
+            parts.iter().any(|(object, body)| object.kind == Kind::Pod && is_on(body))
+        });
+        touched.map(|(key, _)| key.clone()).collect()
+    }
+
     fn set_resource(&mut self, body: Value) -> Option<Wake> {
         let key = own_key(&body)?;
         let body = without_managed_fields(body);
@@ -279,6 +343,39 @@ mod tests {
         going["metadata"]["deletionTimestamp"] = json!("2026-11-22T22:00:00Z");
         assert_eq!(edited(going), Some(true));
         assert!(cache.resource(&key("a")).unwrap().pointer("/metadata/managedFields").is_none());
+    }
+
+    fn node(name: &str, cordoned: bool) -> Value {
+        json!({ "metadata": { "name": name, "resourceVersion": "any" },
+            "spec": { "unschedulable": cordoned },
+            "status": { "conditions": [{ "type": "Ready", "status": "True" }] } })
+    }
+
+    #[test]
+    fn a_cordon_wakes_the_clusters_with_pods_there_and_a_heartbeat_wakes_nobody() {
+        let cache = Cache::new();
+        for (cluster, on) in [("a", "n1"), ("b", "n2")] {
+            let mut pod = pod(&format!("{cluster}-pd-0"), cluster);
+            pod["spec"] = json!({ "nodeName": on });
+            cache.hear(POD, News::Is(pod));
+        }
+        assert_eq!(cache.node("n1"), None, "unknown before the first list");
+        let nodes = vec![node("n1", false), node("n2", false), node("n3", false)];
+        cache.hear(Resource::Node, News::All(None, nodes.clone()));
+        let hear = |body| cache.hear(Resource::Node, News::Is(body));
+        assert_eq!(hear(node("n1", true)), woken([key("a")].into()));
+        assert!(cache.node("n1").unwrap().is_cordoned());
+        let mut beat = node("n1", true);
+        beat["metadata"]["resourceVersion"] = json!("newer");
+        assert_eq!(hear(beat), []);
+        assert_eq!(hear(node("n3", true)), [], "nobody is there");
+        let gone = cache.hear(Resource::Node, News::Gone(node("n2", false)));
+        assert_eq!(gone, woken([key("b")].into()));
+        assert_eq!(cache.node("n2"), Some(NodeView::Gone));
+        let wakes = cache.hear(Resource::Node, News::All(None, nodes));
+        assert_eq!(wakes, woken([key("a"), key("b")].into()));
+        cache.forget_nodes();
+        assert_eq!(cache.node("n2"), None, "unknown is not gone");
     }
 
     #[test]

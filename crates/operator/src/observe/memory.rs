@@ -1,24 +1,32 @@
 //! What does only this process know about a cluster?
 //!
-//! How long it has seen a PD leader, or has had no answer; what it found in the way of its
-//! creates; what it wrote last. By the monotonic clock, so that a jump of the wall clock neither
+//! How long it has seen a PD leader, or has had no answer, or has seen a symptom; what it found in
+//! the way of its creates; what it wrote last; how stores are configured. By the monotonic clock, so that a jump of the wall clock neither
 //! shortens nor lengthens a delay. A restart starts all of it anew.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use http::uri::Authority;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tikv_operator_core::world::{LeaderFacts, ObjectKey, PdMemberId, PdView};
+use tikv_operator_core::world::{
+    LeaderFacts, ObjectKey, PdMemberId, PdView, StoreId, Symptom,
+};
 use tokio::time::Instant;
 
-use crate::pd::PdAnswer;
+use crate::pd::{Depth, PdAnswer};
 
 /// A stranger is believed to be there for this long, then the name is tried again.
 const STRANGER_TIME: Duration = Duration::from_mins(1);
 
 /// A namespace is believed to be going for this long, then a create is tried again.
 const NAMESPACE_TIME: Duration = Duration::from_mins(1);
+
+/// A store's configuration is read again after this time: others may change it too.
+const CONFIG_TIME: Duration = Duration::from_mins(5);
 
 /// One cluster's memory.
 #[derive(Debug, Default)]
@@ -28,6 +36,10 @@ pub struct Memory {
     had_another: bool,
     silent_since: Option<Instant>,
     strangers: BTreeMap<ObjectKey, (String, Instant)>,
+    symptoms: BTreeMap<Symptom, Instant>,
+    store_configs: BTreeMap<StoreId, StoreConfig>,
+    /// The last plan had neither steps nor waits.
+    calm: bool,
     /// The PD member that answered last.
     pub answered: Option<Authority>,
     /// The resource as the last write left it; the watch may lag behind.
@@ -38,7 +50,70 @@ pub struct Memory {
     pub namespace_went: Option<Instant>,
 }
 
+/// How a store was configured when it was last asked.
+#[derive(Debug)]
+struct StoreConfig {
+    /// The start of the process that was asked: settings live as long as it does.
+    started: Option<Timestamp>,
+    read: Instant,
+    config: Value,
+}
+
 impl Memory {
+    /// Notes which symptoms there are, and for how long each has been seen without a break. One
+    /// that is not seen is forgotten, also where the reason is that PD cannot be asked: that
+    /// lengthens a delay, and never shortens one.
+    pub fn see(
+        &mut self,
+        symptoms: BTreeSet<Symptom>,
+        now: Instant,
+    ) -> BTreeMap<Symptom, SignedDuration> {
+        self.symptoms.retain(|symptom, _| symptoms.contains(symptom));
+        let first = |symptom: Symptom| {
+            let since = *self.symptoms.entry(symptom.clone()).or_insert(now);
+            (symptom, signed(now.duration_since(since)))
+        };
+        symptoms.into_iter().map(first).collect()
+    }
+
+    /// Notes whether a plan had anything to do or to wait for.
+    pub fn planned(&mut self, calm: bool) {
+        self.calm = calm;
+    }
+
+    /// How much PD is asked from the caches: all of it, as long as something is going on.
+    pub fn depth(&self) -> Depth {
+        if self.calm { Depth::Quiet } else { Depth::Full }
+    }
+
+    /// How a store was configured, where it was asked lately and has not started anew since.
+    pub fn store_config(
+        &self,
+        store: StoreId,
+        started: Option<Timestamp>,
+        now: Instant,
+    ) -> Option<Value> {
+        let known = self.store_configs.get(&store)?;
+        let fresh = known.started == started && now.duration_since(known.read) < CONFIG_TIME;
+        fresh.then(|| known.config.clone())
+    }
+
+    /// Notes how a store is configured.
+    pub fn learn_store_config(
+        &mut self,
+        store: StoreId,
+        started: Option<Timestamp>,
+        config: Value,
+        now: Instant,
+    ) {
+        self.store_configs.insert(store, StoreConfig { started, read: now, config });
+    }
+
+    /// A setting of the store was changed, or may have been.
+    pub fn forget_store_config(&mut self, store: StoreId) {
+        self.store_configs.remove(&store);
+    }
+
     /// Notes an answer or its absence, and what follows for the planner.
     pub fn hear_pd(&mut self, answer: Result<PdAnswer, String>, now: Instant) -> PdView {
         match answer {
@@ -158,6 +233,54 @@ mod tests {
         let (mut memory, now) = (Memory::default(), Instant::now());
         silent(&mut memory, now);
         assert_eq!(leader(&mut memory, 1, now), (0, false));
+    }
+
+    #[test]
+    fn a_symptom_is_seen_from_its_first_sight_until_it_is_not() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        let (silent, other) = (Symptom::StoreSilent(StoreId(4)), Symptom::StoreSilent(StoreId(5)));
+        let mut see = |symptoms: &[&Symptom], seconds| {
+            let symptoms = symptoms.iter().map(|symptom| (*symptom).clone()).collect();
+            let seen = memory.see(symptoms, start + Duration::from_secs(seconds));
+            [&silent, &other].map(|s| seen.get(s).map(SignedDuration::as_secs))
+        };
+        assert_eq!(see(&[&silent], 0), [Some(0), None]);
+        assert_eq!(see(&[&silent, &other], 7), [Some(7), Some(0)]);
+        assert_eq!(see(&[&other], 8), [None, Some(1)]);
+        assert_eq!(see(&[&silent, &other], 20), [Some(0), Some(13)], "the clock starts anew");
+        assert_eq!(see(&[], 21), [None, None]);
+    }
+
+    #[test]
+    fn progress_is_another_symptom() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        memory.see([Symptom::Evicting(StoreId(4), 9)].into(), start);
+        let later = start + Duration::from_mins(5);
+        let seen = memory.see([Symptom::Evicting(StoreId(4), 8)].into(), later);
+        assert_eq!(seen[&Symptom::Evicting(StoreId(4), 8)], SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn a_stores_configuration_is_that_of_one_process_for_five_minutes() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let (store, first) = (StoreId(4), Timestamp::from_second(10).ok());
+        assert_eq!(memory.store_config(store, first, now), None);
+        memory.learn_store_config(store, first, json!({ "a": 1 }), now);
+        assert_eq!(memory.store_config(store, first, now), Some(json!({ "a": 1 })));
+        assert_eq!(memory.store_config(store, Timestamp::from_second(11).ok(), now), None);
+        assert_eq!(memory.store_config(store, first, now + CONFIG_TIME), None);
+        memory.forget_store_config(store);
+        assert_eq!(memory.store_config(store, first, now), None);
+    }
+
+    #[test]
+    fn a_new_process_asks_everything() {
+        let mut memory = Memory::default();
+        assert_eq!(memory.depth(), Depth::Full);
+        memory.planned(true);
+        assert_eq!(memory.depth(), Depth::Quiet);
+        memory.planned(false);
+        assert_eq!(memory.depth(), Depth::Full);
     }
 
     #[test]

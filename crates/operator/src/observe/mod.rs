@@ -5,6 +5,8 @@
 
 mod cache;
 mod memory;
+mod nodes;
+mod processes;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -20,7 +22,7 @@ use tikv_operator_api::{
 };
 use tikv_operator_core::{
     facts::{Belongings, Owner, resource_facts},
-    world::{Component, Kind, PdView, PodFacts, PodPhase, ResourceFacts, World},
+    world::{Component, Kind, PdView, PodFacts, PodPhase, ResourceFacts, World, symptoms},
 };
 use tokio::time::Instant;
 pub use watch::Watches;
@@ -29,7 +31,8 @@ use crate::{
     act::FINALIZER,
     controller::Key,
     kubernetes::{ApiError, Kubernetes, Place, Resource},
-    pd::PdClient,
+    pd::{Depth, PdClient},
+    store::StoreClient,
 };
 
 /// One look at a cluster.
@@ -41,6 +44,8 @@ pub struct Look {
     pub resource: Arc<Value>,
     /// The facts.
     pub world: World,
+    /// The PD members that may answer, the one that answered last first.
+    pub pd: Vec<Authority>,
 }
 
 /// Why a cluster could not be looked at.
@@ -60,12 +65,13 @@ pub struct Observer {
     kubernetes: Kubernetes,
     cache: Cache,
     pd: PdClient,
+    stores: StoreClient,
 }
 
 impl Observer {
     /// Looks through these.
-    pub fn new(kubernetes: Kubernetes, cache: Cache, pd: PdClient) -> Self {
-        Self { kubernetes, cache, pd }
+    pub fn new(kubernetes: Kubernetes, cache: Cache, pd: PdClient, stores: StoreClient) -> Self {
+        Self { kubernetes, cache, pd, stores }
     }
 
     /// What the caches say; `None` if there is no such resource.
@@ -80,13 +86,15 @@ impl Observer {
             newest => Arc::new(newest.clone()),
         };
         let parts = self.cache.parts(key);
-        self.look(key, resource, &parts, memory).await.map(Some)
+        let seen = Seen { resource, parts, freshness: Freshness::Cached };
+        self.look(key, seen, memory).await.map(Some)
     }
 
     /// What the API server says now; `None` if there is no such resource.
     pub async fn live(&self, key: &Key, memory: &mut Memory) -> Result<Option<Look>, ObserveError> {
         let Some((resource, parts)) = Box::pin(self.read(key)).await? else { return Ok(None) };
-        self.look(key, Arc::new(resource), &parts, memory).await.map(Some)
+        let seen = Seen { resource: Arc::new(resource), parts, freshness: Freshness::Live };
+        self.look(key, seen, memory).await.map(Some)
     }
 
     /// The resource alone, live.
@@ -124,19 +132,33 @@ impl Observer {
     async fn look(
         &self,
         key: &Key,
-        resource: Arc<Value>,
-        parts: &[(Kind, Arc<Value>)],
+        seen: Seen,
         memory: &mut Memory,
     ) -> Result<Look, ObserveError> {
+        let Seen { resource, parts, freshness } = seen;
         let facts = resource_facts(&resource, FINALIZER).ok_or(ObserveError::Unreadable)?;
         let mut found = Belongings::default();
-        for (kind, body) in parts {
+        for (kind, body) in &parts {
             found.take(Owner { name: &facts.name, uid: &facts.uid }, *kind, body);
         }
-        let pd = self.ask_pd(key, &resource, &found, memory).await;
+        let members = members(key, &resource, &found, memory);
+        // An edit that was not planned for yet may need all that PD can say.
+        let edited = facts.status.observed_generation != Some(facts.generation);
+        let depth = match freshness {
+            Freshness::Cached if !edited => memory.depth(),
+            Freshness::Cached | Freshness::Live => Depth::Full,
+        };
+        let pd = self.ask_pd(members.as_deref(), depth, memory).await;
+        let processes =
+            processes::ask(&self.stores, &resource, &found, (&pd, &mut *memory)).await;
+        let names = nodes::named(&found);
+        let nodes = match freshness {
+            Freshness::Cached => nodes::watched(&self.cache, names),
+            Freshness::Live => nodes::live(&self.kubernetes, &self.cache, names).await,
+        };
         let mut strangers = memory.strangers(Instant::now());
         strangers.extend(found.strangers);
-        let world = World {
+        let mut world = World {
             now: Timestamp::now(),
             resource: facts,
             pods: found.pods,
@@ -144,54 +166,68 @@ impl Observer {
             objects: found.objects,
             strangers,
             pd,
-            nodes: BTreeMap::new(),
-            processes: BTreeMap::new(),
+            nodes,
+            processes,
             seen_for: BTreeMap::new(),
         };
-        Ok(Look { key: key.clone(), resource, world })
+        world.seen_for = memory.see(symptoms(&world), Instant::now());
+        Ok(Look { key: key.clone(), resource, world, pd: members.unwrap_or_default() })
     }
 
+    /// `members` are those that may answer; `None` where there is no PD pod.
     async fn ask_pd(
         &self,
-        key: &Key,
-        resource: &Value,
-        found: &Belongings,
+        members: Option<&[Authority]>,
+        depth: Depth,
         memory: &mut Memory,
     ) -> PdView {
-        let domain = resource.pointer("/spec/clusterDomain").and_then(Value::as_str);
-        let mut created = false;
-        let mut members: Vec<(bool, Authority)> = Vec::new();
-        for (slot, pod) in &found.pods {
-            if slot.component != Component::Pd {
-                continue;
-            }
-            created = true;
-            let subdomain = peer_service(&key.name, Component::Pd);
-            let host = pod_dns(&slot.pod_name(&key.name), &subdomain, &key.namespace, domain);
-            if let (true, Ok(address)) =
-                (may_answer(pod), format!("{host}:{PD_CLIENT_PORT}").parse::<Authority>())
-            {
-                let first = memory.answered.as_ref() == Some(&address);
-                members.push((!first && !pod.containers_ready, address));
-            }
-        }
-        if !created {
-            return memory.no_pd();
-        }
-        members.sort_by_key(|(later, _)| *later);
-        let mut members: Vec<Authority> = members.into_iter().map(|(_, address)| address).collect();
-        if let Some(last) = memory.answered.as_ref()
-            && let Some(index) = members.iter().position(|member| member == last)
-        {
-            members.swap(0, index);
-        }
+        let Some(members) = members else { return memory.no_pd() };
         let answer = if members.is_empty() {
             Err("no PD container runs".to_owned())
         } else {
-            self.pd.look(&members).await
+            self.pd.look(members, depth).await
         };
         memory.hear_pd(answer, Instant::now())
     }
+}
+
+/// What was read of one cluster, and how.
+struct Seen {
+    resource: Arc<Value>,
+    parts: Vec<(Kind, Arc<Value>)>,
+    freshness: Freshness,
+}
+
+#[derive(Clone, Copy)]
+enum Freshness {
+    Cached,
+    Live,
+}
+
+/// The PD members that may answer, the one that answered last first; `None` where there is no PD
+/// pod.
+fn members(
+    key: &Key,
+    resource: &Value,
+    found: &Belongings,
+    memory: &Memory,
+) -> Option<Vec<Authority>> {
+    let domain = resource.pointer("/spec/clusterDomain").and_then(Value::as_str);
+    let mut created = false;
+    let mut members: Vec<(bool, bool, Authority)> = Vec::new();
+    for (slot, pod) in found.pods.iter().filter(|(slot, _)| slot.component == Component::Pd) {
+        created = true;
+        let subdomain = peer_service(&key.name, Component::Pd);
+        let host = pod_dns(&slot.pod_name(&key.name), &subdomain, &key.namespace, domain);
+        if let (true, Ok(address)) =
+            (may_answer(pod), format!("{host}:{PD_CLIENT_PORT}").parse::<Authority>())
+        {
+            let last = memory.answered.as_ref() == Some(&address);
+            members.push((!last, !pod.containers_ready, address));
+        }
+    }
+    members.sort_by_key(|(later, unready, _)| (*later, *unready));
+    created.then(|| members.into_iter().map(|(_, _, address)| address).collect())
 }
 
 /// The resource and everything that carries its labels.

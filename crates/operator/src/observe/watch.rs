@@ -1,15 +1,15 @@
 //! How do the caches follow the API server?
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, pin_mut};
+use futures::{Stream, StreamExt, future, pin_mut};
 use kube::{
     Api, Client,
     api::DynamicObject,
     core::Status,
     runtime::{WatchStreamExt, watcher},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tikv_operator_api::labels;
 use tokio::sync::mpsc;
 
@@ -18,6 +18,9 @@ use crate::{
     kubernetes::Resource,
     metrics::{ApiVerb, Metrics},
 };
+
+/// Time until it is tried again whether nodes may be watched.
+const NODES_AGAIN: Duration = Duration::from_mins(10);
 
 /// Selects what the operator made.
 fn made_by_us() -> String {
@@ -51,6 +54,34 @@ impl Watches {
                 tokio::spawn(async move { watches.follow(resource, scope).await });
             }
         }
+        tokio::spawn(async move { watches.follow_nodes().await });
+    }
+
+    /// Follows nodes, where that is permitted. Without the permission they are unknown, which is
+    /// said once and tried again from time to time.
+    async fn follow_nodes(&self) {
+        let api: Api<DynamicObject> =
+            Api::all_with(self.client.clone(), &Resource::Node.api());
+        let mut said = false;
+        loop {
+            let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
+            // A node is some 10 KiB, of which a few dozen bytes are kept: nothing but these may
+            // pile up while a list of thousands comes in.
+            let events = events.map(|event| event.map(|event| slim(event)));
+            let permitted = events.take_while(|event| {
+                let refused = event.as_ref().err().and_then(status).map(|status| status.code);
+                future::ready(refused != Some(403))
+            });
+            self.hear(Resource::Node, &None, permitted).await;
+            self.cache.forget_nodes();
+            if !said {
+                tracing::warn!(
+                    "nodes may not be watched: lost and cordoned nodes are not recognised"
+                );
+                said = true;
+            }
+            tokio::time::sleep(NODES_AGAIN).await;
+        }
     }
 
     async fn follow(&self, resource: Resource, scope: Scope) {
@@ -62,7 +93,7 @@ impl Watches {
         };
         let label_selector = match resource {
             Resource::Cluster => self.selector.clone(),
-            Resource::Part(_) => Some(made_by_us()),
+            Resource::Part(_) | Resource::Node => Some(made_by_us()),
         };
         let config = watcher::Config { label_selector, ..watcher::Config::default() };
         // After an error the stream goes on by itself, with exponential delays and jitter.
@@ -91,8 +122,8 @@ impl Watches {
                 Ok(watcher::Event::InitDone) => {
                     News::All(scope.clone(), std::mem::take(&mut listing))
                 }
-                Ok(watcher::Event::Apply(object)) => News::Is(json(object)),
-                Ok(watcher::Event::Delete(object)) => News::Gone(json(object)),
+                Ok(watcher::Event::Apply(object)) => News::Is(value(object)),
+                Ok(watcher::Event::Delete(object)) => News::Gone(value(object)),
                 Err(error) => {
                     self.failed(resource, scope, &error);
                     continue;
@@ -144,6 +175,26 @@ impl Watches {
     }
 }
 
+/// A node without what no fact follows from.
+fn slim(event: watcher::Event<DynamicObject>) -> watcher::Event<DynamicObject> {
+    let slim = |mut node: DynamicObject| {
+        node.metadata.managed_fields = None;
+        node.metadata.annotations = None;
+        let conditions = node.data.pointer("/status/conditions").cloned();
+        let at = |pointer| node.data.pointer(pointer).cloned();
+        let spec = json!({ "unschedulable": at("/spec/unschedulable"), "taints": at("/spec/taints") });
+        node.data = json!({ "spec": spec, "status": { "conditions": conditions } });
+        node
+    };
+    match event {
+        watcher::Event::Apply(node) => watcher::Event::Apply(slim(node)),
+        watcher::Event::Delete(node) => watcher::Event::Delete(slim(node)),
+        watcher::Event::InitApply(node) => watcher::Event::InitApply(slim(node)),
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitDone => watcher::Event::InitDone,
+    }
+}
+
 /// The server's refusal in an error of a watch.
 fn status(error: &watcher::Error) -> Option<&Status> {
     match error {
@@ -163,6 +214,6 @@ fn words_of(error: &watcher::Error) -> String {
     status(error).map_or_else(|| error.to_string(), |status| status.message.clone())
 }
 
-fn json(object: DynamicObject) -> Value {
+fn value(object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }

@@ -61,6 +61,26 @@ impl PdError {
         }
     }
 
+    /// Does it say nothing but that this member could not? Then another one may.
+    pub fn is_of_member(&self) -> bool {
+        match self {
+            Self::Connect(_)
+            | Self::Broken(_)
+            | Self::Slow(_)
+            | Self::TooLong(_)
+            | Self::Malformed(_)
+            | Self::NoLeader(_) => true,
+            Self::Refused { status: 502..=504 | 429, .. } => true,
+            // A follower between two leaders, a member that has not started or is closing.
+            Self::Refused { status: 500, text } => {
+                ["ErrRedirect", "ErrServerNotStarted", "ErrLeaderNil", "leader is nil"]
+                    .iter()
+                    .any(|word| text.contains(word))
+            }
+            Self::NotBootstrapped | Self::NotFound(_) | Self::Refused { .. } => false,
+        }
+    }
+
     /// The meaning of a status other than 2xx, in any of PD's three error shapes.
     pub fn from_status(status: u16, body: &[u8]) -> Self {
         let text = error_text(body);
@@ -79,10 +99,11 @@ impl PdError {
 }
 
 /// PD's reason from an error body: a JSON string (most handlers), an object with `msg` (bad
-/// input), or plain text (redirector, router).
+/// input) or `error` (v2), or plain text (redirector, router).
 fn error_text(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Coded {
+        #[serde(alias = "error")]
         msg: String,
     }
     let text = serde_json::from_slice::<String>(body)

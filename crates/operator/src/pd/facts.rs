@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::{Uri, uri::Authority};
 use jiff::Timestamp;
-use tikv_operator_core::world::{
-    ClusterId, PdMember, PdMemberId, Replication, StoreFacts, StoreId, StoreState,
+use tikv_operator_core::{
+    facts::size,
+    world::{ClusterId, PdMember, PdMemberId, Replication, StoreFacts, StoreId, StoreState},
 };
 
 use super::{error::PdError, wire};
@@ -42,7 +44,7 @@ pub(super) fn membership(answer: wire::Members) -> Result<Membership, PdError> {
             name: member.name,
             healthy: false,
             version: member.binary_version,
-            client_url: String::new(),
+            client_url: member.client_urls.unwrap_or_default().into_iter().next().unwrap_or_default(),
         };
         if id.0 == 0 || members.insert(id, row).is_some() {
             return Err(malformed("a member without an id of its own"));
@@ -53,6 +55,12 @@ pub(super) fn membership(answer: wire::Members) -> Result<Membership, PdError> {
         return Err(malformed("the leader is not in the member list"));
     }
     Ok(Membership { cluster_id: ClusterId(cluster), members, leader })
+}
+
+/// Host and port of the leader, from the first URL that it advertises to clients.
+pub(super) fn leader_address(membership: &Membership) -> Option<Authority> {
+    let url = &membership.members.get(&membership.leader)?.client_url;
+    url.parse::<Uri>().ok()?.into_parts().authority
 }
 
 /// Joins `/health` to the members: a member that it does not list is not healthy.
@@ -96,11 +104,11 @@ fn store(row: wire::StoreInfo) -> Result<StoreFacts, PdError> {
         id: StoreId(store.id),
         state,
         address: store.address,
-        status_address: String::new(),
-        serving: true,
-        capacity: None,
-        available: None,
-        used: None,
+        status_address: store.status_address,
+        serving: is_serving(store.node_state, status.region_count),
+        capacity: status.capacity.as_deref().and_then(size),
+        available: status.available.as_deref().and_then(size),
+        used: status.used_size.as_deref().and_then(size),
         last_heartbeat: status.last_heartbeat_ts.as_deref().and_then(heartbeat),
         started: started(store.start_timestamp),
         leaders: status.leader_count,
@@ -123,6 +131,15 @@ fn store_state(store: &wire::Store) -> Result<StoreState, PdError> {
         (number, name) => {
             Err(malformed(&format!("store {} in state {number} called {name:?}", store.id)))
         }
+    }
+}
+
+/// Serving is 1; Preparing, 0, is omitted, and so looks like a version without the field (before
+/// v6.0): there a store serves that has regions.
+fn is_serving(node_state: u64, regions: u64) -> bool {
+    match node_state {
+        0 => regions > 0,
+        other => other == 1,
     }
 }
 

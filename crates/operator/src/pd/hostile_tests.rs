@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{PdClient, Transport, transport::Limits};
+use super::{Depth, PdClient, Transport, transport::Limits};
 use crate::metrics::Metrics;
 
 /// Short limits, so that the tests are; the ratios are those in use.
@@ -73,7 +73,7 @@ fn client() -> PdClient {
 /// Looks at a server, which must fail within twice the call limit, and returns the reason.
 async fn fails(address: Authority) -> String {
     let start = Instant::now();
-    let reason = client().look(std::slice::from_ref(&address)).await.unwrap_err();
+    let reason = client().look(std::slice::from_ref(&address), Depth::Full).await.unwrap_err();
     assert!(start.elapsed() < LIMITS.call * 3, "{:?}", start.elapsed());
     assert!(reason.chars().count() < 300, "{reason}");
     reason
@@ -97,7 +97,7 @@ fn healthy(path: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_healthy_pd_is_known() {
     let address = server(|path| Some(healthy(path))).await;
-    let answer = client().look(&[address]).await.unwrap();
+    let answer = client().look(&[address], Depth::Full).await.unwrap();
     assert_eq!(answer.leader.0, 1);
     let text = format!("{answer:?}");
     assert!(text.contains("Replicated") && text.contains("max_replicas: Some(1)"), "{text}");
@@ -239,7 +239,7 @@ async fn half_an_answer_is_none() {
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         let script =
             move |asked: &str| Some(if asked == path { bytes.clone() } else { healthy(asked) });
-        let reason = client().look(&[server(script).await]).await;
+        let reason = client().look(&[server(script).await], Depth::Full).await;
         assert!(reason.is_err(), "{path} {shown}");
     }
 }
@@ -250,7 +250,7 @@ async fn what_is_not_needed_may_be_missing() {
         let refused = asked.contains("/config/") || asked.contains("/regions/");
         Some(if refused { answer("500 x", "oops") } else { healthy(asked) })
     };
-    let answer = client().look(&[server(script).await]).await.unwrap();
+    let answer = client().look(&[server(script).await], Depth::Full).await.unwrap();
     let text = format!("{answer:?}");
     assert!(text.contains("replication: Unknown") && text.contains("max_replicas: None"), "{text}");
     assert!(text.contains("regions: 0"));
@@ -270,7 +270,7 @@ async fn an_older_pd_is_asked_otherwise() {
             other => healthy(other),
         })
     };
-    let answer = client().look(&[server(script).await]).await.unwrap();
+    let answer = client().look(&[server(script).await], Depth::Full).await.unwrap();
     let text = format!("{answer:?}");
     assert!(text.contains("StoreId(4)") && text.contains("replication: Replicated"), "{text}");
 }
@@ -287,7 +287,7 @@ async fn where_stores_are_fewer_than_replicas_the_regions_are_counted() {
             other => healthy(other),
         })
     };
-    let answer = client().look(&[server(script).await]).await.unwrap();
+    let answer = client().look(&[server(script).await], Depth::Full).await.unwrap();
     assert!(format!("{answer:?}").contains("fewest_peers: Some(2)"), "{answer:?}");
 }
 
@@ -296,7 +296,7 @@ async fn the_next_member_is_asked_when_one_fails() {
     let dead: Authority = "127.0.0.1:1".parse().unwrap();
     let leaderless = server(|_| Some(answer("503 Service Unavailable", "no leader"))).await;
     let good = server(|path| Some(healthy(path))).await;
-    let answer = client().look(&[dead, leaderless, good.clone()]).await.unwrap();
+    let answer = client().look(&[dead, leaderless, good.clone()], Depth::Full).await.unwrap();
     assert_eq!(answer.through, good);
 }
 

@@ -6,29 +6,44 @@ use std::{
 };
 
 use http::uri::Authority;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tikv_operator_core::world::{
-    ClusterId, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, Replication, StoreFacts,
-    StoreId,
+    ClusterId, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, Progress, Replication,
+    StoreFacts, StoreId,
 };
 
 use super::{
+    client::PdClient,
     error::{PdError, shorten},
     facts::{self, Membership},
-    transport::Transport,
     wire,
 };
-use crate::metrics::{Metrics, PdEndpoint, PdOutcome};
+use crate::metrics::PdEndpoint;
 
-/// Body limit for lists of stores and regions: 16 MiB hold some 10,000 stores.
-const LIST_MAX: usize = 16 * 1024 * 1024;
-/// Body limit for everything else.
-const BODY_MAX: usize = 64 * 1024;
-/// Time for `/health`: the member pings each of its peers for up to 3 s, one after the other, and
-/// a quorum of seven leaves three of them dead.
-const HEALTH_TIME: Duration = Duration::from_secs(10);
 /// Time for one whole look through all members.
 const LOOK_TIME: Duration = Duration::from_secs(20);
+
+/// How much is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What a cluster in which nothing happens is asked once a minute.
+    Quiet,
+    /// All that decides whether something may be taken away.
+    Full,
+}
+
+/// What a destructive step is checked against.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Again {
+    /// The cluster that answered.
+    pub cluster_id: ClusterId,
+    /// All members, with their health.
+    pub members: BTreeMap<PdMemberId, PdMember>,
+    /// The leader; one of `members`.
+    pub leader: PdMemberId,
+    /// All stores, tombstones included.
+    pub stores: BTreeMap<StoreId, StoreFacts>,
+}
 
 /// Everything that one look at PD gave, apart from what only this process can know (how long the
 /// leader has been seen).
@@ -48,6 +63,11 @@ pub struct PdAnswer {
     regions: u64,
     max_replicas: Option<u32>,
     location_labels: Vec<String>,
+    config: Option<Value>,
+    critical: Option<BTreeMap<StoreId, u64>>,
+    progress: BTreeMap<StoreId, Progress>,
+    maintenance: Maintenance,
+    unsafe_recovery: Option<bool>,
 }
 
 impl PdAnswer {
@@ -65,35 +85,23 @@ impl PdAnswer {
             regions: self.regions,
             max_replicas: self.max_replicas,
             location_labels: self.location_labels,
-            critical: None,
-            progress: BTreeMap::new(),
-            config: None,
-            maintenance: Maintenance::Unsupported,
-            unsafe_recovery: None,
+            critical: self.critical,
+            progress: self.progress,
+            config: self.config,
+            maintenance: self.maintenance,
+            unsafe_recovery: self.unsafe_recovery,
         }
     }
 }
 
-/// The client for PD.
-#[derive(Clone)]
-pub struct PdClient {
-    transport: Transport,
-    metrics: Metrics,
-}
-
 impl PdClient {
-    /// A client that counts its calls in `metrics`.
-    pub fn new(transport: Transport, metrics: Metrics) -> Self {
-        Self { transport, metrics }
-    }
-
     /// Asks `members`, in this order, until one gives a whole answer through a leader. The error
     /// is a sentence that says what each of them answered.
-    pub async fn look(&self, members: &[Authority]) -> Result<PdAnswer, String> {
+    pub async fn look(&self, members: &[Authority], depth: Depth) -> Result<PdAnswer, String> {
         let mut failures = Vec::new();
         let looks = async {
             for member in members {
-                match self.look_through(member).await {
+                match self.look_through(member, depth).await {
                     Ok(answer) => return Some(answer),
                     Err(error) => failures.push(format!("{member}: {error}")),
                 }
@@ -111,46 +119,135 @@ impl PdClient {
         }
     }
 
-    async fn look_through(&self, member: &Authority) -> Result<PdAnswer, PdError> {
+    async fn look_through(&self, member: &Authority, depth: Depth) -> Result<PdAnswer, PdError> {
         let membership = facts::membership(self.get(member, PdEndpoint::Members).await?)?;
-        let (health, stores, evicting, regions, replicate) = tokio::join!(
+        let (health, stores, evicting, regions, config) = tokio::join!(
             self.get::<Vec<wire::Health>>(member, PdEndpoint::Health),
             self.stores(member),
             self.evicting(member),
             self.regions(member),
-            self.get::<wire::Replicate>(member, PdEndpoint::Replicate),
+            self.config_or_less(member, &membership),
         );
         let (health, stores, evicting) = (health?, stores?, evicting?);
-        let bootstrapped = stores.is_some();
-        let replicate = replicate.ok();
         let regions = regions.unwrap_or(0);
-        // The scan over all regions is asked for only where its answer can mean something.
-        let replication = if bootstrapped && regions > 0 {
-            self.replication(member).await
-        } else {
-            Replication::Unknown
-        };
-        let few = match (&stores, &replicate) {
-            (Some(stores), Some(replicate)) => facts::live(stores) < replicate.max_replicas,
-            (None, _) | (_, None) => false,
-        };
-        let fewest_peers = if few && regions > 0 { self.fewest_peers(member).await } else { None };
-        let Membership { cluster_id, members, leader } = membership;
-        Ok(PdAnswer {
+        let (config, replicate) = config;
+        let members = facts::with_health(membership.members, &health);
+        let mut answer = PdAnswer {
             through: member.clone(),
-            cluster_id,
-            members: facts::with_health(members, &health),
-            leader,
-            bootstrapped,
+            cluster_id: membership.cluster_id,
+            members,
+            leader: membership.leader,
+            bootstrapped: stores.is_some(),
             stores: stores.unwrap_or_default(),
             evicting,
-            replication,
-            fewest_peers,
             regions,
             max_replicas: replicate.as_ref().map(|answer| answer.max_replicas),
             location_labels: replicate
                 .map(|answer| facts::location_labels(&answer.location_labels))
                 .unwrap_or_default(),
+            config,
+            replication: Replication::Unknown,
+            fewest_peers: None,
+            critical: None,
+            progress: BTreeMap::new(),
+            maintenance: Maintenance::Unsupported,
+            unsafe_recovery: None,
+        };
+        if answer.bootstrapped {
+            self.look_closer(member, depth, &mut answer).await;
+        }
+        Ok(answer)
+    }
+
+    /// What is asked only where the rest gives reason to.
+    async fn look_closer(&self, member: &Authority, depth: Depth, answer: &mut PdAnswer) {
+        // The scan over all regions is asked for only where its answer can mean something.
+        if answer.regions > 0 {
+            answer.replication = self.replication(member).await;
+            let few = answer.max_replicas.is_some_and(|max| facts::live(&answer.stores) < max);
+            if few {
+                answer.fewest_peers = self.fewest_peers(member).await;
+            }
+        }
+        answer.progress = self.progress(member, &answer.stores).await;
+        answer.unsafe_recovery = self.unsafe_recovery(member, &answer.stores).await;
+        match depth {
+            Depth::Quiet => {}
+            Depth::Full => {
+                let (critical, maintenance) = tokio::join!(
+                    self.critical(member, &answer.stores),
+                    self.maintenance(member),
+                );
+                (answer.critical, answer.maintenance) = (critical, maintenance);
+            }
+        }
+    }
+
+    /// The configuration and what it says about replication; the latter alone, where the former is
+    /// not to be had.
+    ///
+    /// The leader itself is asked: from v8.5.5 on a member answers `GET /config` by itself, and a
+    /// follower does so from what it read when the leader was elected.
+    async fn config_or_less(
+        &self,
+        member: &Authority,
+        membership: &Membership,
+    ) -> (Option<Value>, Option<wire::Replicate>) {
+        if let Some(leader) = facts::leader_address(membership)
+            && let Ok(config) = self.get::<Value>(&leader, PdEndpoint::Config).await
+            && let Some(section) = config.get("replication")
+            && let Ok(replicate) = serde_json::from_value(section.clone())
+        {
+            return (Some(config), Some(replicate));
+        }
+        (None, self.get(member, PdEndpoint::Replicate).await.ok())
+    }
+
+    /// The configuration in force, from the leader.
+    pub async fn config(&self, members: &[Authority]) -> Result<Value, PdError> {
+        let mut last = PdError::Connect("no PD container runs".to_owned());
+        for member in members {
+            let membership = self.get(member, PdEndpoint::Members).await;
+            match membership.and_then(facts::membership).map(|found| facts::leader_address(&found)) {
+                Ok(Some(leader)) => return self.get(&leader, PdEndpoint::Config).await,
+                Ok(None) => last = PdError::Malformed("the leader has no client URL".to_owned()),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Members with their health and all stores, through the first of `members` that gives a whole
+    /// answer: what is read again right before something is taken away.
+    pub async fn again(&self, members: &[Authority]) -> Result<Again, PdError> {
+        let mut last = PdError::Connect("no PD container runs".to_owned());
+        let looks = async {
+            for member in members {
+                match self.again_through(member).await {
+                    Ok(again) => return Some(again),
+                    Err(error) => last = error,
+                }
+            }
+            None
+        };
+        match tokio::time::timeout(LOOK_TIME, looks).await {
+            Ok(Some(again)) => Ok(again),
+            Ok(None) => Err(last),
+            Err(_) => Err(PdError::Slow(LOOK_TIME.as_secs())),
+        }
+    }
+
+    async fn again_through(&self, member: &Authority) -> Result<Again, PdError> {
+        let membership = facts::membership(self.get(member, PdEndpoint::Members).await?)?;
+        let (health, stores) = tokio::join!(
+            self.get::<Vec<wire::Health>>(member, PdEndpoint::Health),
+            self.stores(member),
+        );
+        Ok(Again {
+            cluster_id: membership.cluster_id,
+            members: facts::with_health(membership.members, &health?),
+            leader: membership.leader,
+            stores: stores?.unwrap_or_default(),
         })
     }
 
@@ -216,39 +313,5 @@ impl PdClient {
     async fn fewest_peers(&self, member: &Authority) -> Option<u32> {
         let answer = self.get::<wire::Regions>(member, PdEndpoint::AllRegions).await.ok()?;
         facts::fewest_peers(&answer)
-    }
-
-    async fn get<T: DeserializeOwned>(
-        &self,
-        member: &Authority,
-        endpoint: PdEndpoint,
-    ) -> Result<T, PdError> {
-        let call = self.transport.limits().call;
-        let (path, body_max, time) = match endpoint {
-            PdEndpoint::Members => ("/pd/api/v1/members", BODY_MAX, call),
-            PdEndpoint::Health => ("/pd/api/v1/health", BODY_MAX, call.max(HEALTH_TIME)),
-            // Without a state filter this endpoint lists every state, tombstones included.
-            PdEndpoint::Stores => ("/pd/api/v1/stores/check", LIST_MAX, call),
-            PdEndpoint::StoresByState => {
-                ("/pd/api/v1/stores?state=0&state=1&state=2", LIST_MAX, call)
-            }
-            PdEndpoint::Evicting => {
-                ("/pd/api/v1/scheduler-config/evict-leader-scheduler/list", BODY_MAX, call)
-            }
-            PdEndpoint::Replicate => ("/pd/api/v1/config/replicate", BODY_MAX, call),
-            PdEndpoint::Regions => ("/pd/api/v1/regions/count", BODY_MAX, call),
-            PdEndpoint::AllRegions => ("/pd/api/v1/regions", LIST_MAX, call),
-            PdEndpoint::Replicated => {
-                ("/pd/api/v1/regions/replicated?startKey=&endKey=", BODY_MAX, call)
-            }
-            PdEndpoint::MissPeer => ("/pd/api/v1/regions/check/miss-peer", LIST_MAX, call),
-            PdEndpoint::ClusterStatus => ("/pd/api/v1/cluster/status", BODY_MAX, call),
-        };
-        let answer = self.transport.get(member, path, body_max, time).await.and_then(|body| {
-            serde_json::from_slice(&body).map_err(|error| PdError::Malformed(error.to_string()))
-        });
-        let outcome = answer.as_ref().err().map_or(PdOutcome::Ok, PdError::outcome);
-        self.metrics.pd_call(endpoint, outcome);
-        answer
     }
 }

@@ -1,16 +1,24 @@
-//! How is one HTTP call to PD made, so that nothing that answers can hold or fill the operator?
+//! How is one HTTP call to PD or a store made, so that nothing that answers can hold or fill the
+//! operator?
 //!
 //! Connect, headers and body have limits of time and size; redirects are never followed.
 
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, Uri, header::HOST, uri::Authority};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::{
+    Method, Request, Response, Uri,
+    header::{CONTENT_TYPE, HOST},
+    uri::Authority,
+};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
+
+use serde_json::Value;
 
 use super::error::{PdError, shorten};
 
@@ -34,10 +42,21 @@ impl Default for Limits {
     }
 }
 
-/// The HTTP client behind all calls to PD.
+/// What is sent.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The method.
+    pub method: Method,
+    /// Path and query; what is put into it is percent-encoded already.
+    pub path: &'a str,
+    /// The body, as JSON.
+    pub body: Option<&'a Value>,
+}
+
+/// The HTTP client behind all calls to PD and to the status ports of stores.
 #[derive(Clone)]
 pub struct Transport {
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<HttpConnector, Full<Bytes>>,
     limits: Limits,
     /// Where connections go instead of to the member; the `Host` header stays the member's.
     through: Option<Authority>,
@@ -73,48 +92,115 @@ impl Transport {
         body_max: usize,
         time: Duration,
     ) -> Result<Bytes, PdError> {
-        let request = self.request(member, path)?;
+        let request = Call { method: Method::GET, path, body: None };
+        self.call(member, &request, body_max, time).await
+    }
+
+    /// Makes one call: the body of a 2xx answer, at most `body_max` bytes, within `time`.
+    pub async fn call(
+        &self,
+        member: &Authority,
+        call: &Call<'_>,
+        body_max: usize,
+        time: Duration,
+    ) -> Result<Bytes, PdError> {
+        let request = self.request(member, call)?;
         tokio::time::timeout(time, self.exchange(request, body_max))
             .await
             .unwrap_or_else(|_| Err(PdError::Slow(time.as_secs())))
     }
 
-    fn request(&self, member: &Authority, path: &str) -> Result<Request<Empty<Bytes>>, PdError> {
+    fn request(
+        &self,
+        member: &Authority,
+        call: &Call<'_>,
+    ) -> Result<Request<Full<Bytes>>, PdError> {
         let target = self.through.as_ref().unwrap_or(member);
         let uri = Uri::builder()
             .scheme("http")
             .authority(target.clone())
-            .path_and_query(path)
+            .path_and_query(call.path)
             .build()
             .map_err(|error| PdError::Connect(error.to_string()))?;
-        Request::get(uri)
+        let body = call.body.map(ToString::to_string).unwrap_or_default();
+        Request::builder()
+            .method(&call.method)
+            .uri(uri)
             .header(HOST, member.as_str())
-            .body(Empty::new())
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body))
             .map_err(|error| PdError::Connect(error.to_string()))
     }
 
     async fn exchange(
         &self,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
         body_max: usize,
     ) -> Result<Bytes, PdError> {
+        let response = self.response(request).await?;
+        read(response.into_body(), body_max).await
+    }
+
+    /// The answer to a request once its head is there; an error where it is not a 2xx.
+    async fn response(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, PdError> {
         let response = self.client.request(request).await.map_err(|error| {
             let text = shorten(&chain(&error));
             if error.is_connect() { PdError::Connect(text) } else { PdError::Broken(text) }
         })?;
         let status = response.status();
-        let limit = if status.is_success() { body_max } else { ERROR_BODY_MAX };
-        let body = Limited::new(response.into_body(), limit).collect().await;
-        let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-            Some(_) => PdError::TooLong(limit),
-            None => PdError::Broken(shorten(&chain(error.as_ref()))),
-        })?;
-        let bytes = body.to_bytes();
         if status.is_success() {
-            Ok(bytes)
-        } else {
-            Err(PdError::from_status(status.as_u16(), &bytes))
+            return Ok(response);
         }
+        let body = read(response.into_body(), ERROR_BODY_MAX).await?;
+        Err(PdError::from_status(status.as_u16(), &body))
+    }
+
+    /// `GET http://<member><path>`, read line by line until `wanted` finds what it looks for, or
+    /// the end. What comes after that is not read. `limits` are bytes and time.
+    pub async fn find<T>(
+        &self,
+        member: &Authority,
+        path: &str,
+        (body_max, time): (usize, Duration),
+        wanted: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, PdError> {
+        let call = Call { method: Method::GET, path, body: None };
+        let request = self.request(member, &call)?;
+        let finding = async {
+            let response = self.response(request).await?;
+            let mut body = Limited::new(response.into_body(), body_max);
+            let mut pending = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| broken(error.as_ref(), body_max))?;
+                let Some(data) = frame.data_ref() else { continue };
+                let before = pending.len();
+                pending.extend_from_slice(data);
+                let end = data.iter().rposition(|byte| *byte == b'\n');
+                let Some(end) = end.map(|end| before + end + 1) else { continue };
+                let rest = pending.split_off(end);
+                let lines = String::from_utf8_lossy(&pending);
+                if let Some(found) = lines.lines().find_map(&wanted) {
+                    return Ok(Some(found));
+                }
+                pending = rest;
+            }
+            Ok(String::from_utf8_lossy(&pending).lines().find_map(&wanted))
+        };
+        tokio::time::timeout(time, finding)
+            .await
+            .unwrap_or_else(|_| Err(PdError::Slow(time.as_secs())))
+    }
+}
+
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, PdError> {
+    let body = Limited::new(body, limit).collect().await;
+    body.map(http_body_util::Collected::to_bytes).map_err(|error| broken(error.as_ref(), limit))
+}
+
+fn broken(error: &(dyn Error + 'static), limit: usize) -> PdError {
+    match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => PdError::TooLong(limit),
+        None => PdError::Broken(shorten(&chain(error))),
     }
 }
 

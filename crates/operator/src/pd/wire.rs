@@ -34,6 +34,7 @@ pub(super) struct Member {
     pub(super) id: u64,
     #[serde(default)]
     pub(super) binary_version: String,
+    pub(super) client_urls: Option<Vec<String>>,
 }
 
 /// One entry of `GET /health`.
@@ -79,6 +80,11 @@ pub(super) struct Store {
     pub(super) start_timestamp: i64,
     #[serde(default)]
     pub(super) physically_destroyed: bool,
+    #[serde(default)]
+    pub(super) status_address: String,
+    /// 0 (omitted) Preparing, 1 Serving, 2 Removing, 3 Removed.
+    #[serde(default)]
+    pub(super) node_state: u64,
 }
 
 /// A store label.
@@ -98,6 +104,10 @@ pub(super) struct StoreStatus {
     #[serde(default)]
     pub(super) region_count: u64,
     pub(super) last_heartbeat_ts: Option<String>,
+    /// Sizes as `100GiB`.
+    pub(super) capacity: Option<String>,
+    pub(super) available: Option<String>,
+    pub(super) used_size: Option<String>,
 }
 
 /// `GET /scheduler-config/evict-leader-scheduler/list`.
@@ -113,7 +123,7 @@ pub(super) struct Count {
     pub(super) count: u64,
 }
 
-/// `GET /regions`.
+/// `GET /regions` and `GET /regions/check/…`.
 #[derive(Deserialize)]
 pub(super) struct Regions {
     pub(super) count: u64,
@@ -123,6 +133,8 @@ pub(super) struct Regions {
 /// One region: its peers, and those of them that are not well.
 #[derive(Deserialize)]
 pub(super) struct Region {
+    #[serde(default)]
+    pub(super) id: u64,
     pub(super) peers: Option<Vec<Peer>>,
     pub(super) down_peers: Option<Vec<DownPeer>>,
     pub(super) pending_peers: Option<Vec<Peer>>,
@@ -133,6 +145,13 @@ pub(super) struct Region {
 pub(super) struct Peer {
     #[serde(default)]
     pub(super) id: u64,
+    #[serde(default)]
+    pub(super) store_id: u64,
+    #[serde(default)]
+    pub(super) is_learner: bool,
+    /// `Voter`, `Learner`, `IncomingVoter`, `DemotingVoter`; empty before v5.0.
+    #[serde(default)]
+    pub(super) role_name: String,
 }
 
 /// A peer that the leader has not heard for long.
@@ -163,4 +182,32 @@ pub(super) enum Replicated {
 #[derive(Deserialize)]
 pub(super) struct ClusterStatus {
     pub(super) is_initialized: bool,
+}
+
+/// One task of `GET /pd/api/v2/maintenance`.
+#[derive(Deserialize)]
+pub(super) struct Task {
+    #[serde(rename = "type", default)]
+    pub(super) kind: String,
+    #[serde(default)]
+    pub(super) id: String,
+}
+
+/// One line of `GET /admin/unsafe/remove-failed-stores/show`.
+#[derive(Deserialize)]
+pub(super) struct RecoveryLine {
+    #[serde(default)]
+    pub(super) info: String,
+}
+
+/// `GET /stores/progress?id=…`.
+#[derive(Deserialize)]
+pub(super) struct Progress {
+    #[serde(default)]
+    pub(super) progress: f64,
+    /// Megabytes per second.
+    #[serde(default)]
+    pub(super) current_speed: f64,
+    /// The largest double where PD does not know.
+    pub(super) left_seconds: Option<f64>,
 }

@@ -24,7 +24,7 @@ use ring::{
     signature::{self, EcdsaKeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
-use tikv_operator::grants::{GRANTS, Grant, OWN_GRANTS};
+use tikv_operator::grants::{CLUSTER_GRANTS, GRANTS, Grant, OWN_GRANTS};
 
 /// Users with the operator's role. Each test takes its own, so that calls can be counted.
 const OPERATORS: usize = 40;
@@ -183,7 +183,8 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        apply(&client, &role("operator", GRANTS, OWN_GRANTS)).await;
+        let more = [CLUSTER_GRANTS, OWN_GRANTS].concat();
+        apply(&client, &role("operator", GRANTS, &more)).await;
         apply(&client, &binding("operator", "operators")).await;
         let clusters = clusters(&client, "default");
         while clusters.list(&kube::api::ListParams::default()).await.is_err() {

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use kube::{Client, api::PostParams};
 use serde_json::{Value, json};
 use tikv_operator::{
-    act::{Acted, FINALIZER, act},
+    act::{Acted, FINALIZER, Hands},
     budget::{Budget, Limits},
     controller::Key,
     kubernetes::Kubernetes,
     lease::Fence,
     metrics::Metrics,
     observe::Look,
+    pd::{self, PdClient, Transport},
+    store::StoreClient,
 };
 use tikv_operator_core::{
     facts::resource_facts,
@@ -53,8 +55,14 @@ impl Bench {
     }
 
     async fn act(&self, steps: &[Step]) -> Acted {
-        let budget = Budget::new(Limits { per_cluster: 100, overall: 100 });
-        act(&self.kubernetes, &budget, &self.look, steps).await
+        let transport = Transport::new(pd::Limits::default(), None);
+        let hands = Hands {
+            kubernetes: self.kubernetes.clone(),
+            pd: PdClient::new(transport.clone(), Metrics::new()),
+            stores: StoreClient::new(transport, Metrics::new()),
+            budget: Budget::new(Limits { per_cluster: 100, overall: 100 }),
+        };
+        hands.act(&self.look, steps).await
     }
 
     /// How the only step ended.
@@ -147,7 +155,7 @@ async fn look(admin: &Client, namespace: &str) -> Look {
         seen_for: BTreeMap::new(),
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
-    Look { key, resource: Arc::new(resource), world }
+    Look { key, resource: Arc::new(resource), world, pd: Vec::new() }
 }
 
 #[tokio::test]
@@ -265,7 +273,9 @@ async fn a_nodeport_stays_when_a_service_is_applied() {
 
 #[tokio::test]
 async fn deletes_take_exactly_the_object_that_was_meant() {
-    let bench = Bench::new("step-delete").await;
+    let mut bench = Bench::new("step-delete").await;
+    // PD is not asked about volumes when the whole cluster goes.
+    bench.look.world.resource.deleting_since = Some(bench.look.world.now);
     for object in [bench.map(&json!({})), bench.claim(), bench.pod()] {
         let (kind, name) = (object.key.kind, object.key.name.clone());
         let step = |uid: Uid| match kind {
