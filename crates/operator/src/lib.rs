@@ -7,6 +7,8 @@
 pub mod act;
 pub mod budget;
 pub mod controller;
+#[cfg(test)]
+mod fake;
 pub mod flags;
 pub mod grants;
 pub mod kubernetes;

@@ -24,7 +24,9 @@ mod census;
 mod names;
 
 pub use census::{Census, ClusterRow};
-pub use names::{ApiVerb, CallOutcome, METRICS, MetricRow, PdChange, PdEndpoint, PdOutcome, StoreEndpoint};
+pub use names::{
+    ApiVerb, CallOutcome, METRICS, MetricRow, PdChange, PdEndpoint, PdOutcome, StoreEndpoint,
+};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 

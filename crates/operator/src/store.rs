@@ -66,8 +66,7 @@ impl StoreClient {
         let body = json!(items);
         // With `persist` the store writes its configuration file, which is read-only here, and
         // answers 500 after it has changed the setting.
-        let call =
-            Call { method: Method::POST, path: "/config?persist=false", body: Some(&body) };
+        let call = Call { method: Method::POST, path: "/config?persist=false", body: Some(&body) };
         let time = self.transport.limits().call;
         let answer = self.transport.call(status, &call, ANSWER_MAX, time).await;
         self.counted(StoreEndpoint::Configure, answer.map(drop))

@@ -12,6 +12,13 @@ mod objects;
 mod pd;
 mod store;
 
+#[cfg(test)]
+mod again_tests;
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod pd_tests;
+
 use serde_json::Value;
 use tikv_operator_core::{
     plan::Step,
@@ -20,8 +27,8 @@ use tikv_operator_core::{
 };
 use tokio::time::Instant;
 
-pub use self::objects::status_body;
 use self::again::Verdict;
+pub use self::objects::status_body;
 use crate::{
     budget::Budget,
     controller::Key,

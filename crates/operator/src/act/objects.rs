@@ -99,7 +99,7 @@ impl Hand<'_> {
         self.newest().pointer("/metadata/resourceVersion").unwrap_or(&Value::Null)
     }
 
-    async fn patch(&self, place: Place<'_>, change: Change<'_>) -> Result<(), Failure> {
+    pub(super) async fn patch(&self, place: Place<'_>, change: Change<'_>) -> Result<(), Failure> {
         let patched = self.kubernetes().patch(place, change).await;
         patched.map(drop).map_err(|error| error.failure())
     }

@@ -29,9 +29,8 @@ impl Hand<'_> {
         let set = self.hands.stores.configure(&status, items).await;
         set.map_err(|error| failure(&format!("{whose}: setting {}", names(items)), &error))?;
         let config = self.hands.stores.config(&status).await;
-        let config = config.map_err(|error| {
-            pd::failure(&format!("{whose}: reading its configuration"), &error)
-        })?;
+        let config = config
+            .map_err(|error| pd::failure(&format!("{whose}: reading its configuration"), &error))?;
         items.iter().try_for_each(|(item, value)| pd::verified(&whose, &config, item, value))
     }
 }

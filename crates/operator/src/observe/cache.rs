@@ -80,7 +80,8 @@ impl Cache {
                 woken(inner.all_parts(kind, scope, &bodies))
             }
             (Resource::Node, News::Is(body)) => {
-                let changed = node_facts(&body).and_then(|(name, facts)| inner.set_node(name, facts));
+                let changed =
+                    node_facts(&body).and_then(|(name, facts)| inner.set_node(name, facts));
                 woken(inner.on_nodes(&changed.into_iter().collect()))
             }
             (Resource::Node, News::Gone(body)) => {

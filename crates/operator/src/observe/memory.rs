@@ -12,9 +12,7 @@ use std::{
 use http::uri::Authority;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tikv_operator_core::world::{
-    LeaderFacts, ObjectKey, PdMemberId, PdView, StoreId, Symptom,
-};
+use tikv_operator_core::world::{LeaderFacts, ObjectKey, PdMemberId, PdView, StoreId, Symptom};
 use tokio::time::Instant;
 
 use crate::pd::{Depth, PdAnswer};

@@ -129,12 +129,7 @@ impl Observer {
         Ok(resource.map(|resource| (resource, parts.collect())))
     }
 
-    async fn look(
-        &self,
-        key: &Key,
-        seen: Seen,
-        memory: &mut Memory,
-    ) -> Result<Look, ObserveError> {
+    async fn look(&self, key: &Key, seen: Seen, memory: &mut Memory) -> Result<Look, ObserveError> {
         let Seen { resource, parts, freshness } = seen;
         let facts = resource_facts(&resource, FINALIZER).ok_or(ObserveError::Unreadable)?;
         let mut found = Belongings::default();
@@ -149,8 +144,7 @@ impl Observer {
             Freshness::Cached | Freshness::Live => Depth::Full,
         };
         let pd = self.ask_pd(members.as_deref(), depth, memory).await;
-        let processes =
-            processes::ask(&self.stores, &resource, &found, (&pd, &mut *memory)).await;
+        let processes = processes::ask(&self.stores, &resource, &found, (&pd, &mut *memory)).await;
         let names = nodes::named(&found);
         let nodes = match freshness {
             Freshness::Cached => nodes::watched(&self.cache, names),

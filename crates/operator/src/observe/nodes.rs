@@ -35,16 +35,18 @@ pub(super) async fn live(
     if !cache.watches_nodes() {
         return BTreeMap::new();
     }
-    let reads = stream::iter(names).map(|name| async move {
-        let place = Place { resource: Resource::Node, namespace: "", name: &name };
-        let view = match kubernetes.get(place).await {
-            Ok(Some(body)) => node_facts(&body).map(|(_, facts)| NodeView::Known(facts)),
-            Ok(None) => Some(NodeView::Gone),
-            // Counted and logged where it happened.
-            Err(_) => None,
-        };
-        Some((name, view?))
-    });
+    let reads = stream::iter(names).map(|name| read(kubernetes.clone(), name));
     let found: Vec<_> = reads.buffer_unordered(AT_ONCE).collect().await;
     found.into_iter().flatten().collect()
+}
+
+async fn read(kubernetes: Kubernetes, name: String) -> Option<(String, NodeView)> {
+    let place = Place { resource: Resource::Node, namespace: "", name: &name };
+    let view = match kubernetes.get(place).await {
+        Ok(Some(body)) => NodeView::Known(node_facts(&body)?.1),
+        Ok(None) => NodeView::Gone,
+        // Counted and logged where it happened.
+        Err(_) => return None,
+    };
+    Some((name, view))
 }

@@ -10,7 +10,7 @@ use http::uri::Authority;
 use serde_json::Value;
 use tikv_operator_core::{
     facts::Belongings,
-    world::{PdFacts, PdView, StoreFacts, StoreId, StoreProcess, StoreState},
+    world::{PdFacts, PdView, StoreId, StoreProcess, StoreState},
 };
 use tokio::time::Instant;
 
@@ -40,28 +40,38 @@ pub(super) async fn ask(
         let stale = known.get(&store.id).is_none_or(Option::is_none);
         let config = configured && stale && store.state == StoreState::Up;
         let address: Authority = store.status_address.parse().ok()?;
-        (leaders || config).then_some((store, address, leaders, config))
+        (leaders || config).then_some(Question { store: store.id, address, leaders, config })
     });
-    let answers = stream::iter(questions).map(|(store, address, leaders, config)| async move {
-        let (leaders, config) = tokio::join!(
-            async { if leaders { stores.leaders(&address).await.ok() } else { None } },
-            async { if config { stores.config(&address).await.ok() } else { None } },
-        );
-        (store, leaders, config)
-    });
-    let answers: Vec<(&StoreFacts, Option<u64>, Option<Value>)> =
+    let questions: Vec<Question> = questions.collect();
+    let answers = stream::iter(questions).map(|question| put(stores.clone(), question));
+    let mut processes: BTreeMap<StoreId, StoreProcess> =
         answers.buffer_unordered(AT_ONCE).collect().await;
-    let mut processes: BTreeMap<StoreId, StoreProcess> = BTreeMap::new();
-    for (store, leaders, config) in answers {
-        if let Some(config) = &config {
-            memory.learn_store_config(store.id, store.started, config.clone(), now);
+    for (id, process) in &processes {
+        if let (Some(config), Some(store)) = (&process.config, pd.stores.get(id)) {
+            memory.learn_store_config(*id, store.started, config.clone(), now);
         }
-        processes.insert(store.id, StoreProcess { leaders, config });
     }
     for (id, config) in known.into_iter().filter(|(_, config)| configured && config.is_some()) {
         processes.entry(id).or_default().config = config;
     }
     processes
+}
+
+/// What one store is asked.
+struct Question {
+    store: StoreId,
+    address: Authority,
+    leaders: bool,
+    config: bool,
+}
+
+async fn put(stores: StoreClient, question: Question) -> (StoreId, StoreProcess) {
+    let Question { store, address, leaders, config } = question;
+    let (leaders, config) = tokio::join!(
+        async { if leaders { stores.leaders(&address).await.ok() } else { None } },
+        async { if config { stores.config(&address).await.ok() } else { None } },
+    );
+    (store, StoreProcess { leaders, config })
 }
 
 /// Stores in the evict-leader scheduler, and those whose claim says that they are to be.

@@ -60,8 +60,7 @@ impl Watches {
     /// Follows nodes, where that is permitted. Without the permission they are unknown, which is
     /// said once and tried again from time to time.
     async fn follow_nodes(&self) {
-        let api: Api<DynamicObject> =
-            Api::all_with(self.client.clone(), &Resource::Node.api());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &Resource::Node.api());
         let mut said = false;
         loop {
             let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
@@ -182,7 +181,8 @@ fn slim(event: watcher::Event<DynamicObject>) -> watcher::Event<DynamicObject> {
         node.metadata.annotations = None;
         let conditions = node.data.pointer("/status/conditions").cloned();
         let at = |pointer| node.data.pointer(pointer).cloned();
-        let spec = json!({ "unschedulable": at("/spec/unschedulable"), "taints": at("/spec/taints") });
+        let spec =
+            json!({ "unschedulable": at("/spec/unschedulable"), "taints": at("/spec/taints") });
         node.data = json!({ "spec": spec, "status": { "conditions": conditions } });
         node
     };

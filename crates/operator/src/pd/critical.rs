@@ -96,8 +96,18 @@ mod tests {
         let all = [1, 2, 3, 4, 5];
         for (what, regions, heard, want) in [
             ("nothing listed", vec![], &all[..], vec![]),
-            ("one of three down", vec![region(1, &[1, 2, 3], &[3], &[])], &all, vec![(1, 1), (2, 1)]),
-            ("one of three pending", vec![region(1, &[1, 2, 3], &[], &[2])], &all, vec![(1, 1), (3, 1)]),
+            (
+                "one of three down",
+                vec![region(1, &[1, 2, 3], &[3], &[])],
+                &all,
+                vec![(1, 1), (2, 1)],
+            ),
+            (
+                "one of three pending",
+                vec![region(1, &[1, 2, 3], &[], &[2])],
+                &all,
+                vec![(1, 1), (3, 1)],
+            ),
             ("one of five down", vec![region(1, &[1, 2, 3, 4, 5], &[3], &[])], &all, vec![]),
             (
                 "two of five",

@@ -134,8 +134,17 @@ mod tests {
         for (infos, want) in [
             (&["No on-going recovery."][..], Some(false)),
             (&["Unsafe recovery enters collect report stage"], Some(true)),
-            (&["Unsafe recovery enters force leader stage", "Collecting reports from alive stores(2/3)"], Some(true)),
-            (&["Unsafe recovery enters collect report stage", "Unsafe recovery Finished"], Some(false)),
+            (
+                &[
+                    "Unsafe recovery enters force leader stage",
+                    "Collecting reports from alive stores(2/3)",
+                ],
+                Some(true),
+            ),
+            (
+                &["Unsafe recovery enters collect report stage", "Unsafe recovery Finished"],
+                Some(false),
+            ),
             (&["Unsafe recovery failed: timeout"], Some(false)),
             (&["something new"], Some(true)),
             (&[], None),

@@ -44,7 +44,12 @@ pub(super) fn membership(answer: wire::Members) -> Result<Membership, PdError> {
             name: member.name,
             healthy: false,
             version: member.binary_version,
-            client_url: member.client_urls.unwrap_or_default().into_iter().next().unwrap_or_default(),
+            client_url: member
+                .client_urls
+                .unwrap_or_default()
+                .into_iter()
+                .next()
+                .unwrap_or_default(),
         };
         if id.0 == 0 || members.insert(id, row).is_some() {
             return Err(malformed("a member without an id of its own"));

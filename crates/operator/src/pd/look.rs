@@ -174,10 +174,8 @@ impl PdClient {
         match depth {
             Depth::Quiet => {}
             Depth::Full => {
-                let (critical, maintenance) = tokio::join!(
-                    self.critical(member, &answer.stores),
-                    self.maintenance(member),
-                );
+                let (critical, maintenance) =
+                    tokio::join!(self.critical(member, &answer.stores), self.maintenance(member),);
                 (answer.critical, answer.maintenance) = (critical, maintenance);
             }
         }
@@ -208,7 +206,8 @@ impl PdClient {
         let mut last = PdError::Connect("no PD container runs".to_owned());
         for member in members {
             let membership = self.get(member, PdEndpoint::Members).await;
-            match membership.and_then(facts::membership).map(|found| facts::leader_address(&found)) {
+            match membership.and_then(facts::membership).map(|found| facts::leader_address(&found))
+            {
                 Ok(Some(leader)) => return self.get(&leader, PdEndpoint::Config).await,
                 Ok(None) => last = PdError::Malformed("the leader has no client URL".to_owned()),
                 Err(error) => last = error,

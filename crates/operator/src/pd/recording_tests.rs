@@ -5,10 +5,11 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use http::uri::Authority;
-use tikv_operator_core::world::{Replication, StoreState};
+use tikv_operator_core::world::{Maintenance, Progress, Replication, StoreId, StoreState};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpListener};
 
-use super::{PdError, Transport, facts, transport::Limits, wire};
+use super::{PdClient, PdError, Transport, facts, transport::Limits, wire};
+use crate::metrics::Metrics;
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/pd-recordings")
@@ -134,6 +135,78 @@ async fn every_state_of_a_store_is_told_apart() {
         assert_eq!(found.join(" "), states, "{name}");
         assert!(stores.values().all(|store| store.last_heartbeat.is_some()), "{name}");
     }
+}
+
+#[tokio::test]
+async fn sizes_addresses_and_node_states() {
+    let stores = facts::stores(parsed("stores-offline").await).unwrap();
+    let store = &stores[&StoreId(10)];
+    assert_eq!(store.status_address, "example-tikv-3.example-tikv-peer.default.svc:20180");
+    assert!(store.serving);
+    let gib = |n: u64| Some(n << 30);
+    assert_eq!((store.capacity, store.available, store.used), (gib(100), gib(90), gib(1)));
+    assert!(!stores[&StoreId(1)].serving, "one that is being removed");
+    let members = facts::membership(parsed("members").await).unwrap();
+    let leader = facts::leader_address(&members).unwrap();
+    assert!(leader.as_str().starts_with("127.0.0.1:"), "{leader}");
+}
+
+/// A client that gets one recording whatever it asks.
+async fn answered(name: &str) -> (PdClient, Authority) {
+    let (_, bytes) = answer(name);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&bytes).await;
+        }
+    });
+    (PdClient::new(Transport::new(Limits::default(), None), Metrics::new()), address)
+}
+
+#[tokio::test]
+async fn the_maintenance_lock_is_held_free_or_not_there() {
+    let held = Maintenance::Held { kind: "restart".to_owned(), id: "example".to_owned() };
+    for (name, want) in [
+        ("maintenance-get", held),
+        ("maintenance-none", Maintenance::Free),
+        ("readyz-v2", Maintenance::Unsupported),
+        ("stores-quorum-lost", Maintenance::Unsupported),
+    ] {
+        let (client, member) = answered(name).await;
+        assert_eq!(client.maintenance(&member).await, want, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn progress_and_unsafe_recovery() {
+    let stores = facts::stores(parsed("stores-offline").await).unwrap();
+    let (client, member) = answered("stores-progress").await;
+    let progress = client.progress(&member, &stores).await;
+    let nothing_yet = Progress { done: 0.0, speed: 0.0, left_seconds: None };
+    assert_eq!(progress, [(StoreId(1), nothing_yet)].into());
+    let (client, member) = answered("stores-progress-none").await;
+    assert!(client.progress(&member, &stores).await.is_empty());
+
+    let (client, member) = answered("unsafe-show").await;
+    assert_eq!(client.unsafe_recovery(&member, &stores).await, Some(false));
+    let up = facts::stores(parsed("stores-four-up").await).unwrap();
+    assert_eq!(client.unsafe_recovery(&member, &up).await, None, "not asked");
+    let (client, member) = answered("stores-quorum-lost").await;
+    assert_eq!(client.unsafe_recovery(&member, &stores).await, None, "not known");
+    let (client, member) = answered("readyz-v2").await;
+    assert_eq!(client.unsafe_recovery(&member, &stores).await, Some(false), "no such endpoint");
+}
+
+#[tokio::test]
+async fn no_region_is_listed_where_all_is_well() {
+    let stores = facts::stores(parsed("stores-four-up").await).unwrap();
+    let (client, member) = answered("regions-check-down").await;
+    assert_eq!(client.critical(&member, &stores).await, Some([].into()));
+    let (client, member) = answered("stores-quorum-lost").await;
+    assert_eq!(client.critical(&member, &stores).await, None);
 }
 
 #[tokio::test]
