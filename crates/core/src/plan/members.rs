@@ -19,7 +19,9 @@ pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
                 make_pod(scene, slot, draft);
             }
         }
-        say_surplus(scene, component, wanted.len(), draft);
+        if component == Component::Tikv {
+            say_surplus(scene, component, wanted.len(), draft);
+        }
     }
     if let (Identity::Known(id), true) = (&scene.identity, pd_is_lost(scene)) {
         let detail = scene.pd_lost(*id);

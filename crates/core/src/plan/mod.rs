@@ -8,26 +8,32 @@ pub(crate) mod calm;
 mod cleanup;
 mod delete;
 mod draft;
+mod failover_pd;
 mod furniture;
 mod guard;
 mod identity;
+mod leave_pd;
 mod members;
+mod pd_slots;
 mod progress;
 mod repair;
 mod resize;
 mod roster;
+mod scale_in_pd;
 mod scene;
 mod step;
+mod upgrade_pd;
 mod wait;
 mod words;
 
 use std::time::Duration;
 
+pub(crate) use calm::disturbance;
 #[cfg(test)]
 pub(crate) use furniture::wanted as furniture_of;
 pub use identity::Identity;
 pub use roster::{LEAVE, Roster};
-pub use scene::Scene;
+pub use scene::{Member, Scene};
 pub use step::Step;
 pub use wait::{Severity, Wait};
 
@@ -61,8 +67,11 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     }
     furniture::arrange(&scene, &mut draft);
     repair::replace_broken(&scene, &mut draft);
+    failover_pd::replace(&scene, &mut draft);
     members::fill(&scene, &mut draft);
     members::mark(&scene, &mut draft);
+    scale_in_pd::shrink(&scene, &mut draft);
+    upgrade_pd::roll(&scene, &mut draft);
     cleanup::prune(&scene, &mut draft);
     resize::explain(&scene, &mut draft);
     progress::explain(&scene, &mut draft);
@@ -71,3 +80,5 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_pd;

@@ -2,21 +2,28 @@
 //!
 //! The fix is never gated on the health of the thing that is being fixed.
 
+use jiff::SignedDuration;
+
 use super::draft::Draft;
 use super::{Scene, Step};
 use crate::rules;
-use crate::world::{Component, PodFacts, PodPhase, Slot};
+use crate::world::{Component, PodFacts, PodPhase, Slot, Symptom};
 
-/// Deletes pods that ended for good, and pods of an earlier spec that never ran.
+/// A container that ran is given so long to come back before the pod counts as broken.
+const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
+
+/// Deletes pods that ended for good, and pods of an earlier spec that do not run.
 pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let mut outdated = Vec::new();
     for component in Component::ALL {
         for (slot, pod) in scene.world.pods.iter().filter(|(s, _)| s.component == component) {
             let current = scene.is_current(component, pod);
-            match broken(pod, current) {
+            match broken(scene, *slot, pod) {
                 _ if pod.deleting_since.is_some() => {}
                 Some(reason) => delete(scene, *slot, pod, reason, draft),
-                None if !current => outdated.push(slot.pod_name(scene.name())),
+                None if !current && component == Component::Tikv => {
+                    outdated.push(slot.pod_name(scene.name()));
+                }
                 None => {}
             }
         }
@@ -27,15 +34,25 @@ pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     }
 }
 
-/// Why this pod has to be made anew, if it has to.
-fn broken(pod: &PodFacts, current: bool) -> Option<String> {
+/// Why this pod has to be made anew, if it has to. What an earlier spec broke is made again from
+/// the present one, whatever else is out of order: so does a correction heal.
+fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
     match pod.phase {
-        PodPhase::Failed => Some("the pod failed for good".to_owned()),
-        PodPhase::Succeeded => Some("the pod's containers ended".to_owned()),
-        PodPhase::Pending | PodPhase::Running | PodPhase::Unknown if !pod.has_run && !current => {
-            Some("it never ran and was made from an earlier spec".to_owned())
+        PodPhase::Failed => return Some("the pod failed for good".to_owned()),
+        PodPhase::Succeeded => return Some("the pod's containers ended".to_owned()),
+        PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
+    }
+    if (pod.has_run && pod.containers_ready) || scene.is_current(slot.component, pod) {
+        return None;
+    }
+    let down = scene.world.seen_for(&Symptom::PodNotRunning(slot));
+    match &pod.trouble {
+        _ if !pod.has_run => Some("it never ran and was made from an earlier spec".to_owned()),
+        Some(trouble) => Some(format!("made from an earlier spec, it does not run: {trouble}")),
+        None if down >= A_RESTART_TAKES => {
+            Some("made from an earlier spec, it does not get ready".to_owned())
         }
-        PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => None,
+        None => None,
     }
 }
 

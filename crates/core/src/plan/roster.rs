@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scene;
-use crate::world::{Component, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
+use crate::world::{Component, NodeView, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
 
 /// Annotation by which a user chooses a member to leave at the next scale-in, on its pod. Any value
 /// but `false` counts.
@@ -52,8 +52,11 @@ impl Scene<'_> {
             Component::Pd => BTreeMap::new(),
             Component::Tikv => self.replaced(&used),
         };
-        let active: BTreeSet<Slot> =
-            used.iter().copied().filter(|slot| !replaced.contains_key(slot)).collect();
+        let active: BTreeSet<Slot> = used
+            .iter()
+            .copied()
+            .filter(|slot| !replaced.contains_key(slot) && !self.is_vacated(*slot))
+            .collect();
         let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
         let surplus = active.len().saturating_sub(wanted);
         let leaving = self.leavers(&active, surplus);
@@ -98,6 +101,23 @@ impl Scene<'_> {
 
     fn main_volume(&self, slot: Slot) -> Option<&VolumeFacts> {
         self.world.volumes.get(&slot.claim_name(self.name()))
+    }
+
+    /// Only a pod is left in the slot, and nothing is to be made there again: its member was removed
+    /// for good, or its volume is gone and the pod is on a lost node, where it may be on its way
+    /// out for ever.
+    pub(crate) fn is_vacated(&self, slot: Slot) -> bool {
+        let member = self.member(slot);
+        let known = member.listed.is_some() || member.store.is_some();
+        match (member.volume, member.pod) {
+            (Some(volume), _) => volume.marks.retired,
+            (None, Some(pod)) => {
+                let node = pod.node.as_ref().and_then(|name| self.world.nodes.get(name));
+                let lost = node.is_some_and(NodeView::is_lost);
+                !known && pod.deleting_since.is_some() && lost
+            }
+            (None, None) => false,
+        }
     }
 
     fn is_back(&self, slot: Slot) -> bool {

@@ -4,7 +4,7 @@ use crate::build::PdStart;
 use crate::plan::{Identity, Scene, Step};
 use crate::world::{Component, Kind, ObjectKey, PdView, Slot, VolumeFacts};
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
 /// The object that a step would make, if it makes one.
 fn created(step: &Step) -> Option<&ObjectKey> {
@@ -15,7 +15,7 @@ fn created(step: &Step) -> Option<&ObjectKey> {
 }
 
 /// The slot whose pod a step would make.
-fn created_pod(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+pub(super) fn created_pod(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     let key = created(step).filter(|key| key.kind == Kind::Pod)?;
     Slot::of_pod(scene.name(), &key.name)
 }
@@ -127,8 +127,8 @@ pub(super) fn volume_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
     }
     if let (Some(pd), Identity::Known(_)) = (member.listed, &scene.identity) {
         return Err(format!(
-            "the volume of {slot} is gone and PD still lists its member {}; this version does not \
-             replace PD members",
+            "the volume of {slot} is gone and PD still lists its member {}, which has to be removed \
+             first",
             pd.id
         ));
     }
@@ -172,7 +172,7 @@ pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict 
     let joining = scene
         .occupied(Component::Pd)
         .into_iter()
-        .filter(|other| *other != slot)
+        .filter(|other| *other != slot && !scene.is_vacated(*other))
         .find(|other| scene.member(*other).listed.is_none());
     match joining {
         Some(other) => Err(format!("{slot} joins after {other} has")),

@@ -5,7 +5,10 @@
 //! wait that a planner states itself.
 
 mod guards;
+mod pd;
+mod pd_loss;
 
+pub(crate) use self::pd_loss::REPLACED;
 use crate::plan::{Scene, Severity, Step};
 
 /// Refuses a step, with the sentence for the user.
@@ -59,6 +62,26 @@ rules! {
         "PD lists no store where volumes carry store ids: that is a danger sign, not an empty cluster, and nothing new is created on it.";
     PD_JOINS_ONE_AT_A_TIME = "pd-joins-one-at-a-time", Progress, Some(guards::pd_joins_one_at_a_time),
         "PD members join one after the other, and only while all present members are healthy: a half-joined member makes every other join fail.";
+    PD_QUORUM_SURVIVES = "pd-quorum-survives", Degraded, Some(pd::pd_quorum_survives),
+        "No PD member is removed or restarted unless a majority of all that are left is healthy without it; a healthy one stays while another is not, and while PD does not answer only a pod that does not run may be made anew from a corrected spec.";
+    PD_RESTARTS_ONE_AT_A_TIME = "pd-restarts-one-at-a-time", Progress, Some(pd::pd_restarts_one_at_a_time),
+        "A running PD pod is restarted only when it was made from an earlier spec, every other PD member is healthy on a running pod, and no store is missing.";
+    TRANSFER_BEFORE_REMOVAL = "transfer-before-removal", Progress, Some(pd::transfer_before_removal),
+        "PD's leader is neither removed nor restarted: its leadership moves to another member first, and PD says so.";
+    PD_LEADER_MOVES_TO_A_HEALTHY_MEMBER = "pd-leader-moves-to-a-healthy-member", Progress, Some(pd::pd_leader_moves_to_a_healthy_member),
+        "PD's leadership is given only to a healthy member of ours that stays, and not again within seconds: PD itself does not look at the health of the member that it is given to.";
+    PD_REMOVAL_IS_INTENDED = "pd-removal-is-intended", Progress, Some(pd::pd_removal_is_intended),
+        "A member is removed from PD by its id, after its volume was marked as leaving, and only if it is ours; a half-joined one when no pod can be the one that joins.";
+    PD_LABEL_BEFORE_REMOVAL = "pd-label-before-removal", Progress, Some(pd::pd_label_before_removal),
+        "A PD member leaves the client Service before it leaves PD: a removed member keeps answering.";
+    PD_LOSS_IS_PROVED = "pd-loss-is-proved", Degraded, Some(pd_loss::pd_loss_is_proved),
+        "A PD member is replaced only when PD has not reached it for `failover.after`, Kubernetes reports its pod, node or volume lost for as long, and PD's leader is stable; a pod that waits for a place or crashes of its spec is no loss.";
+    PD_FAILOVER_LIMIT = "pd-failover-limit", Degraded, Some(pd_loss::pd_failover_limit),
+        "At most `maxFailoverCount` PD members are replaced within `failover.quarantine`; 0 turns it off.";
+    PD_MEMBER_GONE_BEFORE_RETIRE = "pd-member-gone-before-retire", Progress, Some(pd::pd_member_gone_before_retire),
+        "A PD volume is retired when PD's leader does not list its member any more and no pod will use it again.";
+    PD_REMOVED_MEMBER_STAYS_AWAY = "pd-removed-member-stays-away", Progress, Some(pd::pd_removed_member_stays_away),
+        "No pod starts on the data of a PD member that was removed: it would hang, or answer with what is long past.";
     VOLUMES_GO_ONLY_ON_DELETION = "volumes-go-only-on-deletion", Progress, Some(guards::volumes_go_only_on_deletion),
         "A volume is deleted only when the resource is, with `pvReclaimPolicy: Delete`, and after the pods that mount it are gone.";
     ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,
@@ -79,6 +102,10 @@ rules! {
         "A pod exists and its containers do not all run yet; the detail gives Kubernetes' reason.";
     PD_ELECTS_LEADER = "pd-elects-leader", Progress, None,
         "PD has no leader that answers; until it has, nothing follows from its silence.";
+    PD_QUORUM_LOST = "pd-quorum-lost", Degraded, None,
+        "Too few PD members run for PD to have a leader: nothing is removed, added or replaced, since any member may hold the data that are needed.";
+    SCALING_BEFORE_RESTARTING = "scaling-before-restarting", Progress, None,
+        "Members that leave do so before others are restarted for a change of the spec.";
     PD_MEMBER_NOT_HEALTHY = "pd-member-not-healthy", Degraded, None,
         "A PD member does not answer the others.";
     STORES_REGISTER = "stores-register", Progress, None,
@@ -101,3 +128,5 @@ rules! {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_pd;

@@ -17,20 +17,20 @@ fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result
     guard(step, &Scene::new(cluster, world))
 }
 
-fn holds(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) {
+pub(super) fn holds(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) {
     let refusal = verdict(rule, cluster, world, step);
     assert!(refusal.is_err(), "{} lets {step:?} pass", rule.name);
 }
 
-fn allows(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) {
+pub(super) fn allows(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) {
     assert_eq!(verdict(rule, cluster, world, step), Ok(()), "{}", rule.name);
 }
 
-fn three() -> Cluster {
+pub(super) fn three() -> Cluster {
     fixture::cluster(json!({}))
 }
 
-fn make_pod(cluster: &Cluster, slot: Slot) -> Step {
+pub(super) fn make_pod(cluster: &Cluster, slot: Slot) -> Step {
     Step::Create(build::pod(cluster, slot))
 }
 
@@ -194,7 +194,7 @@ fn volumes_go_only_on_deletion() {
 
 #[test]
 fn every_rule_with_a_guard_has_its_table_here() {
-    let here = include_str!("tests.rs");
+    let here = [include_str!("tests.rs"), include_str!("tests_pd.rs")].concat();
     for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
         let name = rule.name.replace('-', "_");
         assert!(here.contains(&format!("fn {name}()")), "no table for {}", rule.name);

@@ -1,0 +1,80 @@
+//! Which PD member belongs to which slot, and is it still one?
+//!
+//! A member is known by its id. Its name is the name of its pod, and a name alone proves nothing: a
+//! slot may have held another member before.
+
+use super::Scene;
+use super::scene::Member;
+use crate::world::{Component, PdFacts, PdMember, Slot, VolumeFacts};
+
+impl<'a> Scene<'a> {
+    /// The slot whose pod has this member's name, if it is one of ours.
+    pub fn pd_slot(&self, member: &PdMember) -> Option<Slot> {
+        Slot::of_pod(self.name(), &member.name).filter(|slot| slot.component == Component::Pd)
+    }
+
+    /// Claims of a slot, the additional ones included, that are not retired yet.
+    pub fn unretired_claims(
+        &self,
+        slot: Slot,
+    ) -> impl Iterator<Item = (&'a String, &'a VolumeFacts)> {
+        self.world.volumes.iter().filter(move |(_, v)| v.slot == slot && !v.marks.retired)
+    }
+
+    /// PD slots whose main volume is not retired and that have a volume, a pod or a record.
+    pub fn pd_slots(&self) -> Vec<Member<'a>> {
+        let members = self.occupied(Component::Pd).into_iter().map(|slot| self.member(slot));
+        members.filter(|member| !member.is_retired()).collect()
+    }
+
+    /// PD has a leader, and neither the member that the slot's volume names nor one of the slot's
+    /// name is in its list. `None`: PD does not answer, so nobody knows.
+    pub fn is_unlisted(&self, member: &Member<'_>) -> Option<bool> {
+        let pd = self.pd()?;
+        let marked = member.volume.and_then(|volume| volume.marks.member);
+        let by_id = marked.is_some_and(|id| pd.members.contains_key(&id));
+        Some(!by_id && member.listed.is_none())
+    }
+
+    /// The slot held a member once, and PD does not have it any more: the data on its volume are
+    /// useless, and a process on them hangs (pd-api trap 6). A slot that is still to join is none.
+    pub fn was_removed(&self, member: &Member<'_>) -> bool {
+        let marks = member.volume.map(|volume| &volume.marks);
+        let was_member =
+            marks.is_some_and(|marks| marks.member.is_some() || marks.leaving.is_some());
+        was_member && self.is_unlisted(member) == Some(true)
+    }
+
+    /// PD pods whose member PD does not list and that may be about to join.
+    pub fn joiners(&self) -> Vec<Slot> {
+        let members = self.pd_slots().into_iter();
+        let may_join = members.filter(|member| {
+            let leaving = member.volume.is_some_and(|volume| volume.marks.leaving.is_some());
+            let pod = member.pod.is_some_and(|pod| pod.deleting_since.is_none());
+            pod && !leaving && self.is_unlisted(member) == Some(true) && !self.was_removed(member)
+        });
+        may_join.map(|member| member.slot).collect()
+    }
+}
+
+impl Member<'_> {
+    /// The slot's main volume is that of a member that was removed for good.
+    pub fn is_retired(&self) -> bool {
+        self.volume.is_some_and(|volume| volume.marks.retired)
+    }
+
+    /// PD reaches the member and Kubernetes says that its pod runs and stays.
+    pub fn is_well(&self) -> bool {
+        self.listed.is_some_and(|member| member.healthy)
+            && self.pod.is_some_and(|pod| pod.containers_ready && pod.deleting_since.is_none())
+    }
+}
+
+impl PdFacts {
+    /// How many other members there are, and how many of them are healthy.
+    pub fn others(&self, than: Option<&PdMember>) -> (usize, usize) {
+        let others = || self.members.values().filter(|m| than.is_none_or(|than| m.id != than.id));
+        let healthy = others().filter(|m| m.healthy && !m.name.is_empty()).count();
+        (others().count(), healthy)
+    }
+}

@@ -1,0 +1,262 @@
+//! Which steps would harm PD? Each guard proves from the scene that its step does not.
+//!
+//! PD keeps its state in etcd: while a majority of the members agrees the cluster lives, and the
+//! arithmetic is made with what is left after the step. etcd itself refuses only some of what
+//! would end it (it lets any disconnected member go), and PD none.
+
+use crate::plan::{Member, Scene, Step, disturbance};
+use crate::world::{Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, Uid};
+
+use super::guards::{Verdict, created_pod};
+
+/// A leadership that moved is left alone for so long: PD's lease is 5 s, and members with a
+/// priority may pull it back, which must not become a race.
+const LEADERSHIP_RESTS: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
+
+/// The PD pod that a step deletes, unless all of PD is to go.
+fn deleted<'a>(step: &Step, scene: &Scene<'a>) -> Option<(Slot, &'a PodFacts)> {
+    let Step::DeletePod { name, uid, .. } = step else {
+        return None;
+    };
+    let all_go = scene.world.resource.deleting_since.is_some() || scene.cluster.pd.common.suspended;
+    let slot = Slot::of_pod(scene.name(), name).filter(|slot| slot.component == Component::Pd)?;
+    let pod = scene.world.pods.get(&slot).filter(|pod| pod.uid == *uid && !all_go)?;
+    Some((slot, pod))
+}
+
+/// The PD slot whose volume a step marks as that of a member that leaves.
+fn begins_to_leave(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+    let Step::MarkVolume { name, marks, .. } = step else {
+        return None;
+    };
+    let volume = scene.world.volumes.get(name).filter(|_| marks.leaving.is_some())?;
+    (volume.slot.component == Component::Pd).then_some(volume.slot)
+}
+
+/// The member that a step removes, or prepares to remove.
+pub(super) fn removed<'a>(step: &Step, scene: &Scene<'a>) -> Option<&'a PdMember> {
+    match step {
+        Step::RemovePdMember { id, .. } => scene.pd()?.members.get(id),
+        other => scene.member(begins_to_leave(other, scene)?).listed,
+    }
+}
+
+fn called(member: &PdMember) -> &str {
+    if member.name.is_empty() { "(half-joined)" } else { &member.name }
+}
+
+pub(super) fn pd_quorum_survives(step: &Step, scene: &Scene<'_>) -> Verdict {
+    if let Some((slot, pod)) = deleted(step, scene) {
+        return restart_keeps_quorum(scene, slot, pod);
+    }
+    match (removed(step, scene), scene.pd()) {
+        (Some(member), Some(_)) => removal_keeps_quorum(scene, member),
+        (None, _) if matches!(step, Step::RemovePdMember { .. }) => {
+            Err("PD does not list the member, or does not answer".to_owned())
+        }
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+fn removal_keeps_quorum(scene: &Scene<'_>, member: &PdMember) -> Verdict {
+    let Some(pd) = scene.pd() else {
+        return Err("PD does not answer".to_owned());
+    };
+    let (left, healthy) = pd.others(Some(member));
+    let name = called(member);
+    if left == 0 {
+        return Err(format!("{name} is the only PD member"));
+    }
+    let needed = left / 2 + 1;
+    if healthy < needed {
+        return Err(format!(
+            "without {name} {healthy} of {left} PD members would be healthy, {needed} are needed"
+        ));
+    }
+    if member.healthy && healthy < left {
+        return Err(format!("{name} stays while another PD member is not healthy"));
+    }
+    Ok(())
+}
+
+/// Deleting a pod takes its member away until the next one runs.
+fn restart_keeps_quorum(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
+    let name = slot.pod_name(scene.name());
+    let Some(pd) = scene.pd() else {
+        return silent_restart(scene, slot, pod);
+    };
+    let Some(member) = scene.member(slot).listed else {
+        return Ok(());
+    };
+    let (others, healthy) = pd.others(Some(member));
+    // Of two members neither can be spared, and still each has to be restarted some time.
+    let needed = if others == 1 { 1 } else { others.div_ceil(2) + 1 };
+    let runs = member.healthy || pod.containers_ready;
+    if others > 0 && runs && healthy < needed {
+        return Err(format!(
+            "without {name} {healthy} of {} PD members would be healthy, {needed} are needed",
+            others + 1
+        ));
+    }
+    Ok(())
+}
+
+/// Without PD's word nobody knows who is needed. A pod that does not run is needed by nobody, and
+/// if it was made from an earlier spec the new one may be what heals PD.
+fn silent_restart(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
+    let name = slot.pod_name(scene.name());
+    let ended = matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded);
+    if pod.containers_ready || (!ended && scene.is_current(Component::Pd, pod)) {
+        return Err(format!("{name} stays while PD does not answer"));
+    }
+    let pods = scene.world.pods.iter().filter(|(other, _)| other.component == Component::Pd);
+    let mut going = pods.filter(|(other, pod)| **other != slot && pod.deleting_since.is_some());
+    match going.next() {
+        Some((other, _)) if !ended => Err(format!("{name} is replaced when {other} is back")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+pub(super) fn pd_restarts_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((slot, pod)) = deleted(step, scene).filter(|(_, pod)| pod.containers_ready) else {
+        return Ok(());
+    };
+    let name = slot.pod_name(scene.name());
+    if scene.member(slot).listed.is_none() && scene.pd().is_some() {
+        return Ok(());
+    }
+    if scene.is_current(Component::Pd, pod) {
+        return Err(format!("{name} runs what the spec asks for"));
+    }
+    for other in scene.pd_slots().iter().filter(|other| other.slot != slot) {
+        let runs = other.pod.is_some_and(|pod| pod.containers_ready || pod.has_run);
+        if !other.is_well() && (other.listed.is_some() || runs) {
+            return Err(format!("{name} is restarted when {} is a healthy PD member", other.slot));
+        }
+    }
+    match disturbance(scene, &[slot]) {
+        Some(clause) => Err(format!("{name} is restarted when all is calm, and {clause}")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn transfer_before_removal(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(pd) = scene.pd() else { return Ok(()) };
+    let member = match deleted(step, scene) {
+        Some((slot, _)) => scene.member(slot).listed,
+        None if matches!(step, Step::RemovePdMember { .. }) => removed(step, scene),
+        None => None,
+    };
+    match member {
+        Some(member) if member.id == pd.leader.id && pd.members.len() > 1 => {
+            Err(format!("{} leads PD: its leadership moves first", member.name))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+pub(super) fn pd_leader_moves_to_a_healthy_member(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let (Step::TransferPdLeader { to }, Some(pd)) = (step, scene.pd()) else {
+        let moves = matches!(step, Step::TransferPdLeader { .. });
+        return if moves { Err("PD does not answer".to_owned()) } else { Ok(()) };
+    };
+    let target = scene.pd_slots().into_iter().find(|m| m.slot.pod_name(scene.name()) == *to);
+    let Some(target) = target.filter(Member::is_well) else {
+        return Err(format!("{to} is not a healthy PD member of ours"));
+    };
+    if target.volume.is_some_and(|volume| volume.marks.leaving.is_some()) {
+        return Err(format!("{to} is leaving"));
+    }
+    if pd.leader.changed && pd.leader.seen_for < LEADERSHIP_RESTS {
+        return Err("PD's leadership has just moved".to_owned());
+    }
+    Ok(())
+}
+
+pub(super) fn pd_removal_is_intended(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::RemovePdMember { id, name } = step else {
+        return Ok(());
+    };
+    let listed = scene.pd().and_then(|pd| pd.members.get(id));
+    let Some(member) = listed.filter(|member| member.name == *name) else {
+        return Err(format!("PD does not list {name} as {id}"));
+    };
+    if name.is_empty() {
+        return never_joins(scene, member);
+    }
+    let Some(slot) = scene.pd_slot(member) else {
+        return Err(format!("PD member {name} is not ours"));
+    };
+    let claim = ObjectKey::new(Kind::PersistentVolumeClaim, slot.claim_name(scene.name()));
+    match scene.member(slot).volume {
+        None if scene.world.strangers.contains_key(&claim) => {
+            Err(format!("the volume claim of {name} is not ours"))
+        }
+        None => Ok(()),
+        Some(volume) if volume.marks.member.is_some_and(|marked| marked != *id) => {
+            Err(format!("the volume of {name} is not that of member {id}"))
+        }
+        Some(volume) if volume.marks.leaving.is_none() => {
+            Err(format!("the volume of {name} does not say that it leaves"))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// A half-joined member keeps all others from joining (pd-api trap 7). It is removed when no pod
+/// of ours can be the one that is joining, or when it has not come for long.
+fn never_joins(scene: &Scene<'_>, member: &PdMember) -> Verdict {
+    let seen = scene.world.seen_for(&Symptom::HalfJoined(member.id));
+    let after = scene.cluster.pd.common.failover.after;
+    match scene.joiners().first() {
+        Some(slot) if seen.unsigned_abs() < after => {
+            let id = member.id;
+            Err(format!("{slot} may still become member {id}; it has {} s", after.as_secs()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+pub(super) fn pd_label_before_removal(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let (Step::RemovePdMember { .. }, Some(member)) = (step, removed(step, scene)) else {
+        return Ok(());
+    };
+    let pod = scene.pd_slot(member).and_then(|slot| scene.world.pods.get(&slot));
+    if pod.is_some_and(|pod| pod.serving && pod.deleting_since.is_none()) {
+        return Err(format!("the client Service still selects {}", member.name));
+    }
+    Ok(())
+}
+
+pub(super) fn pd_member_gone_before_retire(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::MarkVolume { name, uid, marks } = step else {
+        return Ok(());
+    };
+    let volume = scene.world.volumes.get(name).filter(|volume| volume.uid == Uid::clone(uid));
+    let Some(volume) = volume.filter(|v| marks.retired && v.slot.component == Component::Pd) else {
+        return Ok(());
+    };
+    let member = scene.member(volume.slot);
+    if !scene.was_removed(&member) {
+        return Err(format!("nothing proves that PD has removed the member of {}", volume.slot));
+    }
+    let half = scene.pd().is_some_and(|pd| pd.members.values().any(|m| m.name.is_empty()));
+    if half && volume.marks.member.is_none() {
+        return Err(format!("the half-joined PD member may be {}", volume.slot));
+    }
+    if member.pod.is_some_and(|pod| pod.deleting_since.is_none()) {
+        return Err(format!("the pod of {} still uses {name}", volume.slot));
+    }
+    Ok(())
+}
+
+pub(super) fn pd_removed_member_stays_away(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let slot = created_pod(step, scene).filter(|slot| slot.component == Component::Pd);
+    let Some(member) = slot.map(|slot| scene.member(slot)) else {
+        return Ok(());
+    };
+    if member.is_retired() || scene.was_removed(&member) {
+        return Err(format!("PD has removed the member whose data {} holds", member.slot));
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! When is a PD member lost for good, so that another may take its place?
+//!
+//! Only when PD and Kubernetes agree for `failover.after`: PD does not reach the member, and its
+//! pod, node or volume is reported lost. One signal alone may be a partition. A pod that waits for
+//! a place, and one that crashes of what the spec says, are no losses: a replacement would do the
+//! same.
+
+use jiff::SignedDuration;
+
+use super::guards::Verdict;
+use super::pd::removed;
+use crate::plan::{Scene, Step};
+use crate::world::{
+    Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, VolumeFacts,
+    VolumePhase,
+};
+
+/// The reason that a volume carries whose member is being replaced.
+pub(crate) const REPLACED: &str = "replaced";
+
+/// PD's word on its members is taken a minute after its leader changed.
+const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
+
+/// The member that a step gives up for lost, or whose intent to do so it writes, with its slot.
+fn given_up<'a>(step: &Step, scene: &Scene<'a>) -> Option<(&'a PdMember, Slot)> {
+    let member = removed(step, scene)?;
+    let slot = scene.pd_slot(member)?;
+    let reason = |volume: &VolumeFacts| volume.marks.leaving.as_ref().map(|l| l.reason.clone());
+    let replaces = match step {
+        Step::MarkVolume { marks, .. } => {
+            marks.leaving.as_ref().is_some_and(|leaving| leaving.reason == REPLACED)
+        }
+        _other => match scene.member(slot).volume {
+            None => true,
+            Some(volume) => reason(volume).is_some_and(|reason| reason == REPLACED),
+        },
+    };
+    replaces.then_some((member, slot))
+}
+
+pub(super) fn pd_loss_is_proved(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((member, slot)) = given_up(step, scene) else {
+        return Ok(());
+    };
+    let Some(pd) = scene.pd() else {
+        return Err("PD does not answer".to_owned());
+    };
+    let name = &member.name;
+    if member.healthy {
+        return Err(format!("PD member {name} is healthy"));
+    }
+    let after = after(scene);
+    let seen = scene.world.seen_for(&Symptom::MemberUnhealthy(member.id));
+    if seen < after {
+        return Err(format!("PD member {name} is not healthy since {}", of(seen, after)));
+    }
+    if pd.leader.seen_for < LEADER_SETTLES {
+        return Err("PD's leader changed less than a minute ago".to_owned());
+    }
+    kubernetes_agrees(scene, slot).map_err(|why| format!("PD member {name} is not replaced: {why}"))
+}
+
+fn after(scene: &Scene<'_>) -> SignedDuration {
+    SignedDuration::try_from(scene.cluster.pd.common.failover.after).unwrap_or(SignedDuration::MAX)
+}
+
+fn of(seen: SignedDuration, after: SignedDuration) -> String {
+    format!("{} s of {} s", seen.as_secs(), after.as_secs())
+}
+
+/// Does Kubernetes report the slot's pod, node or volume lost, for as long?
+fn kubernetes_agrees(scene: &Scene<'_>, slot: Slot) -> Result<(), String> {
+    let (world, after) = (scene.world, after(scene));
+    let name = slot.pod_name(scene.name());
+    let claim = ObjectKey::new(Kind::PersistentVolumeClaim, slot.claim_name(scene.name()));
+    if world.strangers.contains_key(&claim) {
+        return Err(format!("{} is not ours", claim.name));
+    }
+    let down = world.seen_for(&Symptom::PodNotRunning(slot));
+    let member = scene.member(slot);
+    let runs = member.pod.is_some_and(|pod| pod.containers_ready);
+    let volume_lost = member.volume.is_none_or(|volume| volume.phase == VolumePhase::Lost);
+    if volume_lost && !runs {
+        return Ok(());
+    }
+    let node = world.seen_for(&Symptom::NodeLost(slot));
+    if node >= after {
+        return Ok(());
+    }
+    if node > SignedDuration::ZERO {
+        return Err(format!("the node of {name} is lost since {}", of(node, after)));
+    }
+    if down < after {
+        return Err(format!("its pod does not run since {}", of(down, after)));
+    }
+    match member.pod {
+        None => Err(format!("{name} has no pod, and its volume is there")),
+        Some(pod) if pod.deleting_since.is_some() => {
+            Err(format!("{name} is being deleted on a node that is there"))
+        }
+        Some(pod) => match pod.phase {
+            PodPhase::Pending => Err(pending(&name, pod)),
+            PodPhase::Failed | PodPhase::Succeeded => Err(format!("{name} is made again first")),
+            PodPhase::Running | PodPhase::Unknown => spec_is_not_to_blame(scene, slot, pod),
+        },
+    }
+}
+
+fn pending(name: &str, pod: &PodFacts) -> String {
+    let why = pod.trouble.as_deref().unwrap_or("Kubernetes gives no reason");
+    format!("{name} waits for a place to run, which is not a loss ({why})")
+}
+
+/// What crashes everywhere is no loss of one member: another one of the same revision must be well.
+fn spec_is_not_to_blame(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Result<(), String> {
+    let same = |other: &PodFacts| other.revision == pod.revision;
+    let mut others = scene.pd_slots().into_iter().filter(|other| other.slot != slot);
+    if others.any(|other| other.is_well() && other.pod.is_some_and(same)) {
+        return Ok(());
+    }
+    let name = slot.pod_name(scene.name());
+    Err(format!("{name} crashes, and no healthy member runs the same spec: correct spec.pd"))
+}
+
+pub(super) fn pd_failover_limit(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((member, slot)) = given_up(step, scene) else {
+        return Ok(());
+    };
+    let failover = &scene.cluster.pd.common.failover;
+    let name = &member.name;
+    if failover.max == 0 {
+        return Err(format!("{name} is not replaced: spec.pd.maxFailoverCount is 0"));
+    }
+    let within = SignedDuration::try_from(failover.quarantine).unwrap_or(SignedDuration::MAX);
+    let recent = |volume: &&VolumeFacts| {
+        let since = volume.marks.retired_since;
+        since.is_none_or(|since| scene.world.now.duration_since(since) < within)
+    };
+    let replaced = scene.world.volumes.values().filter(|v| {
+        let leaving = v.marks.leaving.as_ref().is_some_and(|l| l.reason == REPLACED);
+        v.main && v.slot.component == Component::Pd && v.slot != slot && leaving
+    });
+    let count = replaced.filter(recent).count();
+    if u32::try_from(count).is_ok_and(|count| count < failover.max) {
+        return Ok(());
+    }
+    Err(format!(
+        "{name} is not replaced: {count} PD members were within failover.quarantine, and \
+         spec.pd.maxFailoverCount is {}",
+        failover.max
+    ))
+}
