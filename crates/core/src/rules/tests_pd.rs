@@ -301,8 +301,8 @@ fn pd_loss_is_proved() {
     allows(rule, &cluster, &world, &remove(2));
     let changes: [fn(&mut World); 8] = [
         |w| member(w, 2).healthy = true,
-        |w| drop(w.seen_for.insert(Symptom::MemberUnhealthy(id(2)), TEN_MINUTES / 2)),
-        |w| drop(w.seen_for.insert(Symptom::PodNotRunning(Slot::pd(2)), TEN_MINUTES / 2)),
+        |w| w.seen_for.extend([(Symptom::MemberUnhealthy(id(2)), TEN_MINUTES / 2)]),
+        |w| w.seen_for.extend([(Symptom::PodNotRunning(Slot::pd(2)), TEN_MINUTES / 2)]),
         |w| fixture::pd_of(w).leader.seen_for = SignedDuration::from_secs(59),
         // s66: it waits for a place.
         |w| pod(w, 2).phase = PodPhase::Pending,
