@@ -160,7 +160,9 @@ fn volumes_lost(scene: &Scene) -> Result<Verdict> {
     cluster.wait_ready(LIMIT)?;
     let id = cluster.recorded_id()?.context("no cluster id in status")?;
     lose_volumes(scene, &cluster)?;
-    let message = cluster.wait_condition("Degraded", "True", &["PD"], LIMIT)?;
+    // While the claims are only marked for deletion the cluster still serves, and may say Ready.
+    let lost = ["PD", "not bootstrapped again"];
+    let message = cluster.wait_condition("Degraded", "True", &lost, LIMIT)?;
     scene.operator.kill()?;
     // Long enough for containers to be restarted a few times, and to read a changed ConfigMap.
     let watch = Duration::from_secs(if scene.all { 300 } else { 40 });
