@@ -10,6 +10,7 @@ pub mod facts;
 pub mod plan;
 pub mod report;
 pub mod rules;
+pub mod settings;
 pub mod world;
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn each_setting_that_shapes_a_pod_is_an_input() {
         json!({"baseImage": "example.com/image"}),
         json!({"requests": {"cpu": "1"}}),
         json!({"limits": {"cpu": "1"}}),
-        json!({"config": {"log": {"level": "warn"}}}),
+        json!({"config": {"log": {"format": "json"}}}),
         json!({"storageVolumes": [{"name": "a", "storageSize": "1Gi", "mountPath": "/a"}]}),
         json!({"dataSubDir": "a"}),
     ] {
@@ -168,15 +168,39 @@ fn a_default_that_is_written_out_counts_as_written_and_a_resolved_one_does_not_c
 
 #[test]
 fn with_in_place_updates_a_pod_with_another_configuration_is_current() {
-    let config = |level: &str, strategy: &str| {
-        let tikv = json!({"config": {"log": {"level": level}}, "configUpdateStrategy": strategy});
+    let config = |format: &str, strategy: &str| {
+        let tikv = json!({"config": {"log": {"format": format}}, "configUpdateStrategy": strategy});
         fixture::checked(&with(&json!({ "tikv": tikv })))
     };
-    let old = revision(&config("info", "RollingUpdate"), Component::Tikv);
-    assert!(is_current(&config("info", "RollingUpdate"), Component::Tikv, &old));
-    assert!(!is_current(&config("warn", "RollingUpdate"), Component::Tikv, &old));
-    assert!(is_current(&config("warn", "InPlace"), Component::Tikv, &old));
-    let mut other = config("warn", "InPlace");
+    let old = revision(&config("text", "RollingUpdate"), Component::Tikv);
+    assert!(is_current(&config("text", "RollingUpdate"), Component::Tikv, &old));
+    assert!(!is_current(&config("json", "RollingUpdate"), Component::Tikv, &old));
+    assert!(is_current(&config("json", "InPlace"), Component::Tikv, &old));
+    let mut other = config("json", "InPlace");
     other.tikv.common.labels.insert("a".into(), "b".into());
     assert!(!is_current(&other, Component::Tikv, &old));
+}
+
+#[test]
+fn s37_an_item_that_changes_online_is_no_input_and_is_in_the_file_of_new_pods() {
+    let config = |fields: Value| fixture::checked(&with(&fields));
+    let base = config(json!({}));
+    for (component, fields) in [
+        (Component::Pd, json!({"schedule": {"leader-schedule-limit": 8}})),
+        (Component::Pd, json!({"replication": {"location-labels": ["zone"]}})),
+        (Component::Pd, json!("[log]\nlevel = 'warn'")),
+        (Component::Tikv, json!({"raftstore": {"raft-log-gc-threshold": 9}})),
+        (Component::Tikv, json!({"rocksdb": {"defaultcf": {"write-buffer-size": "1GiB"}}})),
+        (Component::Tikv, json!("log.level = 'warn'")),
+    ] {
+        let edited = config(json!({ component.as_str(): {"config": fields} }));
+        assert_eq!(revision(&edited, component), revision(&base, component), "{fields}");
+        assert_ne!(config_map_name(&edited, component), config_map_name(&base, component));
+    }
+    // v6.1 takes the log level at start only.
+    let old = |level: &str| {
+        config(json!({"version": "v6.1.0", "tikv": {"config": {"log": {"level": level}}}}))
+    };
+    let [info, warn] = ["info", "warn"].map(|level| revision(&old(level), Component::Tikv));
+    assert_ne!(info, warn);
 }

@@ -14,8 +14,8 @@
 //!   name of an input would: `tests/revisions.txt` holds the revisions of fixtures, and they must
 //!   not change between releases.
 //!
-//! No inputs: the number of members, sizes and classes of volumes, Services, delays and limits,
-//! how PD starts, the names of the cluster and its objects, which cannot change.
+//! No inputs: configuration items that change online ([`settings::is_online`]: they are applied to
+//! the running servers, and restart nothing), the number of members, sizes and classes of volumes, Services, delays and limits, how PD starts, the names of the cluster and its objects, which cannot change.
 //!
 //! A revision has two halves, `<pod>-<config>`, because `configUpdateStrategy: InPlace` must not
 //! restart pods for a configuration, nor must switching to it or back.
@@ -28,6 +28,7 @@ use tikv_operator_api::v1alpha1::DnsPolicy;
 
 use super::{hash, part};
 use crate::cluster::{Cluster, Component as Settings, ConfigUpdateStrategy, Explicit, Quantity};
+use crate::settings;
 use crate::world::{Component, Revision};
 
 /// Version of this list of inputs. Raising it changes every revision, which restarts every pod.
@@ -120,7 +121,8 @@ struct Contents<'a> {
 
 /// The revision of the pods that the spec asks for now.
 pub fn revision(cluster: &Cluster, component: Component) -> Revision {
-    let config = toml_to_json(&part(cluster, component).config);
+    let part = part(cluster, component);
+    let config = settings::restart_part(component, &part.version, &part.config);
     let config = hash::hex(&hash::canonical(&config), DIGITS);
     Revision(format!("{}-{config}", pod_half(cluster, component)))
 }
@@ -212,20 +214,4 @@ fn values(quantities: &BTreeMap<String, Quantity>) -> BTreeMap<&str, String> {
 #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
 fn is_empty<T>(list: &&[T]) -> bool {
     list.is_empty()
-}
-
-fn toml_to_json(table: &toml::Table) -> Value {
-    table.iter().map(|(key, value)| (key.clone(), toml_value_to_json(value))).collect()
-}
-
-fn toml_value_to_json(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => Value::from(text.as_str()),
-        toml::Value::Integer(number) => Value::from(*number),
-        toml::Value::Float(number) => Value::from(*number),
-        toml::Value::Boolean(truth) => Value::from(*truth),
-        toml::Value::Datetime(time) => Value::from(time.to_string()),
-        toml::Value::Array(list) => list.iter().map(toml_value_to_json).collect(),
-        toml::Value::Table(table) => toml_to_json(table),
-    }
 }

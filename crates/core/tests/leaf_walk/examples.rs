@@ -68,7 +68,7 @@ fn wider(current: Option<&Value>) -> Vec<Value> {
 fn of_kubernetes_type(name: &str) -> Value {
     match name {
         "affinity" => json!({"podAffinity": {}}),
-        "config" => json!({"log": {"level": "error"}}),
+        "config" => json!({"log": {"format": "json"}}),
         "dnsConfig" => json!({"nameservers": ["203.0.113.53"]}),
         "podSecurityContext" | "securityContext" => json!({"runAsUser": 7777}),
         "podTemplate" => json!({"metadata": {"annotations": {"example.com/leaf": "walk"}}}),
