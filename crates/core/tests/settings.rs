@@ -136,8 +136,6 @@ fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_defaul
             "spec.tikv.evictLeaderTimeout",
             "spec.tikv.failover.after",
             "spec.tikv.failover.quarantine",
-            "spec.tikv.scalePolicy.scaleInParallelism",
-            "spec.tikv.scalePolicy.scaleOutParallelism",
             "spec.tikv.storeLabels",
             "spec.tikv.waitLeaderTransferBackTimeout",
         ]

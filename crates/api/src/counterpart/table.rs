@@ -201,8 +201,8 @@ const TIKV: &[Field] = &[
     f("storageVolumes", Same),
     f("storeLabels", SameBut("Not there yet: named by a condition.")),
     f("enableNamedStatusPort", Refused("The status port always has the name status.")),
-    f("scalePolicy.scaleInParallelism", SameBut("Not there yet: named by a condition.")),
-    f("scalePolicy.scaleOutParallelism", SameBut("Not there yet: named by a condition.")),
+    f("scalePolicy.scaleInParallelism", Same),
+    f("scalePolicy.scaleOutParallelism", Same),
     f("spareVolReplaceReplicas", Refused(LATER)),
 ];
 

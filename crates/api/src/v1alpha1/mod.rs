@@ -17,8 +17,8 @@ pub use component::{
 pub use pd::PdSpec;
 pub use service::{ServiceSpec, ServiceType};
 pub use status::{
-    Bootstrap, Drift, MemberStatus, PdStatus, StoreStatus, TikvClusterStatus, TikvStatus,
-    WaitStatus,
+    Bootstrap, Drift, MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvClusterStatus,
+    TikvStatus, WaitStatus,
 };
 pub use storage::StorageVolume;
 pub use tikv::{ScalePolicy, TikvSpec};

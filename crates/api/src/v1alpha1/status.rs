@@ -140,9 +140,30 @@ pub struct StoreStatus {
     /// Regions that it holds, as PD last heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regions: Option<i64>,
+    /// Why the operator removes it: `scale-in`, `surplus`, `replaced`. Absent while it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<String>,
+    /// How far PD is with moving its regions elsewhere, while it is being removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<StoreProgress>,
     /// Version that it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+/// How far PD is with emptying a store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreProgress {
+    /// Share of its data that has moved, 0 to 100.
+    #[serde(default)]
+    pub percent: i32,
+    /// Bytes that move per second; absent where PD does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_per_second: Option<i64>,
+    /// Seconds that PD expects it to take; absent where PD does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<i64>,
 }
 
 /// A step that is not taken.

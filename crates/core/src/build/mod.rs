@@ -23,7 +23,9 @@ mod volume;
 
 pub use address::store_address;
 pub use config::{PdStart, config_map_name, joined};
-pub use marks::{marks_from_annotations, marks_to_annotations};
+pub use marks::{
+    EVICTING, LEAVING, REPLACES, RETIRED, marks_from_annotations, marks_to_annotations,
+};
 pub use pod::pod;
 pub use revision::{is_current, revision};
 pub use same::{APPLIED, same};

@@ -18,7 +18,6 @@ const FAILOVER: &str = "Failed members are not replaced yet; the value has no ef
 const IN_PLACE: &str = "Applying configuration to running servers is not there yet; a change \
                         reaches a pod when it is made anew.";
 const EVICTION: &str = "Leaders are not moved before a restart yet; the value has no effect.";
-const SCALE: &str = "Stores join and leave one at a time for now; the value has no effect.";
 const STORE_LABELS: &str =
     "Stores do not get labels from their nodes yet; the value has no effect.";
 
@@ -46,10 +45,6 @@ pub(super) fn find(spec: &TikvClusterSpec) -> Vec<Deferred> {
         EVICTION,
     );
     note("storeLabels", !tikv.store_labels.is_empty(), STORE_LABELS);
-    let scale = tikv.scale_policy.clone().unwrap_or_default();
-    let other = |n: Option<i32>| n.is_some_and(|n| n != defaults::PARALLELISM);
-    note("scalePolicy.scaleInParallelism", other(scale.scale_in_parallelism), SCALE);
-    note("scalePolicy.scaleOutParallelism", other(scale.scale_out_parallelism), SCALE);
     found.sort();
     found
 }

@@ -1,9 +1,11 @@
 //! How does a proposal become a step? It passes every rule, or becomes a wait.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Plan, Scene, Severity, Step, Wait};
 use crate::rules::{self, RULES, Rule};
+use crate::world::Slot;
 
 /// Look again soon after having acted: the next step usually follows from this one.
 const AFTER_STEPS: Duration = Duration::from_millis(500);
@@ -20,11 +22,13 @@ pub(super) struct Draft<'a> {
     scene: &'a Scene<'a>,
     steps: Vec<Step>,
     waits: Vec<Wait>,
+    /// Slots whose leaders some planner wants away in this pass.
+    evictions: BTreeSet<Slot>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(scene: &'a Scene<'a>) -> Self {
-        Self { scene, steps: Vec::new(), waits: Vec::new() }
+        Self { scene, steps: Vec::new(), waits: Vec::new(), evictions: BTreeSet::new() }
     }
 
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
@@ -58,7 +62,8 @@ impl<'a> Draft<'a> {
         self.passes(subject, step)
     }
 
-    fn passes(&mut self, subject: impl Into<String>, step: &Step) -> bool {
+    /// Does every rule allow this step, whatever else is in the plan? A refusal is noted as a wait.
+    pub(super) fn passes(&mut self, subject: impl Into<String>, step: &Step) -> bool {
         for rule in RULES {
             let Some(guard) = rule.guard else { continue };
             if let Err(detail) = guard(step, self.scene) {
@@ -87,6 +92,16 @@ impl<'a> Draft<'a> {
         if !self.waits.iter().any(|w| w.subject == subject && w.rule == rule) {
             self.waits.push(Wait { subject, rule, detail, severity });
         }
+    }
+
+    /// Notes that the leaders of this slot's store are wanted away in this pass.
+    pub(super) fn ask_eviction(&mut self, slot: Slot) {
+        self.evictions.insert(slot);
+    }
+
+    /// Does anybody want this slot's leaders away in this pass?
+    pub(super) fn is_asked(&self, slot: Slot) -> bool {
+        self.evictions.contains(&slot)
     }
 
     pub(super) fn finish(self) -> Plan {

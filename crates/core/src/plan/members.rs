@@ -1,7 +1,7 @@
 //! Does every slot have its volume and its pod, and do they carry what we know of them?
 
 use super::draft::Draft;
-use super::{Identity, Scene, Step};
+use super::{Identity, Scene, Step, scale_out};
 use crate::build;
 use crate::rules;
 use crate::world::{
@@ -11,16 +11,16 @@ use crate::world::{
 /// Makes the missing volumes and pods, PD first, lowest ordinal first.
 pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for component in Component::ALL {
-        let wanted = scene.wanted(component);
+        let mut wanted = scene.wanted(component);
+        for slot in scale_out::later(scene, component, draft) {
+            wanted.remove(&slot);
+        }
         let ready: Vec<Slot> =
             wanted.iter().copied().filter(|slot| make_volumes(scene, *slot, draft)).collect();
         if all_first_volumes(scene, component, wanted.len(), ready.len(), draft) {
             for slot in ready {
                 make_pod(scene, slot, draft);
             }
-        }
-        if component == Component::Tikv {
-            say_surplus(scene, component, wanted.len(), draft);
         }
     }
     if let (Identity::Known(id), true) = (&scene.identity, pd_is_lost(scene)) {
@@ -56,6 +56,9 @@ fn all_first_volumes(
 }
 
 fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
+    if has_left(scene, slot) {
+        return;
+    }
     let name = slot.pod_name(scene.name());
     match scene.member(slot).pod {
         None => {
@@ -67,6 +70,16 @@ fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
         }
         Some(_) => {}
     }
+}
+
+/// The store of this slot is on its way out and PD lists none here: it never registered one, or it
+/// is a tombstone already. Its pod is not made again.
+fn has_left(scene: &Scene<'_>, slot: Slot) -> bool {
+    let member = scene.member(slot);
+    slot.component == Component::Tikv
+        && scene.pd().is_some()
+        && member.store.is_none()
+        && member.volume.is_some_and(|volume| volume.marks.leaving.is_some())
 }
 
 /// Proposes the slot's missing volumes. True when all exist or are made by this plan.
@@ -109,22 +122,11 @@ fn first_marks(scene: &Scene<'_>, slot: Slot) -> VolumeMarks {
     marks
 }
 
-fn say_surplus(scene: &Scene<'_>, component: Component, slots: usize, draft: &mut Draft<'_>) {
-    let wanted = scene.replicas(component);
-    let born = matches!(scene.identity, Identity::Known(_));
-    if born && usize::try_from(wanted).is_ok_and(|wanted| slots > wanted) {
-        let detail = format!(
-            "spec.{component}.replicas is {wanted} and {slots} members exist; nothing is removed"
-        );
-        let subject = format!("spec.{component}.replicas");
-        draft.wait(subject, &rules::SCALE_IN_LATER, detail);
-    }
-}
-
 /// Writes on volumes what has become known, and on store pods whether the store is Up.
 pub(super) fn mark(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for (name, volume) in &scene.world.volumes {
-        if volume.marks.retired || volume.deleting {
+        let unknown = scene.unmarked_claim(volume.slot).is_some();
+        if volume.marks.retired || volume.deleting || unknown {
             continue;
         }
         let marks = news(scene, volume);

@@ -8,6 +8,7 @@ pub(crate) mod calm;
 mod cleanup;
 mod delete;
 mod draft;
+mod evict;
 mod failover_pd;
 mod furniture;
 mod guard;
@@ -18,8 +19,11 @@ mod pd_slots;
 mod progress;
 mod repair;
 mod resize;
+mod retire;
 mod roster;
 mod scale_in_pd;
+mod scale_in_tikv;
+mod scale_out;
 mod scene;
 mod step;
 mod upgrade_pd;
@@ -57,6 +61,8 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     let scene = Scene::new(cluster, world);
     let mut draft = Draft::new(&scene);
     if guard::holds(&scene, &mut draft) {
+        // Nobody pauses a cluster to leave a store without leaders.
+        evict::finish(&scene, &mut draft);
         return draft.finish();
     }
     if delete::going(&scene, &mut draft) {
@@ -70,8 +76,11 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     failover_pd::replace(&scene, &mut draft);
     members::fill(&scene, &mut draft);
     members::mark(&scene, &mut draft);
+    retire::retire(&scene, &mut draft);
+    scale_in_tikv::leave(&scene, &mut draft);
     scale_in_pd::shrink(&scene, &mut draft);
     upgrade_pd::roll(&scene, &mut draft);
+    evict::finish(&scene, &mut draft);
     cleanup::prune(&scene, &mut draft);
     resize::explain(&scene, &mut draft);
     progress::explain(&scene, &mut draft);

@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::scene::Member;
 use super::{Identity, Scene, Severity};
 use crate::rules;
-use crate::world::{Component, PdFacts, PdView, PodFacts, Replication, StoreState};
+use crate::world::{Component, PdFacts, PdView, PodFacts, Replication, StoreFacts, StoreState};
 
 /// A new PD leader knows the regions' health only after their next heartbeats (60 s when idle):
 /// its word is not taken as proof before (pd-api trap 2; observed on v8.5.7).
@@ -107,6 +107,8 @@ fn explain_stores(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
             StoreState::Up | StoreState::Tombstone => continue,
             StoreState::Disconnected => "Disconnected (silent for more than 20 s)",
             StoreState::Down => "Down",
+            // By our hand: what it waits for is said where it is removed.
+            StoreState::Offline if removed_by_us(scene, store) => continue,
             StoreState::Offline => "Offline (being removed)",
         };
         // Registered a moment ago and not heard yet reads Down (pd-api trap 1).
@@ -117,6 +119,14 @@ fn explain_stores(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
         let detail = format!("store {} at {} is {word} in PD", store.id, store.address);
         draft.wait_as(format!("store {}", store.id), &rules::STORE_NOT_UP, severity, detail);
     }
+}
+
+fn removed_by_us(scene: &Scene<'_>, store: &StoreFacts) -> bool {
+    scene
+        .world
+        .volumes
+        .values()
+        .any(|volume| volume.marks.store == Some(store.id) && volume.marks.leaving.is_some())
 }
 
 fn explain_regions(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {

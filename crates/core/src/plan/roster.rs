@@ -145,7 +145,7 @@ impl Scene<'_> {
             .is_some_and(|pod| pod.annotations.get(LEAVE).is_some_and(|value| value != "false"));
         let begun = marks.is_some_and(|marks| marks.leaving.is_some());
         let replacement = marks.is_some_and(|marks| marks.replaces.is_some());
-        if offline || (begun && !named) {
+        if offline || begun {
             0
         } else if named {
             1

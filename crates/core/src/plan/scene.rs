@@ -186,19 +186,18 @@ impl<'a> Scene<'a> {
         let Some(pd) = self.pd() else {
             return BTreeSet::new();
         };
-        let names: Vec<&str> = match component {
-            Component::Pd => pd.members.values().map(|m| m.name.as_str()).collect(),
+        let named =
+            |name: &str| Slot::of_pod(self.name(), name).filter(|slot| slot.component == component);
+        match component {
+            Component::Pd => pd.members.values().filter_map(|m| named(&m.name)).collect(),
+            // A cluster of the same name in another namespace may share this PD.
             Component::Tikv => pd
-                .stores
-                .values()
-                .filter(|s| s.state != crate::world::StoreState::Tombstone)
-                .filter_map(|s| s.address.split('.').next())
+                .live_stores()
+                .filter_map(|store| {
+                    let slot = named(store.address.split('.').next()?)?;
+                    (store.address == build::store_address(self.cluster, slot)).then_some(slot)
+                })
                 .collect(),
-        };
-        names
-            .into_iter()
-            .filter_map(|name| Slot::of_pod(self.name(), name))
-            .filter(|slot| slot.component == component)
-            .collect()
+        }
     }
 }

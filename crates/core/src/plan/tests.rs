@@ -11,6 +11,8 @@ use crate::world::{
     StoreState, Uid, World,
 };
 
+mod scale;
+
 fn three() -> Cluster {
     fixture::cluster(json!({}))
 }

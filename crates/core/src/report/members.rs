@@ -1,7 +1,7 @@
 //! What is said of each member?
 
 use tikv_operator_api::labels;
-use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreStatus, TikvStatus};
+use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvStatus};
 
 use crate::plan::Scene;
 use crate::world::{Component, PdMember, StoreFacts, StoreState};
@@ -57,8 +57,11 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
         let joined = scene.member(slot);
         let up = joined.store.is_some_and(|s| s.state == StoreState::Up);
         ready += i32::from(up && joined.pod.is_some_and(|p| p.containers_ready));
+        let leaving = joined.volume.and_then(|volume| volume.marks.leaving.as_ref());
         stores.push(StoreStatus {
             pod: joined.pod.map(|_| slot.pod_name(scene.name())),
+            leaving: leaving.map(|leaving| leaving.reason.clone()),
+            progress: joined.store.and_then(|store| progress(scene, store)),
             ..joined.store.map(store).unwrap_or_default()
         });
     }
@@ -91,8 +94,24 @@ fn store(facts: &StoreFacts) -> StoreStatus {
         state: Some(state.to_owned()),
         leaders: i64::try_from(facts.leaders).ok(),
         regions: i64::try_from(facts.regions).ok(),
+        leaving: None,
+        progress: None,
         version: Some(facts.version.clone()).filter(|v| !v.is_empty()),
     }
+}
+
+/// How far PD is with emptying the store, while that goes on.
+fn progress(scene: &Scene<'_>, store: &StoreFacts) -> Option<StoreProgress> {
+    if store.state != StoreState::Offline {
+        return None;
+    }
+    let progress = scene.pd()?.progress.get(&store.id)?;
+    let whole = |value: f64| format!("{:.0}", value.max(0.0)).parse::<i64>().ok();
+    Some(StoreProgress {
+        percent: whole(progress.done.min(1.0) * 100.0).and_then(|n| i32::try_from(n).ok())?,
+        bytes_per_second: whole(progress.speed).filter(|speed| *speed > 0),
+        seconds_left: progress.left_seconds.and_then(|left| i64::try_from(left).ok()),
+    })
 }
 
 fn pods(scene: &Scene<'_>, component: Component) -> i32 {

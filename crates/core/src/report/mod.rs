@@ -60,6 +60,9 @@ fn without_counts(status: &TikvClusterStatus) -> TikvClusterStatus {
     for store in status.tikv.iter_mut().flat_map(|tikv| tikv.stores.iter_mut()) {
         store.leaders = None;
         store.regions = None;
+        if let Some(progress) = &mut store.progress {
+            (progress.bytes_per_second, progress.seconds_left) = (None, None);
+        }
     }
     status
 }

@@ -179,24 +179,3 @@ pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict 
         None => Ok(()),
     }
 }
-
-pub(super) fn volumes_go_only_on_deletion(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Step::DeleteVolume { name, uid } = step else {
-        return Ok(());
-    };
-    let world = scene.world;
-    let Some(volume) = world.volumes.get(name).filter(|v| v.uid == *uid) else {
-        return Err(format!("{name} is not the claim that was looked at"));
-    };
-    let policy = scene.deletes_volumes(volume.slot.component);
-    if world.resource.deleting_since.is_none() || !policy {
-        return Err(format!("{name} stays: only deletion with policy Delete removes volumes"));
-    }
-    if volume.marks.resource.as_ref() != Some(&world.resource.uid) {
-        return Err(format!("{name} was last used by another resource"));
-    }
-    if world.pods.contains_key(&volume.slot) {
-        return Err(format!("{name} stays while the pod of {} exists", volume.slot));
-    }
-    Ok(())
-}

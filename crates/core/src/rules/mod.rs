@@ -4,9 +4,12 @@
 //! `kubectl tikv why`. A rule with a guard sees every proposed step; a rule without one names a
 //! wait that a planner states itself.
 
+mod facts;
 mod guards;
 mod pd;
 mod pd_loss;
+mod retirement;
+mod stores;
 
 pub(crate) use self::pd_loss::REPLACED;
 use crate::plan::{Scene, Severity, Step};
@@ -82,8 +85,30 @@ rules! {
         "A PD volume is retired when PD's leader does not list its member any more and no pod will use it again.";
     PD_REMOVED_MEMBER_STAYS_AWAY = "pd-removed-member-stays-away", Progress, Some(pd::pd_removed_member_stays_away),
         "No pod starts on the data of a PD member that was removed: it would hang, or answer with what is long past.";
-    VOLUMES_GO_ONLY_ON_DELETION = "volumes-go-only-on-deletion", Progress, Some(guards::volumes_go_only_on_deletion),
-        "A volume is deleted only when the resource is, with `pvReclaimPolicy: Delete`, and after the pods that mount it are gone.";
+    VOLUME_DELETION_IS_PROVEN = "volume-deletion-is-proven", Progress, Some(retirement::volume_deletion_is_proven),
+        "A volume is deleted only with `pvReclaimPolicy: Delete`, after the pod that mounts it is gone, and either with the resource or because its member was removed for good, which PD must confirm in the same pass.";
+    RETIRED_VOLUMES_STAY_UNUSED = "retired-volumes-stay-unused", Degraded, Some(retirement::retired_volumes_stay_unused),
+        "No pod is made on a volume whose member was removed for good: its data is outdated, and PD would refuse the store or, worse, take it back.";
+    UNMARKED_VOLUME = "unmarked-volume", Degraded, Some(retirement::unmarked_volume),
+        "A volume claim with our labels and none of our marks was not made by us: no pod is made on it before someone says what it holds.";
+    STORES_JOIN_IN_TURN = "stores-join-in-turn", Progress, Some(retirement::stores_join_in_turn),
+        "As many new stores register at a time as `scalePolicy.scaleOutParallelism` says; the first stores of a cluster start together.";
+    STORES_FIT_MAX_REPLICAS = "stores-fit-max-replicas", Held, Some(stores::stores_fit_max_replicas),
+        "No store leaves unless at least `max-replicas` others stay Up: its regions could never find another place, and PD would empty it for ever.";
+    STORES_HAVE_ROOM = "stores-have-room", Held, Some(stores::stores_have_room),
+        "No store leaves unless the remaining ones have room for its data, short of the space that PD keeps free.";
+    STORES_LEAVE_IN_TURN = "stores-leave-in-turn", Progress, Some(stores::stores_leave_in_turn),
+        "As many surplus stores leave at a time as `scalePolicy.scaleInParallelism` says.";
+    INTENT_BEFORE_EFFECT = "intent-before-effect", Progress, Some(stores::intent_before_effect),
+        "What we do to a store is written on its volume before the first call and taken away after it is undone, so that no crash leaves something of ours behind or takes a foreign act for ours.";
+    ONLY_OURS_IS_UNDONE = "only-ours-is-undone", Held, Some(stores::only_ours_is_undone),
+        "Evictions and removals that other hands began in PD are theirs to end.";
+    RETIREMENT_SETTLES = "retirement-settles", Progress, Some(retirement::retirement_settles),
+        "PD's word that a store is gone is believed when its leader has been known for a minute and no online unsafe recovery is going on.";
+    RETIRED_BY_US = "retired-by-us", Degraded, Some(retirement::retired_by_us),
+        "A store's volume is given up only when PD calls it a tombstone without regions and our own mark says that we removed it; what others removed is evidence.";
+    STORE_DRAINED_BEFORE_DELETE = "store-drained-before-delete", Progress, Some(retirement::store_drained_before_delete),
+        "The pod of a leaving store is deleted only after PD has moved all its regions away and calls it a tombstone.";
     ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,
         "At most one disruptive step is taken per pass and cluster.";
     PAUSED = "paused", Held, None,
@@ -116,8 +141,14 @@ rules! {
         "Not every region has its replicas yet; `Ready` waits for that.";
     PROOF_SETTLES = "proof-settles", Progress, None,
         "PD's word on replication is believed a minute after its leader changed: a new leader has not heard from all regions.";
-    SCALE_IN_LATER = "scale-in-later", Held, None,
-        "More members exist than the spec asks for; this version does not remove members.";
+    LEADERS_MOVE_FIRST = "leaders-move-first", Progress, None,
+        "Before a store is taken down its leaders move to others, for as long as they make progress within `evictLeaderTimeout`.";
+    CALM_FIRST = "calm-first", Progress, None,
+        "No member that is well is taken down while anything else in the cluster is out of order.";
+    NEVER_REGISTERED_GRACE = "never-registered-grace", Progress, None,
+        "A surplus pod that never registered a store is given a minute before it goes: it may be about to.";
+    QUARANTINE = "quarantine", Held, None,
+        "The volume of a member that was given up for dead is kept for `failover.quarantine` before it is deleted.";
     ROLLING_UPDATE_LATER = "rolling-update-later", Held, None,
         "Running pods were made from an earlier spec; this version does not restart running pods for a change.";
     RESIZE_LATER = "resize-later", Held, None,

@@ -12,6 +12,8 @@ use crate::world::{
     BootstrapRecord, ClusterId, Kind, ObjectKey, PdMember, PdView, Slot, Uid, VolumeMarks, World,
 };
 
+mod stores;
+
 fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {
     let guard = rule.guard.expect("a rule with a guard");
     guard(step, &Scene::new(cluster, world))
@@ -171,33 +173,34 @@ fn pd_joins_one_at_a_time() {
 }
 
 #[test]
-fn volumes_go_only_on_deletion() {
+fn volume_deletion_is_proven() {
     let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
     let name = "tikv-c-tikv-0".to_owned();
     let mut world = fixture::settled(&cluster);
     world.pods.clear();
     let uid = fixture::volume(Slot::tikv(0)).uid;
     let step = Step::DeleteVolume { name: name.clone(), uid };
-    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &step);
+    holds(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &step);
     world.resource.deleting_since = Some(fixture::now());
-    allows(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &step);
-    holds(&VOLUMES_GO_ONLY_ON_DELETION, &three(), &world, &step);
+    allows(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &step);
+    holds(&VOLUME_DELETION_IS_PROVEN, &three(), &world, &step);
     let other = Step::DeleteVolume { name: name.clone(), uid: Uid("another".into()) };
-    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &other);
+    holds(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &other);
     let mut used = world.clone();
     used.pods.insert(Slot::tikv(0), fixture::pod(&cluster, Slot::tikv(0)));
-    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &used, &step);
+    holds(&VOLUME_DELETION_IS_PROVEN, &cluster, &used, &step);
     let marks = &mut world.volumes.get_mut(&name).expect("a volume").marks;
     marks.resource = Some(Uid("an earlier resource".into()));
-    holds(&VOLUMES_GO_ONLY_ON_DELETION, &cluster, &world, &step);
+    holds(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &step);
 }
 
 #[test]
 fn every_rule_with_a_guard_has_its_table_here() {
-    let here = [include_str!("tests.rs"), include_str!("tests_pd.rs")].concat();
+    let tables =
+        [include_str!("tests.rs"), include_str!("tests_pd.rs"), include_str!("tests/stores.rs")];
     for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
-        let name = rule.name.replace('-', "_");
-        assert!(here.contains(&format!("fn {name}()")), "no table for {}", rule.name);
+        let name = format!("fn {}()", rule.name.replace('-', "_"));
+        assert!(tables.iter().any(|text| text.contains(&name)), "no table for {}", rule.name);
     }
 }
 

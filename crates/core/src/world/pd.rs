@@ -191,6 +191,17 @@ pub struct StoreFacts {
     pub physically_destroyed: bool,
 }
 
+/// PD calls a store Disconnected after this long; a store sends a heartbeat every 10 s.
+const FRESH: SignedDuration = SignedDuration::from_secs(20);
+
+impl StoreFacts {
+    /// It is Up and PD has heard it lately: after a PD leader change the state alone is old.
+    pub fn serves(&self, now: Timestamp) -> bool {
+        let heard = self.last_heartbeat.is_some_and(|at| now.duration_since(at) <= FRESH);
+        self.state == StoreState::Up && heard
+    }
+}
+
 /// PD's word on the replication of the whole key range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replication {

@@ -1,0 +1,139 @@
+//! What becomes of the pod and the volumes of a store that PD has let go?
+//!
+//! First the data volume is marked as retired, then the other volumes, then the pod goes: whatever
+//! crash comes between, no pod is made on a retired volume, and the ordinal is not used again
+//! before the volumes are gone.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::draft::Draft;
+use super::{Scene, Step};
+use crate::rules;
+use crate::world::{Component, PdFacts, Slot, StoreState, VolumeFacts, VolumeMarks};
+
+/// Retires stores that are gone by our hand, names those that are gone by another's, and deletes
+/// volumes of removed members where the policy says so.
+pub(super) fn retire(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    if let Some(pd) = scene.pd() {
+        for (name, volume) in &scene.world.volumes {
+            let store = volume.main && volume.slot.component == Component::Tikv;
+            if store && !volume.marks.retired && !volume.deleting {
+                give_up(scene, pd, (name, volume), draft);
+            }
+        }
+    }
+    for slot in retired(scene) {
+        finish(scene, slot, draft);
+    }
+    delete_volumes(scene, draft);
+}
+
+/// Slots of stores whose data volume is retired.
+fn retired(scene: &Scene<'_>) -> BTreeSet<Slot> {
+    let volumes = scene.world.volumes.values();
+    volumes
+        .filter(|v| v.main && v.slot.component == Component::Tikv && v.marks.retired)
+        .map(|v| v.slot)
+        .collect()
+}
+
+/// Retires the volume of a store that PD does not list, or lists as a tombstone.
+fn give_up(
+    scene: &Scene<'_>,
+    pd: &PdFacts,
+    (name, volume): (&String, &VolumeFacts),
+    draft: &mut Draft<'_>,
+) {
+    let Some(id) = volume.marks.store else { return };
+    let gone = match pd.stores.get(&id) {
+        Some(store) => store.state == StoreState::Tombstone,
+        // PD without any store has forgotten them all: that is another rule's business.
+        None => !pd.stores.is_empty(),
+    };
+    if gone && scene.member(volume.slot).store.is_none() {
+        mark_retired(scene, name, volume, draft);
+    }
+}
+
+/// Writes that the volume is never to be mounted again; a rule asks for the proof.
+pub(super) fn mark_retired(
+    scene: &Scene<'_>,
+    name: &str,
+    volume: &VolumeFacts,
+    draft: &mut Draft<'_>,
+) {
+    let retired_since = Some(scene.world.now);
+    let marks = VolumeMarks { retired: true, retired_since, ..VolumeMarks::default() };
+    let (name, uid) = (name.to_owned(), volume.uid.clone());
+    draft.propose(name.clone(), Step::MarkVolume { name, uid, marks });
+}
+
+/// The other volumes of a slot whose data volume is retired, then its pod.
+fn finish(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
+    let volumes = scene.world.volumes.iter().filter(|(_, v)| v.slot == slot && !v.marks.retired);
+    let mut all = true;
+    for (name, volume) in volumes {
+        all = false;
+        mark_retired(scene, name, volume, draft);
+    }
+    let name = slot.pod_name(scene.name());
+    match scene.member(slot).pod {
+        Some(pod) if all && pod.deleting_since.is_none() => {
+            let reason = "its store has left PD".to_owned();
+            let step = Step::DeletePod { name: name.clone(), uid: pod.uid.clone(), reason };
+            draft.propose(name, step);
+        }
+        Some(pod) if pod.deleting_since.is_some() => {
+            let detail = format!("{name} is being deleted; its store has left PD");
+            draft.wait(name, &rules::POD_GOING_AWAY, detail);
+        }
+        Some(_) | None => {}
+    }
+}
+
+/// The data volume goes last: it says why and since when the member is gone.
+fn delete_volumes(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    let mut volumes: Vec<_> = scene.world.volumes.iter().collect();
+    volumes.sort_by_key(|(_, volume)| volume.main);
+    for (name, volume) in volumes {
+        let wanted = scene.deletes_volumes(volume.slot.component);
+        let free = !scene.world.pods.contains_key(&volume.slot) && !volume.deleting;
+        if !volume.marks.retired || !wanted || !free {
+            continue;
+        }
+        if let Err(why) = scene.quarantine(volume) {
+            draft.wait(name, &rules::QUARANTINE, format!("{name} {why}"));
+        } else {
+            let step = Step::DeleteVolume { name: name.clone(), uid: volume.uid.clone() };
+            draft.propose(name, step);
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// May a retired volume be given up by now? The volume of a store that was drained holds
+    /// nothing; that of a member that was given up for dead may be the last copy of something, and
+    /// is kept for `failover.quarantine`.
+    ///
+    /// # Errors
+    /// Until when it is kept, as the end of a sentence.
+    pub fn quarantine(&self, volume: &VolumeFacts) -> Result<(), String> {
+        let main = self.member(volume.slot).volume.unwrap_or(volume);
+        let left = main.marks.leaving.as_ref();
+        if left.is_some_and(|leaving| leaving.reason != "replaced") {
+            return Ok(());
+        }
+        let Some(since) = volume.marks.retired_since else {
+            return Err("is kept: since when its member is gone is not known".to_owned());
+        };
+        let quarantine = self.common(volume.slot.component).failover.quarantine;
+        let quarantine = SignedDuration::try_from(quarantine).unwrap_or(SignedDuration::MAX);
+        match since.checked_add(quarantine) {
+            Ok(end) if end <= self.world.now => Ok(()),
+            Ok(end) => Err(format!("is kept until {end} (failover.quarantine)")),
+            Err(_) => Err("is kept (failover.quarantine)".to_owned()),
+        }
+    }
+}
