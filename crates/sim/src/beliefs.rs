@@ -249,6 +249,180 @@ pub const CATCH_UP_TAKES: Belief<u64> = belief(
     Source::Chosen("seconds; regions of the model are small"),
 );
 
+/// See `says`.
+pub const PD_DEFAULTS: Belief<()> = belief(
+    (),
+    "without a configuration file PD has the recorded settings; it shows booleans as words, lists as one comma string and durations as Go does",
+    Source::Recording("pd-recordings/config.txt"),
+);
+
+/// See `says`.
+pub const LEADER_FOLLOWS: Belief<u64> = belief(
+    2 * SECOND,
+    "a transfer moves etcd's leadership; PD's follows a moment later, and the answer comes before",
+    Source::Read("tikv/pd v8.5 server/server.go campaignLeader, etcdLeader check on every leader tick"),
+);
+
+/// See `says`.
+pub const STRICT_REMOVAL: Belief<()> = belief(
+    (),
+    "etcd refuses to remove a connected member when fewer than a majority would stay connected, and always lets a disconnected one go",
+    Source::Read("etcd server/etcdserver/server.go mayRemoveMember; membership.IsReadyToRemoveVotingMember"),
+);
+
+/// See `says`.
+pub const TOMBSTONE_WHEN_EMPTY: Belief<()> = belief(
+    (),
+    "every 10 s an Offline store without a region becomes Tombstone",
+    Source::Recording("pd-recordings/stores-after-tombstone.txt"),
+);
+
+/// See `says`.
+pub const NO_STORE_FOR_LEADERS: Belief<()> = belief(
+    (),
+    "a store is not taken offline while leaders are evicted from all others that are Up",
+    Source::Read("tikv/pd v8.5 server/cluster/cluster.go checkReplicaBeforeOfflineStore"),
+);
+
+/// See `says`.
+pub const REGION_HEARTBEATS: Belief<u64> = belief(
+    60 * SECOND,
+    "PD hears of a region when its leader or peers change and every minute; a new PD leader knows no leaders until then",
+    Source::Seen("pd-server v8.5.7: leader_count 0 after a leader change; pd-heartbeat-tick-interval 1m"),
+);
+
+/// See `says`.
+pub const PEER_DOWN_AFTER: Belief<u64> = belief(
+    600 * SECOND,
+    "a region's leader calls a peer down after ten minutes of silence",
+    Source::Recording("tikv-recordings/config.txt"),
+);
+
+/// See `says`.
+pub const NO_TARGET_NO_EVICTION: Belief<()> = belief(
+    (),
+    "a leader without a follower that is up to date and allowed to lead is never evicted",
+    Source::Read("tikv/pd v8.5 schedulers/evict_leader.go scheduleEvictLeaderOnce, RandSelectPendingPeers"),
+);
+
+/// See `says`.
+pub const GRACEFUL_SHUTDOWN: Belief<()> = belief(
+    (),
+    "from v8.5.5 on a store that is told to end says so, and PD moves its leaders if it is the only one that stops",
+    Source::Read("tikv/pd v8.5.5 schedulers/evict_stopping_store.go"),
+);
+
+/// See `says`.
+pub const CLUSTER_VERSION_RISES: Belief<()> = belief(
+    (),
+    "PD's cluster version rises to the least version of all stores, and refuses stores of an older minor version",
+    Source::Read("tikv/pd v8.5 server/cluster/cluster.go OnStoreVersionChange, checkStoreVersion"),
+);
+
+/// See `says`.
+pub const TIKV_DEFAULTS: Belief<()> = belief(
+    (),
+    "without a configuration file a store has the recorded settings",
+    Source::Recording("tikv-recordings/config.txt"),
+);
+
+/// See `says`.
+pub const ONLINE_IS_LOST: Belief<()> = belief(
+    (),
+    "what is set through a store's status port with persist=false is in the process only",
+    Source::Recording("tikv-recordings/config-post-online-ok.txt"),
+);
+
+/// See `says`.
+pub const OFFLINE_ITEMS: Belief<&[&str]> = belief(
+    &[
+        "server.grpc-concurrency",
+        "server.addr",
+        "server.advertise-addr",
+        "server.status-addr",
+        "storage.data-dir",
+        "storage.engine",
+        "storage.api-version",
+        "storage.enable-ttl",
+        "storage.reserve-space",
+        "raftstore.raftdb-path",
+        "raftstore.prevote",
+        "raftstore.capacity",
+    ],
+    "these items of a store are read at its start only, and a change online is refused whole",
+    Source::Recording("tikv-recordings/config-post-offline.txt"),
+);
+
+/// See `says`.
+pub const LOG_LEVELS: Belief<&[&str]> = belief(
+    &["debug", "info", "warn", "warning", "error", "fatal", "critical", "trace"],
+    "a log level that does not exist ends the start",
+    Source::Read("tikv/pd v8.5 server/config Config.SetupLogger; tikv/tikv config/mod.rs LogLevel deserialize"),
+);
+
+/// See `says`.
+pub const REGIONS: Belief<usize> = belief(
+    4,
+    "regions split as they grow",
+    Source::Chosen("four regions show every order of leaders on three to five stores and keep runs fast"),
+);
+
+/// See `says`.
+pub const CLAIMS_GROW: Belief<()> = belief(
+    (),
+    "a claim's request may be raised where its class allows expansion, never lowered; the capacity follows",
+    Source::Documented("Kubernetes: Persistent Volumes, expanding persistent volume claims"),
+);
+
+/// See `says`.
+pub const EVICTION_ASKS_BUDGETS: Belief<()> = belief(
+    (),
+    "an eviction is answered 429 where a disruption budget that selects the pod has no pod to spare; a pod that is not ready counts for nothing",
+    Source::Documented("Kubernetes: API-initiated Eviction; PodDisruptionBudget, unhealthy pod eviction policy"),
+);
+
+/// See `says`.
+pub const DRAIN_TRIES_EVERY: Belief<u64> = belief(
+    5 * SECOND,
+    "a drain tries again after five seconds where an eviction was refused",
+    Source::Read("kubernetes/kubectl pkg/drain/drain.go evictPods"),
+);
+
+/// See `says`.
+pub const UNREACHABLE_TOLERATED: Belief<u64> = belief(
+    300 * SECOND,
+    "pods tolerate an unreachable node for five minutes, then they are marked for deletion",
+    Source::Documented("Kubernetes: Taints and Tolerations, taint based evictions"),
+);
+
+/// See `says`.
+pub const LOST_PODS_STAY: Belief<()> = belief(
+    (),
+    "a pod on a silent node stays Terminating until the node comes back, its node object is deleted or it has the out-of-service taint",
+    Source::Documented("Kubernetes: Node Shutdowns, non-graceful node shutdown handling"),
+);
+
+/// See `says`.
+pub const PODS_SPREAD: Belief<()> = belief(
+    (),
+    "the scheduler spreads pods that ask for it over the nodes; here those of one component",
+    Source::Chosen("three nodes; a soft anti-affinity is what users set"),
+);
+
+/// See `says`.
+pub const UNSAFE_RECOVERY: Belief<()> = belief(
+    (),
+    "online unsafe recovery makes the named stores tombstones at once, before anything is recovered",
+    Source::Read("tikv/pd v8.5 server/cluster/unsafe_recovery_controller.go RemoveFailedStores"),
+);
+
+/// See `says`.
+pub const QUOTA_REFUSES: Belief<()> = belief(
+    (),
+    "a create beyond a ResourceQuota is answered 403",
+    Source::Documented("Kubernetes: Resource Quotas"),
+);
+
 /// What every belief says, and how it is known; for the generated page and for the test.
 pub fn all() -> Vec<(&'static str, Source)> {
     let facts = [
@@ -264,6 +438,21 @@ pub fn all() -> Vec<(&'static str, Source)> {
         DOWN_WITHOUT_HEARTBEAT,
         SETTINGS_PERSIST,
         HEARTBEATS_FORGOTTEN,
+        PD_DEFAULTS,
+        STRICT_REMOVAL,
+        TOMBSTONE_WHEN_EMPTY,
+        NO_STORE_FOR_LEADERS,
+        NO_TARGET_NO_EVICTION,
+        GRACEFUL_SHUTDOWN,
+        CLUSTER_VERSION_RISES,
+        TIKV_DEFAULTS,
+        ONLINE_IS_LOST,
+        CLAIMS_GROW,
+        EVICTION_ASKS_BUDGETS,
+        LOST_PODS_STAY,
+        PODS_SPREAD,
+        UNSAFE_RECOVERY,
+        QUOTA_REFUSES,
     ];
     let numbers = [
         POD_DELETION_IS_GRACEFUL,
@@ -276,12 +465,18 @@ pub fn all() -> Vec<(&'static str, Source)> {
         HEARTBEAT_PERSISTED_EVERY,
         HEARTBEAT_EVERY,
         CATCH_UP_TAKES,
+        LEADER_FOLLOWS,
+        REGION_HEARTBEATS,
+        PEER_DOWN_AFTER,
+        DRAIN_TRIES_EVERY,
+        UNREACHABLE_TOLERATED,
     ];
     let ranges = [CRASH_BACKOFF, PULL_TAKES, VOLUME_TAKES, REGISTER_TAKES];
     let mut all: Vec<_> = facts.iter().map(|b| (b.says, b.source)).collect();
     all.extend(numbers.iter().map(|b| (b.says, b.source)));
     all.extend(ranges.iter().map(|b| (b.says, b.source)));
-    all.extend([GENERATION, POD_SPEC_IS_IMMUTABLE].iter().map(|b| (b.says, b.source)));
+    all.extend([GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, LOG_LEVELS].iter().map(|b| (b.says, b.source)));
+    all.push((REGIONS.says, REGIONS.source));
     all.push((MAX_REPLICAS.says, MAX_REPLICAS.source));
     all
 }

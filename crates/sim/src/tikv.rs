@@ -1,12 +1,17 @@
 //! How does a TiKV process behave: which store is it, what does it refuse, what has it on disk?
 
+mod status;
+
 use std::collections::BTreeMap;
+
+use serde_json::Value;
+pub use status::{StatusAnswer, change, effective};
 
 use crate::beliefs;
 use crate::clock::SECOND;
 use crate::dice::Dice;
 use crate::names::Names;
-use crate::pd::{DiskId, Ensemble, Pd, Peer, Region};
+use crate::pd::{Cluster, DiskId, Ensemble, Pd, Peer, Region};
 
 /// What is on a TiKV volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,13 @@ pub struct Process {
     pub version: String,
     /// How far it is.
     pub stage: Stage,
+    /// From when on its replicas have what was written while it was away.
+    pub caught_up_at: u64,
+    /// It has had its signal to end.
+    pub stopping: bool,
+    /// Its effective configuration. What is changed online is not persisted and lost with the
+    /// process ([`beliefs::ONLINE_IS_LOST`]).
+    pub config: Value,
 }
 
 /// Every TiKV process and every store's data.
@@ -117,9 +129,11 @@ impl Tikv {
                 let Some(ensemble) = pd.ensembles.get_mut(index) else { return Ok(()) };
                 let store = self.register(process, ensemble, now)?;
                 process.stage = Stage::Serving { store, heartbeat: now };
+                process.caught_up_at = now + beliefs::CATCH_UP_TAKES.value;
                 Ok(())
             }
             Stage::Serving { store, heartbeat } => {
+                self.say_stopping(process, store, pd);
                 if now.saturating_sub(heartbeat) < beliefs::HEARTBEAT_EVERY.value {
                     return Ok(());
                 }
@@ -131,6 +145,19 @@ impl Tikv {
                     Err(_) | Ok(()) => Ok(()),
                 }
             }
+        }
+    }
+
+    /// A process that is to end says so in an extra heartbeat, so that PD moves its leaders.
+    fn say_stopping(&self, process: &Process, store: u64, pd: &mut Pd) {
+        let Some(data) = self.disks.get(&process.disk) else { return };
+        let mut ensembles = pd.ensembles.iter_mut();
+        let ensemble = ensembles.rfind(|e| e.cluster_id == Some(data.cluster_id));
+        let Some(ensemble) = ensemble.filter(|e| e.leader.is_some()) else { return };
+        if process.stopping {
+            ensemble.cluster.stopping.insert(store);
+        } else {
+            ensemble.cluster.stopping.remove(&store);
         }
     }
 
@@ -169,6 +196,17 @@ impl Tikv {
         serving.collect()
     }
 
+    /// Those among them whose replicas have everything.
+    pub fn current(&self, cluster_id: u64, now: u64) -> Vec<u64> {
+        let ready = self.processes.values().filter(|process| now >= process.caught_up_at);
+        let stores = ready.filter_map(|process| {
+            let data = self.disks.get(&process.disk)?;
+            let serves = matches!(process.stage, Stage::Serving { .. });
+            (serves && data.cluster_id == cluster_id).then_some(data.store)
+        });
+        stores.collect()
+    }
+
     fn disk_of(&mut self, cluster_id: u64, store: u64) -> Option<&mut StoreData> {
         let mut disks = self.disks.values_mut();
         disks.find(|data| data.cluster_id == cluster_id && data.store == store)
@@ -178,7 +216,10 @@ impl Tikv {
     fn follow_logs(&mut self, ensemble: &mut Ensemble, now: u64) {
         let Some(cluster_id) = ensemble.cluster_id else { return };
         let up = self.serving(cluster_id);
+        let current = self.current(cluster_id, now);
+        split(&mut ensemble.cluster, now);
         for region in &mut ensemble.cluster.regions {
+            region.behind = region.peers.keys().copied().filter(|id| !current.contains(id)).collect();
             let votes: Vec<u64> = region.voters().filter(|store| up.contains(store)).collect();
             if votes.len() < region.quorum() {
                 region.leader = None;
@@ -191,7 +232,7 @@ impl Tikv {
             }
             let Some(leader) = region.leader else { continue };
             let index = self.applied(cluster_id, leader, region.id);
-            self.copy(cluster_id, region, (&up, index, now));
+            self.copy(cluster_id, region, (&current, index, now));
         }
     }
 
@@ -218,9 +259,9 @@ impl Tikv {
     }
 
     /// A client writes once to every region of a cluster. Returns how many were acknowledged.
-    pub fn write_everywhere(&mut self, ensemble: &mut Ensemble) -> usize {
+    pub fn write_everywhere(&mut self, ensemble: &mut Ensemble, now: u64) -> usize {
         let Some(cluster_id) = ensemble.cluster_id else { return 0 };
-        let up = self.serving(cluster_id);
+        let up = self.current(cluster_id, now);
         let mut acknowledged = 0;
         for region in &mut ensemble.cluster.regions {
             let Some(leader) = region.leader.filter(|leader| up.contains(leader)) else { continue };
@@ -249,6 +290,20 @@ impl Tikv {
             region.acknowledged > 0 && !disks.any(has)
         };
         ensemble.cluster.regions.iter().filter(kept).map(|region| region.id).collect()
+    }
+}
+
+/// The first region is split as data grows ([`beliefs::REGIONS`]).
+fn split(cluster: &mut Cluster, now: u64) {
+    let Some(begun) = cluster.bootstrapped else { return };
+    let due = now.saturating_sub(begun) > 10 * SECOND && now.is_multiple_of(5 * SECOND);
+    if !due || cluster.regions.len() >= beliefs::REGIONS.value {
+        return;
+    }
+    let Some(first) = cluster.regions.first().cloned() else { return };
+    if first.voters().count() == first.peers.len() {
+        let id = cluster.allocate();
+        cluster.regions.push(Region { id, ..first });
     }
 }
 

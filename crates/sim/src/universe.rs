@@ -35,11 +35,14 @@ pub struct Universe {
 impl Universe {
     /// Three machines and nothing on them.
     pub fn new(seed: u64) -> Self {
+        let nodes = Nodes::new(&["node-a", "node-b", "node-c"]);
+        let mut kube = Kube::default();
+        nodes.register(&mut kube);
         Self {
             now: 0,
             dice: Dice::new(seed),
-            kube: Kube::default(),
-            nodes: Nodes::new(&["node-a", "node-b", "node-c"]),
+            kube,
+            nodes,
             pd: Pd::default(),
             tikv: Tikv::default(),
             names: Names::default(),
@@ -59,7 +62,7 @@ impl Universe {
         self.tikv.tick(&mut self.pd, &mut moment);
         if self.now.is_multiple_of(WRITE_EVERY) {
             for ensemble in &mut self.pd.ensembles {
-                self.tikv.write_everywhere(ensemble);
+                self.tikv.write_everywhere(ensemble, self.now);
             }
         }
         for claim in self.kube.sweep() {

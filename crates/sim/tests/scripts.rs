@@ -10,26 +10,39 @@
 )]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tikv_operator_sim::operator::Brain;
 use tikv_operator_sim::script;
 
-#[test]
-fn scripts_print_what_they_say() {
+/// The scripts, or those whose name contains `ONLY`.
+fn files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
     let only = std::env::var("ONLY").unwrap_or_default();
     let mut files: Vec<_> = fs::read_dir(directory).unwrap().map(|f| f.unwrap().path()).collect();
     files.sort();
     files.retain(|file| file.extension().is_some_and(|ending| ending == "txt"));
     assert!(files.len() >= 10, "scripts are missing");
+    files.retain(|file| file.to_string_lossy().contains(&only));
+    files
+}
+
+fn replay(name: &str) -> String {
+    format!("ONLY={name} cargo test -p tikv-operator-sim --test scripts")
+}
+
+#[test]
+fn scripts_print_what_they_say() {
     let mut failed = Vec::new();
-    for file in files.iter().filter(|file| file.to_string_lossy().contains(&only)) {
+    for file in &files() {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(file).unwrap();
         assert!(text.contains("> "), "{name} does nothing");
-        let (now, findings) = script::run(&text);
-        for finding in &findings {
-            failed.push(format!("{name}: {finding}"));
+        let played = script::run(&text);
+        let now = played.printed;
+        for finding in &played.findings {
+            failed.push(format!("{name}: {finding} ({})", replay(&name)));
         }
         if now != text {
             if std::env::var_os("UPDATE").is_some() {
@@ -43,6 +56,62 @@ fn scripts_print_what_they_say() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// How many of a script's writes are followed by an end of the operator; `CRASHES=all` for every
+/// one of them.
+const CRASHES: usize = 3;
+
+#[test]
+fn scripts_end_the_same_with_a_crash_after_a_write() {
+    let files = files();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failed = Vec::new();
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            failed.extend(crash_after_writes(file));
+        }
+        failed
+    };
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(failed.is_empty(), "{} bad ends:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// What went wrong in a script when the operator ended after one of its writes.
+fn crash_after_writes(file: &Path) -> Vec<String> {
+    let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let text = fs::read_to_string(file).unwrap();
+    // Scripts about crashes and chance have their own.
+    if ["crash-after", "> faults", "second-operator"].iter().any(|word| text.contains(word)) {
+        return Vec::new();
+    }
+    let whole = script::run(&text);
+    let mut failed = Vec::new();
+    for write in points(whole.writes, name.len()) {
+        let crashed = script::run_with(&text, Brain::default(), Some(write));
+        let mut say = |what: String| {
+            failed.push(format!("{name}, crash after write {write}: {what} ({})", replay(&name)));
+        };
+        crashed.findings.iter().for_each(|finding| say(finding.clone()));
+        if crashed.unsettled > whole.unsettled {
+            say("does not settle".to_owned());
+        }
+        if crashed.left != whole.left {
+            say(format!("other objects: {:?} for {:?}", crashed.left, whole.left));
+        }
+    }
+    failed
+}
+
+/// Some writes of a run, spread over it, others for every script.
+fn points(writes: usize, shift: usize) -> Vec<usize> {
+    let all = std::env::var("CRASHES").unwrap_or_default() == "all";
+    let step = if all { 1 } else { (writes / CRASHES).max(1) };
+    (1..=writes).skip(if all { 0 } else { shift % step }).step_by(step).collect()
 }
 
 /// The lines that differ, with what is written before what is printed.

@@ -4,11 +4,16 @@
 //! shares no code with the planner and its rules: it reads objects by itself and knows the truth
 //! that the operator can only ask for.
 
+mod disruption;
+mod left;
+mod removal;
 mod truth;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use disruption::Disrupted;
 
 use crate::kube::{at, is_deleting, name_of, text, uid_of};
 use crate::operator::Pass;
@@ -43,6 +48,7 @@ struct Seen {
 }
 
 const ONE: &str = "I4 exactly one cluster id";
+const I8: &str = "I8 nothing is left behind by an operation";
 const SILENT: &str = "no silent stall";
 
 /// Watches a run.
@@ -56,6 +62,14 @@ pub struct Auditor {
     uids: BTreeMap<String, String>,
     /// Clusters whose data were taken by someone else than the operator.
     forgiven: BTreeSet<u64>,
+    /// Members that the operator took down and that are not back.
+    disrupted: Vec<Disrupted>,
+    /// Since when stores are in the evict-leader scheduler, by consensus history and store.
+    evicted_since: BTreeMap<(usize, u64), u64>,
+    /// Stores that a user put into the evict-leader scheduler.
+    users_evictions: BTreeSet<u64>,
+    /// Stores that a user gave up for lost.
+    users_tombstones: BTreeSet<u64>,
     now: u64,
 }
 
@@ -63,6 +77,42 @@ impl Auditor {
     /// Someone took data of this cluster away: what is lost is not the operator's doing.
     pub fn forgive(&mut self, cluster_id: u64) {
         self.forgiven.insert(cluster_id);
+    }
+
+    /// A user put a store into the evict-leader scheduler, or took it out.
+    pub fn users_eviction(&mut self, store: u64, evicts: bool) {
+        if evicts {
+            self.users_evictions.insert(store);
+        } else {
+            self.users_evictions.remove(&store);
+        }
+    }
+
+    /// A user gave stores up for lost.
+    pub fn users_tombstones(&mut self, stores: &[u64]) {
+        self.users_tombstones.extend(stores);
+    }
+
+    /// A machine goes with its disks: what a majority had on them is lost by another hand.
+    pub fn forgive_node(&mut self, universe: &Universe, node: &str) {
+        for ensemble in &universe.pd.ensembles {
+            let on_node = |store: u64| {
+                universe.nodes.disks.values().any(|disk| {
+                    let data = universe.tikv.disks.get(&disk.id);
+                    disk.node == node
+                        && data.is_some_and(|d| {
+                            Some(d.cluster_id) == ensemble.cluster_id && d.store == store
+                        })
+                })
+            };
+            let lost = ensemble.cluster.regions.iter().any(|region| {
+                let left = region.voters().filter(|store| !on_node(*store)).count();
+                left < region.quorum()
+            });
+            if lost {
+                self.forgiven.extend(ensemble.cluster_id);
+            }
+        }
     }
 
     fn find(&mut self, invariant: &'static str, what: impl Into<String>) {
@@ -78,6 +128,7 @@ impl Auditor {
     pub fn after_tick(&mut self, universe: &mut Universe) {
         self.now = universe.now;
         self.note_resources(universe);
+        self.follow_disruptions(universe);
         for minted in std::mem::take(&mut universe.pd.minted) {
             self.judge_new_cluster(universe, &minted.by, minted.cluster_id, minted.forgot);
         }

@@ -12,6 +12,7 @@ impl Auditor {
     /// is Ready by its own account.
     pub fn at_rest(&mut self, universe: &Universe, cluster: &str) -> bool {
         self.now = universe.now;
+        self.judge_leftovers(universe, cluster);
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return false };
         let ready = condition(resource, "Ready") == Some("True");
         if at(resource, "/status/observedGeneration") != at(resource, "/metadata/generation") {

@@ -2,16 +2,21 @@
 
 use serde_json::Value;
 
-use super::{Auditor, may_delete_volumes};
-use crate::kube::{Verb, at, is_deleting, name_of, owners, text, uid_of};
+use super::Auditor;
+use super::removal::note;
+use crate::kube::{Verb, at, name_of, owners, text, uid_of};
 use crate::operator::Write;
 use crate::universe::Universe;
 
 const OURS: &str = "I6 only what is ours is touched, by uid";
-const VOLUMES: &str = "I1 volumes are deleted on deletion with policy Delete only";
+const RETIRED: &str = "I1 a retired volume is never mounted again";
 
 impl Auditor {
     pub(super) fn judge_write(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        if write.verb == Verb::Call {
+            self.judge_call(universe, cluster, write);
+            return;
+        }
         if write.verb != Verb::Create && write.uid.is_none() {
             let what = format!("{} of {} carries no uid", write.verb.as_str(), write.key);
             self.find(OURS, what);
@@ -31,6 +36,22 @@ impl Auditor {
             (Verb::Delete, "PersistentVolumeClaim") => {
                 self.judge_lost_volume(universe, cluster, write);
             }
+            (Verb::Create | Verb::Apply, "PersistentVolumeClaim") => {
+                self.judge_claim(universe, cluster, write);
+            }
+            _ => {}
+        }
+    }
+
+    /// A call to PD or to a store.
+    fn judge_call(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        match write.key.kind.as_str() {
+            "OfflineStore" => self.judge_offline(universe, cluster, write),
+            "RemovePdMember" => self.judge_removed_member(universe, cluster, write),
+            "EvictLeaders" => {
+                self.judge_intent(universe, cluster, ("store-id", "evicting"), write);
+            }
+            "StopEvicting" => self.judge_end_of_eviction(cluster, write),
             _ => {}
         }
     }
@@ -82,45 +103,10 @@ impl Auditor {
                 let what = format!("{} mounts {}", write.key, name_of(claim));
                 self.find("F19 a foreign volume is never mounted", what);
             }
+            if !note(claim, "retired").is_empty() {
+                let what = format!("{} mounts {}", write.key, name_of(claim));
+                self.find(RETIRED, what);
+            }
         }
     }
-
-    fn judge_lost_volume(&mut self, universe: &Universe, cluster: &str, write: &Write) {
-        let allowed = universe
-            .kube
-            .get("TikvCluster", cluster)
-            .is_some_and(|resource| is_deleting(resource) && may_delete_volumes(resource));
-        if !allowed {
-            self.find(VOLUMES, format!("{} was deleted", write.key));
-        }
-    }
-
-    /// A pod that serves is taken only where the others can do without it.
-    fn judge_lost_pod(&mut self, universe: &Universe, cluster: &str, write: &Write) {
-        let resource = universe.kube.get("TikvCluster", cluster);
-        let going = resource.is_none_or(is_deleting);
-        let Some(pod) = write.before.as_deref().filter(|pod| !going && is_serving(pod)) else {
-            return;
-        };
-        let component = text(pod, "/metadata/labels/app.kubernetes.io~1component");
-        let all = universe.kube.list("Pod").filter(|other| {
-            text(other, "/metadata/labels/tikv.org~1cluster") == cluster
-                && text(other, "/metadata/labels/app.kubernetes.io~1component") == component
-        });
-        let (mut total, mut left) = (0, 0);
-        for other in all {
-            total += 1;
-            left += usize::from(uid_of(other) != uid_of(pod) && is_serving(other));
-        }
-        if left < total / 2 + 1 && total > 1 {
-            let what = format!("{} was deleted and {left} of {total} serve", write.key);
-            self.find("I2 no voluntary disruption takes a quorum", what);
-        }
-    }
-}
-
-fn is_serving(pod: &Value) -> bool {
-    let conditions = at(pod, "/status/conditions").as_array();
-    let ready = |c: &Value| text(c, "/type") == "ContainersReady" && text(c, "/status") == "True";
-    !is_deleting(pod) && conditions.into_iter().flatten().any(ready)
 }

@@ -4,13 +4,14 @@
 //! (`resourceVersion`), preconditions, finalizers and owner references behave as
 //! [`crate::beliefs`] says they do. Nothing here knows what the objects mean.
 
+mod admission;
 mod cache;
 mod json;
 mod merge;
 mod sweep;
 mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -83,6 +84,10 @@ pub struct Kube {
     /// What the operator applied last, by uid: server-side apply takes away what is left out, but
     /// not what a create put there ([`crate::beliefs::CREATE_IS_NOT_APPLIED`]).
     applied: BTreeMap<(String, Subresource), Value>,
+    /// Storage classes that do not allow expansion.
+    pub rigid_classes: BTreeSet<String>,
+    /// A ResourceQuota: most pods that may exist ([`crate::beliefs::QUOTA_REFUSES`]).
+    pub quota: Option<usize>,
     uids: u64,
     /// How many changes the controllers had seen when they found nothing to do.
     swept: usize,
@@ -124,6 +129,14 @@ impl Kube {
     /// How many changes there have been. Grows with every real change, never with a no-op.
     pub fn version(&self) -> usize {
         self.changes.len()
+    }
+
+    /// Puts an object there that nobody created in the course of the run: a machine's node. It
+    /// bears its name as uid.
+    pub fn place(&mut self, mut object: Value) {
+        let name = Value::String(name_of(&object).to_owned());
+        set(&mut object, &["metadata", "uid"], name);
+        self.put(Key::of(&object), object);
     }
 
     fn put(&mut self, key: Key, mut object: Value) {

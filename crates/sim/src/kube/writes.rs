@@ -18,6 +18,8 @@ pub enum Verb {
     ApplyStatus,
     /// DELETE.
     Delete,
+    /// A call to PD or to a store, not to the API server.
+    Call,
 }
 
 impl Verb {
@@ -28,6 +30,7 @@ impl Verb {
             Self::Apply => "apply",
             Self::ApplyStatus => "apply status",
             Self::Delete => "delete",
+            Self::Call => "call",
         }
     }
 }
@@ -47,6 +50,10 @@ impl Kube {
         let key = Key::of(&object);
         if self.objects.contains_key(&key) {
             return Err(Refusal::new(409, format!("{key} already exists")));
+        }
+        let full = self.quota.is_some_and(|most| self.list("Pod").count() >= most);
+        if key.kind == "Pod" && full {
+            return Err(Refusal::new(403, format!("{key} is forbidden: exceeded quota")));
         }
         self.uids += 1;
         let uid = format!("uid-{:04}", self.uids);

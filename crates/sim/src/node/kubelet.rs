@@ -48,7 +48,9 @@ impl Nodes {
             self.seen = kube.version();
             schedule::show_pending_claims(kube);
             self.schedule(kube, now, dice);
+            schedule::grow_claims(kube);
         }
+        self.follow_machines(kube, now);
         self.note_exits(processes, now);
         let mut runs = std::mem::take(&mut self.runs);
         let uids: Vec<String> = runs.keys().cloned().collect();
@@ -118,6 +120,9 @@ impl Nodes {
         let now = keeper.now;
         if is_deleting(pod) && !matches!(run.stage, Stage::Ending { .. }) {
             let wait = keeper.dice.between(0, beliefs::POD_DELETION_IS_GRACEFUL.value);
+            if let Some(process) = keeper.processes.tikv.processes.get_mut(uid) {
+                process.stopping = true;
+            }
             run.stage = Stage::Ending { until: now + wait };
         }
         run.lost_at = None;
@@ -130,8 +135,10 @@ impl Nodes {
             }
             Stage::Attaching { until } if now >= until => {
                 self.attach(pod, &run.node, keeper.kube);
-                let pull = self.pull(pod, &run.node, keeper.dice);
-                run.stage = Stage::Pulling { until: now + pull };
+                run.stage = match self.pull(pod, &run.node, keeper.dice) {
+                    Some(pull) => Stage::Pulling { until: now + pull },
+                    None => Stage::NoImage,
+                };
             }
             Stage::Pulling { until } if now >= until => {
                 if mount(pod, run, keeper.kube) {
@@ -149,17 +156,23 @@ impl Nodes {
             Stage::Ending { .. }
             | Stage::Attaching { .. }
             | Stage::Pulling { .. }
+            | Stage::NoImage
             | Stage::BackOff { .. }
             | Stage::Running => {}
         }
         true
     }
 
-    fn pull(&mut self, pod: &Value, node: &str, dice: &mut Dice) -> u64 {
+    /// How long the image takes; `None` where no registry has it.
+    fn pull(&mut self, pod: &Value, node: &str, dice: &mut Dice) -> Option<u64> {
         let image = Launch::of(pod).map(|launch| launch.image).unwrap_or_default();
-        let Some(machine) = self.machines.get_mut(node) else { return 0 };
+        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+        if self.missing_tags.contains(tag) {
+            return None;
+        }
+        let machine = self.machines.get_mut(node)?;
         let (low, high) = beliefs::PULL_TAKES.value;
-        if machine.images.insert(image) { dice.between(low, high) } else { 0 }
+        Some(if machine.images.insert(image) { dice.between(low, high) } else { 0 })
     }
 
     /// Kubelet notices a changed ConfigMap some time after the change
@@ -233,6 +246,7 @@ impl Nodes {
         let runs = run.stage == Stage::Running;
         let waiting = match &run.stage {
             Stage::BackOff { words, .. } => Some(("CrashLoopBackOff", words.clone())),
+            Stage::NoImage => Some(("ImagePullBackOff", "no such image".to_owned())),
             Stage::Pulling { .. } | Stage::Attaching { .. } => {
                 Some(("ContainerCreating", String::new()))
             }

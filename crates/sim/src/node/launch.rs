@@ -8,6 +8,9 @@ use crate::kube::{at, text};
 use crate::pd::{Start, StartMode};
 use crate::tikv;
 
+/// Levels that PD and TiKV know.
+const LOG_LEVELS: &[&str] = crate::beliefs::LOG_LEVELS.value;
+
 /// A process to start.
 #[derive(Clone, Debug)]
 pub enum Program {
@@ -69,6 +72,11 @@ impl Launch {
     pub fn program(&self, config: &str) -> Result<Program, String> {
         let config: toml::Table =
             toml::from_str(config).map_err(|error| format!("configuration: {error}"))?;
+        let settings = serde_json::to_value(&config).unwrap_or_default();
+        let level = text(&settings, "/log/level");
+        if !level.is_empty() && !LOG_LEVELS.contains(&level) {
+            return Err(format!("invalid log level {level:?}"));
+        }
         let version = self.image.rsplit_once(':').map_or("unknown", |(_, tag)| tag);
         if self.container == "tikv" {
             return Ok(Program::Tikv(tikv::Process {
@@ -77,17 +85,17 @@ impl Launch {
                 disk: 0,
                 version: version.trim_start_matches('v').to_owned(),
                 stage: tikv::Stage::Starting { ready_at: 0 },
+                caught_up_at: 0,
+                stopping: false,
+                config: tikv::effective(&settings),
             }));
         }
-        let replication = config.get("replication").and_then(|r| r.get("max-replicas"));
         Ok(Program::Pd(Start {
             name: self.flag("name")?,
             peer_url: self.flag("advertise-peer-urls")?,
             client_url: self.flag("advertise-client-urls")?,
             mode: start_mode(&config)?,
-            max_replicas: replication
-                .and_then(toml::Value::as_integer)
-                .and_then(|n| u32::try_from(n).ok()),
+            settings,
             version: version.to_owned(),
         }))
     }

@@ -5,6 +5,7 @@
 
 mod kubelet;
 mod launch;
+mod lost;
 mod schedule;
 mod show;
 
@@ -17,6 +18,9 @@ use serde_json::Value;
 use crate::kube::Key;
 use crate::pd::DiskId;
 
+/// The taint by which someone vouches that a machine is off.
+pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+
 /// One machine.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -24,6 +28,8 @@ pub struct Node {
     pub up: bool,
     /// Images that are there.
     pub images: BTreeSet<String>,
+    /// Since when it has been silent.
+    silent_since: Option<u64>,
 }
 
 /// A provisioned volume. It lives on one machine, as a local disk does.
@@ -46,6 +52,8 @@ enum Stage {
     Pulling { until: u64 },
     /// It runs.
     Running,
+    /// The image cannot be had.
+    NoImage,
     /// It ended and will be started again.
     BackOff { until: u64, words: String },
     /// The pod is being deleted; the process has had its signal.
@@ -81,6 +89,10 @@ pub struct Nodes {
     pub late: BTreeMap<String, u64>,
     /// A process was started on a disk that another one had: (disk, pod uid, other pod uid).
     pub shared_disks: Vec<(DiskId, String, String)>,
+    /// Tags that no registry has.
+    pub missing_tags: BTreeSet<String>,
+    /// Machines that someone drains: their pods are evicted one by one.
+    pub draining: BTreeSet<String>,
     runs: BTreeMap<String, Run>,
     next_disk: DiskId,
     /// How many changes the scheduler had seen when it last looked.
@@ -90,7 +102,10 @@ pub struct Nodes {
 impl Nodes {
     /// Machines with these names, all up.
     pub fn new(names: &[&str]) -> Self {
-        let node = |name: &&str| ((*name).to_owned(), Node { up: true, images: BTreeSet::new() });
+        let node = |name: &&str| {
+            let node = Node { up: true, images: BTreeSet::new(), silent_since: None };
+            ((*name).to_owned(), node)
+        };
         Self { machines: names.iter().map(node).collect(), ..Self::default() }
     }
 

@@ -59,14 +59,32 @@ impl Nodes {
             let Some(found) = found.filter(|claim| !is_deleting(claim)) else {
                 return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
             };
+            if text(found, "/status/phase") == "Lost" {
+                return Err(format!("persistentvolumeclaim \"{claim}\" bound to non-existent volume"));
+            }
             pinned = pinned.or_else(|| self.disks.get(uid_of(found)).map(|d| d.node.clone()));
         }
-        let up = |node: &str| self.machines.get(node).is_some_and(|machine| machine.up);
+        let up = |node: &str| {
+            let open = |found: &Value| {
+                at(found, "/spec/unschedulable").as_bool() != Some(true)
+                    && text(found, "/status/conditions/0/status") == "True"
+            };
+            let known = kube.get("Node", node).is_some_and(open);
+            known && self.machines.get(node).is_some_and(|machine| machine.up)
+        };
         if let Some(node) = pinned {
             return if up(&node) { Ok(node) } else { Err(format!("node {node} is not ready")) };
         }
-        let pods_on =
-            |node: &str| kube.list("Pod").filter(|p| text(p, "/spec/nodeName") == node).count();
+        // Members of one component spread first ([`beliefs::PODS_SPREAD`]).
+        let component = |pod: &Value| {
+            let part = text(pod, "/metadata/labels/app.kubernetes.io~1component").to_owned();
+            (part, text(pod, "/metadata/labels/tikv.org~1cluster").to_owned())
+        };
+        let own = component(pod);
+        let pods_on = |node: &str| {
+            let pods = || kube.list("Pod").filter(|p| text(p, "/spec/nodeName") == node);
+            (pods().filter(|p| component(p) == own).count(), pods().count())
+        };
         let nodes: Vec<&String> = self.machines.keys().filter(|node| up(node)).collect();
         let fewest = nodes.iter().map(|node| pods_on(node)).min();
         let best: Vec<&String> =
@@ -121,6 +139,24 @@ fn claims(pod: &Value) -> Vec<String> {
         .map(str::to_owned)
         .collect()
 }
+
+/// A bound claim whose request was raised gets its new size ([`beliefs::CLAIMS_GROW`]).
+pub(super) fn grow_claims(kube: &mut Kube) {
+    let asked = |claim: &&Value| {
+        let (has, wants) = (at(claim, "/status/capacity/storage"), at(claim, REQUEST));
+        text(claim, "/status/phase") == "Bound" && has != wants
+    };
+    let due: Vec<(Key, Value)> = kube
+        .list("PersistentVolumeClaim")
+        .filter(asked)
+        .map(|claim| (Key::of(claim), at(claim, REQUEST).clone()))
+        .collect();
+    for (key, size) in due {
+        kube.edit(&key, |claim| set(claim, &["status", "capacity", "storage"], size));
+    }
+}
+
+const REQUEST: &str = "/spec/resources/requests/storage";
 
 /// New claims have a phase as soon as Kubernetes has seen them.
 pub(super) fn show_pending_claims(kube: &mut Kube) {

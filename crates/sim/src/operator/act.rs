@@ -1,5 +1,7 @@
 //! How does each step become a call?
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tikv_operator_api::conditions::READY;
 use tikv_operator_api::labels;
@@ -11,7 +13,7 @@ use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
 use tikv_operator_core::world::{Kind, Object, ObjectKey, World};
 
 use super::wire::{Answer, Call, Wire};
-use super::{Look, Operator, Pass};
+use super::{Look, Operator, Pass, servers};
 use crate::clock::SECOND;
 use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text, uid_of};
 use crate::universe::{NAMESPACE, Universe};
@@ -79,7 +81,7 @@ impl Operator {
 
     fn wire<'a>(&'a mut self, universe: &'a mut Universe, pass: &'a mut Pass) -> Wire<'a> {
         Wire {
-            kube: &mut universe.kube,
+            universe,
             dice: &mut self.dice,
             faults: self.faults,
             written: &mut self.written,
@@ -106,7 +108,8 @@ impl Operator {
             Answer::Refused(refusal) => refusal,
         };
         let mut kind = match refusal.code {
-            404 | 409 => FailureKind::Stale,
+            404 | 409 | 410 => FailureKind::Stale,
+            503 => FailureKind::Unavailable,
             _ => FailureKind::Refused,
         };
         if let (Step::Create(object), 409) = (step, refusal.code) {
@@ -180,9 +183,14 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         Step::DeleteVolume { name, uid } => {
             delete(wire, &Key::new("PersistentVolumeClaim", name), &uid.0)
         }
-        Step::Mark { .. }
-        | Step::ResizeVolume { .. }
-        | Step::EvictLeaders { .. }
+        Step::Mark { key, uid, annotations, labels } => {
+            patch(wire, &key_of(key), &uid.0, |object| {
+                mark(object, "annotations", annotations);
+                mark(object, "labels", labels);
+            })
+        }
+        Step::ResizeVolume { name, uid, size } => resize(wire, name, &uid.0, size),
+        Step::EvictLeaders { .. }
         | Step::StopEvicting { .. }
         | Step::OfflineStore { .. }
         | Step::KeepStore { .. }
@@ -192,8 +200,30 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         | Step::SetStoreConfig { .. }
         | Step::SetStoreLabels { .. }
         | Step::LockMaintenance { .. }
-        | Step::UnlockMaintenance { .. } => Answer::None,
+        | Step::UnlockMaintenance { .. } => servers::do_step(wire, look, step),
     }
+}
+
+/// Sets marks, or takes them away; those of others stay.
+fn mark(object: &mut Value, place: &str, marks: &BTreeMap<String, Option<String>>) {
+    for (name, value) in marks {
+        match value {
+            Some(value) => set(object, &["metadata", place, name], json!(value)),
+            None => {
+                let marks = object.pointer_mut(&format!("/metadata/{place}"));
+                if let Some(marks) = marks.and_then(Value::as_object_mut) {
+                    marks.shift_remove(name);
+                }
+            }
+        }
+    }
+}
+
+/// The API server's admission looks at the class and at the present size.
+fn resize(wire: &mut Wire<'_>, name: &str, uid: &str, size: &str) -> Answer {
+    let key = Key::new("PersistentVolumeClaim", name);
+    let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
+    wire.call(call, |kube| kube.resize_claim(&key, uid, size))
 }
 
 /// Pods and furniture name their controller; a volume is ours by its labels and its name.
@@ -262,7 +292,7 @@ fn apply_status(wire: &mut Wire<'_>, look: &mut Look, status: &TikvClusterStatus
     let call = Call { verb: Verb::ApplyStatus, key, uid: Some(uid) };
     let answer = wire.call(call, |kube| kube.apply(&body, Subresource::Status));
     if answer == Answer::Done {
-        look.renew(wire.kube);
+        look.renew(&wire.universe.kube);
     }
     answer
 }

@@ -7,6 +7,8 @@
 mod act;
 mod observe;
 mod pd_view;
+mod servers;
+mod stores_view;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -19,7 +21,7 @@ use tikv_operator_core::check::{Rejection, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{self, Plan, Step};
 use tikv_operator_core::report::{self, Outcome};
-use tikv_operator_core::world::{ObjectKey, Uid, World};
+use tikv_operator_core::world::{ObjectKey, Symptom, Uid, World};
 pub use wire::{Faults, Write};
 
 use crate::clock::SECOND;
@@ -74,6 +76,8 @@ struct Memory {
     met: BTreeMap<ObjectKey, (String, u64)>,
     /// When the status was last written.
     reported: Option<u64>,
+    /// When each symptom was first seen, as long as it is seen.
+    symptoms: BTreeMap<Symptom, u64>,
 }
 
 /// One look at a cluster.
@@ -107,8 +111,15 @@ pub struct Operator {
 }
 
 /// The kinds that the operator watches.
-const WATCHED: [&str; 6] =
-    ["TikvCluster", "Pod", "PersistentVolumeClaim", "Service", "ConfigMap", "PodDisruptionBudget"];
+const WATCHED: [&str; 7] = [
+    "TikvCluster",
+    "Pod",
+    "PersistentVolumeClaim",
+    "Service",
+    "ConfigMap",
+    "PodDisruptionBudget",
+    "Node",
+];
 
 impl Operator {
     /// A process that watches one cluster.

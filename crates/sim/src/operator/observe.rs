@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use serde_json::Value;
-use tikv_operator_api::labels;
+use tikv_operator_api::labels::CLUSTER;
 use tikv_operator_core::facts::{Belongings, Owner, resource_facts};
-use tikv_operator_core::world::{Kind, World};
+use tikv_operator_core::world::{
+    Component, Kind, NodeFacts, NodeView, Slot, Symptom, World, symptoms,
+};
 
 use super::{FINALIZER, Look, Operator, typed};
 use crate::clock;
-use crate::kube::{Cache, text};
+use crate::kube::{Cache, at, labels, text};
+use crate::node::OUT_OF_SERVICE;
 use crate::universe::Universe;
 
 /// Where objects are read from.
@@ -67,23 +71,12 @@ impl Operator {
         for (key, (whose, _)) in &self.memory.met {
             belongings.strangers.insert(key.clone(), whose.clone());
         }
-        let hosts: BTreeMap<_, _> = belongings
-            .pods
-            .keys()
-            .map(|slot| {
-                (
-                    *slot,
-                    format!(
-                        "{0}.{1}-{2}-peer",
-                        slot.pod_name(&self.cluster),
-                        self.cluster,
-                        slot.component
-                    ),
-                )
-            })
-            .collect();
-        let pd = self.ask_pd(&hosts, universe);
-        let world = World {
+        let created = belongings.pods.keys().any(|slot| slot.component == Component::Pd);
+        let pds = pd_processes(&self.cluster, belongings.pods.keys(), universe);
+        let pd = self.ask_pd(created, &pds, universe);
+        let nodes = nodes(view, universe, &belongings);
+        let processes = self.ask_stores(&pd, universe);
+        let mut world = World {
             now: clock::instant(universe.now),
             resource: facts,
             pods: belongings.pods,
@@ -91,16 +84,76 @@ impl Operator {
             objects: belongings.objects,
             strangers: belongings.strangers,
             pd,
-            nodes: BTreeMap::new(),
-            processes: BTreeMap::new(),
+            nodes,
+            processes,
             seen_for: BTreeMap::new(),
         };
+        world.seen_for = self.watch_symptoms(&world, universe.now);
         let version = resource.metadata.resource_version.clone().unwrap_or_default();
         Some(Look { resource, world, version })
     }
 }
 
+impl Operator {
+    /// How long this process has seen what is wrong now. What it does not see it forgets.
+    fn watch_symptoms(&mut self, world: &World, now: u64) -> BTreeMap<Symptom, SignedDuration> {
+        let seen = symptoms(world);
+        let known = &mut self.memory.symptoms;
+        known.retain(|symptom, _| seen.contains(symptom));
+        for symptom in seen {
+            known.entry(symptom).or_insert(now);
+        }
+        let ages = known.iter().map(|(symptom, since)| (symptom.clone(), clock::span(now - *since)));
+        ages.collect()
+    }
+}
+
+/// The PD processes behind the cluster's pods, by ordinal.
+pub(super) fn pd_processes<'s>(
+    cluster: &str,
+    slots: impl Iterator<Item = &'s Slot>,
+    universe: &Universe,
+) -> Vec<String> {
+    let pds = slots.filter(|slot| slot.component == Component::Pd);
+    let hosts = pds.map(|slot| format!("{}.{cluster}-pd-peer", slot.pod_name(cluster)));
+    hosts.flat_map(|host| universe.names().resolve(&host).to_vec()).collect()
+}
+
+/// The nodes that the pods are bound to.
+fn nodes(
+    view: &View<'_>,
+    universe: &Universe,
+    belongings: &Belongings,
+) -> BTreeMap<String, NodeView> {
+    let names = belongings.pods.values().filter_map(|pod| pod.node.clone());
+    names
+        .map(|name| {
+            let node = view.get(universe, "Node", &name);
+            let node = node.map_or(NodeView::Gone, |node| NodeView::Known(node_facts(node)));
+            (name, node)
+        })
+        .collect()
+}
+
+fn node_facts(node: &Value) -> NodeFacts {
+    let conditions = at(node, "/status/conditions").as_array().into_iter().flatten();
+    let mut conditions = conditions.filter(|c| text(c, "/type") == "Ready");
+    let ready = conditions.next();
+    let taints = at(node, "/spec/taints").as_array().into_iter().flatten();
+    let mut taints = taints.map(|taint| text(taint, "/key"));
+    let labels = labels(node).into_iter().flatten();
+    NodeFacts {
+        ready: ready.is_some_and(|c| text(c, "/status") == "True"),
+        ready_since: ready.and_then(|c| text(c, "/lastTransitionTime").parse().ok()),
+        cordoned: at(node, "/spec/unschedulable").as_bool() == Some(true),
+        out_of_service: taints.any(|key| key == OUT_OF_SERVICE),
+        labels: labels
+            .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect(),
+    }
+}
+
 fn labelled(object: &Value, cluster: &str) -> bool {
-    let pointer = format!("/metadata/labels/{}", labels::CLUSTER.replace('/', "~1"));
+    let pointer = format!("/metadata/labels/{}", CLUSTER.replace('/', "~1"));
     text(object, &pointer) == cluster
 }

@@ -4,43 +4,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::Value;
 use tikv_operator_core::world::{
-    ClusterId, Component, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView,
-    Replication, Slot, StoreFacts, StoreId, StoreState,
+    ClusterId, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView, Progress,
+    Replication, StoreFacts, StoreId, StoreState,
 };
 
-use super::Operator;
+use super::{Operator, stores_view};
 use crate::clock;
 use crate::kube::{at, text};
 use crate::pd::Request;
 use crate::universe::Universe;
 
 impl Operator {
-    /// Asks the PD pods one after the other until one gives a whole answer.
+    /// Asks the PD processes one after the other until one gives a whole answer.
+    /// `created`: there are PD pods, whether they resolve or not.
     pub(super) fn ask_pd(
         &mut self,
-        hosts: &BTreeMap<Slot, String>,
+        created: bool,
+        pds: &[String],
         universe: &mut Universe,
     ) -> PdView {
         let now = universe.now;
-        let mut pds = hosts.iter().filter(|(slot, _)| slot.component == Component::Pd).peekable();
-        if pds.peek().is_none() {
+        if !created {
+            self.memory.leader_changed |= self.memory.leader.take().is_some();
             return PdView::NotCreated;
         }
         let cut = self.dice.chance(self.faults.pd_silent);
-        let answer = pds
-            .filter(|_| !cut)
-            .flat_map(|(_, host)| universe.names().resolve(host).to_vec())
-            .collect::<Vec<String>>()
-            .into_iter()
-            .find_map(|process| look(universe, &process));
+        let mut asked = pds.iter().filter(|_| !cut);
+        let answer = asked.find_map(|process| look(universe, process));
         if let Some((leader, mut facts)) = answer {
             self.memory.silent_since = None;
             facts.leader = self.remember_leader(leader, now);
             return PdView::Known(Box::new(facts));
         }
+        self.memory.leader_changed |= self.memory.leader.take().is_some();
         let since = *self.memory.silent_since.get_or_insert(now);
         PdView::Unreachable {
             seen_for: clock::span(now - since),
@@ -71,16 +70,16 @@ fn look(universe: &mut Universe, process: &str) -> Option<(u64, PdFacts)> {
     let members = get(universe, process, "members")?;
     let health = get(universe, process, "health")?;
     let (bootstrapped, stores) = match get(universe, process, "stores/check") {
-        Some(list) => (true, stores(&list)?),
+        Some(list) => (true, stores_view::stores(&list)?),
         None if not_bootstrapped(universe, process) => (false, BTreeMap::new()),
         None => return None,
     };
     let leader = at(&members, "/leader/member_id").as_u64()?;
-    let replicate = get(universe, process, "config/replicate");
-    let settings = replicate.as_ref();
+    let config = get(universe, process, "config");
+    let settings = config.as_ref().map(|config| at(config, "/replication"));
     let max_replicas = settings.and_then(|s| u32::try_from(at(s, "/max-replicas").as_u64()?).ok());
     let labels = settings.map(|s| text(s, "/location-labels").to_owned()).unwrap_or_default();
-    let regions = get(universe, process, "regions/count");
+    let regions = get(universe, process, "regions");
     let live = stores.values().filter(|s| s.state != StoreState::Tombstone).count();
     let few = max_replicas.is_some_and(|most| live < most as usize);
     let facts = PdFacts {
@@ -92,18 +91,20 @@ fn look(universe: &mut Universe, process: &str) -> Option<(u64, PdFacts)> {
             changed: false,
         },
         bootstrapped,
-        stores,
         evicting: evicting(universe, process),
         replication: replication(universe, process),
-        fewest_peers: if few { fewest_peers(universe, process) } else { None },
-        regions: regions.and_then(|answer| at(&answer, "/count").as_u64()).unwrap_or_default(),
+        fewest_peers: if few { regions.as_ref().and_then(stores_view::fewest_peers) } else { None },
+        regions: regions.as_ref().map_or(0, |list| at(list, "/count").as_u64().unwrap_or_default()),
         max_replicas,
         location_labels: labels.split(',').filter(|l| !l.is_empty()).map(str::to_owned).collect(),
-        critical: None,
-        progress: BTreeMap::new(),
-        config: None,
-        maintenance: Maintenance::Unsupported,
-        unsafe_recovery: None,
+        critical: regions
+            .as_ref()
+            .and_then(|list| stores_view::critical(list, &stores, max_replicas?)),
+        progress: progress(universe, process, &stores),
+        stores,
+        config,
+        maintenance: maintenance(universe, process),
+        unsafe_recovery: unsafe_recovery(universe, process),
     };
     Some((leader, facts))
 }
@@ -140,45 +141,6 @@ fn healthy_members(members: &Value, health: &Value) -> BTreeMap<PdMemberId, PdMe
     members.filter_map(member).collect()
 }
 
-fn stores(list: &Value) -> Option<BTreeMap<StoreId, StoreFacts>> {
-    at(list, "/stores").as_array()?.iter().map(store).collect()
-}
-
-fn store(row: &Value) -> Option<(StoreId, StoreFacts)> {
-    let id = StoreId(at(row, "/store/id").as_u64()?);
-    let state = match text(row, "/store/state_name") {
-        "Up" => StoreState::Up,
-        "Disconnected" => StoreState::Disconnected,
-        "Down" => StoreState::Down,
-        "Offline" => StoreState::Offline,
-        "Tombstone" => StoreState::Tombstone,
-        _ => return None,
-    };
-    let heard: Option<Timestamp> = text(row, "/status/last_heartbeat_ts").parse().ok();
-    let started = at(row, "/store/start_timestamp").as_i64();
-    let labels = at(row, "/store/labels").as_array().into_iter().flatten();
-    let facts = StoreFacts {
-        id,
-        state,
-        address: text(row, "/store/address").to_owned(),
-        status_address: text(row, "/store/status_address").to_owned(),
-        serving: true,
-        capacity: None,
-        available: None,
-        used: None,
-        last_heartbeat: heard.filter(|time| time.as_second() > 0),
-        started: started.and_then(|seconds| Timestamp::from_second(seconds).ok()),
-        leaders: at(row, "/status/leader_count").as_u64().unwrap_or_default(),
-        regions: at(row, "/status/region_count").as_u64().unwrap_or_default(),
-        version: text(row, "/store/version").to_owned(),
-        labels: labels
-            .map(|l| (text(l, "/key").to_owned(), text(l, "/value").to_owned()))
-            .collect(),
-        physically_destroyed: at(row, "/store/physically_destroyed").as_bool() == Some(true),
-    };
-    Some((id, facts))
-}
-
 fn evicting(universe: &mut Universe, process: &str) -> BTreeSet<StoreId> {
     let list = get(universe, process, "scheduler-config/evict-leader-scheduler/list");
     let ranges = list.as_ref().and_then(|list| at(list, "/store-id-ranges").as_object());
@@ -195,11 +157,43 @@ fn replication(universe: &mut Universe, process: &str) -> Replication {
     }
 }
 
-fn fewest_peers(universe: &mut Universe, process: &str) -> Option<u32> {
-    let list = get(universe, process, "regions")?;
-    let whole = |region: &Value| {
-        let count = |pointer| at(region, pointer).as_array().map_or(0, Vec::len);
-        u32::try_from(count("/peers") - count("/pending_peers").min(count("/peers"))).ok()
+/// Asked for stores that are being emptied only.
+fn progress(
+    universe: &mut Universe,
+    process: &str,
+    stores: &BTreeMap<StoreId, StoreFacts>,
+) -> BTreeMap<StoreId, Progress> {
+    let leaving = stores.values().filter(|store| store.state == StoreState::Offline);
+    let of = |store: &StoreFacts| {
+        let row = get(universe, process, &format!("stores/progress?id={}", store.id.0))?;
+        let seconds = at(&row, "/left_seconds").as_f64()?;
+        // PD says the largest float where it does not know.
+        let known = (0.0..1e12).contains(&seconds);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
+        let left_seconds = known.then_some(seconds as u64);
+        let done = at(&row, "/progress").as_f64()?;
+        let speed = at(&row, "/current_speed").as_f64().unwrap_or_default();
+        Some((store.id, Progress { done, speed, left_seconds }))
     };
-    at(&list, "/regions").as_array()?.iter().filter_map(whole).min()
+    leaving.filter_map(of).collect()
+}
+
+fn maintenance(universe: &mut Universe, process: &str) -> Maintenance {
+    let request = Request::get("/pd/api/v2/maintenance");
+    let Some(answer) = universe.ask_pd(process, request) else { return Maintenance::Unsupported };
+    let Some(body) = answer.value() else { return Maintenance::Unsupported };
+    match answer.status {
+        200 => Maintenance::Held {
+            kind: text(body, "/0/type").to_owned(),
+            id: text(body, "/0/id").to_owned(),
+        },
+        404 => Maintenance::Free,
+        _ => Maintenance::Unsupported,
+    }
+}
+
+fn unsafe_recovery(universe: &mut Universe, process: &str) -> Option<bool> {
+    let list = get(universe, process, "admin/unsafe/remove-failed-stores/show")?;
+    let last = list.as_array()?.last()?;
+    Some(text(last, "/info") != "No on-going recovery.")
 }

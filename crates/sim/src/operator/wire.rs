@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::dice::Dice;
 use crate::kube::{Key, Kube, Refusal, Verb};
+use crate::universe::Universe;
 
 /// Faults, in percent of calls or passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,12 +34,13 @@ impl Faults {
     }
 }
 
-/// A write that reached the API server and was granted.
+/// A write that reached the API server, PD or a store and was granted.
 #[derive(Clone, Debug)]
 pub struct Write {
     /// What kind.
     pub verb: Verb,
-    /// Of which object.
+    /// Of which object. A call to PD or to a store ([`Verb::Call`]) has the step's name as kind and
+    /// what it is about as name: `OfflineStore 4`.
     pub key: Key,
     /// The uid that was given as precondition.
     pub uid: Option<String>,
@@ -66,10 +68,10 @@ pub(super) struct Call<'a> {
     pub(super) uid: Option<&'a str>,
 }
 
-/// The connection during one pass.
+/// The connections during one pass.
 pub(super) struct Wire<'a> {
-    /// The server.
-    pub(super) kube: &'a mut Kube,
+    /// The servers.
+    pub(super) universe: &'a mut Universe,
     /// Chance.
     pub(super) dice: &'a mut Dice,
     /// What goes wrong.
@@ -83,7 +85,7 @@ pub(super) struct Wire<'a> {
 }
 
 impl Wire<'_> {
-    /// Makes a call, as far as faults let it.
+    /// Makes a call to the API server, as far as faults let it.
     pub(super) fn call(
         &mut self,
         call: Call<'_>,
@@ -96,18 +98,40 @@ impl Wire<'_> {
             let message = "the object has been modified".to_owned();
             return Answer::Refused(Refusal { code: 409, message });
         }
-        let before = self.kube.shared(&call.key);
-        if let Err(refusal) = act(self.kube) {
+        let before = self.universe.kube.shared(&call.key);
+        if let Err(refusal) = act(&mut self.universe.kube) {
             return Answer::Refused(refusal);
         }
-        *self.written += 1;
-        self.writes.push(Write {
+        let write = Write {
             verb: call.verb,
-            after: self.kube.shared(&call.key),
+            after: self.universe.kube.shared(&call.key),
             key: call.key,
             uid: call.uid.filter(|uid| !uid.is_empty()).map(str::to_owned),
             before,
-        });
+        };
+        self.granted(write)
+    }
+
+    /// Makes a call to PD or to a store, as far as faults let it. `what` names the step.
+    pub(super) fn ask(
+        &mut self,
+        what: Key,
+        act: impl FnOnce(&mut Universe) -> Result<(), Refusal>,
+    ) -> Answer {
+        if self.dice.chance(self.faults.unavailable) {
+            return Answer::None;
+        }
+        if let Err(refusal) = act(self.universe) {
+            return Answer::Refused(refusal);
+        }
+        let (before, after, uid) = (None, None, None);
+        self.granted(Write { verb: Verb::Call, key: what, uid, before, after })
+    }
+
+    /// Notes what was granted; its answer may be lost, and the process may end right after it.
+    fn granted(&mut self, write: Write) -> Answer {
+        *self.written += 1;
+        self.writes.push(write);
         let planned = self.faults.crash_after == Some(*self.written);
         if planned || self.dice.chance(self.faults.crash) {
             *self.crashed = true;

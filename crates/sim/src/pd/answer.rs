@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::Pd;
+use crate::kube::at;
 use crate::names::Names;
 
 /// A body in one of the shapes that PD uses.
@@ -113,12 +114,17 @@ impl Pd {
                 "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader",
             ));
         }
+        if let Some(rest) = path.strip_prefix("/pd/api/v2/maintenance") {
+            let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
+            let answer = self.answer_about_maintenance(index, request, &parts);
+            return Some(answer.unwrap_or_else(|| Answer::text(404, NO_SUCH_PAGE)));
+        }
         let Some(rest) = path.strip_prefix("/pd/api/v1/") else {
             return Some(Answer::text(404, NO_SUCH_PAGE));
         };
         let parts: Vec<&str> = rest.split('/').collect();
         let answer = self
-            .answer_about_members(index, request, &parts)
+            .answer_about_members(index, request, &parts, (now, names))
             .or_else(|| self.answer_about_settings(index, request, &parts))
             .or_else(|| self.answer_about_stores(index, request, &parts, now));
         Some(answer.unwrap_or_else(|| Answer::text(404, NO_SUCH_PAGE)))
@@ -132,47 +138,22 @@ impl Pd {
     ) -> Option<Answer> {
         let cluster = &mut self.ensembles.get_mut(index)?.cluster;
         match (request.method, parts) {
-            ("GET", ["config", "replicate"]) => Some(Answer::json(
-                200,
-                json!({
-                    "max-replicas": cluster.max_replicas,
-                    "location-labels": cluster.location_labels.join(","),
-                    "strictly-match-label": "false",
-                    "enable-placement-rules": "true",
-                    "enable-placement-rules-cache": "false",
-                    "isolation-level": "",
-                }),
-            )),
+            ("GET", ["config"]) => Some(Answer::json(200, cluster.settings.shown().clone())),
+            ("GET", ["config", "replicate"]) => {
+                let section = at(cluster.settings.shown(), "/replication");
+                Some(Answer::json(200, section.clone()))
+            }
             ("POST", ["config"]) => {
-                for (name, value) in request.body.as_object().into_iter().flatten() {
-                    let done = match name.rsplit('.').next().unwrap_or_default() {
-                        "max-store-down-time" => duration(value).map(|d| cluster.max_down = d),
-                        "max-replicas" => value
-                            .as_u64()
-                            .and_then(|n| u32::try_from(n).ok())
-                            .map(|n| cluster.max_replicas = n),
-                        _ => None,
-                    };
-                    if done.is_none() {
-                        return Some(Answer::words(400, &format!("config item {name} not found")));
-                    }
-                }
-                Some(Answer::words(200, "The config is updated."))
+                let nothing = serde_json::Map::new();
+                let items = request.body.as_object().unwrap_or(&nothing);
+                let done = cluster.settings.post(items);
+                cluster.obey_settings();
+                Some(match done {
+                    Ok(()) => Answer::words(200, "The config is updated."),
+                    Err(words) => Answer::words(400, &words),
+                })
             }
             _ => None,
         }
-    }
-}
-
-/// A Go duration of one unit, in milliseconds.
-fn duration(value: &Value) -> Option<u64> {
-    let text = value.as_str()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "s" => Some(number * 1000),
-        "m" => Some(number * 60_000),
-        "h" => Some(number * 3_600_000),
-        _ => None,
     }
 }

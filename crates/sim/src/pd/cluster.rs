@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::region::{Peer, Region};
+use serde_json::Value;
+
+use super::region::Region;
+use super::settings::Settings;
 use crate::beliefs;
 use crate::clock::SECOND;
 
@@ -40,6 +43,8 @@ pub struct Store {
     pub started: u64,
     /// Removed with `force`.
     pub destroyed: bool,
+    /// Regions that it had when its removal began.
+    pub had: usize,
 }
 
 impl Store {
@@ -55,7 +60,7 @@ impl Store {
         }
     }
 
-    fn is_heard(&self, now: u64) -> bool {
+    pub(super) fn is_heard(&self, now: u64) -> bool {
         let limit = beliefs::DISCONNECTED_AFTER.value;
         self.heartbeat.is_some_and(|heard| now.saturating_sub(heard) <= limit)
     }
@@ -78,8 +83,13 @@ pub struct Cluster {
     pub location_labels: Vec<String>,
     /// `schedule.max-store-down-time`, in milliseconds.
     pub max_down: u64,
-    /// Settings were persisted: configuration files count no more.
-    settled: bool,
+    /// Stores whose process is shutting down, as they say ([`beliefs::GRACEFUL_SHUTDOWN`]).
+    pub stopping: BTreeSet<u64>,
+    /// All settings.
+    pub settings: Settings,
+    /// The least version that a store may have, as major and minor
+    /// ([`beliefs::CLUSTER_VERSION_RISES`]).
+    version: (u64, u64),
     ids: u64,
 }
 
@@ -93,20 +103,26 @@ impl Default for Cluster {
             max_replicas: beliefs::MAX_REPLICAS.value,
             location_labels: Vec::new(),
             max_down: beliefs::MAX_DOWN.value,
-            settled: false,
+            stopping: BTreeSet::new(),
+            settings: Settings::default(),
+            version: (0, 0),
             ids: 0,
         }
     }
 }
 
 impl Cluster {
-    /// Settings of the first configuration file; later files change nothing
-    /// ([`beliefs::SETTINGS_PERSIST`]).
-    pub fn first_settings(&mut self, max_replicas: Option<u32>) {
-        if !self.settled {
-            self.max_replicas = max_replicas.unwrap_or(self.max_replicas);
-            self.settled = true;
-        }
+    /// Settings of the first configuration file; later files change nothing.
+    pub fn first_settings(&mut self, file: &Value) {
+        self.settings.first(file);
+        self.obey_settings();
+    }
+
+    /// What the settings say is in force.
+    pub(super) fn obey_settings(&mut self) {
+        self.max_replicas = self.settings.max_replicas();
+        self.location_labels = self.settings.location_labels();
+        self.max_down = self.settings.max_down();
     }
 
     /// A new id, for a store, a region or a peer.
@@ -132,6 +148,11 @@ impl Cluster {
                 other.id
             ));
         }
+        let number = major_minor(version);
+        if number.is_some_and(|number| number < self.version) {
+            let (major, minor) = self.version;
+            return Err(format!("version should compatible with version {major}.{minor}, got {version}"));
+        }
         let store = self.stores.entry(id).or_insert_with(|| Store {
             id,
             address: address.to_owned(),
@@ -143,6 +164,7 @@ impl Cluster {
             persisted: None,
             started: now,
             destroyed: false,
+            had: 0,
         });
         if store.state == StoreState::Tombstone {
             return Err("store is tombstone".to_owned());
@@ -150,6 +172,9 @@ impl Cluster {
         store.started = now;
         address.clone_into(&mut store.address);
         version.clone_into(&mut store.version);
+        let present = self.stores.values().filter(|s| s.state != StoreState::Tombstone);
+        let least = present.filter_map(|store| major_minor(&store.version)).min();
+        self.version = self.version.max(least.unwrap_or_default());
         if self.bootstrapped.is_none() {
             self.bootstrapped = Some(now);
             let region = self.allocate();
@@ -172,19 +197,42 @@ impl Cluster {
         Ok(())
     }
 
+    /// Online unsafe recovery gives stores up: tombstones at once, and regions go on with what is
+    /// left of them.
+    pub fn give_up(&mut self, stores: &[u64]) {
+        for id in stores {
+            if let Some(store) = self.stores.get_mut(id) {
+                store.state = StoreState::Tombstone;
+            }
+            for region in &mut self.regions {
+                region.peers.remove(id);
+                region.leader = region.leader.filter(|leader| leader != id);
+            }
+        }
+    }
+
     /// A new leader knows the heartbeats that are in etcd ([`beliefs::HEARTBEATS_FORGOTTEN`]).
     pub fn forget_heartbeats(&mut self) {
         for store in self.stores.values_mut() {
             store.heartbeat = store.persisted;
         }
+        for region in &mut self.regions {
+            region.reported = None;
+        }
     }
 
-    /// Lets one moment pass: states settle, replicas are repaired.
+    /// Lets one moment pass: states settle, replicas and leaders move.
     pub fn tick(&mut self, now: u64) {
-        if !now.is_multiple_of(10 * SECOND) {
-            self.grow_replicas(now);
-            return;
+        if now.is_multiple_of(10 * SECOND) {
+            self.settle_states(now);
         }
+        self.move_replicas(now);
+        self.move_leaders(now);
+        self.hear_regions(now);
+    }
+
+    /// Every 10 s: new stores serve, emptied ones are tombstones ([`beliefs::TOMBSTONE_WHEN_EMPTY`]).
+    fn settle_states(&mut self, now: u64) {
         for store in self.stores.values_mut() {
             store.serving |= store.state == StoreState::Up && store.is_heard(now);
         }
@@ -200,38 +248,15 @@ impl Cluster {
                 store.state = StoreState::Tombstone;
             }
         }
-        self.grow_replicas(now);
     }
 
-    /// Adds missing replicas and moves those of leaving or dead stores, one at a time per region.
-    fn grow_replicas(&mut self, now: u64) {
-        let max_down = self.max_down;
-        let fit = |s: &Store| s.state == StoreState::Up && s.is_heard(now);
-        let fit: BTreeSet<u64> = self.stores.values().filter(|s| fit(s)).map(|s| s.id).collect();
-        let leaving = |id: &u64| {
-            self.stores.get(id).is_none_or(|store| {
-                store.state != StoreState::Up || store.state_name(now, max_down) == "Down"
-            })
-        };
-        let wanted = self.max_replicas as usize;
+    /// A region's leader reports at once when it is new, and otherwise every minute.
+    fn hear_regions(&mut self, now: u64) {
+        let every = beliefs::REGION_HEARTBEATS.value;
         for region in &mut self.regions {
-            let filling = region.peers.values().any(|peer| *peer != Peer::Voter);
-            if filling {
-                continue;
-            }
-            let surplus = region.peers.keys().copied().find(|id| leaving(id));
-            let spare = fit.iter().copied().find(|id| !region.peers.contains_key(id));
-            let staying = region.peers.keys().filter(|id| !leaving(id)).count();
-            match (surplus, spare) {
-                (_, Some(spare)) if staying < wanted => {
-                    let ready_at = now + beliefs::CATCH_UP_TAKES.value;
-                    region.peers.insert(spare, Peer::Learner { ready_at });
-                }
-                (Some(surplus), _) if staying >= wanted => {
-                    region.peers.remove(&surplus);
-                    region.leader = region.leader.filter(|leader| *leader != surplus);
-                }
-                _ => {}
+            let due = now % every == region.id * SECOND % every;
+            if region.leader.is_some() && (due || region.reported.is_some()) {
+                region.reported = region.leader;
             }
         }
     }
@@ -242,11 +267,17 @@ impl Cluster {
         there.min(self.max_replicas as usize)
     }
 
-    /// Leaders and regions of a store.
+    /// Leaders and regions of a store, as PD has heard.
     pub fn load(&self, store: u64) -> (u64, u64) {
-        let leaders = self.regions.iter().filter(|region| region.leader == Some(store)).count();
+        let leaders = self.regions.iter().filter(|region| region.reported == Some(store)).count();
         let regions =
             self.regions.iter().filter(|region| region.peers.contains_key(&store)).count();
         (leaders as u64, regions as u64)
     }
+}
+
+/// `8.5.7` as (8, 5); `None` for a word.
+fn major_minor(version: &str) -> Option<(u64, u64)> {
+    let mut numbers = version.trim_start_matches('v').split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }

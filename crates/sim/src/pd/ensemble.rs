@@ -43,6 +43,12 @@ pub struct Ensemble {
     pub leader_since: u64,
     /// When the last leader was lost; the beginning of the ensemble where there was none yet.
     pub leaderless_since: u64,
+    /// The member that etcd's leadership was moved to, and when PD's will have followed.
+    pub successor: Option<(u64, u64)>,
+    /// The lock for disruptive work: type, id and the body that it was taken with.
+    pub maintenance: Option<(String, String, String)>,
+    /// An online unsafe recovery is going on.
+    pub unsafe_recovery: bool,
     /// Stores, regions and settings.
     pub cluster: Cluster,
 }
@@ -57,6 +63,9 @@ impl Ensemble {
             leader: None,
             leader_since: 0,
             leaderless_since: now,
+            successor: None,
+            maintenance: None,
+            unsafe_recovery: false,
             cluster: Cluster::default(),
         }
     }
@@ -69,8 +78,20 @@ impl Ensemble {
     /// Makes a member the leader. It knows of heartbeats what is on disk.
     pub fn lead(&mut self, member: u64, now: u64) {
         self.leader = Some(member);
+        self.successor = None;
         self.leader_since = now;
         self.cluster.forget_heartbeats();
+    }
+
+    /// PD's leadership follows etcd's ([`crate::beliefs::LEADER_FOLLOWS`]).
+    pub(super) fn hand_over(&mut self, up: &[u64], now: u64) {
+        let Some((to, at)) = self.successor else { return };
+        if now >= at {
+            self.successor = None;
+            if up.contains(&to) && self.members.contains_key(&to) {
+                self.lead(to, now);
+            }
+        }
     }
 
     /// The member of this name.

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Request};
 use super::{Ensemble, Member, Pd};
+use crate::beliefs;
 use crate::names::Names;
 
 impl Pd {
@@ -43,6 +44,7 @@ impl Pd {
         index: usize,
         request: Request<'_>,
         parts: &[&str],
+        moment: (u64, &Names),
     ) -> Option<Answer> {
         match (request.method, parts) {
             ("GET", ["members"]) => Some(self.members(index)),
@@ -57,8 +59,15 @@ impl Pd {
                 let id = ensemble.cluster_id;
                 Some(Answer::json(200, json!({"id": id, "max_peer_count": most})))
             }
-            ("DELETE", ["members", "name", name]) => Some(self.remove_member(index, name)),
-            ("POST", ["leader", "transfer", name]) => Some(self.transfer_leader(index, name)),
+            ("DELETE", ["members", "name", name]) => {
+                Some(self.remove_member_named(index, name, moment))
+            }
+            ("DELETE", ["members", "id", id]) => {
+                Some(self.remove_member_numbered(index, id, moment))
+            }
+            ("POST", ["leader", "transfer", name]) => {
+                Some(self.transfer_leader(index, name, moment))
+            }
             _ => None,
         }
     }
@@ -99,28 +108,102 @@ impl Pd {
         version.or_else(|| self.processes.values().next().map(|p| p.start.version.as_str()))
     }
 
-    fn remove_member(&mut self, index: usize, name: &str) -> Answer {
-        let ensemble = self.ensembles.get_mut(index);
+    fn remove_member_named(&mut self, index: usize, name: &str, moment: (u64, &Names)) -> Answer {
+        let ensemble = self.ensembles.get(index);
         let Some(ensemble) = ensemble else { return Answer::empty(500) };
         let Some(id) = ensemble.member_named(name).map(|member| member.id) else {
             return Answer::words(404, &format!("not found, pd: {name}"));
         };
-        ensemble.members.remove(&id);
+        self.remove_member(index, id, moment)
+    }
+
+    /// By id, also where the member has no name.
+    fn remove_member_numbered(&mut self, index: usize, id: &str, moment: (u64, &Names)) -> Answer {
+        let Ok(number) = id.parse() else { return Answer::words(400, "bad member id") };
+        let known = self.ensembles.get(index).is_some_and(|e| e.members.contains_key(&number));
+        if !known {
+            let words = "[PD:etcd:ErrEtcdMemberRemove]etcdserver: member not found";
+            return Answer::words(500, words);
+        }
+        self.remove_member(index, number, moment)
+    }
+
+    /// As etcd's strict reconfiguration check has it: see [`beliefs::STRICT_REMOVAL`].
+    fn remove_member(&mut self, index: usize, id: u64, (now, names): (u64, &Names)) -> Answer {
+        let up = self.reachable(index, names);
+        let Some(ensemble) = self.ensembles.get_mut(index) else { return Answer::empty(500) };
+        let left = ensemble.members.len().saturating_sub(1);
+        let started = ensemble.members.values().filter(|m| m.id != id && !m.name.is_empty());
+        let quorum = ensemble.members.len().saturating_sub(1) / 2 + 1;
+        let refusal = if started.count() < left / 2 + 1 {
+            Some("re-configuration failed due to not enough started members")
+        } else if up.contains(&id) && up.len().saturating_sub(1) < quorum {
+            Some("unhealthy cluster")
+        } else {
+            None
+        };
+        if let Some(words) = refusal {
+            let words = format!("[PD:etcd:ErrEtcdMemberRemove]etcdserver: {words}");
+            return Answer::words(500, &words);
+        }
+        let name = ensemble.members.remove(&id).map(|member| member.name).unwrap_or_default();
         if ensemble.leader == Some(id) {
             ensemble.leader = None;
+            ensemble.leaderless_since = now;
         }
         Answer::words(200, &format!("removed, pd: {name}"))
     }
 
-    fn transfer_leader(&mut self, index: usize, name: &str) -> Answer {
-        let ensemble = self.ensembles.get_mut(index);
-        let Some(ensemble) = ensemble else { return Answer::empty(500) };
+    fn transfer_leader(&mut self, index: usize, name: &str, (now, names): (u64, &Names)) -> Answer {
+        let up = self.reachable(index, names);
+        let Some(ensemble) = self.ensembles.get_mut(index) else { return Answer::empty(500) };
         let Some(id) = ensemble.member_named(name).map(|member| member.id) else {
             return Answer::words(500, "no valid pd to transfer etcd leader");
         };
-        let now = ensemble.leader_since;
-        ensemble.lead(id, now);
+        if !up.contains(&id) {
+            return Answer::words(500, "context deadline exceeded");
+        }
+        if ensemble.leader != Some(id) {
+            ensemble.successor = Some((id, now + beliefs::LEADER_FOLLOWS.value));
+        }
         Answer::words(200, "The transfer command is submitted.")
+    }
+
+    /// `/pd/api/v2/maintenance`: one task at a time, of whatever type.
+    pub(super) fn answer_about_maintenance(
+        &mut self,
+        index: usize,
+        request: Request<'_>,
+        parts: &[&str],
+    ) -> Option<Answer> {
+        let held = &mut self.ensembles.get_mut(index)?.maintenance;
+        let shown = held.as_ref().map(|(kind, id, body)| {
+            json!({"type": kind, "id": id, "start_timestamp": 0, "description": body})
+        });
+        match (request.method, parts, shown) {
+            ("GET", [], None) => Some(Answer::words(404, "No maintenance task is running")),
+            ("GET", [], Some(task)) => Some(Answer::json(200, json!([task]))),
+            ("PUT", [_, _], Some(task)) => {
+                let error = "Another maintenance task is already running";
+                Some(Answer::json(409, json!({"error": error, "existing_task": task})))
+            }
+            ("PUT", [kind, id], None) => {
+                let task = ((*kind).to_owned(), (*id).to_owned(), request.body.to_string());
+                *held = Some(task);
+                Some(Answer::words(200, "Maintenance task started successfully."))
+            }
+            ("DELETE", [_, _], None) => {
+                Some(Answer::words(404, "No maintenance task is running"))
+            }
+            ("DELETE", [kind, id], Some(task)) => {
+                if task.get("type") != Some(&json!(kind)) || task.get("id") != Some(&json!(id)) {
+                    return Some(Answer::words(409, "another task is running"));
+                }
+                *held = None;
+                Some(Answer::words(200, "Maintenance task deleted successfully."))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -10,6 +10,9 @@ mod ensemble;
 mod member_answers;
 mod process;
 mod region;
+mod region_answers;
+mod schedule;
+mod settings;
 mod store_answers;
 
 use std::collections::BTreeMap;
@@ -19,6 +22,7 @@ pub use cluster::{Cluster, Store, StoreState};
 pub use ensemble::{DataDir, Ensemble, Member};
 pub use process::{Process, Stage, Start, StartMode};
 pub use region::{Peer, Region};
+pub use settings::Settings;
 
 use crate::beliefs;
 use crate::dice::Dice;
@@ -114,6 +118,7 @@ impl Pd {
         let Some(ensemble) = self.ensembles.get_mut(index) else { return };
         let quorum = ensemble.quorum();
         if ensemble.leader.is_some_and(|leader| up.contains(&leader)) && up.len() >= quorum {
+            ensemble.hand_over(&up, now);
             self.publish_urls(index, &up);
             self.sync(index, &up);
             return;

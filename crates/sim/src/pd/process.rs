@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::{DataDir, DiskId, Ensemble, Member, Pd};
 use crate::beliefs;
 use crate::dice::Dice;
@@ -35,8 +37,8 @@ pub struct Start {
     pub client_url: String,
     /// Start mode of the configuration file.
     pub mode: StartMode,
-    /// `replication.max-replicas` of the file, where given.
-    pub max_replicas: Option<u32>,
+    /// The configuration file, nested.
+    pub settings: Value,
     /// What the process calls its version.
     pub version: String,
 }
@@ -188,7 +190,7 @@ impl Pd {
                 (id, member)
             });
             let mut new = Ensemble::new(fingerprint.clone(), list.collect(), now);
-            new.cluster.first_settings(own.max_replicas);
+            new.cluster.first_settings(&own.settings);
             self.ensembles.push(new);
             self.ensembles.len() - 1
         });

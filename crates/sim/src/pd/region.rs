@@ -1,6 +1,6 @@
 //! Where are the data of a cluster, and who may acknowledge a write?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A replica of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +25,16 @@ pub struct Region {
     pub leader: Option<u64>,
     /// Index of the last write that a client was told is safe.
     pub acknowledged: u64,
+    /// Stores whose replica is behind the leader's, as the leader knows it.
+    pub behind: BTreeSet<u64>,
+    /// The leader as PD last heard it ([`crate::beliefs::REGION_HEARTBEATS`]).
+    pub reported: Option<u64>,
 }
 
 impl Region {
     /// A region on one store.
     pub fn on(id: u64, store: u64) -> Self {
-        Self { id, peers: [(store, Peer::Voter)].into(), leader: Some(store), acknowledged: 0 }
+        Self { id, peers: [(store, Peer::Voter)].into(), leader: Some(store), acknowledged: 0, behind: BTreeSet::new(), reported: Some(store) }
     }
 
     /// Stores whose replica votes.

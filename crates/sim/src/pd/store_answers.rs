@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Pd;
 use super::answer::{Answer, Request};
 use super::cluster::{Cluster, Store, StoreState};
-use super::region::Peer;
+use super::{Pd, region_answers};
 use crate::clock;
 
 const NOT_BOOTSTRAPPED: &str =
@@ -23,7 +22,9 @@ impl Pd {
         parts: &[&str],
         now: u64,
     ) -> Option<Answer> {
-        let cluster = &mut self.ensembles.get_mut(index)?.cluster;
+        let ensemble = self.ensembles.get_mut(index)?;
+        let recovering = ensemble.unsafe_recovery;
+        let cluster = &mut ensemble.cluster;
         if let ("GET", ["cluster", "status"]) = (request.method, parts) {
             return Some(cluster_status(cluster));
         }
@@ -32,10 +33,15 @@ impl Pd {
         }
         match parts {
             ["stores" | "store", ..] => about_stores(cluster, request, parts, now),
-            ["regions", ..] => about_regions(cluster, request, parts),
+            ["regions", ..] => region_answers::answer(cluster, request, parts, now),
             ["schedulers" | "scheduler-config", ..] => about_schedulers(cluster, request, parts),
             ["admin", "unsafe", "remove-failed-stores", "show"] => {
-                Some(Answer::json(200, json!([{"info": "No on-going recovery."}])))
+                let info = if recovering {
+                    "Unsafe recovery enters collect report stage"
+                } else {
+                    "No on-going recovery."
+                };
+                Some(Answer::json(200, json!([{"info": info}])))
             }
             _ => None,
         }
@@ -145,6 +151,10 @@ fn about_store(
             Some(Answer::words(410, &words))
         }
         ("DELETE", [_, _]) => Some(retire(cluster, &store, request)),
+        ("POST", [_, _, "state"]) if store.destroyed => {
+            let words = format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed");
+            Some(Answer::words(400, &words))
+        }
         ("POST", [_, _, "state"]) => {
             if let Some(store) = cluster.stores.get_mut(&id) {
                 store.state = StoreState::Up;
@@ -168,27 +178,55 @@ fn retire(cluster: &mut Cluster, store: &Store, request: Request<'_>) -> Answer 
         );
         return Answer::words(400, &words);
     }
+    let mut others = cluster.stores.values();
+    let led = others.any(|s| {
+        s.state == StoreState::Up && s.id != store.id && !cluster.evicting.contains(&s.id)
+    });
+    if store.state == StoreState::Up && !led && !force {
+        // beliefs::NO_STORE_FOR_LEADERS
+        let words = format!(
+            "[PD:core:ErrNoStoreForRegionLeader]can not remove store {} since there are no extra \
+             up store to store the leader",
+            store.id
+        );
+        return Answer::words(400, &words);
+    }
+    let had = cluster.regions.iter().filter(|r| r.peers.contains_key(&store.id)).count();
     if let Some(store) = cluster.stores.get_mut(&store.id) {
+        if store.state == StoreState::Up {
+            store.had = had;
+        }
         store.state = StoreState::Offline;
         store.destroyed |= force;
     }
     Answer::words(200, "The store is set as Offline.")
 }
 
+/// What a region holds in the model, in MiB per second of a move, and how long a move takes.
+const REGION_SIZE: u32 = 96;
+const SECONDS_PER_REGION: u32 = 4;
+
 fn progress(cluster: &Cluster, request: Request<'_>) -> Answer {
     let id = request.query("id").next().unwrap_or_default();
     let store = id.parse::<u64>().ok().and_then(|id| cluster.stores.get(&id));
     match store {
-        Some(store) if store.state == StoreState::Offline => Answer::json(
-            200,
-            json!({
-                "action": "removing",
-                "store_id": store.id,
-                "progress": 0,
-                "current_speed": 0,
-                "left_seconds": f64::MAX,
-            }),
-        ),
+        Some(store) if store.state == StoreState::Offline => {
+            let left = cluster.regions.iter().filter(|r| r.peers.contains_key(&store.id)).count();
+            let gone = store.had.saturating_sub(left);
+            let known = gone > 0 && store.had > 0;
+            let count = |n: usize| u32::try_from(n).map_or(0.0, f64::from);
+            let seconds = count(left) * f64::from(SECONDS_PER_REGION);
+            Answer::json(
+                200,
+                json!({
+                    "action": "removing",
+                    "store_id": store.id,
+                    "progress": if known { json!(count(gone) / count(store.had)) } else { json!(0) },
+                    "current_speed": if known { json!(REGION_SIZE) } else { json!(0) },
+                    "left_seconds": if known { seconds } else { f64::MAX },
+                }),
+            )
+        }
         _ => {
             let words = "[PD:progress:ErrProgressNotFound]no progress found for the given store ID";
             Answer::words(404, &format!("{words}: {id}"))
@@ -271,55 +309,6 @@ fn status(cluster: &Cluster, store: &Store) -> Value {
         }
     }
     shown
-}
-
-fn about_regions(cluster: &Cluster, request: Request<'_>, parts: &[&str]) -> Option<Answer> {
-    match (request.method, parts) {
-        ("GET", ["regions"]) => {
-            let regions: Vec<Value> = cluster.regions.iter().map(region).collect();
-            Some(Answer::json(200, json!({"count": regions.len(), "regions": regions})))
-        }
-        ("GET", ["regions", "count"]) => {
-            Some(Answer::json(200, json!({"count": cluster.regions.len(), "regions": null})))
-        }
-        ("GET", ["regions", "replicated"]) => {
-            let full = cluster.max_replicas as usize;
-            let whole = |region: &super::Region| region.voters().count() >= full;
-            let learning =
-                |region: &super::Region| region.peers.values().any(|p| *p != Peer::Voter);
-            let word = if cluster.regions.iter().all(whole) {
-                "REPLICATED"
-            } else if cluster.regions.iter().any(learning) {
-                "INPROGRESS"
-            } else {
-                "PENDING"
-            };
-            Some(Answer::words(200, word))
-        }
-        ("GET", ["regions", "check", kind]) => {
-            let full = cluster.max_replicas as usize;
-            let shown = cluster.regions.iter().filter(|region| match *kind {
-                "miss-peer" => region.peers.len() < full,
-                "extra-peer" => region.peers.len() > full,
-                "learner-peer" => region.peers.values().any(|peer| *peer != Peer::Voter),
-                _ => false,
-            });
-            let regions: Vec<Value> = shown.map(|region| json!({"id": region.id})).collect();
-            Some(Answer::json(200, json!({"count": regions.len(), "regions": regions})))
-        }
-        _ => None,
-    }
-}
-
-/// A region with its peers; those that are still being filled are pending.
-fn region(region: &super::Region) -> Value {
-    let peer = |(store, peer): (&u64, &Peer)| json!({"store_id": store, "is_learner": *peer != Peer::Voter});
-    let pending = region.peers.iter().filter(|(_, peer)| **peer != Peer::Voter);
-    json!({
-        "id": region.id,
-        "peers": region.peers.iter().map(peer).collect::<Vec<_>>(),
-        "pending_peers": pending.map(peer).collect::<Vec<_>>(),
-    })
 }
 
 const EVICT: &str = "evict-leader-scheduler";

@@ -11,7 +11,7 @@ use crate::universe::NAMESPACE;
 /// Longest time that a run may take to settle, in simulated seconds.
 pub(super) const PATIENCE: u64 = 1800;
 
-type Printed = Result<String, String>;
+pub(super) type Printed = Result<String, String>;
 
 impl Play {
     /// Obeys one command and returns what it prints.
@@ -20,7 +20,7 @@ impl Play {
         let Some((verb, rest)) = words.split_first() else { return Ok(String::new()) };
         match (*verb, rest) {
             ("seed", [seed]) => {
-                self.harness = Harness::new(number(seed)?);
+                self.begin(number(seed)?);
                 Ok(String::new())
             }
             ("create", [name, fields @ ..]) => {
@@ -43,7 +43,8 @@ impl Play {
                 self.harness.run(number(seconds)?);
                 Ok(String::new())
             }
-            ("settle", []) => Ok(self.settle()),
+            ("settle", []) => Ok(self.settle(PATIENCE)),
+            ("settle", [seconds]) => Ok(self.settle(number(seconds)?)),
             ("quiet", [minutes]) => match self.harness.stay_quiet(number(minutes)? * 60) {
                 Ok(()) => Ok("nothing was written, the status is true\n".to_owned()),
                 Err(problem) => {
@@ -60,10 +61,13 @@ impl Play {
         }
     }
 
-    fn settle(&mut self) -> String {
-        match self.harness.settle(PATIENCE) {
+    fn settle(&mut self, patience: u64) -> String {
+        match self.harness.settle(patience) {
             Some(_) => "settled\n".to_owned(),
-            None => format!("not settled within {PATIENCE} s\n"),
+            None => {
+                self.unsettled += 1;
+                format!("not settled within {patience} s\n")
+            }
         }
     }
 
@@ -104,7 +108,7 @@ impl Play {
                 self.harness.universe.nodes.power(node, *state == "on");
             }
             ("foreign", [kind, name, labels @ ..]) => self.foreign(kind, name, labels)?,
-            _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
+            _ => return self.on_machines(verb, rest),
         }
         Ok(String::new())
     }
@@ -126,7 +130,7 @@ impl Play {
     }
 
     fn faults(&mut self, fields: &[&str]) -> Printed {
-        let mut faults = Faults::default();
+        let mut faults = Faults { crash_after: self.crash_after, ..Faults::default() };
         for field in fields {
             let (name, percent) = field.split_once('=').ok_or("want name=percent")?;
             let percent = number(percent)?;
@@ -176,12 +180,12 @@ fn inventory(harness: &Harness) -> Vec<String> {
     harness.universe.kube.all().map(|(key, _)| key.to_string()).collect()
 }
 
-fn number(word: &str) -> Result<u64, String> {
+pub(super) fn number(word: &str) -> Result<u64, String> {
     word.parse().map_err(|_| format!("not a number: {word}"))
 }
 
 /// `true`, numbers and JSON as they are, everything else as text.
-fn value_of(word: &str) -> Value {
+pub(super) fn value_of(word: &str) -> Value {
     serde_json::from_str(word).unwrap_or_else(|_| json!(word))
 }
 
@@ -209,10 +213,8 @@ impl crate::universe::Universe {
 
     /// A disk is emptied under its claim; its process ends.
     pub fn wipe_disk(&mut self, claim: &str) {
-        let Some(disk) = self.nodes.disk_of_claim(claim).map(|disk| disk.id) else { return };
-        self.pd.wipe(disk);
-        self.tikv.disks.remove(&disk);
-        self.pd.processes.retain(|_, process| process.disk != disk);
-        self.tikv.processes.retain(|_, process| process.disk != disk);
+        if let Some(disk) = self.nodes.disk_of_claim(claim).map(|disk| disk.id) {
+            self.forget_disk(disk);
+        }
     }
 }

@@ -4,16 +4,46 @@
 //! prints. Running it gives the text again; a test compares the two.
 
 mod commands;
+mod hands;
 mod show;
 
 use std::collections::BTreeMap;
 
 use crate::harness::Harness;
+use crate::operator::{Brain, Faults};
 
-/// Runs the commands of a script and returns the script with their output as it is now. The
-/// second value names what must never happen and did.
-pub fn run(text: &str) -> (String, Vec<String>) {
-    let mut play = Play::default();
+/// What came of a script.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// The script with its output as it is now.
+    pub printed: String,
+    /// What must never happen and did.
+    pub findings: Vec<String>,
+    /// Writes of all operators.
+    pub writes: usize,
+    /// What is there in the end, by kind and name.
+    pub left: Vec<String>,
+    /// How often it was waited for everything to settle, and it did not.
+    pub unsettled: usize,
+}
+
+/// Runs the commands of a script.
+pub fn run(text: &str) -> Played {
+    play(text, Play::default())
+}
+
+/// As [`run`], with other parts of the operator, and with its process ending right after one of its
+/// writes. What is printed then differs; what must never happen still must not, and everything
+/// settles as often as without.
+pub fn run_with(text: &str, brain: Brain, crash_after: Option<usize>) -> Played {
+    let mut play_with = Play::default();
+    play_with.crash_after = crash_after;
+    play_with.brain = brain;
+    play_with.begin(1);
+    play(text, play_with)
+}
+
+fn play(text: &str, mut play: Play) -> Played {
     let mut out = String::new();
     for line in text.lines() {
         if let Some(command) = line.strip_prefix("> ") {
@@ -31,7 +61,14 @@ pub fn run(text: &str) -> (String, Vec<String>) {
     let findings = play.harness.auditor.findings.iter().map(ToString::to_string);
     let mut findings: Vec<String> = findings.collect();
     findings.extend(play.broken);
-    (out, findings)
+    let objects = play.harness.universe.kube.all().map(|(key, _)| key.to_string());
+    Played {
+        printed: out,
+        findings,
+        writes: play.harness.writes.len(),
+        left: objects.collect(),
+        unsettled: play.unsettled,
+    }
 }
 
 /// A script while it runs.
@@ -41,10 +78,35 @@ struct Play {
     ids: BTreeMap<u64, usize>,
     /// What commands found that must not be.
     broken: Vec<String>,
+    unsettled: usize,
+    /// Writes that were shown already.
+    shown: usize,
+    /// What every operator decides with.
+    brain: Brain,
+    /// Every operator's process ends after this write.
+    crash_after: Option<usize>,
+}
+
+impl Play {
+    /// A new run, in which nothing has happened yet.
+    fn begin(&mut self, seed: u64) {
+        self.harness = Harness::new(seed);
+        self.shown = 0;
+        self.harness.brain = self.brain;
+        self.harness.set_faults(Faults { crash_after: self.crash_after, ..Faults::default() });
+    }
 }
 
 impl Default for Play {
     fn default() -> Self {
-        Self { harness: Harness::new(1), ids: BTreeMap::new(), broken: Vec::new() }
+        Self {
+            harness: Harness::new(1),
+            ids: BTreeMap::new(),
+            broken: Vec::new(),
+            unsettled: 0,
+            shown: 0,
+            brain: Brain::default(),
+            crash_after: None,
+        }
     }
 }

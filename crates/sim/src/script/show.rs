@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::Play;
 use crate::auditor::condition;
-use crate::kube::{at, is_deleting, name_of, text};
+use crate::kube::{Key, Verb, at, is_deleting, name_of, text};
+use crate::pd::{Cluster, Ensemble, Member, Store};
 
 /// Conditions in the order in which they are shown.
 const CONDITIONS: [&str; 5] = ["Ready", "Progressing", "Degraded", "Paused", "UnsupportedFields"];
@@ -18,6 +19,9 @@ impl Play {
             "volumes" => self.volumes(),
             "ids" => self.minted(),
             "writes" => self.writes(),
+            "steps" => self.steps(),
+            "stores" => self.stores(),
+            "members" => self.members(),
             cluster => self.cluster(cluster),
         }
     }
@@ -69,7 +73,8 @@ impl Play {
             let id = id.unwrap_or_else(|| "no id".to_owned());
             let store = if mark("store-id").is_empty() { "" } else { ", store" };
             let member = if mark("member-id").is_empty() { "" } else { ", member" };
-            format!("{}: {id}{store}{member}\n", name_of(claim))
+            let retired = if mark("retired").is_empty() { "" } else { ", retired" };
+            format!("{}: {id}{store}{member}{retired}\n", name_of(claim))
         };
         let shown: Vec<String> = claims.iter().map(&mut line).collect();
         lines(shown.into_iter())
@@ -93,6 +98,79 @@ impl Play {
             counts.iter().map(|(verb, count)| format!("{verb} {count}")).collect();
         parts.push(format!("together {}", self.harness.writes.len()));
         format!("{}\n", parts.join(", "))
+    }
+
+    /// What was taken away or asked of PD and of stores since this was last shown, in order.
+    fn steps(&mut self) -> String {
+        let steps: Vec<String> = self
+            .harness
+            .writes
+            .iter()
+            .skip(self.shown)
+            .filter(|(verb, key)| match verb {
+                Verb::Call => true,
+                Verb::Delete => key.kind == "Pod" || key.kind == "PersistentVolumeClaim",
+                Verb::Create | Verb::Apply | Verb::ApplyStatus => false,
+            })
+            .map(|(verb, key)| match verb {
+                Verb::Call => format!("{} {}\n", key.kind, self.named(key)),
+                Verb::Create | Verb::Apply | Verb::ApplyStatus | Verb::Delete => {
+                    format!("delete {key}\n")
+                }
+            })
+            .collect();
+        self.shown = self.harness.writes.len();
+        lines(steps.into_iter())
+    }
+
+    /// What a call is about: a store or a member by the pod that it has or had.
+    fn named(&self, call: &Key) -> String {
+        let Ok(id) = call.name.parse::<u64>() else { return call.name.clone() };
+        let claims = self.harness.universe.kube.list("PersistentVolumeClaim");
+        let mut claims = claims.filter(|claim| {
+            let note = |name: &str| text(claim, &format!("/metadata/annotations/tikv.org~1{name}"));
+            note("store-id") == call.name || note("member-id") == call.name
+        });
+        let pod = claims.next().and_then(|claim| name_of(claim).split_once('-'));
+        pod.map_or_else(|| self.by_address(id), |(_, pod)| pod.to_owned())
+    }
+
+    fn by_address(&self, id: u64) -> String {
+        let mut stores =
+            self.harness.universe.pd.ensembles.iter().filter_map(|e| e.cluster.stores.get(&id));
+        let address = stores.next().map(|store| store.address.clone());
+        let pod = address.as_deref().and_then(|a| a.split('.').next());
+        pod.map_or_else(|| "one that is gone".to_owned(), str::to_owned)
+    }
+
+    /// Stores as PD lists them, with the truth about leaders and regions.
+    fn stores(&self) -> String {
+        let now = self.harness.universe.now;
+        let line = |(cluster, store): (&Cluster, &Store)| {
+            let pod = store.address.split('.').next().unwrap_or_default();
+            let evicted = if cluster.evicting.contains(&store.id) { ", evicted" } else { "" };
+            let regions = cluster.regions.iter().filter(|r| r.peers.contains_key(&store.id));
+            let (version, state) = (&store.version, store.state_name(now, cluster.max_down));
+            let has = if regions.count() > 0 { "regions" } else { "no regions" };
+            format!("{pod}: {state}, {version}, {has}{evicted}\n")
+        };
+        let clusters = self.harness.universe.pd.ensembles.iter().map(|e| &e.cluster);
+        lines(clusters.flat_map(|c| c.stores.values().map(move |s| (c, s))).map(line))
+    }
+
+    /// PD members as etcd lists them.
+    fn members(&self) -> String {
+        let line = |ensemble: &Ensemble, member: &Member| {
+            let leads = if ensemble.leader == Some(member.id) { ", leads" } else { "" };
+            let name = if member.name.is_empty() { "(half-joined)" } else { &member.name };
+            format!("{name}{leads}\n")
+        };
+        let mut shown: Vec<String> = Vec::new();
+        for ensemble in &self.harness.universe.pd.ensembles {
+            shown.extend(ensemble.members.values().map(|member| line(ensemble, member)));
+        }
+        shown.sort();
+        lines(shown.into_iter())
     }
 
     fn nickname(&mut self, id: u64) -> String {

@@ -1,0 +1,179 @@
+//! Was anything removed for good that may still be needed, or without a trace of the intent?
+
+use serde_json::Value;
+
+use super::disruption::{well_members, well_stores};
+use super::{Auditor, may_delete_volumes};
+use crate::kube::{at, is_deleting, name_of, text};
+use crate::operator::Write;
+use crate::pd::StoreState;
+use crate::universe::Universe;
+
+const GOOD: &str = "I1 nothing is removed for good that may still be needed";
+const INTENT: &str = "I1 the intent is on the volume before the effect";
+const STORES: &str = "I3 never fewer stores than max-replicas";
+const VOTERS: &str = "I3 never fewer PD voters than a majority";
+const EXTRAS: &str = "I3 no more replacements than the limit";
+
+/// `maxFailoverCount` where the spec says nothing.
+const DEFAULT_LIMIT: u64 = 3;
+
+impl Auditor {
+    /// After this call PD moves the store's regions away: the others must be able to hold them.
+    pub(super) fn judge_offline(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let Ok(store) = write.key.name.parse::<u64>() else { return };
+        let Some(index) = universe.cluster_of(cluster) else { return };
+        let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
+        let known = ensemble.cluster.stores.get(&store);
+        if known.is_none_or(|known| known.state == StoreState::Tombstone) {
+            return;
+        }
+        let up = |id: &u64| {
+            ensemble.cluster.stores.get(id).is_some_and(|s| s.state == StoreState::Up)
+        };
+        let left = well_stores(universe, ensemble, Some(store)).iter().filter(|id| up(id)).count();
+        let needed = ensemble.cluster.max_replicas as usize;
+        if left < needed {
+            let what = format!("{}: {left} stores are left, {needed} are needed", write.key);
+            self.find(STORES, what);
+        }
+        self.judge_intent(universe, cluster, ("store-id", "leaving"), write);
+    }
+
+    /// The volume of the store or member that a call is about carries the mark.
+    pub(super) fn judge_intent(
+        &mut self,
+        universe: &Universe,
+        cluster: &str,
+        (of, mark): (&str, &str),
+        write: &Write,
+    ) {
+        let mut claims = universe.kube.list("PersistentVolumeClaim").filter(|claim| {
+            belongs(claim, cluster) && note(claim, of) == write.key.name && !is_deleting(claim)
+        });
+        if let Some(claim) = claims.find(|claim| note(claim, mark).is_empty()) {
+            let what = format!("{}: {} does not say {mark}", write.key, name_of(claim));
+            self.find(INTENT, what);
+        }
+    }
+
+    /// After the call: the members that are left must have a majority that serves.
+    pub(super) fn judge_removed_member(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let Some(index) = universe.cluster_of(cluster) else { return };
+        let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
+        let well = well_members(universe, index, 0);
+        if well < ensemble.quorum() {
+            let all = ensemble.members.len();
+            self.find(VOTERS, format!("{}: {well} of {all} members serve", write.key));
+        }
+        self.judge_intent(universe, cluster, ("member-id", "leaving"), write);
+    }
+
+    /// A volume that is marked retired is never mounted again: that is final.
+    pub(super) fn judge_claim(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let Some(after) = write.after.as_deref() else { return };
+        let was = write.before.as_deref().is_some_and(|before| !note(before, "retired").is_empty());
+        if !was && !note(after, "retired").is_empty() {
+            if let Some(why) = needed(universe, cluster, after, &self.users_tombstones) {
+                self.find(GOOD, format!("{} was retired: {why}", write.key));
+            }
+        }
+        if write.before.is_none() && !note(after, "replaces-store").is_empty() {
+            self.judge_replacement(universe, cluster, after);
+        }
+    }
+
+    fn judge_replacement(&mut self, universe: &Universe, cluster: &str, new: &Value) {
+        let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
+        let stores = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
+        let gone = |id: &str| {
+            let store = id.parse().ok().and_then(|id: u64| stores?.cluster.stores.get(&id));
+            store.is_none_or(|store| store.state == StoreState::Tombstone)
+        };
+        let claims = universe.kube.list("PersistentVolumeClaim");
+        let open = claims.filter(|claim| {
+            let replaces = note(claim, "replaces-store");
+            belongs(claim, cluster)
+                && !replaces.is_empty()
+                && note(claim, "retired").is_empty()
+                && !gone(replaces)
+                // An additional volume carries its main one's marks.
+                && at(claim, "/metadata/labels/tikv.org~1volume").is_null()
+        });
+        let replaced: Vec<&str> = open.map(|claim| note(claim, "replaces-store")).collect();
+        let same = replaced.iter().filter(|id| **id == note(new, "replaces-store")).count();
+        if same > 1 {
+            let what = format!("{} is the second one of store {}", name_of(new), note(new, "replaces-store"));
+            self.find(EXTRAS, what);
+        }
+        let limit = [at(resource, "/spec/tikv/failover/max"), at(resource, "/spec/tikv/maxFailoverCount")];
+        let limit = limit.iter().find_map(|limit| limit.as_u64()).unwrap_or(DEFAULT_LIMIT);
+        if replaced.len() as u64 > limit {
+            self.find(EXTRAS, format!("{}: {} of {limit}", name_of(new), replaced.len()));
+        }
+    }
+
+    pub(super) fn judge_lost_volume(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let resource = universe.kube.get("TikvCluster", cluster);
+        let policy = resource.is_some_and(may_delete_volumes);
+        if policy && resource.is_some_and(is_deleting) {
+            return;
+        }
+        let Some(claim) = write.before.as_deref() else { return };
+        let retired = !note(claim, "retired").is_empty();
+        let why = if !retired {
+            Some("it was not retired".to_owned())
+        } else if !policy {
+            Some("the policy keeps volumes".to_owned())
+        } else {
+            needed(universe, cluster, claim, &self.users_tombstones)
+        };
+        if let Some(why) = why {
+            self.find(GOOD, format!("{} was deleted: {why}", write.key));
+        }
+    }
+}
+
+/// Why what is on a volume may still be needed; `None` where its member was removed by us and has
+/// nothing any more.
+fn needed(
+    universe: &Universe,
+    cluster: &str,
+    claim: &Value,
+    users: &std::collections::BTreeSet<u64>,
+) -> Option<String> {
+    let ensemble = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
+    let Some(ensemble) = ensemble else { return Some("no PD is known".to_owned()) };
+    if let Ok(member) = note(claim, "member-id").parse::<u64>() {
+        return ensemble
+            .members
+            .contains_key(&member)
+            .then(|| format!("PD lists member {member}"));
+    }
+    let Ok(store) = note(claim, "store-id").parse::<u64>() else {
+        let pod = name_of(claim).split_once('-').map_or("", |(_, pod)| pod);
+        let at = |s: &&crate::pd::Store| s.address.starts_with(&format!("{pod}."));
+        let live = ensemble.cluster.stores.values().filter(|s| s.state != StoreState::Tombstone);
+        return live.into_iter().find(at).map(|s| format!("store {} runs on it", s.id));
+    };
+    if users.contains(&store) {
+        return Some(format!("store {store} was given up by a user, not by us"));
+    }
+    let known = ensemble.cluster.stores.get(&store)?;
+    if known.state != StoreState::Tombstone {
+        return Some(format!("store {store} is no tombstone"));
+    }
+    let region = ensemble.cluster.regions.iter().find(|region| region.peers.contains_key(&store));
+    region.map(|region| format!("region {} has a replica on store {store}", region.id))
+}
+
+/// The claim carries the cluster's label.
+pub(super) fn belongs(claim: &Value, cluster: &str) -> bool {
+    text(claim, "/metadata/labels/tikv.org~1cluster") == cluster
+}
+
+/// An annotation of ours.
+pub(super) fn note<'a>(claim: &'a Value, name: &str) -> &'a str {
+    let notes = at(claim, "/metadata/annotations");
+    notes.get(format!("tikv.org/{name}")).and_then(Value::as_str).unwrap_or_default()
+}

@@ -1,0 +1,210 @@
+//! Which commands of a script are other hands: on machines, in Kubernetes, in PD?
+
+use serde_json::{Value, json};
+
+use super::Play;
+use super::commands::{Printed, number, value_of};
+use crate::kube::{Key, set, uid_of};
+use crate::node::OUT_OF_SERVICE;
+use crate::pd::Request;
+
+impl Play {
+    /// Machines and volumes.
+    pub(super) fn on_machines(&mut self, verb: &str, rest: &[&str]) -> Printed {
+        let universe = &mut self.harness.universe;
+        match (verb, rest) {
+            ("cordon" | "uncordon", [node]) => universe.cordon(node, verb == "cordon"),
+            ("drain", [node]) => {
+                universe.cordon(node, true);
+                universe.nodes.draining.insert((*node).to_owned());
+            }
+            ("undrain", [node]) => {
+                universe.cordon(node, false);
+                universe.nodes.draining.remove(*node);
+            }
+            ("lose-node", [node]) => universe.nodes.power(node, false),
+            ("return-node", [node]) => universe.nodes.power(node, true),
+            ("delete-node", [node]) => {
+                self.harness.auditor.forgive_node(&self.harness.universe, node);
+                self.harness.universe.delete_node(node);
+            }
+            ("out-of-service", [node]) => {
+                universe.kube.edit(&Key::new("Node", node), |node| {
+                    let taint = json!([{"key": OUT_OF_SERVICE, "effect": "NoExecute"}]);
+                    set(node, &["spec", "taints"], taint);
+                });
+            }
+            ("label-node", [node, label]) => {
+                let (key, value) = label.split_once('=').ok_or("want key=value")?;
+                universe.kube.edit(&Key::new("Node", node), |node| {
+                    set(node, &["metadata", "labels", key], json!(value));
+                });
+            }
+            ("evict", [pod]) => {
+                let answer = universe.kube.evict(pod);
+                return Ok(answer.map_or_else(|r| format!("{r}\n"), |()| "evicted\n".to_owned()));
+            }
+            ("annotate", [kind, name, mark]) => {
+                let (key, value) = mark.split_once('=').ok_or("want key=value")?;
+                universe.kube.edit(&Key::new(kind, name), |object| {
+                    set(object, &["metadata", "annotations", key], json!(value));
+                });
+            }
+            ("lose-volume", [claim]) => universe.lose_volume(claim),
+            ("rigid-class", [class]) => {
+                universe.kube.rigid_classes.insert((*class).to_owned());
+            }
+            ("quota", [pods]) => universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0)),
+            ("no-quota", []) => universe.kube.quota = None,
+            ("no-image", [tag]) => {
+                universe.nodes.missing_tags.insert((*tag).to_owned());
+            }
+            _ => return self.in_pd(verb, rest),
+        }
+        Ok(String::new())
+    }
+
+    /// A user with pd-ctl.
+    fn in_pd(&mut self, verb: &str, rest: &[&str]) -> Printed {
+        let (method, cluster, path, body) = match (verb, rest) {
+            ("user-evicts", [cluster, store]) => {
+                let store = self.store_id(cluster, store)?;
+                let body = json!({"name": "evict-leader-scheduler", "store_id": store});
+                self.harness.auditor.users_eviction(store, true);
+                ("POST", cluster, "v1/schedulers".to_owned(), body)
+            }
+            ("user-stops-evicting", [cluster, store]) => {
+                let store = self.store_id(cluster, store)?;
+                self.harness.auditor.users_eviction(store, false);
+                let path = format!("v1/schedulers/evict-leader-scheduler-{store}");
+                ("DELETE", cluster, path, Value::Null)
+            }
+            ("user-sets-pd", [cluster, item]) => {
+                let (item, value) = item.split_once('=').ok_or("want item=value")?;
+                let mut body = Value::Null;
+                set(&mut body, &[item], value_of(value));
+                ("POST", cluster, "v1/config".to_owned(), body)
+            }
+            ("user-labels-store", [cluster, store, label]) => {
+                let store = self.store_id(cluster, store)?;
+                let (key, value) = label.split_once('=').ok_or("want key=value")?;
+                let path = format!("v1/store/{store}/label");
+                ("POST", cluster, path, json!({key: value}))
+            }
+            ("user-offlines", [cluster, store]) => {
+                let store = self.store_id(cluster, store)?;
+                ("DELETE", cluster, format!("v1/store/{store}"), Value::Null)
+            }
+            ("user-locks", [cluster, task]) => {
+                ("PUT", cluster, format!("v2/maintenance/{task}"), json!({}))
+            }
+            ("user-unlocks", [cluster, task]) => {
+                ("DELETE", cluster, format!("v2/maintenance/{task}"), Value::Null)
+            }
+            ("unsafe-recovery", [cluster, stores @ ..]) => {
+                let ids: Result<Vec<u64>, String> =
+                    stores.iter().map(|store| self.store_id(cluster, store)).collect();
+                return self.unsafe_recovery(cluster, &ids?);
+            }
+            ("kill-pd-leader", [cluster]) => {
+                let pod = self.pd_leader(cluster)?;
+                self.harness.universe.kill_process(&pod);
+                return Ok(String::new());
+            }
+            _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
+        };
+        self.ask_pd(cluster, method, &format!("/pd/api/{path}"), &body)
+    }
+
+    fn ask_pd(&mut self, cluster: &str, method: &str, path: &str, body: &Value) -> Printed {
+        let universe = &mut self.harness.universe;
+        for process in universe.names().resolve(&format!("{cluster}-pd")).to_vec() {
+            let request = Request { method, path, body };
+            if let Some(answer) = universe.ask_pd(&process, request) {
+                return match answer.status {
+                    200 => Ok(String::new()),
+                    status => Err(format!("{status}: {:?}", answer.body)),
+                };
+            }
+        }
+        Err("no PD answers".to_owned())
+    }
+
+    /// The store on a pod's volume, as `c-tikv-1`, or a number.
+    fn store_id(&self, cluster: &str, store: &str) -> Result<u64, String> {
+        if let Ok(id) = store.parse() {
+            return Ok(id);
+        }
+        let host = format!("{store}.");
+        let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let ensemble = self.harness.universe.pd.ensembles.get(index).ok_or("no such cluster")?;
+        let mut stores = ensemble.cluster.stores.values();
+        let found = stores.rfind(|s| s.address.starts_with(&host));
+        found.map(|store| store.id).ok_or_else(|| format!("no store on {store}"))
+    }
+
+    fn pd_leader(&self, cluster: &str) -> Result<String, String> {
+        let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let ensemble = self.harness.universe.pd.ensembles.get(index).ok_or("no such cluster")?;
+        let leader = ensemble.leader.and_then(|id| ensemble.members.get(&id));
+        leader.map(|member| member.name.clone()).ok_or_else(|| "PD has no leader".to_owned())
+    }
+
+    /// Named stores become tombstones at once ([`crate::beliefs::UNSAFE_RECOVERY`]).
+    fn unsafe_recovery(&mut self, cluster: &str, stores: &[u64]) -> Printed {
+        let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let universe = &mut self.harness.universe;
+        let ensemble = universe.pd.ensembles.get_mut(index).ok_or("no such cluster")?;
+        ensemble.unsafe_recovery = !stores.is_empty();
+        ensemble.cluster.give_up(stores);
+        self.harness.auditor.users_tombstones(stores);
+        if let Some(id) = ensemble.cluster_id {
+            self.harness.auditor.forgive(id);
+        }
+        Ok(String::new())
+    }
+}
+
+impl crate::universe::Universe {
+    /// Closes a machine to new pods, or opens it.
+    pub fn cordon(&mut self, node: &str, closed: bool) {
+        self.kube.edit(&Key::new("Node", node), |node| {
+            set(node, &["spec", "unschedulable"], json!(closed));
+        });
+    }
+
+    /// A machine is gone for ever, with its node object and everything on its disks.
+    pub fn delete_node(&mut self, node: &str) {
+        self.nodes.power(node, false);
+        self.kube.vanish(&Key::new("Node", node));
+        let gone: Vec<u64> =
+            self.nodes.disks.values().filter(|d| d.node == node).map(|d| d.id).collect();
+        for disk in gone {
+            self.forget_disk(disk);
+        }
+    }
+
+    /// The volume behind a claim is gone; the claim says so.
+    pub fn lose_volume(&mut self, claim: &str) {
+        self.wipe_disk(claim);
+        let key = Key::new("PersistentVolumeClaim", claim);
+        let uid = self.kube.get(&key.kind, claim).map(|claim| uid_of(claim).to_owned());
+        self.nodes.disks.retain(|of, _| Some(of) != uid.as_ref());
+        self.kube.edit(&key, |claim| set(claim, &["status", "phase"], json!("Lost")));
+    }
+
+    /// What PD and TiKV had on a disk is gone, and with it their processes.
+    pub fn forget_disk(&mut self, disk: u64) {
+        self.pd.wipe(disk);
+        self.tikv.disks.remove(&disk);
+        self.pd.processes.retain(|_, process| process.disk != disk);
+        self.tikv.processes.retain(|_, process| process.disk != disk);
+    }
+
+    /// The consensus history whose cluster id is in the resource's status.
+    pub fn cluster_of(&self, cluster: &str) -> Option<usize> {
+        let resource = self.kube.get("TikvCluster", cluster)?;
+        let id: u64 = crate::kube::text(resource, "/status/clusterId").parse().ok()?;
+        self.pd.ensembles.iter().rposition(|ensemble| ensemble.cluster_id == Some(id))
+    }
+}

@@ -1,0 +1,128 @@
+//! What does a store's status port say, and what can be changed there?
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use super::Stage;
+use crate::kube::{at, set};
+use crate::universe::Universe;
+
+/// The recorded answer of a real TiKV ([`crate::beliefs::TIKV_DEFAULTS`]).
+const RECORDED: &str = include_str!("../../../../fixtures/tikv-recordings/config.txt");
+
+/// The sections that the model keeps.
+const SECTIONS: [&str; 7] =
+    ["log", "server", "storage", "raftstore", "gc", "split", "pessimistic-txn"];
+
+/// Items that only a start reads ([`crate::beliefs::OFFLINE_ITEMS`]).
+const OFFLINE: &[&str] = crate::beliefs::OFFLINE_ITEMS.value;
+
+/// What a store says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusAnswer {
+    /// Regions that it leads.
+    pub leaders: u64,
+    /// Its effective configuration.
+    pub config: Value,
+}
+
+/// The configuration that a process has which was started with this file.
+pub fn effective(file: &Value) -> Value {
+    static DEFAULTS: OnceLock<Value> = OnceLock::new();
+    let defaults = DEFAULTS.get_or_init(|| {
+        let body = RECORDED.split_once("\n\n").map_or("", |(_, body)| body);
+        let whole: Value = serde_json::from_str(body).unwrap_or_default();
+        let of = |section: &&str| {
+            ((*section).to_owned(), at(&whole, &format!("/{section}")).clone())
+        };
+        Value::Object(SECTIONS.iter().map(of).collect())
+    });
+    let mut config = defaults.clone();
+    lay_over(&mut config, file);
+    config
+}
+
+fn lay_over(config: &mut Value, file: &Value) {
+    match (config, file) {
+        (Value::Object(config), Value::Object(file)) => {
+            for (name, value) in file {
+                lay_over(config.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (config, file) => config.clone_from(file),
+    }
+}
+
+/// `POST /config?persist=false`: all items or none.
+pub fn change(config: &mut Value, items: &BTreeMap<String, Value>) -> Result<(), String> {
+    let mut changed = config.clone();
+    for (item, value) in items {
+        let path: Vec<&str> = item.split('.').collect();
+        let mut place = &*config;
+        for name in &path {
+            place = at(place, &format!("/{name}"));
+            if place.is_null() {
+                let name = name.replace('-', "_");
+                return Err(format!("failed to update, error: \"unexpect fields: {name}\""));
+            }
+        }
+        if OFFLINE.iter().any(|offline| item.starts_with(offline)) {
+            let name = path.last().copied().unwrap_or_default().replace('-', "_");
+            return Err(format!("failed to update, error: \"config {name} can not be changed\""));
+        }
+        if let (true, Value::String(word)) = (is_size(place), value)
+            && !is_size(value)
+        {
+            return Err(format!("failed to update, error: \"failed to parse: {word}\""));
+        }
+        set(&mut changed, &path, value.clone());
+    }
+    *config = changed;
+    Ok(())
+}
+
+fn is_size(value: &Value) -> bool {
+    let digits = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+    value.as_str().is_some_and(|text| digits(text) && text.ends_with('B'))
+}
+
+impl Universe {
+    /// The answers of a store's status port; `None` where nothing serves there.
+    pub fn store_process(&self, uid: &str) -> Option<StatusAnswer> {
+        let process = self.tikv.processes.get(uid)?;
+        let Stage::Serving { store, .. } = process.stage else { return None };
+        let cluster_id = self.tikv.disks.get(&process.disk)?.cluster_id;
+        let mut ensembles = self.pd.ensembles.iter();
+        let ensemble = ensembles.rfind(|e| e.cluster_id == Some(cluster_id))?;
+        let led = ensemble.cluster.regions.iter().filter(|region| region.leader == Some(store));
+        Some(StatusAnswer { leaders: led.count() as u64, config: process.config.clone() })
+    }
+
+    /// Changes items of a running store's configuration.
+    pub fn set_store_config(
+        &mut self,
+        uid: &str,
+        items: &BTreeMap<String, Value>,
+    ) -> Result<(), String> {
+        let process = self.tikv.processes.get_mut(uid).ok_or("nothing listens")?;
+        change(&mut process.config, items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_file_lies_over_the_defaults_and_online_changes_over_both() {
+        let mut config = effective(&json!({"raftstore": {"raft-log-gc-threshold": 77}}));
+        assert_eq!(at(&config, "/raftstore/raft-log-gc-threshold"), &json!(77));
+        let items = BTreeMap::from([("raftstore.raft-log-gc-threshold".to_owned(), json!(99))]);
+        change(&mut config, &items).unwrap();
+        assert_eq!(at(&config, "/raftstore/raft-log-gc-threshold"), &json!(99));
+    }
+}
