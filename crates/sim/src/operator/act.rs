@@ -45,9 +45,11 @@ impl Operator {
                 return;
             }
             let result = self.judge(universe, &look.world, step, answer);
-            let failed = result.is_err();
+            // A setting that is refused is said, and nothing else depends on it.
+            let minor = matches!(step, Step::SetPdConfig { .. } | Step::SetStoreConfig { .. });
+            let ends = result.as_ref().is_err_and(|f| !minor || f.kind != FailureKind::Refused);
             pass.outcomes.push(Outcome { step: step.clone(), result });
-            if failed {
+            if ends {
                 return;
             }
         }

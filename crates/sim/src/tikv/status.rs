@@ -51,6 +51,7 @@ fn lay_over(config: &mut Value, file: &Value) {
                 lay_over(config.entry(name.clone()).or_insert(Value::Null), value);
             }
         }
+        (_, Value::Null) => {}
         (config, file) => config.clone_from(file),
     }
 }
