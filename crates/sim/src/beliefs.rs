@@ -260,14 +260,18 @@ pub const PD_DEFAULTS: Belief<()> = belief(
 pub const LEADER_FOLLOWS: Belief<u64> = belief(
     2 * SECOND,
     "a transfer moves etcd's leadership; PD's follows a moment later, and the answer comes before",
-    Source::Read("tikv/pd v8.5 server/server.go campaignLeader, etcdLeader check on every leader tick"),
+    Source::Read(
+        "tikv/pd v8.5 server/server.go campaignLeader, etcdLeader check on every leader tick",
+    ),
 );
 
 /// See `says`.
 pub const STRICT_REMOVAL: Belief<()> = belief(
     (),
     "etcd refuses to remove a connected member when fewer than a majority would stay connected, and always lets a disconnected one go",
-    Source::Read("etcd server/etcdserver/server.go mayRemoveMember; membership.IsReadyToRemoveVotingMember"),
+    Source::Read(
+        "etcd server/etcdserver/server.go mayRemoveMember; membership.IsReadyToRemoveVotingMember",
+    ),
 );
 
 /// See `says`.
@@ -288,7 +292,9 @@ pub const NO_STORE_FOR_LEADERS: Belief<()> = belief(
 pub const REGION_HEARTBEATS: Belief<u64> = belief(
     60 * SECOND,
     "PD hears of a region when its leader or peers change and every minute; a new PD leader knows no leaders until then",
-    Source::Seen("pd-server v8.5.7: leader_count 0 after a leader change; pd-heartbeat-tick-interval 1m"),
+    Source::Seen(
+        "pd-server v8.5.7: leader_count 0 after a leader change; pd-heartbeat-tick-interval 1m",
+    ),
 );
 
 /// See `says`.
@@ -302,7 +308,9 @@ pub const PEER_DOWN_AFTER: Belief<u64> = belief(
 pub const NO_TARGET_NO_EVICTION: Belief<()> = belief(
     (),
     "a leader without a follower that is up to date and allowed to lead is never evicted",
-    Source::Read("tikv/pd v8.5 schedulers/evict_leader.go scheduleEvictLeaderOnce, RandSelectPendingPeers"),
+    Source::Read(
+        "tikv/pd v8.5 schedulers/evict_leader.go scheduleEvictLeaderOnce, RandSelectPendingPeers",
+    ),
 );
 
 /// See `says`.
@@ -357,14 +365,18 @@ pub const OFFLINE_ITEMS: Belief<&[&str]> = belief(
 pub const LOG_LEVELS: Belief<&[&str]> = belief(
     &["debug", "info", "warn", "warning", "error", "fatal", "critical", "trace"],
     "a log level that does not exist ends the start",
-    Source::Read("tikv/pd v8.5 server/config Config.SetupLogger; tikv/tikv config/mod.rs LogLevel deserialize"),
+    Source::Read(
+        "tikv/pd v8.5 server/config Config.SetupLogger; tikv/tikv config/mod.rs LogLevel deserialize",
+    ),
 );
 
 /// See `says`.
 pub const REGIONS: Belief<usize> = belief(
     4,
     "regions split as they grow",
-    Source::Chosen("four regions show every order of leaders on three to five stores and keep runs fast"),
+    Source::Chosen(
+        "four regions show every order of leaders on three to five stores and keep runs fast",
+    ),
 );
 
 /// See `says`.
@@ -378,7 +390,9 @@ pub const CLAIMS_GROW: Belief<()> = belief(
 pub const EVICTION_ASKS_BUDGETS: Belief<()> = belief(
     (),
     "an eviction is answered 429 where a disruption budget that selects the pod has no pod to spare; a pod that is not ready counts for nothing",
-    Source::Documented("Kubernetes: API-initiated Eviction; PodDisruptionBudget, unhealthy pod eviction policy"),
+    Source::Documented(
+        "Kubernetes: API-initiated Eviction; PodDisruptionBudget, unhealthy pod eviction policy",
+    ),
 );
 
 /// See `says`.
@@ -475,7 +489,11 @@ pub fn all() -> Vec<(&'static str, Source)> {
     let mut all: Vec<_> = facts.iter().map(|b| (b.says, b.source)).collect();
     all.extend(numbers.iter().map(|b| (b.says, b.source)));
     all.extend(ranges.iter().map(|b| (b.says, b.source)));
-    all.extend([GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, LOG_LEVELS].iter().map(|b| (b.says, b.source)));
+    all.extend(
+        [GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, LOG_LEVELS]
+            .iter()
+            .map(|b| (b.says, b.source)),
+    );
     all.push((REGIONS.says, REGIONS.source));
     all.push((MAX_REPLICAS.says, MAX_REPLICAS.source));
     all

@@ -219,7 +219,8 @@ impl Tikv {
         let current = self.current(cluster_id, now);
         split(&mut ensemble.cluster, now);
         for region in &mut ensemble.cluster.regions {
-            region.behind = region.peers.keys().copied().filter(|id| !current.contains(id)).collect();
+            region.behind =
+                region.peers.keys().copied().filter(|id| !current.contains(id)).collect();
             let votes: Vec<u64> = region.voters().filter(|store| up.contains(store)).collect();
             if votes.len() < region.quorum() {
                 region.leader = None;

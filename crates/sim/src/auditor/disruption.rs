@@ -15,7 +15,8 @@ use crate::universe::Universe;
 
 const QUORUM: &str = "I2 no voluntary disruption takes a quorum";
 const ONE: &str = "I2 one voluntary disruption at a time";
-const LEADERS: &str = "scenario 28: a store is restarted without its leaders, which stay away until it is back";
+const LEADERS: &str =
+    "scenario 28: a store is restarted without its leaders, which stay away until it is back";
 const PD_LEADER: &str = "scenario 22: the PD leader is restarted after its leadership was moved";
 
 /// An eviction that did not empty a store is given up after this long at the earliest.
@@ -74,7 +75,8 @@ impl Auditor {
         if let Some(other) = other.map(|gone| gone.pod.clone()) {
             self.find(ONE, format!("{} was deleted while {other} is not back", write.key));
         }
-        let (cluster, pod, uid) = (cluster.to_owned(), name_of(pod).to_owned(), uid_of(pod).to_owned());
+        let (cluster, pod, uid) =
+            (cluster.to_owned(), name_of(pod).to_owned(), uid_of(pod).to_owned());
         self.disrupted.push(Disrupted { cluster, pod, uid, id, ensemble: index });
     }
 
@@ -86,11 +88,15 @@ impl Auditor {
         for region in regions.clone() {
             let left = region.voters().filter(|store| others.contains(store)).count();
             if left < region.quorum() && (redundant || region.voters().count() >= 3) {
-                let what = format!("{} was deleted: {left} voters of region {} left", write.key, region.id);
+                let what = format!(
+                    "{} was deleted: {left} voters of region {} left",
+                    write.key, region.id
+                );
                 self.find(QUORUM, what);
             }
         }
-        let takes_over = |store: u64| others.contains(&store) && !ensemble.cluster.evicting.contains(&store);
+        let takes_over =
+            |store: u64| others.contains(&store) && !ensemble.cluster.evicting.contains(&store);
         let led = regions
             .filter(|region| region.leader == Some(id))
             .filter(|region| region.voters().any(takes_over))
@@ -148,7 +154,11 @@ fn member_in(universe: &Universe, uid: &str) -> Option<(usize, u64)> {
 }
 
 /// Stores that serve, have everything and are not on their way out, one apart.
-pub(super) fn well_stores(universe: &Universe, ensemble: &Ensemble, apart: Option<u64>) -> Vec<u64> {
+pub(super) fn well_stores(
+    universe: &Universe,
+    ensemble: &Ensemble,
+    apart: Option<u64>,
+) -> Vec<u64> {
     let well = universe.tikv.processes.iter().filter_map(|(uid, process)| {
         let Stage::Serving { store, .. } = process.stage else { return None };
         let data = universe.tikv.disks.get(&process.disk)?;
@@ -169,7 +179,9 @@ pub(super) fn well_members(universe: &Universe, index: usize, apart: u64) -> usi
     let well = universe.pd.processes.iter().filter(|(uid, process)| {
         let data = universe.pd.disks.get(&process.disk);
         data.is_some_and(|data| {
-            data.ensemble == index && data.member != apart && ensemble.members.contains_key(&data.member)
+            data.ensemble == index
+                && data.member != apart
+                && ensemble.members.contains_key(&data.member)
         }) && universe.pd.is_open(uid)
             && universe.kube.by_uid(uid).is_some_and(|pod| !is_deleting(pod))
     });
@@ -189,7 +201,8 @@ fn is_over(gone: &Disrupted, universe: &Universe) -> bool {
         !ensemble.members.contains_key(&gone.id)
     };
     let pod = universe.kube.get("Pod", &gone.pod).filter(|pod| uid_of(pod) != gone.uid);
-    removed || pod.is_some_and(|pod| !is_deleting(pod) && member_in(universe, uid_of(pod)).is_some())
+    removed
+        || pod.is_some_and(|pod| !is_deleting(pod) && member_in(universe, uid_of(pod)).is_some())
 }
 
 /// Somewhere in the spec the component, or everything, is to be stopped.

@@ -28,9 +28,8 @@ impl Auditor {
         if known.is_none_or(|known| known.state == StoreState::Tombstone) {
             return;
         }
-        let up = |id: &u64| {
-            ensemble.cluster.stores.get(id).is_some_and(|s| s.state == StoreState::Up)
-        };
+        let up =
+            |id: &u64| ensemble.cluster.stores.get(id).is_some_and(|s| s.state == StoreState::Up);
         let left = well_stores(universe, ensemble, Some(store)).iter().filter(|id| up(id)).count();
         let needed = ensemble.cluster.max_replicas as usize;
         if left < needed {
@@ -58,7 +57,12 @@ impl Auditor {
     }
 
     /// After the call: the members that are left must have a majority that serves.
-    pub(super) fn judge_removed_member(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+    pub(super) fn judge_removed_member(
+        &mut self,
+        universe: &Universe,
+        cluster: &str,
+        write: &Write,
+    ) {
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         let well = well_members(universe, index, 0);
@@ -85,7 +89,8 @@ impl Auditor {
 
     fn judge_replacement(&mut self, universe: &Universe, cluster: &str, new: &Value) {
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
-        let stores = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
+        let stores =
+            universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
         let gone = |id: &str| {
             let store = id.parse().ok().and_then(|id: u64| stores?.cluster.stores.get(&id));
             store.is_none_or(|store| store.state == StoreState::Tombstone)
@@ -103,10 +108,15 @@ impl Auditor {
         let replaced: Vec<&str> = open.map(|claim| note(claim, "replaces-store")).collect();
         let same = replaced.iter().filter(|id| **id == note(new, "replaces-store")).count();
         if same > 1 {
-            let what = format!("{} is the second one of store {}", name_of(new), note(new, "replaces-store"));
+            let what = format!(
+                "{} is the second one of store {}",
+                name_of(new),
+                note(new, "replaces-store")
+            );
             self.find(EXTRAS, what);
         }
-        let limit = [at(resource, "/spec/tikv/failover/max"), at(resource, "/spec/tikv/maxFailoverCount")];
+        let limit =
+            [at(resource, "/spec/tikv/failover/max"), at(resource, "/spec/tikv/maxFailoverCount")];
         let limit = limit.iter().find_map(|limit| limit.as_u64()).unwrap_or(DEFAULT_LIMIT);
         if replaced.len() as u64 > limit {
             self.find(EXTRAS, format!("{}: {} of {limit}", name_of(new), replaced.len()));
@@ -145,10 +155,7 @@ fn needed(
     let ensemble = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
     let Some(ensemble) = ensemble else { return Some("no PD is known".to_owned()) };
     if let Ok(member) = note(claim, "member-id").parse::<u64>() {
-        return ensemble
-            .members
-            .contains_key(&member)
-            .then(|| format!("PD lists member {member}"));
+        return ensemble.members.contains_key(&member).then(|| format!("PD lists member {member}"));
     }
     let Ok(store) = note(claim, "store-id").parse::<u64>() else {
         let pod = name_of(claim).split_once('-').map_or("", |(_, pod)| pod);

@@ -60,7 +60,9 @@ impl Nodes {
                 return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
             };
             if text(found, "/status/phase") == "Lost" {
-                return Err(format!("persistentvolumeclaim \"{claim}\" bound to non-existent volume"));
+                return Err(format!(
+                    "persistentvolumeclaim \"{claim}\" bound to non-existent volume"
+                ));
             }
             pinned = pinned.or_else(|| self.disks.get(uid_of(found)).map(|d| d.node.clone()));
         }

@@ -103,7 +103,8 @@ impl Operator {
         for symptom in seen {
             known.entry(symptom).or_insert(now);
         }
-        let ages = known.iter().map(|(symptom, since)| (symptom.clone(), clock::span(now - *since)));
+        let ages =
+            known.iter().map(|(symptom, since)| (symptom.clone(), clock::span(now - *since)));
         ages.collect()
     }
 }

@@ -86,9 +86,8 @@ fn size(text: &str) -> Option<u64> {
 
 /// The smallest number of peers, neither down nor pending, that a region has.
 pub(super) fn fewest_peers(list: &Value) -> Option<u32> {
-    let whole = |region: &Value| {
-        u32::try_from(peers(region).difference(&unwell(region)).count()).ok()
-    };
+    let whole =
+        |region: &Value| u32::try_from(peers(region).difference(&unwell(region)).count()).ok();
     at(list, "/regions").as_array()?.iter().filter_map(whole).min()
 }
 

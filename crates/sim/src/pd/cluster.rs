@@ -151,7 +151,9 @@ impl Cluster {
         let number = major_minor(version);
         if number.is_some_and(|number| number < self.version) {
             let (major, minor) = self.version;
-            return Err(format!("version should compatible with version {major}.{minor}, got {version}"));
+            return Err(format!(
+                "version should compatible with version {major}.{minor}, got {version}"
+            ));
         }
         let store = self.stores.entry(id).or_insert_with(|| Store {
             id,

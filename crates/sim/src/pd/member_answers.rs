@@ -192,9 +192,7 @@ impl Pd {
                 *held = Some(task);
                 Some(Answer::words(200, "Maintenance task started successfully."))
             }
-            ("DELETE", [_, _], None) => {
-                Some(Answer::words(404, "No maintenance task is running"))
-            }
+            ("DELETE", [_, _], None) => Some(Answer::words(404, "No maintenance task is running")),
             ("DELETE", [kind, id], Some(task)) => {
                 if task.get("type") != Some(&json!(kind)) || task.get("id") != Some(&json!(id)) {
                     return Some(Answer::words(409, "another task is running"));

@@ -34,7 +34,14 @@ pub struct Region {
 impl Region {
     /// A region on one store.
     pub fn on(id: u64, store: u64) -> Self {
-        Self { id, peers: [(store, Peer::Voter)].into(), leader: Some(store), acknowledged: 0, behind: BTreeSet::new(), reported: Some(store) }
+        Self {
+            id,
+            peers: [(store, Peer::Voter)].into(),
+            leader: Some(store),
+            acknowledged: 0,
+            behind: BTreeSet::new(),
+            reported: Some(store),
+        }
     }
 
     /// Stores whose replica votes.

@@ -20,7 +20,8 @@ pub(super) fn answer(
 ) -> Option<Answer> {
     match (request.method, parts) {
         ("GET", ["regions"]) => {
-            let regions: Vec<Value> = cluster.regions.iter().map(|r| shown(cluster, r, now)).collect();
+            let regions: Vec<Value> =
+                cluster.regions.iter().map(|r| shown(cluster, r, now)).collect();
             Some(Answer::json(200, json!({"count": regions.len(), "regions": regions})))
         }
         ("GET", ["regions", "count"]) => {
@@ -29,8 +30,7 @@ pub(super) fn answer(
         ("GET", ["regions", "replicated"]) => {
             let full = cluster.max_replicas as usize;
             let whole = |region: &Region| region.voters().count() >= full;
-            let learning =
-                |region: &Region| region.peers.values().any(|p| *p != Peer::Voter);
+            let learning = |region: &Region| region.peers.values().any(|p| *p != Peer::Voter);
             let word = if cluster.regions.iter().all(whole) {
                 "REPLICATED"
             } else if cluster.regions.iter().any(learning) {

@@ -27,7 +27,9 @@ impl Default for Settings {
         let config = DEFAULTS.get_or_init(|| {
             let body = RECORDED.split_once("\n\n").map_or("", |(_, body)| body);
             let whole: Value = serde_json::from_str(body).unwrap_or_default();
-            let of = |section: &&str| ((*section).to_owned(), at(&whole, &format!("/{section}")).clone());
+            let of = |section: &&str| {
+                ((*section).to_owned(), at(&whole, &format!("/{section}")).clone())
+            };
             let mut config = Value::Object(SECTIONS.iter().map(of).collect());
             set(&mut config, &["schedule", "schedulers-v2"], json!([]));
             set(&mut config, &["replication", "max-replicas"], json!(beliefs::MAX_REPLICAS.value));
@@ -46,7 +48,8 @@ impl Settings {
         }
         self.persisted = true;
         for section in SECTIONS {
-            for (name, value) in at(file, &format!("/{section}")).as_object().into_iter().flatten() {
+            for (name, value) in at(file, &format!("/{section}")).as_object().into_iter().flatten()
+            {
                 let mut item = Map::new();
                 item.insert(format!("{section}.{name}"), value.clone());
                 let _ = self.post(&item);
@@ -68,7 +71,8 @@ impl Settings {
 
     /// A full key, or a leaf that only one section has.
     fn find(&self, item: &str) -> Option<(String, String)> {
-        let known = |section: &str, name: &str| !at(&self.config, &format!("/{section}/{name}")).is_null();
+        let known =
+            |section: &str, name: &str| !at(&self.config, &format!("/{section}/{name}")).is_null();
         if let Some((section, name)) = item.split_once('.') {
             return known(section, name).then(|| (section.to_owned(), name.to_owned()));
         }
@@ -145,8 +149,7 @@ fn duration(text: &str) -> Option<u64> {
 
 /// Whole milliseconds as Go prints a duration.
 fn go_duration(millis: u64) -> String {
-    let (hours, minutes, seconds) =
-        (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+    let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
     match (hours, minutes, millis % 1000) {
         (_, _, part) if part > 0 => format!("{millis}ms"),
         (0, 0, _) => format!("{seconds}s"),

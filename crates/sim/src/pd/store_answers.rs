@@ -152,7 +152,8 @@ fn about_store(
         }
         ("DELETE", [_, _]) => Some(retire(cluster, &store, request)),
         ("POST", [_, _, "state"]) if store.destroyed => {
-            let words = format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed");
+            let words =
+                format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed");
             Some(Answer::words(400, &words))
         }
         ("POST", [_, _, "state"]) => {

@@ -54,7 +54,9 @@ impl Play {
             ("rigid-class", [class]) => {
                 universe.kube.rigid_classes.insert((*class).to_owned());
             }
-            ("quota", [pods]) => universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0)),
+            ("quota", [pods]) => {
+                universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0))
+            }
             ("no-quota", []) => universe.kube.quota = None,
             ("no-image", [tag]) => {
                 universe.nodes.missing_tags.insert((*tag).to_owned());

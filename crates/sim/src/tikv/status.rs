@@ -34,9 +34,8 @@ pub fn effective(file: &Value) -> Value {
     let defaults = DEFAULTS.get_or_init(|| {
         let body = RECORDED.split_once("\n\n").map_or("", |(_, body)| body);
         let whole: Value = serde_json::from_str(body).unwrap_or_default();
-        let of = |section: &&str| {
-            ((*section).to_owned(), at(&whole, &format!("/{section}")).clone())
-        };
+        let of =
+            |section: &&str| ((*section).to_owned(), at(&whole, &format!("/{section}")).clone());
         Value::Object(SECTIONS.iter().map(of).collect())
     });
     let mut config = defaults.clone();
