@@ -95,6 +95,13 @@ pub struct MemberStatus {
     /// Version that it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Why it is being removed, where it is: `scale-in` (there are too many) or `replaced` (it is
+    /// lost, and another takes its place).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<String>,
+    /// Since when it is being removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving_since: Option<Time>,
 }
 
 /// State of TiKV.

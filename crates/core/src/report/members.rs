@@ -1,5 +1,6 @@
 //! What is said of each member?
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvStatus};
 
@@ -19,8 +20,11 @@ fn pd(scene: &Scene<'_>) -> PdStatus {
         let name = slot.pod_name(scene.name());
         let healthy = joined.listed.is_some_and(|m| m.healthy);
         ready += i32::from(healthy && joined.pod.is_some_and(|p| p.ready));
+        let leaving = joined.volume.and_then(|volume| volume.marks.leaving.as_ref());
         members.push(MemberStatus {
             pod: joined.pod.map(|_| name.clone()),
+            leaving: leaving.map(|leaving| leaving.reason.clone()),
+            leaving_since: leaving.map(|leaving| Time(leaving.since)),
             ..member(scene, &name, joined.listed)
         });
     }
@@ -47,6 +51,8 @@ fn member(scene: &Scene<'_>, name: &str, facts: Option<&PdMember>) -> MemberStat
         healthy: facts.is_some_and(|m| m.healthy),
         leader: facts.is_some_and(|m| leader == Some(m.id)),
         version: facts.map(|m| m.version.clone()).filter(|v| !v.is_empty()),
+        leaving: None,
+        leaving_since: None,
     }
 }
 

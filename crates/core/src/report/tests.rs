@@ -7,7 +7,7 @@ use tikv_operator_api::conditions;
 use super::*;
 use crate::fixture::{self, ID};
 use crate::plan::plan;
-use crate::world::{BootstrapRecord, PdView, Replication, StoreState};
+use crate::world::{BootstrapRecord, Leaving, PdView, Replication, StoreState};
 
 fn three() -> Cluster {
     fixture::cluster(json!({}))
@@ -197,4 +197,16 @@ fn a_wait_keeps_the_time_since_when_it_waits() {
     let later = said(&cluster, &world);
     assert_eq!(later.waits, first.waits);
     assert!(!first.waits.is_empty());
+}
+
+#[test]
+fn a_pd_member_that_leaves_says_why_and_since_when() {
+    let mut world = settled();
+    let since = world.now;
+    let volume = world.volumes.get_mut("pd-c-pd-2").expect("a volume");
+    volume.marks.leaving = Some(Leaving { since, reason: "replaced".into() });
+    let members = said(&three(), &world).pd.expect("a status").members;
+    let leaving: Vec<_> = members.iter().map(|m| m.leaving.as_deref()).collect();
+    assert_eq!(leaving, [None, None, Some("replaced")]);
+    assert_eq!(members[2].leaving_since.as_ref().map(|time| time.0), Some(since));
 }
