@@ -19,8 +19,10 @@ import (
 	"sigs.k8s.io/sig-storage-lib-external-provisioner/v13/controller"
 )
 
-// SizedProvisioner makes volumes that enforce their size and grow: each is a file system of its own in
-// a file, mounted through a loop device on the node.
+// SizedProvisioner makes volumes that enforce their size and grow while they are mounted: each is a
+// file system of its own, in memory. A file system in a loop device would need CAP_SYS_RESOURCE to
+// grow, which root does not have on every machine that runs a lab. What is on such a volume survives
+// its pods and ends with the node.
 const SizedProvisioner = "lab.tikv.org/sized"
 
 // sizedDisks makes volumes as disks does and mounts a file system of the asked size on each.
@@ -30,72 +32,44 @@ type sizedDisks struct {
 	run string
 }
 
-// Provision makes the directory, then the file system on it. It is idempotent, as every step of it is.
+// Provision makes the directory, then mounts a file system on it. It is idempotent, as both steps are.
 func (d sizedDisks) Provision(ctx context.Context, o controller.ProvisionOptions) (*v1.PersistentVolume, controller.ProvisioningState, error) {
 	volume, state, err := d.disks.Provision(ctx, o)
 	if err != nil {
 		return nil, state, err
 	}
 	size := volume.Spec.Capacity[v1.ResourceStorage]
-	path := volume.Spec.Local.Path
-	if err := d.format(ctx, path, size.Value()); err != nil {
-		return nil, controller.ProvisioningInBackground, err
-	}
-	if err := d.mount(ctx, o.SelectedNodeName, path); err != nil {
+	if err := d.mount(ctx, o.SelectedNodeName, volume.Spec.Local.Path, size.Value()); err != nil {
 		return nil, controller.ProvisioningInBackground, err
 	}
 	return volume, controller.ProvisioningFinished, nil
 }
 
-// Delete unmounts the file system and removes its file before its directory.
+// Delete unmounts the file system, and its data with it, and removes its directory.
 func (d sizedDisks) Delete(ctx context.Context, volume *v1.PersistentVolume) error {
 	if volume.Spec.Local == nil {
 		return &controller.IgnoredError{Reason: "not a local volume"}
 	}
 	path := filepath.Clean(volume.Spec.Local.Path)
 	node := filepath.Base(filepath.Dir(filepath.Dir(path)))
-	if mounted, err := d.mounted(ctx, node, path); err != nil {
+	if mounted, err := d.mounted(node, path); err != nil {
 		return err
 	} else if mounted {
 		if err := d.onNode(ctx, node, "umount", path); err != nil {
 			return err
 		}
 	}
-	if err := os.Remove(image(path)); err != nil && !os.IsNotExist(err) {
-		return err
-	}
 	return d.disks.Delete(ctx, volume)
 }
 
-func image(path string) string { return path + ".img" }
-
-// format makes the file system unless its file exists: it is renamed into place when complete.
-func (d sizedDisks) format(ctx context.Context, path string, size int64) error {
-	if _, err := os.Stat(image(path)); err == nil {
-		return nil
-	}
-	partial := image(path) + ".partial"
-	if err := os.WriteFile(partial, nil, 0o600); err != nil {
+func (d sizedDisks) mount(ctx context.Context, node, path string, size int64) error {
+	if mounted, err := d.mounted(node, path); err != nil || mounted {
 		return err
 	}
-	if err := os.Truncate(partial, size); err != nil {
-		return err
-	}
-	// No blocks are kept for root, so that a volume holds what it says; ext4 grows while mounted.
-	if err := run(ctx, "mkfs.ext4", "-q", "-m", "0", "-F", partial); err != nil {
-		return err
-	}
-	return os.Rename(partial, image(path))
+	return d.onNode(ctx, node, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d,mode=0755", size), "sized", path)
 }
 
-func (d sizedDisks) mount(ctx context.Context, node, path string) error {
-	if mounted, err := d.mounted(ctx, node, path); err != nil || mounted {
-		return err
-	}
-	return d.onNode(ctx, node, "mount", "-t", "ext4", "-o", "loop", image(path), path)
-}
-
-func (d sizedDisks) mounted(ctx context.Context, node, path string) (bool, error) {
+func (d sizedDisks) mounted(node, path string) (bool, error) {
 	holder, err := d.holder(node)
 	if err != nil {
 		return false, err
@@ -167,18 +141,7 @@ func (d sizedDisks) grow(ctx context.Context, client kubernetes.Interface, claim
 	}
 	path := filepath.Clean(volume.Spec.Local.Path)
 	node := filepath.Base(filepath.Dir(filepath.Dir(path)))
-	if err := os.Truncate(image(path), wanted.Value()); err != nil {
-		return err
-	}
-	device, err := exec.CommandContext(ctx, "losetup", "--noheadings", "--output", "NAME", "--associated", image(path)).Output()
-	if err != nil {
-		return err
-	}
-	loop := strings.TrimSpace(string(device))
-	if err := run(ctx, "losetup", "--set-capacity", loop); err != nil {
-		return err
-	}
-	if err := d.onNode(ctx, node, "resize2fs", loop); err != nil {
+	if err := d.onNode(ctx, node, "mount", "-o", fmt.Sprintf("remount,size=%d", wanted.Value()), path); err != nil {
 		return err
 	}
 	capacity := v1.ResourceList{v1.ResourceStorage: wanted}
