@@ -165,7 +165,7 @@ pub(crate) fn settled(cluster: &Cluster) -> World {
     let mut facts = pd_facts(cluster.pd.replicas);
     facts.bootstrapped = true;
     facts.replication = Replication::Replicated;
-    facts.regions = 5;
+    facts.regions = u64::from(cluster.tikv.replicas);
     for ordinal in 0..cluster.tikv.replicas {
         let store = store(cluster, ordinal);
         facts.stores.insert(store.id, store);

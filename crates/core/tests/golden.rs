@@ -19,16 +19,12 @@ use tikv_operator_core::world::{
     BootstrapRecord, ClusterId, Component, Kind, Object, Slot, StoreId, Uid, VolumeMarks,
 };
 
-fn slots(component: Component, replicas: u32) -> Vec<Slot> {
-    (0..replicas).map(|ordinal| Slot { component, ordinal }).collect()
-}
-
 fn furnishing(cluster: &Cluster, start: PdStart) -> Furnishing {
+    let all_but_one = |replicas: u32| replicas.saturating_sub(1);
     Furnishing {
         start,
-        pd_slots: slots(Component::Pd, cluster.pd.replicas),
-        tikv_slots: slots(Component::Tikv, cluster.tikv.replicas),
-        max_replicas: Some(3),
+        pd_available: all_but_one(cluster.pd.replicas),
+        tikv_available: all_but_one(cluster.tikv.replicas),
     }
 }
 

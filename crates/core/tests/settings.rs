@@ -120,8 +120,6 @@ fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_defaul
         "pd": {"configUpdateStrategy": "InPlace"},
         "tikv": {
             "failover": {"after": "20m", "quarantine": "1h"},
-            "evictLeaderTimeout": "1m",
-            "waitLeaderTransferBackTimeout": "1m",
             "storeLabels": ["zone"],
             "scalePolicy": {"scaleInParallelism": 2, "scaleOutParallelism": 2},
         },
@@ -133,11 +131,9 @@ fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_defaul
             "spec.maxFailoverCount",
             "spec.pd.configUpdateStrategy",
             "spec.suspendAction.suspendStatefulSet",
-            "spec.tikv.evictLeaderTimeout",
             "spec.tikv.failover.after",
             "spec.tikv.failover.quarantine",
             "spec.tikv.storeLabels",
-            "spec.tikv.waitLeaderTransferBackTimeout",
         ]
     );
     let default = read(&json!({

@@ -44,6 +44,14 @@ pub(crate) enum Failure {
         /// Why.
         reason: String,
     },
+    /// The manifest would be refused.
+    #[error("{path} is not a cluster that can be built:{problems}")]
+    Rejected {
+        /// Its path.
+        path: String,
+        /// Each field with its sentence, one a line.
+        problems: String,
+    },
 }
 
 impl From<kube::Error> for Failure {

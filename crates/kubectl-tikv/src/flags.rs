@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
-use crate::{input, page, why};
+use crate::{forecast, input, page, why};
 
 /// How TiKV clusters are doing, and why something is not being done.
 #[derive(Debug, Parser)]
@@ -35,6 +35,27 @@ enum Command {
         #[arg(long, conflicts_with = "name")]
         rule: Option<String>,
     },
+    /// Say what the operator would do with a changed manifest: the steps now, the pods that are
+    /// made anew in their order, and what each waits for. Nothing is written.
+    Plan {
+        /// The manifest of the cluster as it is to be. `-` reads standard input.
+        #[arg(short = 'f', long, value_name = "MANIFEST")]
+        filename: PathBuf,
+        /// Read what exists from a dump instead of asking a cluster: the output of `kubectl get
+        /// tikvclusters,pods,persistentvolumeclaims,services,configmaps,poddisruptionbudgets
+        /// -o yaml`.
+        #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
+        dump: Option<PathBuf>,
+        /// Namespace. Default: the manifest's, else that of the context.
+        #[arg(short, long)]
+        namespace: Option<String>,
+        /// Path of the kubeconfig. Default: as kubectl's.
+        #[arg(long)]
+        kubeconfig: Option<PathBuf>,
+        /// Context of the kubeconfig. Default: its current one.
+        #[arg(long)]
+        context: Option<String>,
+    },
 }
 
 /// Which clusters, and where they are looked for.
@@ -58,6 +79,9 @@ pub(crate) struct Scope {
     /// tikvclusters,pods,persistentvolumeclaims -o yaml`. `-` reads standard input.
     #[arg(short, long, conflicts_with_all = ["kubeconfig", "context"])]
     pub(crate) file: Option<PathBuf>,
+    /// Read Services, ConfigMaps and disruption budgets too.
+    #[arg(skip)]
+    pub(crate) furniture: bool,
 }
 
 /// How the answer looks.
@@ -80,6 +104,20 @@ pub(crate) async fn answer(flags: &Flags) -> anyhow::Result<String> {
             page::answer(&found, *output, now)
         }
         Command::Why { rule: Some(rule), .. } => why::rule(rule),
+        Command::Plan { filename, dump, namespace, kubeconfig, context } => {
+            let manifest = input::manifest(filename)?;
+            let scope = Scope {
+                name: Some(manifest.name.clone()),
+                namespace: namespace.clone().or_else(|| manifest.namespace.clone()),
+                all_namespaces: false,
+                kubeconfig: kubeconfig.clone(),
+                context: context.clone(),
+                file: dump.clone(),
+                furniture: true,
+            };
+            let now = scope.file.is_none().then(Timestamp::now);
+            forecast::answer(&input::read(&scope).await?, &manifest, now)
+        }
         Command::Why { scope, rule: None } => Ok(why::waits(&input::read(scope).await?)),
     }
 }

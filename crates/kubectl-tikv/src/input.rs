@@ -2,7 +2,9 @@
 
 mod dump;
 mod live;
+mod manifest;
 
+pub(crate) use manifest::{Manifest, read as manifest};
 use serde_json::Value;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvCluster;
@@ -21,7 +23,13 @@ pub(crate) struct Found {
     pub(crate) pods: Vec<Value>,
     /// Its volume claims as they are stored.
     pub(crate) claims: Vec<Value>,
+    /// Its Services, ConfigMaps and disruption budgets as they are stored; none where a dump does
+    /// not have them.
+    pub(crate) furniture: Vec<(Kind, Value)>,
 }
+
+/// What furniture consists of.
+const FURNITURE: [Kind; 3] = [Kind::Service, Kind::ConfigMap, Kind::PodDisruptionBudget];
 
 impl Found {
     /// Name of the cluster.
@@ -44,6 +52,9 @@ impl Found {
         }
         for claim in &self.claims {
             belongings.take(owner, Kind::PersistentVolumeClaim, claim);
+        }
+        for (kind, object) in &self.furniture {
+            belongings.take(owner, *kind, object);
         }
         belongings
     }
@@ -87,6 +98,10 @@ fn with_objects(resource: &TikvCluster, objects: &[Value]) -> Found {
         resource: resource.clone(),
         pods: of_kind("Pod"),
         claims: of_kind("PersistentVolumeClaim"),
+        furniture: FURNITURE
+            .into_iter()
+            .flat_map(|kind| of_kind(kind.as_str()).into_iter().map(move |body| (kind, body)))
+            .collect(),
     }
 }
 

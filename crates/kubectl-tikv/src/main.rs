@@ -2,6 +2,7 @@
 
 mod failure;
 mod flags;
+mod forecast;
 mod input;
 mod page;
 mod why;

@@ -92,7 +92,7 @@ fn advertises_status(version: &Version) -> bool {
 /// Does the store move its leaders away on SIGTERM? TiKV does since v8.5.5 (`server.
 /// graceful-shutdown-timeout`), and so do the releases after 9.0; the 9.0 betas branched off
 /// earlier. Where the version has no order it is not relied on.
-fn drains_itself(version: &Version) -> bool {
+pub fn drains_itself(version: &Version) -> bool {
     let beta_of_9 = version.semver().is_some_and(|(major, _, _)| major == 9)
         && version.at_least(9, 0, 0) == Some(false);
     version.at_least(8, 5, 5) == Some(true) && !beta_of_9

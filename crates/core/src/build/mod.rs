@@ -23,6 +23,7 @@ mod volume;
 
 pub use address::store_address;
 pub use config::{PdStart, config_map_name, joined};
+pub use container::drains_itself;
 pub use marks::{
     EVICTING, LEAVING, REPLACES, RETIRED, marks_from_annotations, marks_to_annotations,
 };
@@ -32,20 +33,17 @@ pub use same::{APPLIED, same};
 pub use volume::claims;
 
 use crate::cluster::{self, Cluster};
-use crate::world::{Component, Object, Slot};
+use crate::world::{Component, Object};
 
 /// What furniture depends on beside the spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Furnishing {
     /// How PD members start now.
     pub start: PdStart,
-    /// PD slots that hold or should hold a member. Empty: not known yet, `replicas` counts.
-    pub pd_slots: Vec<Slot>,
-    /// TiKV slots, likewise.
-    pub tikv_slots: Vec<Slot>,
-    /// `replication.max-replicas` of PD, where known. No budget depends on it today: one store at a
-    /// time is right for every value.
-    pub max_replicas: Option<u32>,
+    /// PD pods that an eviction must leave.
+    pub pd_available: u32,
+    /// TiKV pods that an eviction must leave.
+    pub tikv_available: u32,
 }
 
 /// Everything of a cluster that is neither pod nor volume: client and peer Services, the current

@@ -10,7 +10,9 @@ use super::component::{self, Own};
 use super::merge::Layers;
 use super::problems::Problems;
 use super::{defaults, deferred, keys, level};
-use crate::cluster::{ClientService, Cluster, ClusterName, PdSpec, ScalePolicy, TikvSpec};
+use crate::cluster::{
+    ClientService, Cluster, ClusterName, Component, PdSpec, ScalePolicy, TikvSpec,
+};
 use crate::world::Uid;
 
 /// Builds the cluster, with stand-ins where a value could not be read.
@@ -27,6 +29,8 @@ pub(super) fn assemble(resource: &TikvCluster, problems: &mut Problems) -> Clust
     if let Some(domain) = &spec.cluster_domain {
         addresses(&name, &namespace, domain, problems);
     }
+    let (pd, tikv) = (pd(resource, problems), tikv(resource, problems));
+    versions(&pd, &tikv, problems);
     Cluster {
         name,
         namespace,
@@ -35,10 +39,38 @@ pub(super) fn assemble(resource: &TikvCluster, problems: &mut Problems) -> Clust
         paused: spec.paused.unwrap_or_default(),
         domain: spec.cluster_domain.clone(),
         prefer_ipv6: spec.prefer_ipv6.unwrap_or_default(),
-        pd: pd(resource, problems),
-        tikv: tikv(resource, problems),
+        pd,
+        tikv,
         deferred: deferred::find(spec),
         warnings: Vec::new(),
+    }
+}
+
+/// What follows from the order of the versions, or from there being none.
+fn versions(pd: &PdSpec, tikv: &TikvSpec, problems: &mut Problems) {
+    let mut release =
+        |part: &Component, field: &str| {
+            let order = part.version.semver();
+            if order.is_none() {
+                problems.warn(field, format!(
+                "{} is no version with an order: downgrades are not recognised, and nothing is \
+                 relied on that only later versions have.",
+                part.version
+            ));
+            }
+            order.map(|(major, minor, _)| (major, minor))
+        };
+    let pd_release = release(&pd.common, "spec.pd.version");
+    let tikv_release = release(&tikv.common, "spec.tikv.version");
+    if pd_release.zip(tikv_release).is_some_and(|(pd, tikv)| pd < tikv) {
+        problems.warn(
+            "spec.pd.version",
+            format!(
+                "PD {} is older than TiKV {}; stores that run are not restarted to a version later \
+             than PD's.",
+                pd.common.version, tikv.common.version
+            ),
+        );
     }
 }
 

@@ -17,7 +17,6 @@ const SUSPEND: &str = "Stopping a cluster is not there yet; its pods keep runnin
 const FAILOVER: &str = "Failed members are not replaced yet; the value has no effect.";
 const IN_PLACE: &str = "Applying configuration to running servers is not there yet; a change \
                         reaches a pod when it is made anew.";
-const EVICTION: &str = "Leaders are not moved before a restart yet; the value has no effect.";
 const STORE_LABELS: &str =
     "Stores do not get labels from their nodes yet; the value has no effect.";
 
@@ -33,17 +32,6 @@ pub(super) fn find(spec: &TikvClusterSpec) -> Vec<Deferred> {
             add(&mut found, format!("spec.tikv.{field}"), sentence);
         }
     };
-    let differs = |text: &Option<DurationText>, default| differs(text.as_ref(), default);
-    note(
-        "evictLeaderTimeout",
-        differs(&tikv.evict_leader_timeout, defaults::EVICT_LEADER_TIMEOUT),
-        EVICTION,
-    );
-    note(
-        "waitLeaderTransferBackTimeout",
-        differs(&tikv.wait_leader_transfer_back_timeout, defaults::LEADER_RETURN_TIMEOUT),
-        EVICTION,
-    );
     note("storeLabels", !tikv.store_labels.is_empty(), STORE_LABELS);
     found.sort();
     found

@@ -4,7 +4,7 @@
 //! that mount or need it.
 
 use super::draft::Draft;
-use super::{Identity, Scene, Step};
+use super::{Identity, Scene, Step, spare};
 use crate::build::{self, Furnishing, PdStart};
 use crate::rules;
 use crate::world::{Component, Kind, Object};
@@ -18,9 +18,8 @@ pub(crate) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
         scene.cluster,
         &Furnishing {
             start: scene.pd_start(),
-            pd_slots: scene.slots(Component::Pd),
-            tikv_slots: scene.slots(Component::Tikv),
-            max_replicas: scene.pd().and_then(|pd| pd.max_replicas),
+            pd_available: spare::min_available(scene, Component::Pd),
+            tikv_available: spare::min_available(scene, Component::Tikv),
         },
     )
 }
@@ -45,6 +44,18 @@ pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     }
     if scene.pd_start() == PdStart::Join {
         end_bootstrap_mode(scene, draft);
+    }
+}
+
+/// Applies the disruption budgets that stand and differ, and nothing else.
+pub(super) fn open_budgets(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    let budgets = wanted(scene).into_iter().filter(|o| o.key.kind == Kind::PodDisruptionBudget);
+    for object in budgets {
+        let stands = scene.world.objects.get(&object.key).filter(|facts| !facts.deleting);
+        if let Some(facts) = stands.filter(|facts| !build::same(&object, facts)) {
+            let uid = facts.uid.clone();
+            draft.propose(object.key.to_string(), Step::Apply { object, uid });
+        }
     }
 }
 

@@ -55,7 +55,8 @@ fn all_first_volumes(
     false
 }
 
-fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
+/// The pod of a slot, unless there is one.
+pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     if has_left(scene, slot) {
         return;
     }

@@ -8,37 +8,45 @@ pub(crate) mod calm;
 mod cleanup;
 mod delete;
 mod draft;
+mod drain;
 mod evict;
 mod failover_pd;
+mod forecast;
 mod furniture;
 mod guard;
 mod identity;
 mod leave_pd;
+pub(crate) mod maintenance;
 mod members;
 mod pd_slots;
 mod progress;
 mod repair;
 mod resize;
+mod restart;
 mod retire;
 mod roster;
 mod scale_in_pd;
 mod scale_in_tikv;
 mod scale_out;
 mod scene;
+mod spare;
 mod step;
 mod upgrade_pd;
+mod upgrade_tikv;
 mod wait;
 mod words;
 
 use std::time::Duration;
 
 pub(crate) use calm::disturbance;
+pub use forecast::{Forecast, Restart, forecast};
 #[cfg(test)]
 pub(crate) use furniture::wanted as furniture_of;
 pub use identity::Identity;
 pub use roster::{LEAVE, Roster};
-pub use scene::{Member, Scene};
+pub use scene::{Member, RESTART, Scene};
 pub use step::Step;
+pub(crate) use upgrade_pd::unfinished as pd_unfinished;
 pub use wait::{Severity, Wait};
 
 use self::draft::Draft;
@@ -61,8 +69,6 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     let scene = Scene::new(cluster, world);
     let mut draft = Draft::new(&scene);
     if guard::holds(&scene, &mut draft) {
-        // Nobody pauses a cluster to leave a store without leaders.
-        evict::finish(&scene, &mut draft);
         return draft.finish();
     }
     if delete::going(&scene, &mut draft) {
@@ -79,8 +85,11 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     retire::retire(&scene, &mut draft);
     scale_in_tikv::leave(&scene, &mut draft);
     scale_in_pd::shrink(&scene, &mut draft);
+    drain::make_way(&scene, &mut draft);
     upgrade_pd::roll(&scene, &mut draft);
+    upgrade_tikv::roll(&scene, &mut draft);
     evict::finish(&scene, &mut draft);
+    maintenance::give_back(&scene, &mut draft);
     cleanup::prune(&scene, &mut draft);
     resize::explain(&scene, &mut draft);
     progress::explain(&scene, &mut draft);
@@ -91,3 +100,5 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
 mod tests;
 #[cfg(test)]
 mod tests_pd;
+#[cfg(test)]
+mod upgrade_tests;

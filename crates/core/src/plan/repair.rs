@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 
 use super::draft::Draft;
 use super::{Scene, Step};
-use crate::rules;
 use crate::world::{Component, PodFacts, PodPhase, Slot, Symptom};
 
 /// A container that ran is given so long to come back before the pod counts as broken.
@@ -14,23 +13,14 @@ const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
 
 /// Deletes pods that ended for good, and pods of an earlier spec that do not run.
 pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    let mut outdated = Vec::new();
     for component in Component::ALL {
         for (slot, pod) in scene.world.pods.iter().filter(|(s, _)| s.component == component) {
-            let current = scene.is_current(component, pod);
             match broken(scene, *slot, pod) {
                 _ if pod.deleting_since.is_some() => {}
                 Some(reason) => delete(scene, *slot, pod, reason, draft),
-                None if !current && component == Component::Tikv => {
-                    outdated.push(slot.pod_name(scene.name()));
-                }
                 None => {}
             }
         }
-    }
-    if !outdated.is_empty() {
-        let detail = format!("made from an earlier spec and left running: {}", outdated.join(", "));
-        draft.wait(scene.name(), &rules::ROLLING_UPDATE_LATER, detail);
     }
 }
 

@@ -86,7 +86,7 @@ mod tests {
     use serde_json::json;
 
     use crate::fixture;
-    use crate::plan::{Severity, plan};
+    use crate::plan::{Severity, Step, plan};
     use crate::rules;
 
     #[test]
@@ -116,7 +116,9 @@ mod tests {
         ] {
             let cluster = fixture::cluster(json!({"tikv": after}));
             let plan = plan(&cluster, &world);
-            assert_eq!(plan.steps, [], "{after}");
+            let touched =
+                |step: &Step| matches!(step, Step::ResizeVolume { .. } | Step::DeleteVolume { .. });
+            assert!(!plan.steps.iter().any(touched), "{after}");
             let waits = plan.waits.iter().filter(|w| *w.rule == rules::RESIZE_LATER);
             let waits: Vec<_> = waits.collect();
             let said: Vec<_> = waits.iter().map(|w| w.subject.as_str()).collect();

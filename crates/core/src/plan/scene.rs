@@ -7,8 +7,13 @@ use super::identity::recorded_bootstrap;
 use crate::build::{self, PdStart};
 use crate::cluster::{self, Cluster, ReclaimPolicy};
 use crate::world::{
-    ClusterId, Component, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts, VolumeFacts, World,
+    ClusterId, Component, NodeView, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts,
+    VolumeFacts, World,
 };
+
+/// Annotation on a pod by which a user has just this one restarted, with all care that a change of
+/// the spec gets. Any value but `false` counts; the pod that comes back does not carry it.
+pub const RESTART: &str = "tikv.org/restart";
 
 /// One pass's view, derived once.
 #[derive(Debug)]
@@ -126,6 +131,19 @@ impl<'a> Scene<'a> {
     /// Was the pod made from what the user asks for now?
     pub fn is_current(&self, component: Component, pod: &PodFacts) -> bool {
         pod.revision.as_ref().is_some_and(|r| build::is_current(self.cluster, component, r))
+    }
+
+    /// Is the pod to be made anew: from an earlier spec, or because somebody asked for it
+    /// ([`RESTART`])?
+    pub fn is_outdated(&self, component: Component, pod: &PodFacts) -> bool {
+        let asked = pod.annotations.get(RESTART).is_some_and(|value| value != "false");
+        asked || !self.is_current(component, pod)
+    }
+
+    /// The slot's pod is on a node that takes no new pods, usually because it is being drained.
+    pub fn is_cordoned(&self, slot: Slot) -> bool {
+        let node = self.member(slot).pod.and_then(|pod| pod.node.as_ref());
+        node.and_then(|name| self.world.nodes.get(name)).is_some_and(NodeView::is_cordoned)
     }
 
     /// The join for one slot.

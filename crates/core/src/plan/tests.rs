@@ -189,8 +189,7 @@ fn a_pod_that_never_ran_on_an_earlier_spec_is_replaced_and_a_running_one_is_not(
     let old = fixture::settled(&three());
     let cluster = fixture::cluster(json!({"tikv": {"version": "v8.5.6"}}));
     let held = plan(&cluster, &old);
-    assert!(!held.steps.iter().any(Step::is_disruptive));
-    assert!(waits_for(&held, &rules::ROLLING_UPDATE_LATER));
+    assert!(!held.steps.iter().any(Step::is_disruptive), "{held:?}");
     let mut world = old;
     for ordinal in [0, 1] {
         let pod = world.pods.get_mut(&Slot::tikv(ordinal)).expect("a pod");

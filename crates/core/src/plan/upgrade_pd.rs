@@ -6,7 +6,7 @@
 
 use super::draft::Draft;
 use super::scene::Member;
-use super::{Identity, Scene, Step, leave_pd};
+use super::{Identity, Scene, Step, calm, leave_pd, maintenance};
 use crate::rules;
 use crate::world::Component;
 
@@ -28,6 +28,10 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let Some(next) = outdated.first() else { return };
     let Some(pod) = next.pod else { return };
     let alone = scene.pd().is_none_or(|pd| pd.members.len() == 1);
+    let calm = calm::disturbance(scene, &[next.slot]).is_none();
+    if calm && scene.pd().is_some() && !maintenance::take(scene, draft) {
+        return;
+    }
     if leads(next) && !alone {
         leave_pd::hand_over(scene, next.slot, draft);
         return;
@@ -44,7 +48,7 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 }
 
 /// Why TiKV has to wait for PD before it is restarted, if it has to.
-pub(super) fn unfinished(scene: &Scene<'_>) -> Option<String> {
+pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<String> {
     let outdated = outdated(scene).into_iter().map(|member| member.slot).next();
     let going = scene.world.pods.iter().find(|(slot, pod)| {
         slot.component == Component::Pd
@@ -67,7 +71,7 @@ pub(super) fn unfinished(scene: &Scene<'_>) -> Option<String> {
 fn outdated<'a>(scene: &Scene<'a>) -> Vec<Member<'a>> {
     let members = scene.pd_slots().into_iter().filter(|member| {
         let old = |pod: &crate::world::PodFacts| {
-            pod.deleting_since.is_none() && !scene.is_current(Component::Pd, pod)
+            pod.deleting_since.is_none() && scene.is_outdated(Component::Pd, pod)
         };
         member.pod.is_some_and(old) && !scene.was_removed(member)
     });

@@ -8,6 +8,7 @@ mod facts;
 mod guards;
 mod pd;
 mod pd_loss;
+mod restarts;
 mod retirement;
 mod stores;
 
@@ -85,6 +86,20 @@ rules! {
         "A PD volume is retired when PD's leader does not list its member any more and no pod will use it again.";
     PD_REMOVED_MEMBER_STAYS_AWAY = "pd-removed-member-stays-away", Progress, Some(pd::pd_removed_member_stays_away),
         "No pod starts on the data of a PD member that was removed: it would hang, or answer with what is long past.";
+    REGION_QUORUM_SURVIVES = "region-quorum-survives", Progress, Some(restarts::region_quorum_survives),
+        "A store's pod is taken down only when PD knows of no region that would lose its quorum without it; where the spec gives regions two replicas or fewer that cannot be, and the restart is allowed.";
+    CALM_FIRST = "calm-first", Progress, Some(restarts::calm_first),
+        "Nothing that is well is taken down while anything else of the cluster, PD or TiKV, is out of order.";
+    PD_KNOWS_ALL_REGIONS = "pd-knows-all-regions", Progress, Some(restarts::pd_knows_all_regions),
+        "PD's word on sick regions counts when its leader has led for a minute and has heard who leads nearly every region: a new leader knows of none.";
+    MAINTENANCE_LOCK_HELD = "maintenance-lock-held", Progress, Some(restarts::maintenance_lock_held),
+        "Somebody else holds PD's lock for disruptive work; no pod is restarted until it is given back.";
+    NO_DOWNGRADE = "no-downgrade", Held, Some(restarts::no_downgrade),
+        "No store is made with an earlier minor version than all stores run: PD refuses it, and the data may not be readable.";
+    PD_NOT_OLDER_THAN_TIKV = "pd-not-older-than-tikv", Held, Some(restarts::pd_not_older_than_tikv),
+        "No member is restarted to a version that would leave PD with an earlier minor version than TiKV.";
+    PD_BEFORE_TIKV = "pd-before-tikv", Progress, Some(restarts::pd_before_tikv),
+        "A store is restarted only when PD has its wanted size and every PD pod is as the spec says; where TiKV goes back to an earlier version, it goes before PD.";
     VOLUME_DELETION_IS_PROVEN = "volume-deletion-is-proven", Progress, Some(retirement::volume_deletion_is_proven),
         "A volume is deleted only with `pvReclaimPolicy: Delete`, after the pod that mounts it is gone, and either with the resource or because its member was removed for good, which PD must confirm in the same pass.";
     RETIRED_VOLUMES_STAY_UNUSED = "retired-volumes-stay-unused", Degraded, Some(retirement::retired_volumes_stay_unused),
@@ -141,16 +156,14 @@ rules! {
         "Not every region has its replicas yet; `Ready` waits for that.";
     PROOF_SETTLES = "proof-settles", Progress, None,
         "PD's word on replication is believed a minute after its leader changed: a new leader has not heard from all regions.";
+    LEADERS_COME_BACK = "leaders-come-back", Progress, None,
+        "The next store is restarted when the one before leads about its share of regions again, or after `waitLeaderTransferBackTimeout` without change.";
     LEADERS_MOVE_FIRST = "leaders-move-first", Progress, None,
         "Before a store is taken down its leaders move to others, for as long as they make progress within `evictLeaderTimeout`.";
-    CALM_FIRST = "calm-first", Progress, None,
-        "No member that is well is taken down while anything else in the cluster is out of order.";
     NEVER_REGISTERED_GRACE = "never-registered-grace", Progress, None,
         "A surplus pod that never registered a store is given a minute before it goes: it may be about to.";
     QUARANTINE = "quarantine", Held, None,
         "The volume of a member that was given up for dead is kept for `failover.quarantine` before it is deleted.";
-    ROLLING_UPDATE_LATER = "rolling-update-later", Held, None,
-        "Running pods were made from an earlier spec; this version does not restart running pods for a change.";
     RESIZE_LATER = "resize-later", Held, None,
         "A volume has another size or class than the spec asks for; this version does not change existing volumes.";
     NOT_YET_SUPPORTED = "not-yet-supported", Held, None,

@@ -125,7 +125,7 @@ pub(super) fn pd_restarts_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdi
     if scene.member(slot).listed.is_none() && scene.pd().is_some() {
         return Ok(());
     }
-    if scene.is_current(Component::Pd, pod) {
+    if !scene.is_outdated(Component::Pd, pod) {
         return Err(format!("{name} runs what the spec asks for"));
     }
     for other in scene.pd_slots().iter().filter(|other| other.slot != slot) {

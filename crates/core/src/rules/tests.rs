@@ -12,6 +12,7 @@ use crate::world::{
     BootstrapRecord, ClusterId, Kind, ObjectKey, PdMember, PdView, Slot, Uid, VolumeMarks, World,
 };
 
+mod restarts;
 mod stores;
 
 fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {
@@ -196,8 +197,12 @@ fn volume_deletion_is_proven() {
 
 #[test]
 fn every_rule_with_a_guard_has_its_table_here() {
-    let tables =
-        [include_str!("tests.rs"), include_str!("tests_pd.rs"), include_str!("tests/stores.rs")];
+    let tables = [
+        include_str!("tests.rs"),
+        include_str!("tests/stores.rs"),
+        include_str!("tests/restarts.rs"),
+        include_str!("tests_pd.rs"),
+    ];
     for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
         let name = format!("fn {}()", rule.name.replace('-', "_"));
         assert!(tables.iter().any(|text| text.contains(&name)), "no table for {}", rule.name);

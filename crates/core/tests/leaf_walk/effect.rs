@@ -14,6 +14,16 @@ use tikv_operator_core::world::{
     World,
 };
 
+/// Delays and limits that show only while something goes on, which the manifest of a cluster that
+/// does not exist yet cannot show: for these the planner must be given another value. What it does
+/// with it is shown by planner tests and by scripts of the simulator.
+const IN_MOTION: [&str; 4] = [
+    "evictLeaderTimeout",
+    "waitLeaderTransferBackTimeout",
+    "scaleInParallelism",
+    "scaleOutParallelism",
+];
+
 /// The effect of one change, from none to the strongest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Effect {
@@ -40,6 +50,7 @@ pub(crate) enum Seen {
 /// What an accepted manifest leads to.
 pub(crate) struct Outcome {
     cluster: String,
+    checked: Cluster,
     objects: Vec<Object>,
     plan: Plan,
     /// Fields that a condition will name.
@@ -76,6 +87,12 @@ impl Effect {
             Seen::Refused(problems) if problems.iter().any(|p| is_about(p, path)) => Self::Refused,
             Seen::Accepted(after) if after.objects != before.objects => Self::Built,
             Seen::Accepted(after) if after.plan != before.plan => Self::Planned,
+            Seen::Accepted(after)
+                if IN_MOTION.iter().any(|name| path.ends_with(name))
+                    && after.checked != before.checked =>
+            {
+                Self::Planned
+            }
             Seen::Accepted(after)
                 if [before, after].iter().any(|o| o.named.iter().any(|f| is_at(f, path))) =>
             {
@@ -117,6 +134,7 @@ pub(crate) fn look(manifest: &Value, blindfold: fn(&mut Value)) -> Seen {
         Err(rejection) => Seen::Refused(rejection.problems),
         Ok(cluster) => Seen::Accepted(Box::new(Outcome {
             cluster: cluster.name.to_string(),
+            checked: Cluster { generation: 0, ..cluster.clone() },
             revisions: Component::ALL.map(|component| build::revision(&cluster, component)),
             objects: objects(&cluster),
             plan: plan(&cluster, &nothing_exists()),
@@ -136,9 +154,12 @@ fn objects(cluster: &Cluster) -> Vec<Object> {
     let slots = |component, count| (0..count).map(move |ordinal| Slot { component, ordinal });
     let pd: Vec<Slot> = slots(Component::Pd, cluster.pd.replicas).collect();
     let tikv: Vec<Slot> = slots(Component::Tikv, cluster.tikv.replicas).collect();
-    let members = [pd.clone(), tikv.clone()].concat();
-    let furnishing =
-        Furnishing { start: PdStart::Join, pd_slots: pd, tikv_slots: tikv, max_replicas: None };
+    let members = [pd, tikv].concat();
+    let furnishing = Furnishing {
+        start: PdStart::Join,
+        pd_available: cluster.pd.replicas,
+        tikv_available: cluster.tikv.replicas,
+    };
     let mut objects = build::furniture(cluster, &furnishing);
     for slot in members {
         let mut pod = build::pod(cluster, slot);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::{NamespaceResourceScope, Resource};
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -41,6 +42,11 @@ pub(super) async fn read(scope: &Scope) -> Result<(Vec<TikvCluster>, Vec<Value>,
     let namespace = (!scope.all_namespaces).then_some(namespace);
     let mut objects = list::<Pod>(&client, namespace.as_deref()).await?;
     objects.extend(list::<PersistentVolumeClaim>(&client, namespace.as_deref()).await?);
+    if scope.furniture {
+        objects.extend(list::<Service>(&client, namespace.as_deref()).await?);
+        objects.extend(list::<ConfigMap>(&client, namespace.as_deref()).await?);
+        objects.extend(list::<PodDisruptionBudget>(&client, namespace.as_deref()).await?);
+    }
     Ok((resources, objects, place))
 }
 

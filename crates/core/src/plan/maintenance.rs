@@ -1,0 +1,54 @@
+//! Does anybody else do disruptive work on this cluster right now?
+//!
+//! PD has a lock for that (`/pd/api/v2/maintenance`, v8.5.7): one holder for the whole cluster. It
+//! is taken before the first voluntary restart and given back after the last. Where PD does not have
+//! it, nothing is locked. The lock is in etcd, so it outlives this process; its id says whose it is.
+
+use super::draft::Draft;
+use super::{Scene, Step, restart};
+use crate::world::{Component, Maintenance};
+
+/// Type of our task in PD's list.
+const KIND: &str = "rolling-restart";
+
+/// The lock's id is one that we write: it starts with the uid of the resource.
+pub(crate) fn is_ours(scene: &Scene<'_>, id: &str) -> bool {
+    id.starts_with(scene.world.resource.uid.0.as_str())
+}
+
+/// Takes the lock for voluntary restarts if it is free. True when it is ours already, or when this
+/// PD has none. Somebody else's is named by the guard of the restart (`maintenance-lock-held`).
+pub(super) fn take(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
+    let Some(pd) = scene.pd() else { return false };
+    match &pd.maintenance {
+        Maintenance::Unsupported => true,
+        Maintenance::Held { id, .. } => is_ours(scene, id),
+        Maintenance::Free => {
+            let id = scene.world.resource.uid.to_string();
+            draft.propose(scene.name(), Step::LockMaintenance { kind: KIND.to_owned(), id });
+            false
+        }
+    }
+}
+
+/// Gives our lock back when no restart is left to be done.
+pub(super) fn give_back(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    let Some(pd) = scene.pd() else { return };
+    let Maintenance::Held { kind, id } = &pd.maintenance else { return };
+    if is_ours(scene, id) && !is_needed(scene) {
+        let (kind, id) = (kind.clone(), id.clone());
+        draft.propose(scene.name(), Step::UnlockMaintenance { kind, id });
+    }
+}
+
+/// A pod is still to be restarted, or is on its way back.
+fn is_needed(scene: &Scene<'_>) -> bool {
+    if scene.cluster.paused || scene.world.resource.deleting_since.is_some() {
+        return false;
+    }
+    let members = Component::ALL.into_iter().flat_map(|component| scene.roster(component).staying);
+    members.map(|slot| scene.member(slot)).any(|member| {
+        let due = member.pod.is_none_or(|pod| scene.is_outdated(member.slot.component, pod));
+        due || restart::is_marked(&member)
+    })
+}

@@ -1,0 +1,184 @@
+//! When may a pod that runs be taken down to come back?
+//!
+//! The guards look at the deletion of a pod whose containers run and whose member PD may rely on.
+//! A pod that does not run, or whose store PD has let go, takes nothing away; neither does anything
+//! matter when the whole cluster is going or the component is to stop.
+
+use jiff::SignedDuration;
+
+use super::guards::Verdict;
+use crate::cluster::Version;
+use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished};
+use crate::world::{Component, Maintenance, PdFacts, Slot, StoreFacts};
+
+/// A new PD leader has heard of every region after one round of heartbeats (60 s when idle); before
+/// that its lists of sick regions are short because they are empty (pd-api trap 2).
+const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
+/// Of 100 regions, this many must have told the leader who leads them. Not all: regions split and
+/// elect while PD counts.
+const REGIONS_HEARD: u64 = 95;
+
+/// The slot whose running pod the step takes down.
+fn taken(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+    let Step::DeletePod { name, .. } = step else { return None };
+    let slot = Slot::of_pod(scene.name(), name)?;
+    let going = scene.world.resource.deleting_since.is_some();
+    if going || scene.common(slot.component).suspended {
+        return None;
+    }
+    let runs = |pod: &&crate::world::PodFacts| pod.containers_ready && pod.deleting_since.is_none();
+    scene.member(slot).pod.filter(runs).map(|_| slot)
+}
+
+/// As [`taken`], for stores, with PD's word on them.
+fn taken_store<'a>(
+    step: &Step,
+    scene: &Scene<'a>,
+) -> Result<Option<(&'a PdFacts, &'a StoreFacts)>, String> {
+    let Some(slot) = taken(step, scene).filter(|slot| slot.component == Component::Tikv) else {
+        return Ok(None);
+    };
+    let name = slot.pod_name(scene.name());
+    let pd = scene.pd().ok_or_else(|| {
+        format!("{name} stays: PD does not answer, so nobody knows which regions need it")
+    })?;
+    Ok(scene.member(slot).store.map(|store| (pd, store)))
+}
+
+/// The spec gives regions at most two replicas, so every restart takes some away, and is wanted.
+fn without_redundancy(scene: &Scene<'_>, pd: &PdFacts) -> bool {
+    pd.max_replicas.map_or(scene.cluster.tikv.replicas, |max| max.min(scene.cluster.tikv.replicas))
+        <= 2
+}
+
+pub(super) fn region_quorum_survives(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((pd, store)) = taken_store(step, scene)? else { return Ok(()) };
+    if without_redundancy(scene, pd) {
+        return Ok(());
+    }
+    let id = store.id;
+    match pd.critical.as_ref().map(|critical| critical.get(&id).copied().unwrap_or_default()) {
+        Some(0) => Ok(()),
+        Some(regions) => Err(format!(
+            "{regions} regions would lose their quorum without store {id}; it waits until their \
+             other replicas are healthy"
+        )),
+        None => {
+            Err(format!("PD did not say which regions would lose their quorum without store {id}"))
+        }
+    }
+}
+
+pub(super) fn calm_first(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = taken(step, scene).filter(|slot| slot.component == Component::Tikv) else {
+        return Ok(());
+    };
+    if scene.pd().is_some() && scene.member(slot).store.is_none() {
+        return Ok(());
+    }
+    match calm::disturbance(scene, &[slot]) {
+        None => Ok(()),
+        Some(words) => Err(format!("{} stays: {words}", slot.pod_name(scene.name()))),
+    }
+}
+
+pub(super) fn pd_knows_all_regions(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((pd, _)) = taken_store(step, scene)? else { return Ok(()) };
+    if pd.leader.changed && pd.leader.seen_for < LEADER_SETTLES {
+        return Err("PD's leader changed less than a minute ago".to_owned());
+    }
+    let led: u64 = pd.live_stores().map(|store| store.leaders).sum();
+    if pd.regions == 0 || led.saturating_mul(100) < pd.regions.saturating_mul(REGIONS_HEARD) {
+        return Err(format!("PD has heard of the leaders of {led} of {} regions", pd.regions));
+    }
+    Ok(())
+}
+
+pub(super) fn maintenance_lock_held(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let (Some(slot), Some(pd)) = (taken(step, scene), scene.pd()) else { return Ok(()) };
+    match &pd.maintenance {
+        Maintenance::Held { kind, id } if !maintenance::is_ours(scene, id) => Err(format!(
+            "{} stays: {kind} {id} holds PD's maintenance lock",
+            slot.pod_name(scene.name())
+        )),
+        Maintenance::Held { .. } | Maintenance::Free | Maintenance::Unsupported => Ok(()),
+    }
+}
+
+/// The pod that would run the version that the spec asks for: taken down to come back, or made.
+fn renewed(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+    let made = super::guards::created_pod(step, scene);
+    made.or_else(|| taken(step, scene))
+}
+
+pub(super) fn no_downgrade(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(pd) = scene.pd() else { return Ok(()) };
+    let Some(slot) = renewed(step, scene).filter(|slot| slot.component == Component::Tikv) else {
+        return Ok(());
+    };
+    let wanted = &scene.common(slot.component).version;
+    // PD's cluster version: the oldest store's. It rises when the last store is upgraded, and PD
+    // refuses stores of an earlier minor version from then on (pd-api §4).
+    let running = pd.live_stores().map(|store| release(&store.version));
+    let oldest = running.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
+    match (release(wanted.as_str()), oldest) {
+        (Some(wanted_release), Some(oldest)) if wanted_release < oldest => Err(format!(
+            "PD refuses a store of version {wanted}: all stores run {}.{} or later. Set the version \
+             to v{}.{} or later again; an earlier one needs a new cluster and a restore",
+            oldest.0, oldest.1, oldest.0, oldest.1
+        )),
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+pub(super) fn pd_not_older_than_tikv(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let (Some(slot), Some(pd)) = (taken(step, scene), scene.pd()) else { return Ok(()) };
+    let wanted = &scene.common(slot.component).version;
+    let Some(wanted_release) = release(wanted.as_str()) else { return Ok(()) };
+    match slot.component {
+        Component::Pd => {
+            let newest = pd.live_stores().filter_map(|store| release(&store.version)).max();
+            match newest.filter(|newest| wanted_release < *newest) {
+                Some(newest) => Err(format!(
+                    "PD stays above {wanted} while stores run {}.{}",
+                    newest.0, newest.1
+                )),
+                None => Ok(()),
+            }
+        }
+        Component::Tikv => {
+            let oldest = pd.members.values().filter_map(|member| release(&member.version)).min();
+            match oldest.filter(|oldest| wanted_release > *oldest) {
+                Some(oldest) => Err(format!(
+                    "TiKV {wanted} waits for PD, of which a member runs {}.{}; set spec.pd.version \
+                     where it has one of its own",
+                    oldest.0, oldest.1
+                )),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// Major and minor of a version, where it has an order.
+fn release(version: &str) -> Option<(u64, u64)> {
+    Version::parse(version).semver().map(|(major, minor, _)| (major, minor))
+}
+
+/// The stores run a later release than the spec asks for, so TiKV goes back before PD does.
+fn goes_back(scene: &Scene<'_>) -> bool {
+    let wanted = release(scene.cluster.tikv.common.version.as_str());
+    let newest =
+        scene.pd().and_then(|pd| pd.live_stores().filter_map(|s| release(&s.version)).max());
+    wanted.zip(newest).is_some_and(|(wanted, newest)| wanted < newest)
+}
+
+pub(super) fn pd_before_tikv(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = taken(step, scene).filter(|slot| slot.component == Component::Tikv) else {
+        return Ok(());
+    };
+    match pd_unfinished(scene).filter(|_| !goes_back(scene)) {
+        Some(words) => Err(format!("{} waits for PD: {words}", slot.pod_name(scene.name()))),
+        None => Ok(()),
+    }
+}

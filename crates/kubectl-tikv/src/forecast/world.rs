@@ -1,0 +1,150 @@
+//! What is the world like, as far as the Kubernetes objects and the status tell?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use tikv_operator_api::v1alpha1::{MemberStatus, StoreStatus, TikvClusterStatus};
+use tikv_operator_core::build;
+use tikv_operator_core::cluster::Cluster;
+use tikv_operator_core::world::{
+    Component, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView, Replication,
+    ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid, World,
+};
+
+use crate::input::Found;
+
+/// PD's default of `replication.max-replicas`.
+const MAX_REPLICAS: u32 = 3;
+/// A dump has no clock: it is looked at this long after its newest pod was made, when everything
+/// has settled.
+const LATER: SignedDuration = SignedDuration::from_hours(1);
+
+/// The world of a cluster, for a forecast.
+pub(super) fn of(found: &Found, cluster: &Cluster, now: Option<Timestamp>) -> World {
+    let belongings = found.belongings();
+    let newest = belongings.pods.values().map(|pod| pod.created).max();
+    let now = now.or_else(|| newest.and_then(|at| at.checked_add(LATER).ok()));
+    let now = now.unwrap_or(Timestamp::UNIX_EPOCH);
+    let metadata = &found.resource.metadata;
+    let status = found.resource.status.clone().unwrap_or_default();
+    let evicting = belongings.volumes.values().filter(|v| v.marks.evicting.is_some());
+    let evicting: BTreeSet<StoreId> = evicting.filter_map(|v| v.marks.store).collect();
+    World {
+        now,
+        pd: pd(cluster, &status, evicting, now),
+        resource: ResourceFacts {
+            name: found.name().to_owned(),
+            uid: Uid(metadata.uid.clone().unwrap_or_default()),
+            generation: metadata.generation.unwrap_or_default() + 1,
+            deleting_since: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            finalizer: metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|name| name.starts_with("tikv.org/")),
+            status,
+        },
+        pods: belongings.pods,
+        volumes: belongings.volumes,
+        objects: belongings.objects,
+        strangers: belongings.strangers,
+        nodes: BTreeMap::new(),
+        processes: BTreeMap::new(),
+        seen_for: BTreeMap::new(),
+    }
+}
+
+fn pd(
+    cluster: &Cluster,
+    status: &TikvClusterStatus,
+    evicting: BTreeSet<StoreId>,
+    now: Timestamp,
+) -> PdView {
+    let id = status.cluster_id.as_ref().and_then(|id| id.parse().ok());
+    let members = status.pd.iter().flat_map(|pd| &pd.members);
+    let leader = members.clone().find(|member| member.leader).and_then(|member| member_id(member));
+    let (Some(id), Some(leader)) = (id, leader) else { return PdView::NotCreated };
+    let stores: BTreeMap<StoreId, StoreFacts> = status
+        .tikv
+        .iter()
+        .flat_map(|tikv| &tikv.stores)
+        .filter_map(|store| self::store(cluster, store, now))
+        .map(|store| (store.id, store))
+        .collect();
+    let ready =
+        |type_: &str| status.conditions.iter().any(|c| c.type_ == type_ && c.status == "True");
+    PdView::Known(Box::new(PdFacts {
+        cluster_id: tikv_operator_core::world::ClusterId(id),
+        members: members.filter_map(member).map(|member| (member.id, member)).collect(),
+        leader: LeaderFacts { id: leader, seen_for: LATER, changed: false },
+        bootstrapped: !stores.is_empty(),
+        regions: stores.values().map(|store| store.leaders).sum(),
+        stores,
+        evicting,
+        replication: match ready("Ready") {
+            true => Replication::Replicated,
+            false => Replication::Unknown,
+        },
+        fewest_peers: None,
+        max_replicas: Some(max_replicas(cluster)),
+        location_labels: Vec::new(),
+        critical: Some(BTreeMap::new()),
+        progress: BTreeMap::new(),
+        config: None,
+        maintenance: Maintenance::Unsupported,
+        unsafe_recovery: Some(false),
+    }))
+}
+
+fn max_replicas(cluster: &Cluster) -> u32 {
+    let table = cluster.pd.common.config.get("replication");
+    let value = table.and_then(|table| table.get("max-replicas")?.as_integer());
+    value.and_then(|number| u32::try_from(number).ok()).unwrap_or(MAX_REPLICAS)
+}
+
+fn member_id(member: &MemberStatus) -> Option<PdMemberId> {
+    member.id.as_ref()?.parse().ok().map(PdMemberId)
+}
+
+fn member(status: &MemberStatus) -> Option<PdMember> {
+    Some(PdMember {
+        id: member_id(status)?,
+        name: status.name.clone(),
+        healthy: status.healthy,
+        version: status.version.clone().unwrap_or_default(),
+        client_url: String::new(),
+    })
+}
+
+fn store(cluster: &Cluster, status: &StoreStatus, now: Timestamp) -> Option<StoreFacts> {
+    let state = match status.state.as_deref() {
+        Some("Up") => StoreState::Up,
+        Some("Disconnected") => StoreState::Disconnected,
+        Some("Down") => StoreState::Down,
+        Some("Offline") => StoreState::Offline,
+        _ => return None,
+    };
+    let slot = status.pod.as_ref().and_then(|pod| Slot::of_pod(cluster.name.as_str(), pod));
+    let slot = slot.filter(|slot| slot.component == Component::Tikv);
+    Some(StoreFacts {
+        id: StoreId(status.id.as_ref()?.parse().ok()?),
+        state,
+        address: slot.map(|slot| build::store_address(cluster, slot)).unwrap_or_default(),
+        status_address: String::new(),
+        serving: true,
+        capacity: None,
+        available: None,
+        used: None,
+        last_heartbeat: matches!(state, StoreState::Up | StoreState::Offline).then_some(now),
+        started: Some(now),
+        leaders: count(status.leaders),
+        regions: count(status.regions),
+        version: status.version.clone().unwrap_or_default(),
+        labels: BTreeMap::new(),
+        physically_destroyed: false,
+    })
+}
+
+fn count(number: Option<i64>) -> u64 {
+    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+}
