@@ -24,8 +24,9 @@ pub struct Flags {
     #[arg(long, env = "TIKV_OPERATOR_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
-    /// Send all PD traffic to this host and port, with the Host header of the member that is
-    /// meant: for an operator that runs where the members' names do not resolve.
+    /// Send all traffic to PD and to the status ports of stores to this host and port, with the
+    /// Host header of the one that is meant: for an operator that runs where their names do not
+    /// resolve.
     #[arg(long, env = "TIKV_OPERATOR_PD_THROUGH", value_name = "HOST:PORT", value_parser = host_port)]
     pub pd_through: Option<Authority>,
 
@@ -34,8 +35,8 @@ pub struct Flags {
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub concurrency: u16,
 
-    /// Disruptive steps (a pod or a volume deleted) per cluster and hour. Deletion of a whole
-    /// cluster is not limited.
+    /// Disruptive steps (a pod or a volume deleted, a store or a PD member removed, the PD
+    /// leadership moved) per cluster and hour. Deletion of a whole cluster is not limited.
     #[arg(long, env = "TIKV_OPERATOR_DISRUPTIONS_PER_CLUSTER", default_value_t = 60)]
     pub disruptions_per_cluster: u32,
 

@@ -93,7 +93,56 @@ fn leaders(line: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
     use super::*;
+    use crate::{fake::Fake, pd::Limits};
+
+    /// A head, then the body in pieces, the last of which never comes.
+    async fn dripping(pieces: &'static [&'static str]) -> Authority {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string().parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+            for piece in std::iter::once(&head).chain(pieces) {
+                stream.write_all(piece.as_bytes()).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        address
+    }
+
+    fn client() -> StoreClient {
+        StoreClient::new(Transport::new(Limits::default(), None), Metrics::new())
+    }
+
+    #[tokio::test]
+    async fn metrics_are_read_no_further_than_needed() {
+        let pieces = &[
+            "# HELP x\ntikv_raftstore_region_count{type=\"le",
+            "ader\"} 4",
+            "2\ntikv_raftstore_region_count{type=\"region\"} 7\n",
+        ];
+        let start = std::time::Instant::now();
+        assert_eq!(client().leaders(&dripping(pieces).await).await, Ok(42));
+        assert!(start.elapsed() < Duration::from_secs(2), "the rest was waited for");
+    }
+
+    #[tokio::test]
+    async fn metrics_without_the_count_say_nothing() {
+        let fake = Fake::run(|_| Some((200, "x 1\ny 2\n".to_owned()))).await;
+        assert!(matches!(client().leaders(&fake.address).await, Err(PdError::Malformed(_))));
+        let fake = Fake::run(|_| Some((200, format!("{}\n", "x".repeat(METRICS_MAX + 1))))).await;
+        assert_eq!(client().leaders(&fake.address).await, Err(PdError::TooLong(METRICS_MAX)));
+        let fake = Fake::run(|_| Some((503, "busy".to_owned()))).await;
+        assert!(client().leaders(&fake.address).await.is_err());
+    }
 
     #[test]
     fn leaders_are_read_from_their_line_only() {

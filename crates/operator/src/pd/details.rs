@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join_all;
 use http::uri::Authority;
 use jiff::SignedDuration;
 use tikv_operator_core::world::{Maintenance, Progress, StoreFacts, StoreId, StoreState};
@@ -43,14 +44,13 @@ impl PdClient {
         member: &Authority,
         stores: &BTreeMap<StoreId, StoreFacts>,
     ) -> BTreeMap<StoreId, Progress> {
-        let mut found = BTreeMap::new();
-        for store in stores.values().filter(|store| store.state == StoreState::Offline) {
+        let offline = stores.values().filter(|store| store.state == StoreState::Offline);
+        let asked = offline.map(|store| async {
             // 404: PD's leader has nothing to report, which a change of the leader causes too.
-            if let Ok(answer) = self.get(member, Question::progress(store.id)).await {
-                found.insert(store.id, progress(&answer));
-            }
-        }
-        found
+            let answer = self.get(member, Question::progress(store.id)).await;
+            answer.ok().map(|answer| (store.id, progress(&answer)))
+        });
+        join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Who holds the lock for disruptive work (v8.5.7 and later).

@@ -159,26 +159,27 @@ impl PdClient {
         Ok(answer)
     }
 
-    /// What is asked only where the rest gives reason to.
+    /// What is asked only where the rest gives reason to, all at once: slow answers must not add up.
     async fn look_closer(&self, member: &Authority, depth: Depth, answer: &mut PdAnswer) {
+        let stores = &answer.stores;
         // The scan over all regions is asked for only where its answer can mean something.
-        if answer.regions > 0 {
-            answer.replication = self.replication(member).await;
-            let few = answer.max_replicas.is_some_and(|max| facts::live(&answer.stores) < max);
-            if few {
-                answer.fewest_peers = self.fewest_peers(member).await;
-            }
-        }
-        answer.progress = self.progress(member, &answer.stores).await;
-        answer.unsafe_recovery = self.unsafe_recovery(member, &answer.stores).await;
-        match depth {
-            Depth::Quiet => {}
-            Depth::Full => {
-                let (critical, maintenance) =
-                    tokio::join!(self.critical(member, &answer.stores), self.maintenance(member),);
-                (answer.critical, answer.maintenance) = (critical, maintenance);
-            }
-        }
+        let scan = answer.regions > 0;
+        let few = scan && answer.max_replicas.is_some_and(|max| facts::live(stores) < max);
+        let full = depth == Depth::Full;
+        let (replication, fewest_peers, progress, unsafe_recovery, critical, maintenance) = tokio::join!(
+            async { if scan { self.replication(member).await } else { Replication::Unknown } },
+            async { if few { self.fewest_peers(member).await } else { None } },
+            self.progress(member, stores),
+            self.unsafe_recovery(member, stores),
+            async { if full { self.critical(member, stores).await } else { None } },
+            async { if full { self.maintenance(member).await } else { Maintenance::Unsupported } },
+        );
+        answer.replication = replication;
+        answer.fewest_peers = fewest_peers;
+        answer.progress = progress;
+        answer.unsafe_recovery = unsafe_recovery;
+        answer.critical = critical;
+        answer.maintenance = maintenance;
     }
 
     /// The configuration and what it says about replication; the latter alone, where the former is

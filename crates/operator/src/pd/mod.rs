@@ -17,6 +17,8 @@ mod write;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod look_tests;
+#[cfg(test)]
 mod recording_tests;
 
 pub use client::PdClient;

@@ -18,6 +18,7 @@ mod counting;
 mod definition;
 mod kubelet;
 mod lease;
+mod nodes;
 mod operator;
 mod outage;
 mod pd;

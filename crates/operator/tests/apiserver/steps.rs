@@ -319,6 +319,80 @@ async fn a_volume_is_marked_without_losing_other_marks() {
 }
 
 #[tokio::test]
+async fn marks_are_set_and_taken_away_beside_those_of_others() {
+    let bench = Bench::new("step-marks").await;
+    bench.one(Step::Create(bench.pod())).await.unwrap();
+    let pods = api(&bench.admin, "", "Pod", &bench.namespace);
+    let theirs = json!({ "metadata": { "annotations": { "theirs": "1", "tikv.org/old": "1" } } });
+    let theirs = kube::api::Patch::Merge(theirs);
+    pods.patch("c-pd-0", &kube::api::PatchParams::default(), &theirs).await.unwrap();
+    let uid = bench.uid("Pod", "c-pd-0").await;
+    let mark = |uid: &Uid| Step::Mark {
+        key: ObjectKey::new(Kind::Pod, "c-pd-0"),
+        uid: uid.clone(),
+        annotations: [
+            ("tikv.org/new".to_owned(), Some("2".to_owned())),
+            ("tikv.org/old".to_owned(), None),
+            ("tikv.org/never".to_owned(), None),
+        ]
+        .into(),
+        labels: [("tikv.org/ordinal".to_owned(), None)].into(),
+    };
+    assert_eq!(bench.one(mark(&Uid(OTHER.to_owned()))).await, Err(FailureKind::Stale));
+    assert_eq!(bench.one(mark(&uid)).await, Ok(()));
+    assert_eq!(bench.one(mark(&uid)).await, Ok(()), "again");
+    let pod = bench.get("Pod", "c-pd-0").await.unwrap();
+    assert_eq!(pod["metadata"]["annotations"], json!({ "theirs": "1", "tikv.org/new": "2" }));
+    let labels = &pod["metadata"]["labels"];
+    assert_eq!(labels.get("tikv.org/ordinal"), None);
+    assert_eq!(labels["tikv.org/cluster"], "c");
+    let gone = Step::Mark {
+        key: ObjectKey::new(Kind::Pod, "c-pd-7"),
+        uid,
+        annotations: BTreeMap::new(),
+        labels: [("a".to_owned(), None)].into(),
+    };
+    assert_eq!(bench.one(gone).await, Err(FailureKind::Stale));
+}
+
+#[tokio::test]
+async fn a_volume_grows_where_its_class_allows_it_and_a_refusal_is_told() {
+    let bench = Bench::new("step-resize").await;
+    for (class, grows) in [("step-resize-grows", true), ("step-resize-fixed", false)] {
+        let body = json!({ "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+            "metadata": { "name": class }, "provisioner": "example.org/none",
+            "allowVolumeExpansion": grows });
+        crate::server::apply(&bench.admin, &body).await;
+        let mut claim = bench.claim();
+        claim.key.name = format!("pd-{class}");
+        claim.body["metadata"]["name"] = json!(claim.key.name);
+        claim.body["spec"]["storageClassName"] = json!(class);
+        let name = claim.key.name.clone();
+        bench.one(Step::Create(claim)).await.unwrap();
+        let claims = api(&bench.admin, "", "PersistentVolumeClaim", &bench.namespace);
+        let bound = json!({ "status": { "phase": "Bound", "capacity": { "storage": "1Gi" } } });
+        let bound = kube::api::Patch::Merge(bound);
+        claims.patch_status(&name, &kube::api::PatchParams::default(), &bound).await.unwrap();
+        let uid = bench.uid("PersistentVolumeClaim", &name).await;
+        let resize = |uid: &Uid, size: &str| Step::ResizeVolume {
+            name: name.clone(),
+            uid: uid.clone(),
+            size: size.to_owned(),
+        };
+        let other = bench.one(resize(&Uid(OTHER.to_owned()), "3Gi")).await;
+        assert_eq!(other, Err(FailureKind::Stale));
+        let want = if grows { Ok(()) } else { Err(FailureKind::Refused) };
+        assert_eq!(bench.one(resize(&uid, "2Gi")).await, want, "{class}");
+        let claim = bench.get("PersistentVolumeClaim", &name).await.unwrap();
+        let size = &claim["spec"]["resources"]["requests"]["storage"];
+        assert_eq!(size, if grows { "2Gi" } else { "1Gi" });
+        assert_eq!(claim["spec"]["accessModes"], json!(["ReadWriteOnce"]));
+        let smaller = bench.one(resize(&uid, "512Mi")).await;
+        assert_eq!(smaller, Err(FailureKind::Refused), "never smaller");
+    }
+}
+
+#[tokio::test]
 async fn the_gate_is_set_beside_the_conditions_of_others_and_on_the_pod_that_was_meant() {
     let bench = Bench::new("step-gate").await;
     bench.one(Step::Create(bench.pod())).await.unwrap();
