@@ -112,9 +112,7 @@ impl Pass {
             memory.met(object.clone(), whose.clone(), Instant::now());
         }
         for outcome in &acted.outcomes {
-            if let Step::SetStoreConfig { store, .. } = &outcome.step {
-                memory.forget_store_config(*store);
-            }
+            remember(memory, outcome);
         }
         Ok(self.close(memory, look, &judgement, acted).await)
     }
@@ -163,6 +161,18 @@ fn judge(look: &Look) -> Judgement {
             Judgement::Planned(Box::new(cluster), plan)
         }
         Err(rejection) => Judgement::Rejected(rejection),
+    }
+}
+
+/// What later looks are told about a step of this pass.
+fn remember(memory: &mut Memory, outcome: &Outcome) {
+    if let Step::SetStoreConfig { store, .. } = &outcome.step {
+        memory.forget_store_config(*store);
+    }
+    if let Step::ResizeVolume { name, .. } = &outcome.step {
+        let failure = outcome.result.as_ref().err();
+        let refusal = failure.filter(|failure| failure.kind == FailureKind::Refused);
+        memory.grew(name, refusal.map(|failure| failure.message.clone()), Instant::now());
     }
 }
 

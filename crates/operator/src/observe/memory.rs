@@ -36,6 +36,7 @@ pub struct Memory {
     strangers: BTreeMap<ObjectKey, (String, Instant)>,
     symptoms: BTreeMap<Symptom, Instant>,
     store_configs: BTreeMap<StoreId, StoreConfig>,
+    growth: BTreeMap<String, (String, Instant)>,
     /// The last plan had neither steps nor waits.
     calm: bool,
     /// The PD member that answered last.
@@ -72,6 +73,22 @@ impl Memory {
             (symptom, signed(now.duration_since(since)))
         };
         symptoms.into_iter().map(first).collect()
+    }
+
+    /// Notes what became of a volume claim's growth: the API server's words, if it refused.
+    pub fn grew(&mut self, claim: &str, refused: Option<String>, now: Instant) {
+        match refused {
+            Some(words) => self.growth.insert(claim.to_owned(), (words, now)),
+            None => self.growth.remove(claim),
+        };
+    }
+
+    /// The claims whose growth was refused when it was last tried: in which words, how long ago.
+    pub fn refused_growth(&self, now: Instant) -> BTreeMap<String, (String, SignedDuration)> {
+        let refused = self.growth.iter().map(|(claim, (words, then))| {
+            (claim.clone(), (words.clone(), signed(now.duration_since(*then))))
+        });
+        refused.collect()
     }
 
     /// Notes whether a plan had anything to do or to wait for.
@@ -269,6 +286,17 @@ mod tests {
         assert_eq!(memory.store_config(store, first, now + CONFIG_TIME), None);
         memory.forget_store_config(store);
         assert_eq!(memory.store_config(store, first, now), None);
+    }
+
+    #[test]
+    fn a_refused_growth_is_remembered_until_it_succeeds() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        memory.grew("tikv-a-tikv-0", Some("no".to_owned()), start);
+        let later = start + Duration::from_mins(3);
+        let want = ("no".to_owned(), SignedDuration::from_mins(3));
+        assert_eq!(memory.refused_growth(later), [("tikv-a-tikv-0".to_owned(), want)].into());
+        memory.grew("tikv-a-tikv-0", None, later);
+        assert!(memory.refused_growth(later).is_empty());
     }
 
     #[test]
