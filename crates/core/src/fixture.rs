@@ -57,6 +57,7 @@ pub(crate) fn empty() -> World {
         pd: PdView::NotCreated,
         nodes: BTreeMap::new(),
         processes: BTreeMap::new(),
+        config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
     }
 }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// JSON text with object keys sorted at every level: one text per meaning. `serde_json` keeps
 /// the order of insertion here, so sorting is done by hand.
-pub(super) fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     text
@@ -44,7 +44,7 @@ fn write(value: &Value, text: &mut String) {
 }
 
 /// The first `digits` hexadecimal digits of the SHA-256 of `text`.
-pub(super) fn hex(text: &str, digits: usize) -> String {
+pub(crate) fn hex(text: &str, digits: usize) -> String {
     let mut hex = format!("{:x}", Sha256::digest(text.as_bytes()));
     hex.truncate(digits);
     hex

@@ -10,7 +10,7 @@ mod budget;
 mod config;
 mod container;
 mod fields;
-mod hash;
+pub(crate) mod hash;
 pub mod marks;
 mod metadata;
 mod overlay;

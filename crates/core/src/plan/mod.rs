@@ -6,6 +6,9 @@
 mod bootstrap;
 pub(crate) mod calm;
 mod cleanup;
+pub(crate) mod config_pd;
+pub(crate) mod config_tikv;
+mod data_format;
 mod delete;
 mod draft;
 mod drain;
@@ -39,6 +42,7 @@ mod words;
 use std::time::Duration;
 
 pub(crate) use calm::disturbance;
+pub(crate) use data_format::verdict as data_format;
 pub use forecast::{Forecast, Restart, forecast};
 #[cfg(test)]
 pub(crate) use furniture::wanted as furniture_of;
@@ -80,6 +84,7 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     furniture::arrange(&scene, &mut draft);
     repair::replace_broken(&scene, &mut draft);
     failover_pd::replace(&scene, &mut draft);
+    data_format::record(&scene, &mut draft);
     members::fill(&scene, &mut draft);
     members::mark(&scene, &mut draft);
     retire::retire(&scene, &mut draft);
@@ -90,6 +95,8 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     upgrade_tikv::roll(&scene, &mut draft);
     evict::finish(&scene, &mut draft);
     maintenance::give_back(&scene, &mut draft);
+    config_pd::apply(&scene, &mut draft);
+    config_tikv::apply(&scene, &mut draft);
     cleanup::prune(&scene, &mut draft);
     resize::explain(&scene, &mut draft);
     progress::explain(&scene, &mut draft);
@@ -98,6 +105,8 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_config;
 #[cfg(test)]
 mod tests_pd;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! bootstrap record and the cluster id are carried on, and `Ready` for hysteresis.
 
 mod conditions;
+mod drift;
 mod members;
 mod note;
 mod outcome;
@@ -33,6 +34,7 @@ pub fn report(
     let (pd, tikv) = members::members(&scene);
     status.pd = Some(pd);
     status.tikv = Some(tikv);
+    status.drift = drift::of(&scene);
     let obstacle = ready::obstacle(&scene, &status.waits);
     status.conditions = conditions::of_pass(&scene, plan, outcomes, obstacle.as_ref());
     status.summary = Some(summary::of_pass(&scene, plan, outcomes, obstacle.as_ref()));

@@ -4,6 +4,7 @@
 //! `kubectl tikv why`. A rule with a guard sees every proposed step; a rule without one names a
 //! wait that a planner states itself.
 
+mod config;
 mod facts;
 mod guards;
 mod pd;
@@ -124,6 +125,16 @@ rules! {
         "A store's volume is given up only when PD calls it a tombstone without regions and our own mark says that we removed it; what others removed is evidence.";
     STORE_DRAINED_BEFORE_DELETE = "store-drained-before-delete", Progress, Some(retirement::store_drained_before_delete),
         "The pod of a leaving store is deleted only after PD has moved all its regions away and calls it a tombstone.";
+    REPLICAS_FIT_DOMAINS = "replicas-fit-domains", Held, Some(config::replicas_fit_domains),
+        "PD is not told to keep more replicas than there are stores or failure domains for, nor to place by a label that a store lacks: regions would be short of replicas for ever.";
+    DATA_FORMAT_IS_FIXED = "data-format-is-fixed", Degraded, Some(config::data_format_is_fixed),
+        "`storage.engine`, `storage.api-version` and `storage.enable-ttl` are those of the first start: no store is started or restarted with other ones, because data is not converted.";
+    CONFIG_REFUSED = "config-refused", Held, None,
+        "PD refuses a setting, in the words given, or does not have it; the other settings are applied, and this one is tried again after five minutes or when it changes.";
+    CONFIG_NEEDS_RESTART = "config-needs-restart", Held, None,
+        "A store does not take a setting while it runs; it takes it at its next restart.";
+    CONFIG_NOT_READ = "config-not-read", Held, None,
+        "A setting is applied when the server has said which value it has now.";
     ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,
         "At most one disruptive step is taken per pass and cluster.";
     PAUSED = "paused", Held, None,
@@ -172,5 +183,7 @@ rules! {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_config;
 #[cfg(test)]
 mod tests_pd;

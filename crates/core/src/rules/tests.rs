@@ -202,6 +202,7 @@ fn every_rule_with_a_guard_has_its_table_here() {
         include_str!("tests/stores.rs"),
         include_str!("tests/restarts.rs"),
         include_str!("tests_pd.rs"),
+        include_str!("tests_config.rs"),
     ];
     for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
         let name = format!("fn {}()", rule.name.replace('-', "_"));

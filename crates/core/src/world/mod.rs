@@ -10,6 +10,7 @@ mod object;
 mod pd;
 mod pod;
 mod process;
+mod refusal;
 mod resource;
 mod symptom;
 mod volume;
@@ -26,6 +27,7 @@ pub use pd::{
 };
 pub use pod::{PodFacts, PodPhase};
 pub use process::StoreProcess;
+pub use refusal::{ConfigItem, Refusal};
 pub use resource::{BootstrapRecord, ResourceFacts};
 pub use symptom::{Symptom, symptoms};
 pub use volume::{Leaving, VolumeFacts, VolumeMarks, VolumePhase};
@@ -53,6 +55,9 @@ pub struct World {
     /// What stores say of themselves at their status port. Asked only where it decides something;
     /// a store that is not in here said nothing.
     pub processes: BTreeMap<StoreId, StoreProcess>,
+    /// Settings that PD or a store refused to this operator process in the last five minutes. They
+    /// are not tried again meanwhile, and the cluster says why.
+    pub config_refusals: BTreeMap<ConfigItem, Refusal>,
     /// How long this operator process has seen each symptom without a break. A restart of the
     /// operator starts all of them anew, which lengthens delays and never shortens them.
     pub seen_for: BTreeMap<Symptom, SignedDuration>,

@@ -189,6 +189,7 @@ fn nothing_exists() -> World {
         pd: PdView::NotCreated,
         nodes: BTreeMap::new(),
         processes: BTreeMap::new(),
+        config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn of(found: &Found, cluster: &Cluster, now: Option<Timestamp>) -> Wo
         strangers: belongings.strangers,
         nodes: BTreeMap::new(),
         processes: BTreeMap::new(),
+        config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
     }
 }

@@ -102,6 +102,7 @@ pub(super) fn world(then: &Again) -> World {
         pd: PdView::Known(Box::new(facts_of(then))),
         nodes: BTreeMap::new(),
         processes: BTreeMap::new(),
+        config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
     }
 }

@@ -12,7 +12,9 @@ use std::{
 use http::uri::Authority;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tikv_operator_core::world::{LeaderFacts, ObjectKey, PdMemberId, PdView, StoreId, Symptom};
+use tikv_operator_core::world::{
+    ConfigItem, LeaderFacts, ObjectKey, PdMemberId, PdView, Refusal, StoreId, Symptom,
+};
 use tokio::time::Instant;
 
 use crate::pd::{Depth, PdAnswer};
@@ -26,6 +28,9 @@ const NAMESPACE_TIME: Duration = Duration::from_mins(1);
 /// A store's configuration is read again after this time: others may change it too.
 const CONFIG_TIME: Duration = Duration::from_mins(5);
 
+/// A setting that was refused is not tried again for this long: the longest step of any back-off.
+const REFUSAL_TIME: Duration = Duration::from_mins(5);
+
 /// One cluster's memory.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -34,6 +39,7 @@ pub struct Memory {
     had_another: bool,
     silent_since: Option<Instant>,
     strangers: BTreeMap<ObjectKey, (String, Instant)>,
+    config_refusals: BTreeMap<ConfigItem, (Refusal, Instant)>,
     symptoms: BTreeMap<Symptom, Instant>,
     store_configs: BTreeMap<StoreId, StoreConfig>,
     growth: BTreeMap<String, (String, Instant)>,
@@ -89,6 +95,19 @@ impl Memory {
             (claim.clone(), (words.clone(), signed(now.duration_since(*then))))
         });
         refused.collect()
+    }
+
+    /// Notes settings that PD or a store refused.
+    pub fn refused(&mut self, refusals: Vec<(ConfigItem, Refusal)>, now: Instant) {
+        let dated = refusals.into_iter().map(|(item, refusal)| (item, (refusal, now)));
+        self.config_refusals.extend(dated);
+    }
+
+    /// Settings that were refused lately.
+    pub fn config_refusals(&mut self, now: Instant) -> BTreeMap<ConfigItem, Refusal> {
+        self.config_refusals.retain(|_, (_, at)| now.duration_since(*at) < REFUSAL_TIME);
+        let refusals = self.config_refusals.iter();
+        refusals.map(|(item, (refusal, _))| (item.clone(), refusal.clone())).collect()
     }
 
     /// Notes whether a plan had anything to do or to wait for.

@@ -162,6 +162,7 @@ impl Observer {
             pd,
             nodes,
             processes,
+            config_refusals: memory.config_refusals(Instant::now()),
             seen_for: BTreeMap::new(),
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());

@@ -152,6 +152,7 @@ async fn look(admin: &Client, namespace: &str) -> Look {
         pd: PdView::NotCreated,
         nodes: BTreeMap::new(),
         processes: BTreeMap::new(),
+        config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };

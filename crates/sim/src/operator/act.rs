@@ -48,7 +48,9 @@ impl Operator {
             // A setting that is refused is said, and nothing else depends on it.
             let minor = matches!(step, Step::SetPdConfig { .. } | Step::SetStoreConfig { .. });
             let ends = result.as_ref().is_err_and(|f| !minor || f.kind != FailureKind::Refused);
-            pass.outcomes.push(Outcome { step: step.clone(), result });
+            let outcome = Outcome { step: step.clone(), result };
+            self.refused(outcome.config_refusals(), universe.now);
+            pass.outcomes.push(outcome);
             if ends {
                 return;
             }

@@ -21,7 +21,7 @@ use tikv_operator_core::check::{Rejection, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{self, Plan, Step};
 use tikv_operator_core::report::{self, Outcome};
-use tikv_operator_core::world::{ObjectKey, Symptom, Uid, World};
+use tikv_operator_core::world::{ConfigItem, ObjectKey, Refusal, Symptom, Uid, World};
 pub use wire::{Faults, Write};
 
 use crate::clock::SECOND;
@@ -74,6 +74,8 @@ struct Memory {
     silent_since: Option<u64>,
     /// Names that were taken when we wanted to create them: whose they are, and when that was.
     met: BTreeMap<ObjectKey, (String, u64)>,
+    /// Settings that PD or a store refused, and when that was.
+    config_refusals: BTreeMap<ConfigItem, (Refusal, u64)>,
     /// When the status was last written.
     reported: Option<u64>,
     /// When each symptom was first seen, as long as it is seen.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tikv_operator_api::labels::CLUSTER;
 use tikv_operator_core::facts::{Belongings, Owner, resource_facts};
 use tikv_operator_core::world::{
-    Component, Kind, NodeFacts, NodeView, Slot, Symptom, World, symptoms,
+    Component, ConfigItem, Kind, NodeFacts, NodeView, Refusal, Slot, Symptom, World, symptoms,
 };
 
 use super::{FINALIZER, Look, Operator, typed};
@@ -42,6 +42,9 @@ impl View<'_> {
 
 /// A stranger is believed to be there for this long, then the name is tried again.
 const STRANGER_TIME: u64 = 60 * clock::SECOND;
+
+/// A setting that was refused is not tried again for this long.
+const REFUSAL_TIME: u64 = 300 * clock::SECOND;
 
 /// The kinds that belong to a cluster.
 const KINDS: [Kind; 5] = [
@@ -86,11 +89,24 @@ impl Operator {
             pd,
             nodes,
             processes,
+            config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
         };
         world.seen_for = self.watch_symptoms(&world, universe.now);
         let version = resource.metadata.resource_version.clone().unwrap_or_default();
         Some(Look { resource, world, version })
+    }
+
+    /// Notes settings that PD or a store refused.
+    pub(super) fn refused(&mut self, refusals: Vec<(ConfigItem, Refusal)>, now: u64) {
+        let dated = refusals.into_iter().map(|(item, refusal)| (item, (refusal, now)));
+        self.memory.config_refusals.extend(dated);
+    }
+
+    fn config_refusals(&mut self, now: u64) -> BTreeMap<ConfigItem, Refusal> {
+        let known = &mut self.memory.config_refusals;
+        known.retain(|_, (_, at)| now - *at < REFUSAL_TIME);
+        known.iter().map(|(item, (refusal, _))| (item.clone(), refusal.clone())).collect()
     }
 }
 

@@ -1,0 +1,125 @@
+//! Which of PD's settings follow from an edit of the spec?
+//!
+//! PD reads these sections from its file once in its life and keeps them in etcd afterwards, so
+//! they are set through its API. What was set is remembered item by item, as a hash on the
+//! connection ConfigMap: an item is set when the spec gives it another value than was applied last,
+//! and never because somebody changed it in PD. Such a change is drift: reported, not reverted.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::draft::Draft;
+use super::{Scene, Step};
+use crate::build::hash;
+use crate::rules;
+use crate::settings::{self, Items};
+use crate::world::{Component, ConfigItem, Kind, ObjectFacts, ObjectKey, PdFacts};
+
+/// Annotation on the connection ConfigMap: JSON, the hash of each item of PD's configuration as it
+/// was last applied.
+pub(crate) const APPLIED_PD_CONFIG: &str = "tikv.org/applied-pd-config";
+
+/// Digits of a hash: 40 bits, enough to tell two values of one item apart.
+const DIGITS: usize = 10;
+
+/// Hashes by item.
+type Applied = BTreeMap<String, String>;
+
+/// Sets what the spec gives another value than was applied last, and notes what PD has taken.
+pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    let (Some(pd), Some((key, connection))) = (scene.pd(), connection(scene)) else {
+        return;
+    };
+    // Before the first store PD refuses to change what its placement rules depend on.
+    if !pd.bootstrapped {
+        return;
+    }
+    let before = applied(connection);
+    let wanted = items(scene);
+    let mut now = before.clone();
+    now.retain(|item, _| wanted.contains_key(item));
+    for (item, value) in &wanted {
+        let hash = hash_of(item, value, pd);
+        if before.get(item) != Some(&hash) && is_live(item, value, pd, draft) {
+            now.insert(item.clone(), hash);
+        }
+    }
+    for (item, value) in wanted.iter().filter(|(item, value)| pending(&now, item, value, pd)) {
+        set(scene, item, value, draft);
+    }
+    if now != before {
+        let text = serde_json::to_string(&now).unwrap_or_default();
+        let annotations = BTreeMap::from([(APPLIED_PD_CONFIG.to_owned(), Some(text))]);
+        let uid = connection.uid.clone();
+        let step = Step::Mark { key: key.clone(), uid, annotations, labels: BTreeMap::new() };
+        draft.propose(key.to_string(), step);
+    }
+}
+
+/// The items of PD in the spec that change online.
+pub(crate) fn items(scene: &Scene<'_>) -> Items {
+    let pd = &scene.cluster.pd.common;
+    settings::online_items(Component::Pd, &pd.version, &pd.config)
+}
+
+/// Was this value applied before? Then a difference is drift.
+pub(crate) fn was_applied(scene: &Scene<'_>, pd: &PdFacts, item: &str, value: &Value) -> bool {
+    connection(scene).is_some_and(|(_, facts)| !pending(&applied(facts), item, value, pd))
+}
+
+fn pending(applied: &Applied, item: &str, value: &Value, pd: &PdFacts) -> bool {
+    applied.get(item) != Some(&hash_of(item, value, pd))
+}
+
+/// PD keeps its log level in the leader's process alone, so it is applied once per leader.
+fn hash_of(item: &str, value: &Value, pd: &PdFacts) -> String {
+    let text = settings::canonical(value);
+    match item {
+        "log.level" => hash::hex(&format!("{text}@{}", pd.leader.id), DIGITS),
+        _ => hash::hex(&text, DIGITS),
+    }
+}
+
+pub(super) fn connection<'a>(scene: &Scene<'a>) -> Option<(&'a ObjectKey, &'a ObjectFacts)> {
+    let name = tikv_operator_api::names::connection(scene.name());
+    let key = ObjectKey::new(Kind::ConfigMap, name);
+    scene.world.objects.get_key_value(&key).filter(|(_, facts)| !facts.deleting)
+}
+
+/// An annotation of the connection ConfigMap.
+pub(super) fn note<'a>(connection: &'a ObjectFacts, key: &str) -> Option<&'a str> {
+    connection.body.get("metadata")?.get("annotations")?.get(key)?.as_str()
+}
+
+fn applied(connection: &ObjectFacts) -> Applied {
+    let text = note(connection, APPLIED_PD_CONFIG);
+    text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Does PD have this value already? Notes where that cannot be known.
+fn is_live(item: &str, value: &Value, pd: &PdFacts, draft: &mut Draft<'_>) -> bool {
+    if let Some(config) = &pd.config {
+        return settings::live(config, item).is_some_and(|live| settings::same(value, live));
+    }
+    let detail = format!("{item} is set when PD has said what it has now");
+    draft.wait("spec.pd.config", &rules::CONFIG_NOT_READ, detail);
+    false
+}
+
+fn set(scene: &Scene<'_>, item: &str, value: &Value, draft: &mut Draft<'_>) {
+    let Some(config) = scene.pd().and_then(|pd| pd.config.as_ref()) else {
+        return;
+    };
+    let subject = format!("spec.pd.config.{item}");
+    let refusal = scene.world.config_refusals.get(&ConfigItem::Pd(item.to_owned()));
+    if settings::live(config, item).is_none() {
+        let detail = format!("PD does not have {item}; remove it from spec.pd.config");
+        draft.wait(subject, &rules::CONFIG_REFUSED, detail);
+    } else if let Some(refusal) = refusal.filter(|refusal| settings::same(&refusal.value, value)) {
+        let detail = format!("PD refuses {item} = {value}: {}", refusal.words);
+        draft.wait(subject, &rules::CONFIG_REFUSED, detail);
+    } else {
+        draft.propose(subject, Step::SetPdConfig { item: item.to_owned(), value: value.clone() });
+    }
+}

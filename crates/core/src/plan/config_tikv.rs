@@ -1,0 +1,135 @@
+//! Which settings of running stores follow from the spec?
+//!
+//! Items that TiKV takes over while it runs are set in its process and not persisted: the next
+//! start reads the file that its pod was made with, and they are set again. That the present
+//! process has them is noted on its pod, with the process's start. From then on a difference is
+//! somebody's change, or a value that TiKV adjusts: drift, reported and not reverted.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::draft::Draft;
+use super::scene::Member;
+use super::{Scene, Step};
+use crate::build::hash;
+use crate::cluster::Version;
+use crate::rules;
+use crate::settings::{self, Items};
+use crate::world::{Component, ConfigItem, Kind, ObjectKey, PodFacts, StoreFacts, StoreState};
+
+/// Annotation on a store's pod: `<hash of the items>@<start of the process that has them>`.
+pub(crate) const APPLIED_CONFIG: &str = "tikv.org/applied-config";
+
+/// Digits of the hash.
+const DIGITS: usize = 10;
+
+/// Sets what running stores lack, and notes those that have all.
+pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    if scene.cluster.tikv.common.config.is_empty() {
+        return;
+    }
+    for slot in scene.wanted(Component::Tikv) {
+        let member = scene.member(slot);
+        if let Some((pod, store)) = running(&member) {
+            configure(scene, &slot.pod_name(scene.name()), (pod, store), draft);
+        }
+    }
+}
+
+/// The items of the spec that this store takes over while it runs.
+pub(crate) fn items(scene: &Scene<'_>, store: &StoreFacts) -> Items {
+    let version = Version::parse(&store.version);
+    settings::online_items(Component::Tikv, &version, &scene.cluster.tikv.common.config)
+}
+
+/// Does the pod say that this very process was given these items?
+pub(crate) fn was_applied(pod: &PodFacts, store: &StoreFacts, items: &Items) -> bool {
+    pod.annotations.get(APPLIED_CONFIG) == Some(&stamp(store, items))
+}
+
+/// The pod and the store of a slot whose process can be asked.
+fn running<'a>(member: &Member<'a>) -> Option<(&'a PodFacts, &'a StoreFacts)> {
+    let pod = member.pod.filter(|pod| pod.containers_ready && pod.deleting_since.is_none())?;
+    let store = member.store.filter(|store| store.state == StoreState::Up)?;
+    Some((pod, store))
+}
+
+fn stamp(store: &StoreFacts, items: &Items) -> String {
+    let texts: Vec<String> = items
+        .iter()
+        .map(|(item, value)| format!("{item}={}", settings::canonical(value)))
+        .collect();
+    let start = store.started.map_or_else(|| "unknown".to_owned(), |at| at.to_string());
+    format!("{}@{start}", hash::hex(&texts.join("\n"), DIGITS))
+}
+
+fn configure(
+    scene: &Scene<'_>,
+    name: &str,
+    (pod, store): (&PodFacts, &StoreFacts),
+    draft: &mut Draft<'_>,
+) {
+    let items = items(scene, store);
+    if items.is_empty() || was_applied(pod, store, &items) {
+        return;
+    }
+    let process = scene.world.processes.get(&store.id);
+    let Some(config) = process.and_then(|process| process.config.as_ref()) else {
+        let detail = format!("{name} is configured when its store has said what it has now");
+        draft.wait(name, &rules::CONFIG_NOT_READ, detail);
+        return;
+    };
+    let mut complete = true;
+    for (item, value) in &items {
+        let live = settings::live(config, item);
+        if live.is_some_and(|live| settings::same(value, live)) {
+            continue;
+        }
+        complete = false;
+        match obstacle(scene, store, item, value, live) {
+            Some(why) => {
+                let detail = format!(
+                    "store {} does not take {item} = {value} while it runs ({why}); {name} takes \
+                     it at its next restart (annotate the pod or change the template to restart), \
+                     or correct spec.tikv.config",
+                    store.id
+                );
+                draft.wait(format!("{name} {item}"), &rules::CONFIG_NEEDS_RESTART, detail);
+            }
+            None => set(store, item, value, draft),
+        }
+    }
+    if complete {
+        let annotations = BTreeMap::from([(APPLIED_CONFIG.to_owned(), Some(stamp(store, &items)))]);
+        let key = ObjectKey::new(Kind::Pod, name);
+        let uid = pod.uid.clone();
+        draft.propose(name, Step::Mark { key, uid, annotations, labels: BTreeMap::new() });
+    }
+}
+
+/// Why it is no use to ask this store to take the value.
+fn obstacle(
+    scene: &Scene<'_>,
+    store: &StoreFacts,
+    item: &str,
+    value: &Value,
+    live: Option<&Value>,
+) -> Option<String> {
+    if live.is_none() {
+        return Some("it does not list the item".to_owned());
+    }
+    let refusals = &scene.world.config_refusals;
+    let refusal = refusals.get(&ConfigItem::Store(store.id, item.to_owned()))?;
+    settings::same(&refusal.value, value).then(|| refusal.words.clone())
+}
+
+/// One item a step: TiKV refuses a call with one bad item whole.
+fn set(store: &StoreFacts, item: &str, value: &Value, draft: &mut Draft<'_>) {
+    let step = Step::SetStoreConfig {
+        store: store.id,
+        status_address: store.status_address.clone(),
+        items: BTreeMap::from([(item.to_owned(), value.clone())]),
+    };
+    draft.propose(format!("store {}", store.id), step);
+}

@@ -1,0 +1,108 @@
+//! When does a rule hold a change of configuration, or a start with it?
+
+use std::collections::BTreeSet;
+
+use crate::plan::{self, Scene, Step};
+use crate::settings;
+use crate::world::{Component, Kind, PdFacts, Slot, StoreFacts, StoreState};
+
+type Verdict = Result<(), String>;
+
+pub(super) fn replicas_fit_domains(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::SetPdConfig { item, value } = step else {
+        return Ok(());
+    };
+    if !item.starts_with("replication.") {
+        return Ok(());
+    }
+    let Some(pd) = scene.pd() else {
+        return Err(format!("{item} is not changed while PD does not answer"));
+    };
+    let value = settings::canonical(value);
+    let level = pd.config.as_ref().and_then(|c| settings::live(c, "replication.isolation-level"));
+    let level = level.map(settings::canonical).unwrap_or_default();
+    match item.as_str() {
+        "replication.max-replicas" => fit(pd, value.parse().ok(), &level),
+        "replication.isolation-level" => fit(pd, pd.max_replicas, &value),
+        "replication.location-labels" => labelled(pd, &value),
+        _ => Ok(()),
+    }
+}
+
+/// Stores that can hold replicas: those that PD is not removing.
+fn holding(pd: &PdFacts) -> Vec<&StoreFacts> {
+    pd.live_stores().filter(|store| store.state != StoreState::Offline).collect()
+}
+
+fn fit(pd: &PdFacts, replicas: Option<u32>, level: &str) -> Verdict {
+    let Some(replicas) = replicas.filter(|replicas| *replicas > 0) else {
+        return Err("the number of replicas is not known, or is not a positive number".to_owned());
+    };
+    let stores = holding(pd);
+    let room = |places: usize| u32::try_from(places).is_ok_and(|places| replicas <= places);
+    if !room(stores.len()) {
+        return Err(format!(
+            "{replicas} replicas do not fit {} stores: raise spec.tikv.replicas first",
+            stores.len()
+        ));
+    }
+    if level.is_empty() {
+        return Ok(());
+    }
+    let places: BTreeSet<Vec<&str>> =
+        stores.iter().map(|store| place(store, &pd.location_labels, level)).collect();
+    if room(places.len()) {
+        return Ok(());
+    }
+    Err(format!(
+        "{replicas} replicas with isolation level {level:?} do not fit {} failure domains",
+        places.len()
+    ))
+}
+
+/// Where the store is, down to the isolation level.
+fn place<'a>(store: &'a StoreFacts, labels: &[String], level: &str) -> Vec<&'a str> {
+    let end = labels.iter().position(|label| label == level).map_or(labels.len(), |at| at + 1);
+    labels.iter().take(end).map(|l| store.labels.get(l).map_or("", String::as_str)).collect()
+}
+
+fn labelled(pd: &PdFacts, labels: &str) -> Verdict {
+    let bare = |label: &&str| {
+        let without = |store: &&StoreFacts| store.labels.get(*label).is_none_or(String::is_empty);
+        holding(pd).into_iter().find(without).map(|store| (store.id, (*label).to_owned()))
+    };
+    match labels.split(',').filter(|label| !label.is_empty()).find_map(|label| bare(&label)) {
+        Some((store, label)) => Err(format!(
+            "store {store} has no label {label:?}: name the node label in spec.tikv.storeLabels, or \
+             set it in PD"
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn data_format_is_fixed(step: &Step, scene: &Scene<'_>) -> Verdict {
+    if scene.world.resource.deleting_since.is_some() {
+        return Ok(());
+    }
+    let slot = if let Step::Create(object) = step {
+        Some(&object.key)
+            .filter(|key| key.kind == Kind::Pod)
+            .and_then(|key| Slot::of_pod(scene.name(), &key.name))
+    } else if let Step::DeletePod { name, .. } = step {
+        Slot::of_pod(scene.name(), name).filter(|slot| is_restart(scene, *slot))
+    } else {
+        None
+    };
+    match slot {
+        Some(slot) if slot.component == Component::Tikv => plan::data_format(scene),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Would this pod be made again? One that leaves, or is stopped with its component, is not.
+fn is_restart(scene: &Scene<'_>, slot: Slot) -> bool {
+    let member = scene.member(slot);
+    let leaves = member.volume.is_none_or(|v| v.marks.retired || v.marks.leaving.is_some());
+    let runs = member.pod.is_some_and(|pod| pod.containers_ready);
+    runs && !leaves && !scene.common(slot.component).suspended
+}
