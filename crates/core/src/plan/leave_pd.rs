@@ -60,7 +60,7 @@ pub(super) fn hand_over(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) ->
     };
     let heirs = scene.pd_slots().into_iter().filter(|member| member.is_well() && stays(member));
     let outdated =
-        |member: &Member<'_>| member.pod.is_none_or(|pod| !scene.is_current(Component::Pd, pod));
+        |member: &Member<'_>| member.pod.is_none_or(|pod| scene.is_outdated(Component::Pd, pod));
     let Some(heir) = heirs.min_by_key(|member| (outdated(member), member.slot)) else {
         let detail = format!("{name} leads PD, and no other healthy member can take over");
         draft.wait(name, &rules::TRANSFER_BEFORE_REMOVAL, detail);

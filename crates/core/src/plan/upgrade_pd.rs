@@ -28,12 +28,21 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let Some(next) = outdated.first() else { return };
     let Some(pod) = next.pod else { return };
     let alone = scene.pd().is_none_or(|pd| pd.members.len() == 1);
-    let calm = calm::disturbance(scene, &[next.slot]).is_none();
-    if calm && scene.pd().is_some() && !maintenance::take(scene, draft) {
+    let name = next.slot.pod_name(scene.name());
+    let disturbed = calm::disturbance(scene, &[next.slot]);
+    if disturbed.is_none() && scene.pd().is_some() && !maintenance::take(scene, draft) {
         return;
     }
     if leads(next) && !alone {
-        leave_pd::hand_over(scene, next.slot, draft);
+        match disturbed {
+            None => {
+                leave_pd::hand_over(scene, next.slot, draft);
+            }
+            Some(clause) => {
+                let detail = format!("{name} leads PD until all is calm, and {clause}");
+                draft.wait(name, &rules::PD_RESTARTS_ONE_AT_A_TIME, detail);
+            }
+        }
         return;
     }
     let reason = if alone && scene.pd().is_some() {
@@ -41,7 +50,6 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     } else {
         "it was made from an earlier spec"
     };
-    let name = next.slot.pod_name(scene.name());
     let step =
         Step::DeletePod { name: name.clone(), uid: pod.uid.clone(), reason: reason.to_owned() };
     draft.propose(name, step);

@@ -163,7 +163,9 @@ impl Pd {
         if !up.contains(&id) {
             return Answer::words(500, "context deadline exceeded");
         }
-        if ensemble.leader != Some(id) {
+        // etcd's leadership has moved to it already: the command changes nothing.
+        let moving = ensemble.successor.is_some_and(|(successor, _)| successor == id);
+        if ensemble.leader != Some(id) && !moving {
             ensemble.successor = Some((id, now + beliefs::LEADER_FOLLOWS.value));
         }
         Answer::words(200, "The transfer command is submitted.")
