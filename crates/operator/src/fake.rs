@@ -43,9 +43,9 @@ impl Fake {
                         heard.lock().unwrap().push(request.clone());
                         let Some((status, body)) = script(&request) else { return };
                         let length = body.len();
-                        let head =
+                        let start =
                             format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n");
-                        let answer = [head.as_bytes(), body.as_bytes()].concat();
+                        let answer = [start.as_bytes(), body.as_bytes()].concat();
                         if stream.write_all(&answer).await.is_err() {
                             return;
                         }

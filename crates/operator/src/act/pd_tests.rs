@@ -71,7 +71,7 @@ async fn each_step_is_one_call() {
 
 #[tokio::test]
 async fn what_is_in_force_already_is_done() {
-    let kept = r#"[PD:etcd:ErrEtcdMemberRemove]etcdserver: member not found"#;
+    let kept = "[PD:etcd:ErrEtcdMemberRemove]etcdserver: member not found";
     for (step, status, body) in [
         (Step::StopEvicting { store: STORE }, 404, "null".to_owned()),
         (remove(), 500, json!(kept).to_string()),
@@ -141,9 +141,9 @@ async fn a_refusal_is_told_in_pds_words_and_no_other_member_is_asked() {
 async fn a_member_that_cannot_is_passed_over() {
     let no_leader = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader\n";
     let leaderless = Fake::run(move |_| Some((503, no_leader.to_owned()))).await;
-    let not_leader = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
+    let confusion = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
     let confused = Fake::run(pd(again(3, 4), move |asked| {
-        (!asked.line.starts_with("GET ")).then(|| Some((500, not_leader.to_owned())))
+        (!asked.line.starts_with("GET ")).then(|| Some((500, confusion.to_owned())))
     }))
     .await;
     let closed: Authority = "127.0.0.1:9".parse().unwrap();

@@ -66,7 +66,7 @@ impl Watches {
             let events = watcher(api.clone(), watcher::Config::default()).default_backoff();
             // A node is some 10 KiB, of which a few dozen bytes are kept: nothing but these may
             // pile up while a list of thousands comes in.
-            let events = events.map(|event| event.map(|event| slim(event)));
+            let events = events.map(|event| event.map(slim));
             let permitted = events.take_while(|event| {
                 let refused = event.as_ref().err().and_then(status).map(|status| status.code);
                 future::ready(refused != Some(403))

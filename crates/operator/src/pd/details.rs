@@ -105,7 +105,7 @@ fn progress(answer: &wire::Progress) -> Progress {
     // PD writes the largest double where it does not know.
     let left = answer.left_seconds.filter(|left| (0.0..1e15).contains(left));
     Progress {
-        done: answer.progress,
+        done: answer.done,
         speed: answer.current_speed * MEGABYTE,
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range")]
         left_seconds: left.map(|left| left.round() as u64),
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn progress_has_bytes_and_no_endless_time() {
         let unknown =
-            wire::Progress { progress: 0.0, current_speed: 0.0, left_seconds: Some(f64::MAX) };
+            wire::Progress { done: 0.0, current_speed: 0.0, left_seconds: Some(f64::MAX) };
         assert_eq!(progress(&unknown), Progress { done: 0.0, speed: 0.0, left_seconds: None });
-        let known = wire::Progress { progress: 0.5, current_speed: 2.0, left_seconds: Some(61.4) };
+        let known = wire::Progress { done: 0.5, current_speed: 2.0, left_seconds: Some(61.4) };
         let want = Progress { done: 0.5, speed: 2.0 * 1024.0 * 1024.0, left_seconds: Some(61) };
         assert_eq!(progress(&known), want);
     }

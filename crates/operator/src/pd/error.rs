@@ -69,8 +69,8 @@ impl PdError {
             | Self::Slow(_)
             | Self::TooLong(_)
             | Self::Malformed(_)
-            | Self::NoLeader(_) => true,
-            Self::Refused { status: 502..=504 | 429, .. } => true,
+            | Self::NoLeader(_)
+            | Self::Refused { status: 502..=504 | 429, .. } => true,
             // A follower between two leaders, a member that has not started or is closing.
             Self::Refused { status: 500, text } => {
                 ["ErrRedirect", "ErrServerNotStarted", "ErrLeaderNil", "leader is nil"]

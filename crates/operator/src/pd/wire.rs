@@ -203,8 +203,8 @@ pub(super) struct RecoveryLine {
 /// `GET /stores/progress?id=…`.
 #[derive(Deserialize)]
 pub(super) struct Progress {
-    #[serde(default)]
-    pub(super) progress: f64,
+    #[serde(rename = "progress", default)]
+    pub(super) done: f64,
     /// Megabytes per second.
     #[serde(default)]
     pub(super) current_speed: f64,
