@@ -7,6 +7,7 @@ mod custom_resource;
 mod deployment;
 mod reference;
 mod rules;
+mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,7 @@ fn files() -> Result<Vec<File>> {
     Ok(vec![
         File { path: "deploy/crd.yaml", text: custom_resource::manifest()? },
         File { path: "deploy/tikv-operator.yaml", text: deployment::manifest() },
+        File { path: "docs/config-online.md", text: settings::page() },
         File { path: "docs/fields-tidb-operator.md", text: tikv_operator_api::counterpart::page() },
         File { path: "docs/reference.md", text: reference::page() },
         File { path: "docs/rules.md", text: rules::page() },

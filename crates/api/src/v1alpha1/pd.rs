@@ -43,7 +43,9 @@ pub struct PdSpec {
     pub service: Option<ServiceSpec>,
     /// PD's configuration: a map or a TOML string, at most 128 KiB, passed through. Keys that the
     /// operator owns (name, URLs, data-dir, join, initial-cluster, certificate paths) are refused
-    /// by name. Default: PD's. A change restarts the pods, one at a time.
+    /// by name. Items that PD takes over while it runs (docs/config-online.md) are set in PD and
+    /// restart nothing; what somebody sets in PD later is reported as drift and not reverted.
+    /// Default: PD's. A change restarts the pods, one at a time, where an item needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fragment::config")]
     pub config: Option<Raw>,

@@ -40,7 +40,10 @@ pub struct TikvSpec {
     pub limits: BTreeMap<String, QuantityText>,
     /// TiKV's configuration: a map or a TOML string, at most 128 KiB, passed through. Keys that
     /// the operator owns (addresses, PD endpoints, data directories, certificate paths) are
-    /// refused by name. Default: TiKV's. A change restarts the pods, one at a time.
+    /// refused by name. Items that TiKV takes over while it runs (docs/config-online.md) are set in
+    /// the running stores and restart nothing; storage.engine, storage.api-version and
+    /// storage.enable-ttl stay as they were at the first start. Default: TiKV's. A change restarts
+    /// the pods, one at a time, where an item needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "fragment::config")]
     pub config: Option<Raw>,

@@ -104,6 +104,8 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
 }
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_config;
