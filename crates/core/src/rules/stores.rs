@@ -5,7 +5,7 @@
 use super::facts::{Verdict, leaving_store, marked_store, store_volumes};
 use crate::build::{EVICTING, LEAVING};
 use crate::plan::{Scene, Step};
-use crate::world::{Component, Kind, StoreFacts, StoreId, StoreState, VolumeFacts};
+use crate::world::{Component, Kind, PdFacts, StoreFacts, StoreId, StoreState, VolumeFacts};
 
 /// PD gives no new region to a store with less than this share of its capacity free
 /// (`low-space-ratio` 0.8 by default).
@@ -60,7 +60,7 @@ pub(super) fn stores_have_room(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(store) = leaving_store(step, scene) else { return Ok(()) };
     let rest = remaining(scene, store);
     let leaves = |other: &&StoreFacts| !rest.iter().any(|stays| stays.id == other.id);
-    let stores = scene.pd().into_iter().flat_map(|pd| pd.live_stores());
+    let stores = scene.pd().into_iter().flat_map(PdFacts::live_stores);
     let moves: u64 = stores.filter(leaves).filter_map(|other| other.used).sum();
     // A store that does not report says nothing about room.
     let Some(room) = rest.iter().map(|other| room(other)).sum::<Option<u64>>() else {

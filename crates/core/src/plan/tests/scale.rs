@@ -259,7 +259,7 @@ fn a_tombstone_that_is_not_ours_is_evidence() {
     let store = store_of(&mut world, 3);
     (store.state, store.regions) = (StoreState::Tombstone, 0);
     let held = plan(&cluster, &world);
-    assert!(!held.steps.iter().any(|s| s.is_disruptive()), "{held:?}");
+    assert!(!held.steps.iter().any(Step::is_disruptive), "{held:?}");
     let detail = wait_of(&held, &rules::RETIRED_BY_US);
     assert!(detail.contains("not by us") && detail.contains("tikv.org/retired=true"), "{detail}");
     // The way out that the sentence names.
