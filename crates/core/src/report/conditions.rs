@@ -84,9 +84,23 @@ fn progressing(plan: &Plan) -> Draft {
             (camel(wait.rule.name), sentences(moving.iter().map(|wait| wait.detail.as_str())))
         }
         (None, true) => ("Acting".to_owned(), format!("{} steps to take", plan.steps.len())),
-        (None, false) => ("Settled".to_owned(), "nothing is left to do".to_owned()),
+        (None, false) => held(plan),
     };
     Draft { type_: types::PROGRESSING, status, reason, message }
+}
+
+/// Nothing moves: all is done, or the rest of the spec is held. Fields that no version acts on yet
+/// have a condition of their own.
+fn held(plan: &Plan) -> (String, String) {
+    let held: Vec<&Wait> = with(plan, Severity::Held)
+        .filter(|wait| wait.rule != &crate::rules::NOT_YET_SUPPORTED)
+        .collect();
+    match held.first() {
+        Some(wait) => {
+            (camel(wait.rule.name), sentences(held.iter().map(|wait| wait.detail.as_str())))
+        }
+        None => ("Settled".to_owned(), "nothing is left to do".to_owned()),
+    }
 }
 
 fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {

@@ -54,6 +54,41 @@ fn a_settled_cluster_is_ready_and_its_status_is_written_once() {
 }
 
 #[test]
+fn s43_a_refused_scale_in_is_a_condition_with_its_cause() {
+    let world = settled();
+    let status = said(&fixture::cluster(json!({"tikv": {"replicas": 2}})), &world);
+    assert_eq!(condition(&status, conditions::PROGRESSING), no("StoresFitMaxReplicas"));
+    assert_eq!(condition(&status, conditions::DEGRADED), no("AsExpected"));
+    let progressing = status.conditions.iter().find(|c| c.type_ == conditions::PROGRESSING);
+    assert!(progressing.is_some_and(|c| c.message.contains("max-replicas")), "{progressing:?}");
+    assert_eq!(status.tikv.map(|tikv| tikv.replicas), Some(3), "what the scale subresource reads");
+}
+
+#[test]
+fn s42_status_says_which_store_leaves_and_how_far_it_is() {
+    let cluster = three();
+    let mut world = fixture::settled(&fixture::cluster(json!({"tikv": {"replicas": 4}})));
+    let since = fixture::now();
+    let volume = world.volumes.get_mut("tikv-c-tikv-3").expect("a volume");
+    volume.marks.leaving = Some(crate::world::Leaving { since, reason: "scale-in".into() });
+    let pd = fixture::pd_of(&mut world);
+    let (id, store) = pd.stores.last_key_value().map(|(id, s)| (*id, s.clone())).expect("a store");
+    pd.stores.insert(id, crate::world::StoreFacts { state: StoreState::Offline, ..store });
+    let moved = |done, speed| crate::world::Progress { done, speed, left_seconds: Some(90) };
+    pd.progress = [(id, moved(0.5, 2048.0))].into();
+    let status = said(&cluster, &world);
+    let tikv = status.tikv.as_ref().expect("tikv");
+    let leaver = tikv.stores.last().expect("a store");
+    assert_eq!(leaver.leaving.as_deref(), Some("scale-in"));
+    let progress = leaver.progress.as_ref().expect("progress");
+    assert_eq!((progress.percent, progress.bytes_per_second), (50, Some(2048)));
+    assert_eq!(progress.seconds_left, Some(90));
+    // s58: the leaver's pod counts until it is gone.
+    assert_eq!((tikv.replicas, tikv.ready), (4, 3));
+    assert!(tikv.stores.iter().filter(|store| store.leaving.is_some()).count() == 1);
+}
+
+#[test]
 fn counts_that_move_with_every_heartbeat_are_not_worth_a_write() {
     let mut world = settled();
     fixture::pd_of(&mut world).stores.values_mut().next().expect("a store").leaders = 99;
