@@ -108,6 +108,8 @@ mod bench;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_adoption;
+#[cfg(test)]
 mod tests_config;
 #[cfg(test)]
 mod tests_pd;
