@@ -59,6 +59,7 @@ pub(crate) fn empty() -> World {
         processes: BTreeMap::new(),
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
+        growth_refused: BTreeMap::new(),
     }
 }
 
@@ -73,6 +74,7 @@ pub(crate) fn volume(slot: Slot) -> VolumeFacts {
         capacity: 1,
         storage_class: None,
         deleting: false,
+        growth: None,
         marks: VolumeMarks {
             resource: Some(Uid(UID.into())),
             cluster: Some(ID),
@@ -175,11 +177,13 @@ pub(crate) fn settled(cluster: &Cluster) -> World {
         (0..cluster.pd.replicas).map(Slot::pd).chain((0..cluster.tikv.replicas).map(Slot::tikv));
     for slot in slots {
         let mut volume = volume(slot);
+        volume.marks.node = Some("node-1".into());
         let part = match slot.component {
             Component::Pd => &cluster.pd.common,
             Component::Tikv => &cluster.tikv.common,
         };
         volume.requested = part.storage.size.units();
+        volume.capacity = volume.requested;
         match slot.component {
             Component::Pd => volume.marks.member = Some(pd_member(slot.ordinal).id),
             Component::Tikv => volume.marks.store = Some(store(cluster, slot.ordinal).id),

@@ -125,17 +125,7 @@ fn fields_whose_behaviour_comes_later_are_named_when_they_differ_from_the_defaul
         },
     }));
     let fields: Vec<_> = cluster.deferred.iter().map(|d| d.field.as_str()).collect();
-    assert_eq!(
-        fields,
-        [
-            "spec.maxFailoverCount",
-            "spec.pd.configUpdateStrategy",
-            "spec.suspendAction.suspendStatefulSet",
-            "spec.tikv.failover.after",
-            "spec.tikv.failover.quarantine",
-            "spec.tikv.storeLabels",
-        ]
-    );
+    assert_eq!(fields, ["spec.pd.configUpdateStrategy",]);
     let default = read(&json!({
         "suspendAction": {"suspendStatefulSet": false},
         "maxFailoverCount": 3,

@@ -138,6 +138,12 @@ pub struct StoreStatus {
     /// The pod, where it exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<String>,
+    /// The store that this one was made to replace, decimal, for as long as PD lists that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+    /// The pod that was made to replace this store, where it is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
     /// PD's word: Up, Disconnected, Down, Offline, Tombstone, Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,

@@ -28,6 +28,9 @@ pub const EVICTING: &str = "tikv.org/evicting";
 /// Id of the store that this one was made to replace, decimal.
 pub const REPLACES: &str = "tikv.org/replaces-store";
 
+/// Name of the node that the store's pod was last bound to.
+pub const NODE: &str = "tikv.org/node";
+
 /// The annotations that say `marks`.
 pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
     let record = marks.bootstrap.as_ref().and_then(|r| serde_json::to_string(r).ok());
@@ -42,6 +45,7 @@ pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
         (LEAVING, marks.leaving.as_ref().map(|l| format!("{} {}", l.since, l.reason))),
         (EVICTING, marks.evicting.clone()),
         (REPLACES, marks.replaces.map(|id| id.to_string())),
+        (NODE, marks.node.clone()),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key.to_owned(), value?)))
@@ -65,6 +69,7 @@ pub fn marks_from_annotations(annotations: &BTreeMap<String, String>) -> VolumeM
         leaving: annotations.get(LEAVING).and_then(|v| leaving(v)),
         evicting: annotations.get(EVICTING).cloned(),
         replaces: number(REPLACES).map(StoreId),
+        node: annotations.get(NODE).cloned(),
     }
 }
 
@@ -93,6 +98,7 @@ mod tests {
             }),
             evicting: Some("restart".to_owned()),
             replaces: Some(StoreId(7)),
+            node: Some("node-1".to_owned()),
         };
         assert_eq!(marks_from_annotations(&marks_to_annotations(&all)), all);
         let none = VolumeMarks::default();

@@ -41,6 +41,23 @@ pub fn volume_facts(cluster: &str, body: &Value) -> Option<VolumeFacts> {
         capacity: size("/status/capacity/storage"),
         storage_class: text::text(body, "/spec/storageClassName").map(str::to_owned),
         deleting: text::deleting(body),
+        growth: growth(body),
         marks: marks_from_annotations(&text::texts(body, "/metadata/annotations")),
+    })
+}
+
+/// Conditions of a claim that speak of its growth, the worst first.
+const GROWTH: [&str; 4] =
+    ["ControllerResizeError", "NodeResizeError", "FileSystemResizePending", "Resizing"];
+
+fn growth(body: &Value) -> Option<String> {
+    let conditions = || body.pointer("/status/conditions").and_then(Value::as_array);
+    GROWTH.iter().find_map(|kind| {
+        let found = conditions()?.iter().find(|condition| {
+            text::text(condition, "/type") == Some(kind)
+                && text::text(condition, "/status") == Some("True")
+        })?;
+        let message = text::text(found, "/message").filter(|message| !message.is_empty());
+        Some(message.map_or_else(|| (*kind).to_owned(), |words| format!("{kind}: {words}")))
     })
 }

@@ -1,6 +1,7 @@
 //! Does every slot have its volume and its pod, and do they carry what we know of them?
 
 use super::draft::Draft;
+use super::scene::Member;
 use super::{Identity, Scene, Step, scale_out};
 use crate::build;
 use crate::rules;
@@ -10,7 +11,7 @@ use crate::world::{
 
 /// Makes the missing volumes and pods, PD first, lowest ordinal first.
 pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    for component in Component::ALL {
+    for component in Component::ALL.into_iter().filter(|c| !scene.suspending(*c)) {
         let mut wanted = scene.wanted(component);
         for slot in scale_out::later(scene, component, draft) {
             wanted.remove(&slot);
@@ -111,7 +112,7 @@ fn claim_of(scene: &Scene<'_>, slot: Slot) -> String {
 }
 
 /// What a new volume carries from its first moment.
-fn first_marks(scene: &Scene<'_>, slot: Slot) -> VolumeMarks {
+pub(super) fn first_marks(scene: &Scene<'_>, slot: Slot) -> VolumeMarks {
     let mut marks =
         VolumeMarks { resource: Some(scene.world.resource.uid.clone()), ..VolumeMarks::default() };
     match (&scene.identity, slot.component) {
@@ -153,6 +154,7 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
         store: differs(member.store.map(|s| s.id), volume.marks.store),
         // Healthy means that it has its data directory: `Scene::pd_start` relies on that.
         member: differs(member.listed.filter(|m| m.healthy).map(|m| m.id), volume.marks.member),
+        node: node_news(&member, volume),
         ..VolumeMarks::default()
     };
     let ours = volume.marks.resource.as_ref() == Some(&scene.world.resource.uid);
@@ -161,6 +163,14 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
     } else {
         VolumeMarks { resource: Some(scene.world.resource.uid.clone()), ..news }
     }
+}
+
+/// The node that the slot's pod is bound to, once PD knows the member: so it costs no write of its
+/// own.
+fn node_news(member: &Member<'_>, volume: &VolumeFacts) -> Option<String> {
+    let known = member.store.is_some() || member.listed.is_some_and(|m| m.healthy);
+    let node = member.pod.and_then(|pod| pod.node.as_ref()).filter(|_| known && volume.main)?;
+    (volume.marks.node.as_ref() != Some(node)).then(|| node.clone())
 }
 
 /// What is known, if it is not what is marked.

@@ -14,6 +14,7 @@ mod draft;
 mod drain;
 mod evict;
 mod failover_pd;
+mod failover_stores;
 mod forecast;
 mod furniture;
 mod guard;
@@ -21,6 +22,7 @@ mod identity;
 mod leave_pd;
 pub(crate) mod maintenance;
 mod members;
+mod outage;
 mod pd_slots;
 mod progress;
 mod repair;
@@ -34,6 +36,8 @@ mod scale_out;
 mod scene;
 mod spare;
 mod step;
+mod store_labels;
+mod suspend;
 mod upgrade_pd;
 mod upgrade_tikv;
 mod wait;
@@ -47,6 +51,7 @@ pub use forecast::{Forecast, Restart, forecast};
 #[cfg(test)]
 pub(crate) use furniture::wanted as furniture_of;
 pub use identity::Identity;
+pub use outage::Outage;
 pub use roster::{LEAVE, Roster};
 pub use scene::{Member, RESTART, Scene};
 pub use step::Step;
@@ -82,9 +87,18 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
         return draft.finish();
     }
     furniture::arrange(&scene, &mut draft);
+    if suspend::stop(&scene, &mut draft) {
+        members::fill(&scene, &mut draft);
+        members::mark(&scene, &mut draft);
+        resize::grow(&scene, &mut draft);
+        cleanup::prune(&scene, &mut draft);
+        progress::explain(&scene, &mut draft);
+        return draft.finish();
+    }
     repair::replace_broken(&scene, &mut draft);
     failover_pd::replace(&scene, &mut draft);
     data_format::record(&scene, &mut draft);
+    failover_stores::replace(&scene, &mut draft);
     members::fill(&scene, &mut draft);
     members::mark(&scene, &mut draft);
     retire::retire(&scene, &mut draft);
@@ -98,7 +112,8 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     config_pd::apply(&scene, &mut draft);
     config_tikv::apply(&scene, &mut draft);
     cleanup::prune(&scene, &mut draft);
-    resize::explain(&scene, &mut draft);
+    store_labels::set(&scene, &mut draft);
+    resize::grow(&scene, &mut draft);
     progress::explain(&scene, &mut draft);
     draft.finish()
 }

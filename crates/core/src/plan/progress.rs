@@ -24,13 +24,18 @@ pub(super) fn explain(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for deferred in &scene.cluster.deferred {
         draft.wait(&deferred.field, &rules::NOT_YET_SUPPORTED, deferred.sentence.clone());
     }
-    for component in Component::ALL {
+    for component in Component::ALL.into_iter().filter(|c| !scene.suspending(*c)) {
         for slot in scene.wanted(component) {
             explain_pod(scene, &scene.member(slot), draft);
         }
     }
     match &scene.world.pd {
         PdView::NotCreated => {}
+        // Whatever is stopped, or stops, is silent.
+        PdView::Unreachable { .. } | PdView::Known(_) if scene.suspending(Component::Pd) => {}
+        PdView::Known(pd) if scene.suspending(Component::Tikv) => {
+            explain_members(scene, pd, draft);
+        }
         PdView::Unreachable { seen_for, reason } => {
             let known = matches!(scene.identity, Identity::Known(_));
             let fault = known && *seen_for >= PD_SILENCE_IS_A_FAULT;

@@ -15,7 +15,7 @@ const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
 pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for component in Component::ALL {
         for (slot, pod) in scene.world.pods.iter().filter(|(s, _)| s.component == component) {
-            match broken(scene, *slot, pod) {
+            match broken(scene, *slot, pod).or_else(|| volume_gone(scene, *slot, pod)) {
                 _ if pod.deleting_since.is_some() => {}
                 Some(reason) => delete(scene, *slot, pod, reason, draft),
                 None => {}
@@ -44,6 +44,14 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
         }
         None => None,
     }
+}
+
+/// A pod whose claim is gone never starts again, and its slot is not refilled on an empty volume
+/// while PD lists the store: it is only in the way.
+fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
+    let member = scene.member(slot);
+    let gone = member.volume.is_none() && member.store.is_some() && !pod.containers_ready;
+    gone.then(|| "its volume is gone".to_owned())
 }
 
 fn delete(scene: &Scene<'_>, slot: Slot, pod: &PodFacts, reason: String, draft: &mut Draft<'_>) {

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scene;
+use crate::rules::REPLACED;
 use crate::world::{Component, NodeView, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
 
 /// Annotation by which a user chooses a member to leave at the next scale-in, on its pod. Any value
@@ -66,10 +67,11 @@ impl Scene<'_> {
     }
 
     /// The `count` lowest ordinals of `component` that hold nothing, not even a removed member's
-    /// volume.
+    /// volume or a pod that never ends on a lost node.
     pub fn free(&self, component: Component, used: &BTreeSet<Slot>, count: usize) -> Vec<Slot> {
         let volumes = self.world.volumes.values().map(|v| v.slot);
-        let taken: BTreeSet<Slot> = used.iter().copied().chain(volumes).collect();
+        let pods = self.world.pods.keys().copied();
+        let taken: BTreeSet<Slot> = used.iter().copied().chain(volumes).chain(pods).collect();
         (0..)
             .map(|ordinal| Slot { component, ordinal })
             .filter(|slot| !taken.contains(slot))
@@ -85,6 +87,7 @@ impl Scene<'_> {
             .filter_map(|slot| Some((self.main_volume(*slot)?.marks.replaces?, *slot)))
             .collect();
         used.iter()
+            .filter(|slot| !self.is_vacated(**slot))
             .filter_map(|slot| {
                 let id = self.store_id(*slot)?;
                 let by = replacements.get(&id).filter(|by| *by != slot)?;
@@ -143,8 +146,11 @@ impl Scene<'_> {
         let named = member
             .pod
             .is_some_and(|pod| pod.annotations.get(LEAVE).is_some_and(|value| value != "false"));
-        let begun = marks.is_some_and(|marks| marks.leaving.is_some());
-        let replacement = marks.is_some_and(|marks| marks.replaces.is_some());
+        let leaving = marks.and_then(|marks| marks.leaving.as_ref());
+        // A replaced store that is back before PD was told stays; its replacement is the surplus.
+        let begun = leaving.is_some_and(|leaving| leaving.reason != REPLACED);
+        let replaces = marks.and_then(|marks| marks.replaces);
+        let replacement = replaces.is_some_and(|id| self.is_listed(id));
         if offline || begun {
             0
         } else if named {
@@ -154,6 +160,13 @@ impl Scene<'_> {
         } else {
             3 + self.health(slot)
         }
+    }
+
+    /// PD lists the store and has not removed it. A replacement whose store is gone is a store like
+    /// every other.
+    fn is_listed(&self, id: StoreId) -> bool {
+        let store = self.pd().and_then(|pd| pd.stores.get(&id));
+        store.is_some_and(|store| store.state != StoreState::Tombstone)
     }
 
     /// 0: never was a member; 1: unwell; 2: well.

@@ -1,6 +1,9 @@
 //! What does a plan hold in the scenes that matter? Decisions over time are the simulator's
 //! business; here one scene gives one plan.
 
+mod failover;
+mod suspend;
+
 use serde_json::json;
 
 use super::*;

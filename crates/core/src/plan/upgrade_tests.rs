@@ -52,6 +52,7 @@ fn cordon(world: &mut World, slot: Slot) {
         labels: std::collections::BTreeMap::new(),
     };
     world.nodes.insert(node.clone(), NodeView::Known(facts));
+    world.volumes.get_mut(&slot.claim_name("c")).expect("a volume").marks.node = Some(node.clone());
     world.pods.get_mut(&slot).expect("a pod").node = Some(node);
 }
 

@@ -6,7 +6,7 @@ use tikv_operator_api::conditions as types;
 use super::ready::Obstacle;
 use super::{Failure, FailureKind, Outcome};
 use crate::cluster::Deferred;
-use crate::plan::{Plan, Scene, Severity, Wait};
+use crate::plan::{Plan, Scene, Severity, Step, Wait};
 use crate::world::World;
 
 /// Kubernetes' limit on a condition's message.
@@ -106,7 +106,9 @@ fn held(plan: &Plan) -> (String, String) {
 fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {
     let mut faults: Vec<(String, String)> =
         with(plan, Severity::Degraded).map(|w| (camel(w.rule.name), w.detail.clone())).collect();
-    for failure in outcomes.iter().filter_map(|o| o.result.as_ref().err()) {
+    // The refused growth of a volume has a wait of its own, which stays while it is asked again.
+    let faulty = |o: &&Outcome| !matches!(o.step, Step::ResizeVolume { .. });
+    for failure in outcomes.iter().filter(faulty).filter_map(|o| o.result.as_ref().err()) {
         if let Some(reason) = reason_of(failure) {
             faults.push((reason.to_owned(), failure.message.clone()));
         }

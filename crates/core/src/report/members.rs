@@ -5,7 +5,7 @@ use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvStatus};
 
 use crate::plan::Scene;
-use crate::world::{Component, PdMember, StoreFacts, StoreState};
+use crate::world::{Component, PdMember, StoreFacts, StoreState, VolumeFacts};
 
 /// The status of PD and of TiKV.
 pub(super) fn members(scene: &Scene<'_>) -> (PdStatus, TikvStatus) {
@@ -59,6 +59,7 @@ fn member(scene: &Scene<'_>, name: &str, facts: Option<&PdMember>) -> MemberStat
 fn tikv(scene: &Scene<'_>) -> TikvStatus {
     let mut stores: Vec<StoreStatus> = Vec::new();
     let mut ready = 0;
+    let roster = scene.roster(Component::Tikv);
     for slot in scene.wanted(Component::Tikv) {
         let joined = scene.member(slot);
         let up = joined.store.is_some_and(|s| s.state == StoreState::Up);
@@ -68,6 +69,8 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
             pod: joined.pod.map(|_| slot.pod_name(scene.name())),
             leaving: leaving.map(|leaving| leaving.reason.clone()),
             progress: joined.store.and_then(|store| progress(scene, store)),
+            replaces: replaces(scene, joined.volume),
+            replaced_by: roster.replaced.get(&slot).map(|by| by.pod_name(scene.name())),
             ..joined.store.map(store).unwrap_or_default()
         });
     }
@@ -86,6 +89,13 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
     }
 }
 
+/// The lost store that the member on this volume stands in for.
+fn replaces(scene: &Scene<'_>, volume: Option<&VolumeFacts>) -> Option<String> {
+    let id = volume?.marks.replaces?;
+    let store = scene.pd()?.stores.get(&id)?;
+    (store.state != StoreState::Tombstone).then(|| id.to_string())
+}
+
 fn store(facts: &StoreFacts) -> StoreStatus {
     let state = match facts.state {
         StoreState::Up => "Up",
@@ -97,6 +107,8 @@ fn store(facts: &StoreFacts) -> StoreStatus {
     StoreStatus {
         id: Some(facts.id.to_string()),
         pod: None,
+        replaces: None,
+        replaced_by: None,
         state: Some(state.to_owned()),
         leaders: i64::try_from(facts.leaders).ok(),
         regions: i64::try_from(facts.regions).ok(),

@@ -36,6 +36,10 @@ pub(super) fn obstacle(scene: &Scene<'_>, waits: &[WaitStatus]) -> Option<Obstac
     if scene.world.resource.deleting_since.is_some() {
         return Some(Obstacle::new("Deleting", "the cluster is being deleted"));
     }
+    if let Some(component) = Component::ALL.into_iter().find(|c| scene.suspending(*c)) {
+        let message = format!("{component} is stopped by suspendAction; its volumes stay");
+        return Some(Obstacle::new("Suspended", message));
+    }
     match &scene.identity {
         Identity::Conflict(who) => return Some(Obstacle::new("ClusterIdConflict", who.clone())),
         Identity::Unborn | Identity::Starting(_) => {

@@ -21,7 +21,7 @@ pub(super) fn created_pod(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
 }
 
 /// The slot whose main volume a step would make.
-fn created_volume(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+pub(super) fn created_volume(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     let key = created(step).filter(|key| key.kind == Kind::PersistentVolumeClaim)?;
     let pod = key.name.split_once('-')?.1;
     Slot::of_pod(scene.name(), pod).filter(|slot| slot.claim_name(scene.name()) == key.name)
@@ -120,8 +120,8 @@ pub(super) fn volume_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
     let member = scene.member(slot);
     if let Some(store) = member.store {
         return Err(format!(
-            "the volume of {slot} is gone and PD still lists its store {}; this version does not \
-             replace stores",
+            "the volume of {slot} is gone and PD still lists its store {}: the store is replaced in \
+             another slot, and this one stays empty until PD has let it go",
             store.id
         ));
     }

@@ -6,12 +6,15 @@
 
 mod config;
 mod facts;
+mod failover;
 mod guards;
 mod pd;
 mod pd_loss;
 mod restarts;
 mod retirement;
 mod stores;
+mod suspend;
+mod volumes;
 
 pub(crate) use self::pd_loss::REPLACED;
 use crate::plan::{Scene, Severity, Step};
@@ -63,6 +66,34 @@ rules! {
         "A new volume for a known cluster is made only while PD answers: without PD nobody knows whether the slot already has a member.";
     VOLUME_LOST = "volume-lost", Degraded, Some(guards::volume_lost),
         "A member that PD still lists is not started on an empty volume: PD would refuse it, and its replicas must be rebuilt elsewhere first.";
+    FAILOVER_WAITS_FOR_PD = "failover-waits-for-pd", Degraded, Some(failover::failover_waits_for_pd),
+        "No store is replaced while PD is silent, within a minute of a change of its leader, or while an unsafe recovery goes on: a new leader knows only old heartbeats.";
+    TOO_MANY_STORES_DOWN = "too-many-stores-down", Degraded, Some(failover::too_many_stores_down),
+        "With stores of more than floor((max-replicas - 1) / 2) failure domains away, some regions may have lost their majority: only people decide what to do then (docs/runbooks/stores-lost.md).";
+    ZONE_OUTAGE = "zone-outage", Degraded, Some(failover::zone_outage),
+        "When all stores of a zone are away at once they are not replaced elsewhere: a zone comes back as a whole, and refilling it would move all its data twice.";
+    FAILOVER_OFF = "failover-off", Held, Some(failover::failover_off),
+        "`maxFailoverCount: 0` turns the replacement of lost members off.";
+    ONE_REPLACEMENT = "one-replacement", Degraded, Some(failover::one_replacement),
+        "A lost store gets exactly one replacement; one that does not come up is said, and not replaced in its turn.";
+    ONE_SIGNAL_IS_NOT_ENOUGH = "one-signal-is-not-enough", Degraded, Some(failover::one_signal_is_not_enough),
+        "A store is lost only when PD does not hear it and Kubernetes reports its pod, node or volume lost: a broken network causes either one alone.";
+    PENDING_IS_NOT_LOST = "pending-is-not-lost", Degraded, Some(failover::pending_is_not_lost),
+        "A store whose pod waits for a node, for its image or for being made is not lost; only one whose volume lives on a lost node is.";
+    FAILOVER_AFTER = "failover-after", Degraded, Some(failover::failover_after),
+        "A lost store is replaced after `failover.after`, by PD's last heartbeat and by this operator's own observation of both PD and Kubernetes; a pod that comes and goes starts the delay anew.";
+    FAILOVER_LIMIT = "failover-limit", Degraded, Some(failover::failover_limit),
+        "At most `maxFailoverCount` replacements stand in for lost stores at a time.";
+    DEAD_STORE_IS_PROVEN = "dead-store-is-proven", Degraded, Some(failover::dead_store_is_proven),
+        "A replaced store is taken offline only when PD itself calls it Down, or its node is deleted or tainted out-of-service: moving its data is the expensive half.";
+    REPLACEMENT_IS_READY = "replacement-is-ready", Degraded, Some(failover::replacement_is_ready),
+        "A replaced store is taken offline only when its replacement is Up, heard lately and has room for what it held, and `max-replicas` other stores are Up: PD refuses it otherwise.";
+    STORES_STOP_BEFORE_PD = "stores-stop-before-pd", Progress, Some(suspend::stores_stop_before_pd),
+        "A suspended cluster stops its stores first: a store that loses PD cannot end its work.";
+    PD_STARTS_BEFORE_STORES = "pd-starts-before-stores", Progress, Some(suspend::pd_starts_before_stores),
+        "Where no store runs, stores start when PD answers: none of them can do anything before.";
+    VOLUMES_NEVER_SHRINK = "volumes-never-shrink", Held, Some(volumes::volumes_never_shrink),
+        "A volume in use is made larger and never smaller: Kubernetes does not shrink volumes.";
     STORES_VANISHED = "stores-vanished", Degraded, Some(guards::stores_vanished),
         "PD lists no store where volumes carry store ids: that is a danger sign, not an empty cluster, and nothing new is created on it.";
     PD_JOINS_ONE_AT_A_TIME = "pd-joins-one-at-a-time", Progress, Some(guards::pd_joins_one_at_a_time),
@@ -135,6 +166,8 @@ rules! {
         "A store does not take a setting while it runs; it takes it at its next restart.";
     CONFIG_NOT_READ = "config-not-read", Held, None,
         "A setting is applied when the server has said which value it has now.";
+    TOMBSTONE_BY_OTHERS = "tombstone-by-others", Degraded, None,
+        "A store that became a tombstone without this operator (unsafe recovery does so at once) is evidence: nothing of it is deleted.";
     ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,
         "At most one disruptive step is taken per pass and cluster.";
     PAUSED = "paused", Held, None,
@@ -175,8 +208,18 @@ rules! {
         "A surplus pod that never registered a store is given a minute before it goes: it may be about to.";
     QUARANTINE = "quarantine", Held, None,
         "The volume of a member that was given up for dead is kept for `failover.quarantine` before it is deleted.";
-    RESIZE_LATER = "resize-later", Held, None,
-        "A volume has another size or class than the spec asks for; this version does not change existing volumes.";
+    VOLUME_GROWS = "volume-grows", Progress, None,
+        "Volumes grow one at a time and online; the last part of it needs the pod that mounts the volume to run.";
+    CLASS_CANNOT_GROW = "class-cannot-grow", Degraded, None,
+        "The API server refused to make a volume larger (a storage class without `allowVolumeExpansion`, a quota): it is asked again every minute, and everything else goes on.";
+    CLASS_IS_FIXED = "class-is-fixed", Held, None,
+        "A volume keeps its storage class; another class is used for new volumes only, and this version does not replace volumes for it.";
+    SUSPENDED = "suspended", Held, None,
+        "`suspendAction.suspendStatefulSet` stops a component; its volumes stay and nothing counts as a failure.";
+    SUSPEND_WAITS = "suspend-waits", Progress, None,
+        "A component is stopped when nothing is half done: no removal, no replacement, no update.";
+    STORES_SHARE_A_PLACE = "stores-share-a-place", Held, None,
+        "The stores are in fewer places, by the finest of PD's location labels, than regions have replicas.";
     NOT_YET_SUPPORTED = "not-yet-supported", Held, None,
         "The field is part of the resource and this version does not act on it yet.";
 }

@@ -1,6 +1,9 @@
 //! One table per guard: the scene in which it holds a step, and the nearest one in which it does
 //! not.
 
+mod failover;
+mod suspend;
+
 use serde_json::json;
 
 use super::*;
@@ -203,6 +206,8 @@ fn every_rule_with_a_guard_has_its_table_here() {
         include_str!("tests/restarts.rs"),
         include_str!("tests_pd.rs"),
         include_str!("tests_config.rs"),
+        include_str!("tests/failover.rs"),
+        include_str!("tests/suspend.rs"),
     ];
     for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
         let name = format!("fn {}()", rule.name.replace('-', "_"));

@@ -30,7 +30,7 @@ pub use process::StoreProcess;
 pub use refusal::{ConfigItem, Refusal};
 pub use resource::{BootstrapRecord, ResourceFacts};
 pub use symptom::{Symptom, symptoms};
-pub use volume::{Leaving, VolumeFacts, VolumeMarks, VolumePhase};
+pub use volume::{GrowthRefusal, Leaving, VolumeFacts, VolumeMarks, VolumePhase};
 
 /// Everything that the planner may know about one `TikvCluster`.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub struct World {
     pub strangers: BTreeMap<ObjectKey, String>,
     /// What PD says.
     pub pd: PdView,
-    /// The nodes that our pods are bound to, by name. A node that is not in here is unknown (not
+    /// The nodes that our pods are bound to, and those that our stores last ran on, by name. A node that is not in here is unknown (not
     /// asked, or not permitted), which is not [`NodeView::Gone`].
     pub nodes: BTreeMap<String, NodeView>,
     /// What stores say of themselves at their status port. Asked only where it decides something;
@@ -61,12 +61,26 @@ pub struct World {
     /// How long this operator process has seen each symptom without a break. A restart of the
     /// operator starts all of them anew, which lengthens delays and never shortens them.
     pub seen_for: BTreeMap<Symptom, SignedDuration>,
+    /// Volume claims whose growth the API server refused to this process the last time that it
+    /// asked, by name.
+    pub growth_refused: BTreeMap<String, GrowthRefusal>,
 }
 
 impl World {
     /// How long this process has seen the symptom; zero if it does not see it.
     pub fn seen_for(&self, symptom: &Symptom) -> SignedDuration {
         self.seen_for.get(symptom).copied().unwrap_or_default()
+    }
+
+    /// The node of the slot's pod; where it has none or an unbound one, the node that its store last
+    /// ran on. `None` where it is not known.
+    pub fn node_of(&self, slot: Slot) -> Option<&NodeView> {
+        let bound = self.pods.get(&slot).and_then(|pod| pod.node.as_ref());
+        let marked = || {
+            let claim = self.volumes.get(&slot.claim_name(&self.resource.name));
+            claim.and_then(|volume| volume.marks.node.as_ref())
+        };
+        bound.or_else(marked).and_then(|name| self.nodes.get(name))
     }
 
     /// The store that PD knows under the address of this slot's pod, tombstones apart.

@@ -7,7 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{PdMemberId, PdView, Slot, StoreId, StoreState, World};
+use super::{
+    Component, NodeView, PdMemberId, PdView, Slot, StoreFacts, StoreId, StoreState, VolumePhase,
+    World,
+};
 
 /// Something whose duration matters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +21,12 @@ pub enum Symptom {
     MemberUnhealthy(PdMemberId),
     /// The slot's pod is missing, or its containers are not all ready.
     PodNotRunning(Slot),
-    /// The node that the slot's pod is bound to is lost.
+    /// The node that the slot's pod is bound to is lost; where it has no pod or an unbound one, the
+    /// node that its store last ran on.
     NodeLost(Slot),
+    /// PD lists a store at the slot's address and the slot's main volume claim is gone, or has lost
+    /// its volume.
+    VolumeLost(Slot),
     /// The store is in the evict-leader scheduler and leads this many regions: a change of the
     /// number is progress and starts the clock anew.
     Evicting(StoreId, u64),
@@ -36,18 +43,21 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
         if !pod.containers_ready {
             found.insert(Symptom::PodNotRunning(*slot));
         }
-        let node = pod.node.as_ref().and_then(|name| world.nodes.get(name));
-        if node.is_some_and(super::NodeView::is_lost) {
+        if world.node_of(*slot).is_some_and(NodeView::is_lost) {
             found.insert(Symptom::NodeLost(*slot));
         }
     }
     let main = world.volumes.values().filter(|v| v.main && !v.marks.retired);
     for volume in main.filter(|v| !world.pods.contains_key(&v.slot)) {
         found.insert(Symptom::PodNotRunning(volume.slot));
+        if world.node_of(volume.slot).is_some_and(NodeView::is_lost) {
+            found.insert(Symptom::NodeLost(volume.slot));
+        }
     }
     let PdView::Known(pd) = &world.pd else {
         return found;
     };
+    found.extend(pd.live_stores().filter_map(|store| lost_volume(world, store)));
     for store in pd.stores.values() {
         match store.state {
             StoreState::Disconnected | StoreState::Down => {
@@ -81,4 +91,14 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
         }
     }
     found
+}
+
+/// The slot of a listed store whose claim is gone. A claim that is being deleted still has its
+/// volume.
+fn lost_volume(world: &World, store: &StoreFacts) -> Option<Symptom> {
+    let cluster = &world.resource.name;
+    let slot = Slot::of_pod(cluster, store.address.split('.').next()?)?;
+    let claim = world.volumes.get(&slot.claim_name(cluster));
+    let lost = claim.is_none_or(|claim| claim.phase == VolumePhase::Lost);
+    (lost && slot.component == Component::Tikv).then_some(Symptom::VolumeLost(slot))
 }

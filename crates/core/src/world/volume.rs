@@ -1,6 +1,6 @@
 //! What does Kubernetes say about one volume claim, and what did we write on it?
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{ClusterId, PdMemberId, Slot, StoreId, Uid};
 use crate::world::BootstrapRecord;
@@ -43,6 +43,9 @@ pub struct VolumeMarks {
     /// This store was made to replace that one. Written at creation, so that no crash can make a
     /// second replacement.
     pub replaces: Option<StoreId>,
+    /// The node that the store's pod was last bound to. It outlives the pod: a volume that lives on
+    /// that node alone is lost with it, and the pods of a deleted node are deleted as well.
+    pub node: Option<String>,
 }
 
 /// The intent to remove a member for good.
@@ -52,6 +55,15 @@ pub struct Leaving {
     pub since: Timestamp,
     /// Why, one kebab-case word: `scale-in`, `replaced`, `surplus`.
     pub reason: String,
+}
+
+/// The API server's refusal to let a claim grow: its class does not allow it, or a quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrowthRefusal {
+    /// Its words.
+    pub words: String,
+    /// How long ago.
+    pub ago: SignedDuration,
 }
 
 /// One claim that carries this cluster's labels.
@@ -73,6 +85,10 @@ pub struct VolumeFacts {
     pub storage_class: Option<String>,
     /// It is being deleted.
     pub deleting: bool,
+    /// What Kubernetes says of its growth, where it is under way or failed: the type of the
+    /// condition (`Resizing`, `FileSystemResizePending`, `ControllerResizeError`,
+    /// `NodeResizeError`) and its message.
+    pub growth: Option<String>,
     /// What we wrote on it.
     pub marks: VolumeMarks,
 }

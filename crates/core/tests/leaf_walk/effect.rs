@@ -17,11 +17,16 @@ use tikv_operator_core::world::{
 /// Delays and limits that show only while something goes on, which the manifest of a cluster that
 /// does not exist yet cannot show: for these the planner must be given another value. What it does
 /// with it is shown by planner tests and by scripts of the simulator.
-const IN_MOTION: [&str; 4] = [
+const IN_MOTION: [&str; 9] = [
     "evictLeaderTimeout",
     "waitLeaderTransferBackTimeout",
     "scaleInParallelism",
     "scaleOutParallelism",
+    "failover.after",
+    "failover.quarantine",
+    "maxFailoverCount",
+    "suspendAction.suspendStatefulSet",
+    "storeLabels",
 ];
 
 /// The effect of one change, from none to the strongest.
@@ -191,5 +196,6 @@ fn nothing_exists() -> World {
         processes: BTreeMap::new(),
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
+        growth_refused: BTreeMap::new(),
     }
 }

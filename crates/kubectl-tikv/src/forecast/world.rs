@@ -52,6 +52,7 @@ pub(super) fn of(found: &Found, cluster: &Cluster, now: Option<Timestamp>) -> Wo
         processes: BTreeMap::new(),
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
+        growth_refused: BTreeMap::new(),
     }
 }
 

@@ -104,6 +104,7 @@ pub(super) fn world(then: &Again) -> World {
         processes: BTreeMap::new(),
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
+        growth_refused: BTreeMap::new(),
     }
 }
 

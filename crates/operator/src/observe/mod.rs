@@ -164,6 +164,7 @@ impl Observer {
             processes,
             config_refusals: memory.config_refusals(Instant::now()),
             seen_for: BTreeMap::new(),
+            growth_refused: BTreeMap::new(),
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());
         Ok(Look { key: key.clone(), resource, world, pd: members.unwrap_or_default() })

@@ -154,6 +154,7 @@ async fn look(admin: &Client, namespace: &str) -> Look {
         processes: BTreeMap::new(),
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
+        growth_refused: BTreeMap::new(),
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
     Look { key, resource: Arc::new(resource), world, pd: Vec::new() }

@@ -91,6 +91,7 @@ impl Operator {
             processes,
             config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
+            growth_refused: BTreeMap::new(),
         };
         world.seen_for = self.watch_symptoms(&world, universe.now);
         let version = resource.metadata.resource_version.clone().unwrap_or_default();

@@ -1,0 +1,118 @@
+//! Which stores are away, do they fail together, and how many may?
+//!
+//! PD spreads the replicas of a region over the values of its `location-labels`. Stores with the
+//! same value fail together and hold at most one replica of a region, so what counts is the number
+//! of such failure domains that are away, not the number of stores.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Scene;
+use crate::world::{PdFacts, StoreFacts, StoreId, StoreState};
+
+/// A store that has not sent a heartbeat for this long is away, whatever its state says: PD itself
+/// waits 20 s before it calls a store Disconnected, and says so of Up stores only: one that is being
+/// removed reads Offline, dead or alive (pd-api trap 3).
+const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
+
+/// Names of labels that tell machines apart. One of them going is not a zone going.
+const MACHINE: [&str; 3] = ["host", "hostname", "kubernetes.io/hostname"];
+
+/// The stores that are away and what that means for regions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// Stores that PD lists and has not heard lately.
+    pub away: BTreeSet<StoreId>,
+    /// Failure domains that they are in.
+    pub domains: BTreeSet<String>,
+    /// Failure domains that may be away before some region may have lost its majority:
+    /// `floor((max-replicas - 1) / 2)`.
+    pub bearable: u32,
+    /// A zone of several stores that is away as a whole: label and value.
+    pub zone: Option<(String, String)>,
+}
+
+impl Outage {
+    /// Some regions may have lost their majority: only people can decide what to do.
+    pub fn is_too_much(&self) -> bool {
+        u32::try_from(self.domains.len()).is_ok_and(|domains| domains > self.bearable)
+    }
+
+    /// The stores that are away, for a sentence.
+    pub fn named(&self, pd: &PdFacts) -> String {
+        let name = |id: &StoreId| {
+            pd.stores.get(id).map(|store| format!("store {id} at {}", store.address))
+        };
+        self.away.iter().filter_map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Scene<'_> {
+    /// The stores that are away. `None` where PD does not say, or did not say `max-replicas`.
+    pub fn outage(&self) -> Option<Outage> {
+        let pd = self.pd()?;
+        let bearable = pd.max_replicas?.saturating_sub(1) / 2;
+        let label = domain_label(pd);
+        let away: Vec<&StoreFacts> = pd.live_stores().filter(|s| self.is_away(s)).collect();
+        Some(Outage {
+            away: away.iter().map(|store| store.id).collect(),
+            domains: away.iter().map(|store| domain(store, label)).collect(),
+            bearable,
+            zone: pd.location_labels.first().and_then(|label| self.lost_zone(pd, label)),
+        })
+    }
+
+    /// The store has been heard once, and not lately. One that never was heard holds nothing yet
+    /// (pd-api trap 1).
+    pub fn is_away(&self, store: &StoreFacts) -> bool {
+        let Some(heard) = store.last_heartbeat else {
+            return false;
+        };
+        match store.state {
+            StoreState::Disconnected | StoreState::Down => true,
+            StoreState::Offline => self.world.now.duration_since(heard) > FRESH,
+            StoreState::Up | StoreState::Tombstone => false,
+        }
+    }
+
+    /// PD has heard the store within the last heartbeats and calls it Up.
+    pub fn is_fresh(&self, store: &StoreFacts) -> bool {
+        let heard = store.last_heartbeat.map(|at| self.world.now.duration_since(at));
+        store.state == StoreState::Up && heard.is_some_and(|ago| ago <= FRESH)
+    }
+
+    /// A value of the widest label, unless that tells machines apart, whose stores are several and
+    /// all away.
+    fn lost_zone(&self, pd: &PdFacts, label: &str) -> Option<(String, String)> {
+        if MACHINE.contains(&label) {
+            return None;
+        }
+        let mut zones: BTreeMap<&String, Vec<&StoreFacts>> = BTreeMap::new();
+        for store in pd.live_stores() {
+            if let Some(value) = store.labels.get(label) {
+                zones.entry(value).or_default().push(store);
+            }
+        }
+        let lost = |stores: &Vec<&StoreFacts>| {
+            stores.len() > 1 && stores.iter().all(|store| self.is_away(store))
+        };
+        let (zone, _) = zones.into_iter().find(|(_, stores)| lost(stores))?;
+        Some((label.to_owned(), zone.clone()))
+    }
+}
+
+/// The widest location label whose values suffice for one replica each: PD isolates replicas by
+/// it. `None`: stores fail one by one.
+fn domain_label(pd: &PdFacts) -> Option<&String> {
+    let replicas = usize::try_from(pd.max_replicas?).unwrap_or(usize::MAX);
+    pd.location_labels.iter().find(|label| {
+        let values: BTreeSet<&String> =
+            pd.live_stores().filter_map(|store| store.labels.get(*label)).collect();
+        values.len() >= replicas
+    })
+}
+
+/// A store without the label fails by itself.
+fn domain(store: &StoreFacts, label: Option<&String>) -> String {
+    let value = label.and_then(|label| store.labels.get(label).map(|value| (label, value)));
+    value.map_or_else(|| format!("store {}", store.id), |(label, value)| format!("{label}={value}"))
+}
