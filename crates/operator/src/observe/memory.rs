@@ -13,7 +13,8 @@ use http::uri::Authority;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tikv_operator_core::world::{
-    ConfigItem, LeaderFacts, ObjectKey, PdMemberId, PdView, Refusal, StoreId, Symptom,
+    ConfigItem, GrowthRefusal, LeaderFacts, ObjectKey, PdMemberId, PdView, Refusal, StoreId,
+    Symptom,
 };
 use tokio::time::Instant;
 
@@ -89,10 +90,11 @@ impl Memory {
         };
     }
 
-    /// The claims whose growth was refused when it was last tried: in which words, how long ago.
-    pub fn refused_growth(&self, now: Instant) -> BTreeMap<String, (String, SignedDuration)> {
+    /// The claims whose growth was refused when it was last tried.
+    pub fn refused_growth(&self, now: Instant) -> BTreeMap<String, GrowthRefusal> {
         let refused = self.growth.iter().map(|(claim, (words, then))| {
-            (claim.clone(), (words.clone(), signed(now.duration_since(*then))))
+            let ago = signed(now.duration_since(*then));
+            (claim.clone(), GrowthRefusal { words: words.clone(), ago })
         });
         refused.collect()
     }
@@ -312,7 +314,7 @@ mod tests {
         let (mut memory, start) = (Memory::default(), Instant::now());
         memory.grew("tikv-a-tikv-0", Some("no".to_owned()), start);
         let later = start + Duration::from_mins(3);
-        let want = ("no".to_owned(), SignedDuration::from_mins(3));
+        let want = GrowthRefusal { words: "no".to_owned(), ago: SignedDuration::from_mins(3) };
         assert_eq!(memory.refused_growth(later), [("tikv-a-tikv-0".to_owned(), want)].into());
         memory.grew("tikv-a-tikv-0", None, later);
         assert!(memory.refused_growth(later).is_empty());

@@ -14,9 +14,12 @@ use crate::kubernetes::{Kubernetes, Place, Resource};
 /// Nodes that are read at the same time.
 const AT_ONCE: usize = 8;
 
-/// Which nodes matter.
+/// Which nodes matter: those that pods are bound to, and those where a volume was last used, which
+/// outlive the pods of a deleted node.
 pub(super) fn named(found: &Belongings) -> BTreeSet<String> {
-    found.pods.values().filter_map(|pod| pod.node.clone()).collect()
+    let bound = found.pods.values().filter_map(|pod| pod.node.clone());
+    let marked = found.volumes.values().filter(|volume| !volume.marks.retired);
+    bound.chain(marked.filter_map(|volume| volume.marks.node.clone())).collect()
 }
 
 /// The nodes as the watch knows them; none where it may not watch.
