@@ -30,6 +30,7 @@ fn waits_for(cluster: &Cluster, world: &World, rule: &Rule) -> bool {
     plan(cluster, world).waits.iter().any(|w| w.rule == rule)
 }
 
+#[allow(clippy::wildcard_enum_match_arm)]
 /// Does to the world what the first of the plan's steps for PD members would.
 fn advance(cluster: &Cluster, world: &mut World) -> String {
     let steps = plan(cluster, world).steps;

@@ -35,10 +35,10 @@ fn begins_to_leave(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
 
 /// The member that a step removes, or prepares to remove.
 pub(super) fn removed<'a>(step: &Step, scene: &Scene<'a>) -> Option<&'a PdMember> {
-    match step {
-        Step::RemovePdMember { id, .. } => scene.pd()?.members.get(id),
-        other => scene.member(begins_to_leave(other, scene)?).listed,
+    if let Step::RemovePdMember { id, .. } = step {
+        return scene.pd()?.members.get(id);
     }
+    scene.member(begins_to_leave(step, scene)?).listed
 }
 
 fn called(member: &PdMember) -> &str {
@@ -192,14 +192,13 @@ pub(super) fn pd_removal_is_intended(step: &Step, scene: &Scene<'_>) -> Verdict 
         None if scene.world.strangers.contains_key(&claim) => {
             Err(format!("the volume claim of {name} is not ours"))
         }
-        None => Ok(()),
         Some(volume) if volume.marks.member.is_some_and(|marked| marked != *id) => {
             Err(format!("the volume of {name} is not that of member {id}"))
         }
         Some(volume) if volume.marks.leaving.is_none() => {
             Err(format!("the volume of {name} does not say that it leaves"))
         }
-        Some(_) => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 

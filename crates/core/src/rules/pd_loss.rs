@@ -26,14 +26,11 @@ fn given_up<'a>(step: &Step, scene: &Scene<'a>) -> Option<(&'a PdMember, Slot)> 
     let member = removed(step, scene)?;
     let slot = scene.pd_slot(member)?;
     let reason = |volume: &VolumeFacts| volume.marks.leaving.as_ref().map(|l| l.reason.clone());
-    let replaces = match step {
-        Step::MarkVolume { marks, .. } => {
-            marks.leaving.as_ref().is_some_and(|leaving| leaving.reason == REPLACED)
-        }
-        _other => match scene.member(slot).volume {
-            None => true,
-            Some(volume) => reason(volume).is_some_and(|reason| reason == REPLACED),
-        },
+    let replaces = if let Step::MarkVolume { marks, .. } = step {
+        marks.leaving.as_ref().is_some_and(|leaving| leaving.reason == REPLACED)
+    } else {
+        let volume = scene.member(slot).volume;
+        volume.is_none_or(|volume| reason(volume).is_some_and(|reason| reason == REPLACED))
     };
     replaces.then_some((member, slot))
 }

@@ -68,6 +68,14 @@ fn retire(ordinal: u32) -> Step {
     mark(ordinal, VolumeMarks { retired: true, ..VolumeMarks::default() })
 }
 
+fn judge(allowed: bool, rule: &Rule, (cluster, world): (&Cluster, &World), step: &Step) {
+    if allowed {
+        allows(rule, cluster, world, step);
+    } else {
+        holds(rule, cluster, world, step);
+    }
+}
+
 fn silent(world: &mut World) {
     world.pd = PdView::Unreachable { seen_for: TEN_MINUTES, reason: "x".into() };
 }
@@ -104,10 +112,7 @@ fn pd_quorum_survives() {
             member(&mut world, *ordinal).healthy = false;
         }
         for step in [remove(leaver), intend(leaver, "scale-in")] {
-            match allowed {
-                true => allows(rule, &cluster, &world, &step),
-                false => holds(rule, &cluster, &world, &step),
-            }
+            judge(allowed, rule, (&cluster, &world), &step);
         }
         silent(&mut world);
         holds(rule, &cluster, &world, &remove(leaver));
@@ -132,10 +137,7 @@ fn pd_quorum_survives_a_restart() {
         for ordinal in unhealthy {
             member(&mut world, ordinal).healthy = false;
         }
-        match allowed {
-            true => allows(rule, &cluster, &world, &restart(0)),
-            false => holds(rule, &cluster, &world, &restart(0)),
-        }
+        judge(allowed, rule, (&cluster, &world), &restart(0));
     }
     let (cluster, mut world) = sized(3);
     member(&mut world, 1).healthy = false;

@@ -23,6 +23,7 @@ pub enum PodPhase {
 
 /// One pod of the cluster.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, each as Kubernetes states it.
 pub struct PodFacts {
     /// Its identity.
     pub uid: Uid,
