@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::draft::Draft;
 use super::evict::{self, Eviction};
 use super::scene::Member;
-use super::{Scene, Step, calm, retire};
+use super::{Scene, Severity, Step, calm, retire};
 use crate::build::LEAVING;
 use crate::rules;
 use crate::world::{
@@ -35,10 +35,12 @@ pub(super) fn leave(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for slot in &apart {
         go(scene, *slot, &apart, draft);
     }
+    // Behind a store that may not leave nothing moves.
+    let severity = if underway(scene).is_some() { Severity::Progress } else { Severity::Held };
     for slot in roster.leaving.iter().skip(at_a_time) {
         let name = slot.pod_name(scene.name());
         let detail = format!("{name} leaves later: {at_a_time} at a time (scaleInParallelism)");
-        draft.wait(name, &rules::STORES_LEAVE_IN_TURN, detail);
+        draft.wait_as(name, &rules::STORES_LEAVE_IN_TURN, severity, detail);
     }
 }
 

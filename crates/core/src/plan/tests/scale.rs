@@ -120,7 +120,9 @@ fn s43_a_scale_in_that_can_never_end_is_not_begun() {
     assert_eq!(scale_in_tikv::underway(&Scene::new(&stores(2), &world)), None);
     // F64: nor is the part of it that could end.
     world = fixture::settled(&stores(5));
-    assert_eq!(plan(&stores(1), &world).steps, []);
+    let held = plan(&stores(1), &world);
+    assert_eq!(held.steps, []);
+    assert!(held.waits.iter().all(|wait| wait.severity == Severity::Held), "{held:?}");
     // F65: no room.
     for ordinal in 0..5 {
         let store = store_of(&mut world, ordinal);
