@@ -8,6 +8,7 @@ mod deployment;
 mod reference;
 mod rules;
 mod settings;
+mod scenarios;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,7 @@ fn files() -> Result<Vec<File>> {
         File { path: "docs/fields-tidb-operator.md", text: tikv_operator_api::counterpart::page() },
         File { path: "docs/reference.md", text: reference::page() },
         File { path: "docs/rules.md", text: rules::page() },
+        File { path: "docs/scenarios.md", text: scenarios::page()? },
     ])
 }
 

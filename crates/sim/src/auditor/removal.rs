@@ -48,7 +48,9 @@ impl Auditor {
         write: &Write,
     ) {
         let mut claims = universe.kube.list("PersistentVolumeClaim").filter(|claim| {
-            belongs(claim, cluster) && note(claim, of) == write.key.name && !is_deleting(claim)
+            let main = at(claim, "/metadata/labels/tikv.org~1volume").is_null();
+            let names = note(claim, of) == write.key.name;
+            main && names && belongs(claim, cluster) && !is_deleting(claim)
         });
         if let Some(claim) = claims.find(|claim| note(claim, mark).is_empty()) {
             let what = format!("{}: {} does not say {mark}", write.key, name_of(claim));

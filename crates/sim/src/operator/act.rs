@@ -103,6 +103,16 @@ impl Operator {
         step: &Step,
         answer: Answer,
     ) -> Result<(), Failure> {
+        if let Step::ResizeVolume { name, .. } = step {
+            match &answer {
+                Answer::Done => self.memory.growth.remove(name),
+                Answer::Refused(refusal) if matches!(refusal.code, 403 | 422) => {
+                    let words = (refusal.message.clone(), universe.now);
+                    self.memory.growth.insert(name.clone(), words)
+                }
+                Answer::Refused(_) | Answer::None => None,
+            };
+        }
         let refusal = match answer {
             Answer::Done => return Ok(()),
             Answer::None => {

@@ -78,6 +78,8 @@ struct Memory {
     config_refusals: BTreeMap<ConfigItem, (Refusal, u64)>,
     /// When the status was last written.
     reported: Option<u64>,
+    /// Claims that the API server does not let grow: its words, and when.
+    growth: BTreeMap<String, (String, u64)>,
     /// When each symptom was first seen, as long as it is seen.
     symptoms: BTreeMap<Symptom, u64>,
 }

@@ -1,13 +1,14 @@
 //! What does the operator see: in its watch cache, and live?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde_json::Value;
 use tikv_operator_api::labels::CLUSTER;
 use tikv_operator_core::facts::{Belongings, Owner, resource_facts};
 use tikv_operator_core::world::{
-    Component, ConfigItem, Kind, NodeFacts, NodeView, Refusal, Slot, Symptom, World, symptoms,
+    Component, ConfigItem, GrowthRefusal, Kind, NodeFacts, NodeView, Refusal, Slot, Symptom, World,
+    symptoms,
 };
 
 use super::{FINALIZER, Look, Operator, typed};
@@ -91,7 +92,7 @@ impl Operator {
             processes,
             config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
-            growth_refused: BTreeMap::new(),
+            growth_refused: self.refused_growth(now),
         };
         world.seen_for = self.watch_symptoms(&world, universe.now);
         let version = resource.metadata.resource_version.clone().unwrap_or_default();
@@ -112,6 +113,15 @@ impl Operator {
 }
 
 impl Operator {
+    /// What the API server answered to growth, until it grants one.
+    fn refused_growth(&self, now: u64) -> BTreeMap<String, GrowthRefusal> {
+        let refused = self.memory.growth.iter().map(|(claim, (words, at))| {
+            let ago = clock::span(now - *at);
+            (claim.clone(), GrowthRefusal { words: words.clone(), ago })
+        });
+        refused.collect()
+    }
+
     /// How long this process has seen what is wrong now. What it does not see it forgets.
     fn watch_symptoms(&mut self, world: &World, now: u64) -> BTreeMap<Symptom, SignedDuration> {
         let seen = symptoms(world);
@@ -143,8 +153,11 @@ fn nodes(
     universe: &Universe,
     belongings: &Belongings,
 ) -> BTreeMap<String, NodeView> {
-    let names = belongings.pods.values().filter_map(|pod| pod.node.clone());
+    let marked = belongings.volumes.values().filter_map(|volume| volume.marks.node.clone());
+    let bound = belongings.pods.values().filter_map(|pod| pod.node.clone());
+    let names: BTreeSet<String> = bound.chain(marked).collect();
     names
+        .into_iter()
         .map(|name| {
             let node = view.get(universe, "Node", &name);
             let node = node.map_or(NodeView::Gone, |node| NodeView::Known(node_facts(node)));

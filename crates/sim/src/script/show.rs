@@ -120,7 +120,11 @@ impl Play {
             })
             .collect();
         self.shown = self.harness.writes.len();
-        lines(steps.into_iter())
+        lines(steps.chunk_by(|a, b| a == b).filter_map(|same| match same {
+            [] => None,
+            [one] => Some(one.clone()),
+            [one, ..] => Some(format!("{} ({} times)\n", one.trim_end(), same.len())),
+        }))
     }
 
     /// What a call is about: a store or a member by the pod that it has or had.
