@@ -14,14 +14,18 @@ pub(crate) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
     if matches!(scene.identity, Identity::Unborn) {
         return Vec::new();
     }
-    build::furniture(
+    let mut objects = build::furniture(
         scene.cluster,
         &Furnishing {
             start: scene.pd_start(),
             pd_available: spare::min_available(scene, Component::Pd),
             tikv_available: spare::min_available(scene, Component::Tikv),
         },
-    )
+    );
+    if spare::comes_later(scene) {
+        objects.retain(|object| object.key != spare::budget(scene, Component::Tikv));
+    }
+    objects
 }
 
 /// Creates what is missing and applies what differs.

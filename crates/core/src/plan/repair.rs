@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 
 use super::draft::Draft;
 use super::{Scene, Step};
+use crate::build;
 use crate::world::{Component, PodFacts, PodPhase, Slot, Symptom};
 
 /// A container that ran is given so long to come back before the pod counts as broken.
@@ -32,8 +33,11 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
         PodPhase::Succeeded => return Some("the pod's containers ended".to_owned()),
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
     }
-    if (pod.has_run && pod.containers_ready) || scene.is_current(slot.component, pod) {
+    if pod.has_run && pod.containers_ready {
         return None;
+    }
+    if scene.is_current(slot.component, pod) {
+        return misconfigured(scene, slot, pod);
     }
     let down = scene.world.seen_for(&Symptom::PodNotRunning(slot));
     match &pod.trouble {
@@ -52,6 +56,16 @@ fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> 
     let member = scene.member(slot);
     let gone = member.volume.is_none() && member.store.is_some() && !pod.containers_ready;
     gone.then(|| "its volume is gone".to_owned())
+}
+
+/// A value that servers take online is not part of the revision; but one that keeps a server from
+/// starting can only be corrected by another file.
+fn misconfigured(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
+    let mounted = pod.config_map.as_ref()?;
+    let trouble = pod.trouble.as_ref()?;
+    let wanted = build::config_map_name(scene.cluster, slot.component);
+    (*mounted != wanted)
+        .then(|| format!("its configuration was changed, it does not run: {trouble}"))
 }
 
 fn delete(scene: &Scene<'_>, slot: Slot, pod: &PodFacts, reason: String, draft: &mut Draft<'_>) {

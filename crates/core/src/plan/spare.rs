@@ -9,17 +9,13 @@
 use tikv_operator_api::names;
 
 use super::{Identity, Scene, drain, restart};
-use crate::world::{Component, Kind, ObjectKey, PdFacts, Replication};
+use crate::world::{Component, Kind, ObjectKey, PdFacts, Replication, StoreState};
 
 /// `minAvailable` for the component.
 ///
 /// One member never blocks a drain, nor do two: holding the last ones would only hold the node.
 pub(super) fn min_available(scene: &Scene<'_>, component: Component) -> u32 {
-    // Before the first member there is nothing to count: what will be needed is written at once.
-    let members = match scene.slots(component).len() {
-        0 => scene.replicas(component),
-        known => u32::try_from(known).unwrap_or(u32::MAX),
-    };
+    let members = members(scene, component);
     if members <= 2 {
         return members.saturating_sub(1);
     }
@@ -34,11 +30,38 @@ pub(super) fn min_available(scene: &Scene<'_>, component: Component) -> u32 {
     }
 }
 
+/// The component's budget.
+pub(super) fn budget(scene: &Scene<'_>, component: Component) -> ObjectKey {
+    ObjectKey::new(Kind::PodDisruptionBudget, names::budget(scene.name(), component))
+}
+
+/// The stores' budget is made when the first regions have their replicas: made before, it would
+/// have to be closed, and written once more. Where it does not stand and a store is away it is made
+/// at once.
+pub(super) fn comes_later(scene: &Scene<'_>) -> bool {
+    let stands = scene.world.objects.contains_key(&budget(scene, Component::Tikv));
+    if stands || members(scene, Component::Tikv) <= 2 {
+        return false;
+    }
+    let Some(pd) = scene.pd() else { return true };
+    let away = pd.live_stores().any(|store| store.state != StoreState::Up);
+    let first = pd.live_stores().any(|store| store.last_heartbeat.is_none());
+    (first || !away) && store_to_spare(scene, pd) != Some(true)
+}
+
+/// How many pods the budget is about. Before the first member there is nothing to count: what will
+/// be needed is written at once.
+fn members(scene: &Scene<'_>, component: Component) -> u32 {
+    match scene.slots(component).len() {
+        0 => scene.replicas(component),
+        known => u32::try_from(known).unwrap_or(u32::MAX),
+    }
+}
+
 /// The budget as it stands, where it was made for as many members; a new one starts closed for
 /// stores, since the first regions have one replica, and open for PD.
 fn kept(scene: &Scene<'_>, component: Component, members: u32) -> u32 {
-    let key = ObjectKey::new(Kind::PodDisruptionBudget, names::budget(scene.name(), component));
-    let stands = scene.world.objects.get(&key);
+    let stands = scene.world.objects.get(&budget(scene, component));
     let stands = stands.and_then(|object| object.body.pointer("/spec/minAvailable")?.as_u64());
     let stands = stands.and_then(|number| u32::try_from(number).ok());
     let first = match component {

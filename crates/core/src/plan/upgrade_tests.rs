@@ -136,6 +136,9 @@ fn s32_the_next_store_waits_for_the_leaders_of_the_one_before() {
     let mut back = world.clone();
     fixture::pd_of(&mut back).stores.get_mut(&StoreId(3)).expect("a store").leaders = 170;
     assert!(begins(&back));
+    let mut users = world.clone();
+    fixture::pd_of(&mut users).evicting.insert(StoreId(3));
+    assert!(begins(&users), "evicted by a user, it never leads");
     // No change for waitLeaderTransferBackTimeout, or for long after the start, is enough too.
     let mut stuck = world.clone();
     stuck.seen_for.insert(Symptom::Leading(StoreId(3), 10), SignedDuration::from_secs(400));
@@ -292,4 +295,35 @@ fn pause_ends_what_is_half_done_and_nothing_else() {
         .map(Step::subject)
         .collect();
     assert_eq!(made, ["Pod c-tikv-2"]);
+}
+
+#[test]
+fn f36_a_corrected_configuration_reaches_a_pod_that_cannot_start() {
+    let cluster = fixture::cluster(json!({}));
+    let mut world = fixture::settled(&cluster);
+    let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    (pod.containers_ready, pod.trouble) = (false, Some("CrashLoopBackOff".into()));
+    let deletes = |world: &World| told(&plan(&cluster, world)).iter().any(|s| s.contains("delete"));
+    assert!(!deletes(&world), "it mounts what is wanted");
+    let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    pod.config_map = Some("c-tikv-of-before".into());
+    assert!(deletes(&world));
+    // A store that replays its log is not stopped for it.
+    world.pods.get_mut(&Slot::tikv(1)).expect("a pod").trouble = None;
+    assert!(!deletes(&world));
+}
+
+#[test]
+fn the_stores_budget_is_made_once_when_the_first_regions_are_replicated() {
+    let cluster = fixture::cluster(json!({}));
+    let mut world = fixture::settled(&cluster);
+    let key = ObjectKey::new(Kind::PodDisruptionBudget, "c-tikv");
+    world.objects.remove(&key);
+    assert_eq!(budget(&cluster, &world, "c-tikv"), Some(2));
+    fixture::pd_of(&mut world).replication = crate::world::Replication::InProgress;
+    assert_eq!(budget(&cluster, &world, "c-tikv"), None);
+    let mut away = world.clone();
+    fixture::pd_of(&mut away).stores.get_mut(&StoreId(1)).expect("a store").state =
+        StoreState::Down;
+    assert_eq!(budget(&cluster, &away, "c-tikv"), Some(3), "deleted by hand while a store is down");
 }

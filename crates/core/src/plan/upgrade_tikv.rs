@@ -77,6 +77,11 @@ fn leaders_away(scene: &Scene<'_>) -> Option<String> {
     let slots = scene.slots(Component::Tikv).into_iter().map(|slot| scene.member(slot));
     slots.filter(|member| calm::returned(scene, member.slot)).find_map(|member| {
         let store = member.store?;
+        // One that a user keeps without leaders is not waited for.
+        let ours = member.volume.is_some_and(|volume| volume.marks.evicting.is_some());
+        if pd.evicting.contains(&store.id) && !ours {
+            return None;
+        }
         let (has, share) = (leaders_of(scene, store), share(scene, pd));
         // One less is nothing: PD leaves small differences alone.
         let fewer = (has + 1).saturating_mul(RETURNED.1) < share.saturating_mul(RETURNED.0);
