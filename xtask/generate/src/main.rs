@@ -7,8 +7,8 @@ mod custom_resource;
 mod deployment;
 mod reference;
 mod rules;
-mod settings;
 mod scenarios;
+mod settings;
 
 use std::path::{Path, PathBuf};
 

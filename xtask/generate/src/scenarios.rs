@@ -43,7 +43,10 @@ pub(crate) fn page() -> Result<String> {
     for row in &rows {
         if row.section != section {
             section = row.section;
-            let _ = write!(body, "## {section}\n\n| # | Scenario | State | Shown by |\n|---|---|---|---|\n");
+            let _ = write!(
+                body,
+                "## {section}\n\n| # | Scenario | State | Shown by |\n|---|---|---|---|\n"
+            );
         }
         let (state, shown) = judge(row, &tests, &root)?;
         *counts.entry(state).or_default() += 1;

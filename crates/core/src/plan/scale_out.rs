@@ -37,9 +37,9 @@ impl Scene<'_> {
                 let member = self.member(*slot);
                 let marks = member.volume.map(|volume| &volume.marks);
                 let replacement = marks.is_some_and(|marks| marks.replaces.is_some());
-                let known = marks.is_some_and(|marks| marks.store.is_some());
+                let left = marks.is_some_and(|m| m.store.is_some()) && member.store.is_none();
                 let heard = member.store.is_some_and(|store| store.last_heartbeat.is_some());
-                !replacement && !heard && !(known && member.store.is_none())
+                !replacement && !heard && !left
             })
             .collect()
     }

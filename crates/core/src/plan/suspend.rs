@@ -7,7 +7,7 @@
 use super::draft::Draft;
 use super::{Identity, Scene, Step};
 use crate::rules;
-use crate::world::{Component, Slot, StoreState};
+use crate::world::{Component, PdFacts, Slot, StoreState};
 
 /// Stops what is to be stopped. True while something is: then nothing is scaled, replaced,
 /// restarted or configured, and no absence counts as a failure.
@@ -62,7 +62,7 @@ fn underway(scene: &Scene<'_>) -> Option<String> {
     if let Some((name, why)) = marked {
         return Some(format!("the member of {name} is in the middle of something: {why}"));
     }
-    let mut stores = scene.pd().into_iter().flat_map(|pd| pd.live_stores());
+    let mut stores = scene.pd().into_iter().flat_map(PdFacts::live_stores);
     if let Some(store) = stores.find(|store| store.state == StoreState::Offline) {
         return Some(format!("store {} is being removed", store.id));
     }

@@ -107,8 +107,8 @@ fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {
     let mut faults: Vec<(String, String)> =
         with(plan, Severity::Degraded).map(|w| (camel(w.rule.name), w.detail.clone())).collect();
     // The refused growth of a volume has a wait of its own, which stays while it is asked again.
-    let faulty = |o: &&Outcome| !matches!(o.step, Step::ResizeVolume { .. });
-    for failure in outcomes.iter().filter(faulty).filter_map(|o| o.result.as_ref().err()) {
+    let told = |o: &&Outcome| !matches!(o.step, Step::ResizeVolume { .. });
+    for failure in outcomes.iter().filter(told).filter_map(|o| o.result.as_ref().err()) {
         if let Some(reason) = reason_of(failure) {
             faults.push((reason.to_owned(), failure.message.clone()));
         }

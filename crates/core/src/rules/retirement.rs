@@ -163,10 +163,10 @@ pub(super) fn stores_join_in_turn(step: &Step, scene: &Scene<'_>) -> Verdict {
     if !born || replacement || before.len() < usize::try_from(at_a_time).unwrap_or(usize::MAX) {
         return Ok(());
     }
-    let names: Vec<String> = before.iter().map(|slot| slot.pod_name(scene.name())).collect();
+    let pods: Vec<String> = before.iter().map(|slot| slot.pod_name(scene.name())).collect();
     Err(format!(
         "{slot}: {at_a_time} at a time (scalePolicy.scaleOutParallelism), after {}",
-        names.join(", ")
+        pods.join(", ")
     ))
 }
 

@@ -25,45 +25,157 @@ const TASKS: &str = "tasks on events are not there yet";
 pub(crate) const NOTES: &[(&str, Note)] = &[
     ("1", Checked("end to end: basic")),
     ("6", Checked("golden files of the builders (crates/core/tests/golden.rs)")),
-    ("7", Test("crates/operator/tests/apiserver/definition.rs", "what_must_not_pass_is_rejected_by_whom_the_table_says")),
-    ("7", Test("crates/operator/tests/apiserver/scopes.rs", "specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else")),
+    (
+        "7",
+        Test(
+            "crates/operator/tests/apiserver/definition.rs",
+            "what_must_not_pass_is_rejected_by_whom_the_table_says",
+        ),
+    ),
+    (
+        "7",
+        Test(
+            "crates/operator/tests/apiserver/scopes.rs",
+            "specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else",
+        ),
+    ),
     ("9", Checked("end to end: operator-gone")),
     ("10", Checked("revisions of fixed specs are kept in a file: crates/core/tests/revision.rs")),
-    ("12", Test("crates/operator/tests/apiserver/scopes.rs", "with_a_selector_other_clusters_are_left_alone")),
-    ("13", Test("crates/operator/tests/apiserver/strangers.rs", "what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay")),
+    (
+        "12",
+        Test(
+            "crates/operator/tests/apiserver/scopes.rs",
+            "with_a_selector_other_clusters_are_left_alone",
+        ),
+    ),
+    (
+        "13",
+        Test(
+            "crates/operator/tests/apiserver/strangers.rs",
+            "what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay",
+        ),
+    ),
     ("14", Checked("end to end: furniture")),
-    ("18", Checked("every field of the schema has an effect or a rejection: crates/core/tests/leaf_walk")),
+    (
+        "18",
+        Checked(
+            "every field of the schema has an effect or a rejection: crates/core/tests/leaf_walk",
+        ),
+    ),
     ("81", Open("the optional deletion by annotation is not there")),
-    ("83", Test("crates/operator/tests/apiserver/definition.rs", "what_must_not_pass_is_rejected_by_whom_the_table_says")),
+    (
+        "83",
+        Test(
+            "crates/operator/tests/apiserver/definition.rs",
+            "what_must_not_pass_is_rejected_by_whom_the_table_says",
+        ),
+    ),
     ("84", Open("replacing volumes of another class is not there")),
     ("87", Open(TLS)),
     ("88", Open(TLS)),
     ("89", Open(TLS)),
     ("91", Open("a second cluster beside the same PD is not there")),
-    ("93", Test("crates/operator/tests/apiserver/quiet.rs", "a_quiet_cluster_is_neither_read_nor_written")),
-    ("94", Checked("every script prints what is waited for; the auditor calls a wait without a word a silent stall")),
+    (
+        "93",
+        Test(
+            "crates/operator/tests/apiserver/quiet.rs",
+            "a_quiet_cluster_is_neither_read_nor_written",
+        ),
+    ),
+    (
+        "94",
+        Checked(
+            "every script prints what is waited for; the auditor calls a wait without a word a silent stall",
+        ),
+    ),
     ("95", Open(BACKUP)),
     ("96", NotApplicable("no start script: containers run the image's own entrypoint")),
     ("F1", Checked(CRASHES)),
     ("F2", Checked(CRASHES)),
-    ("F4", Test("crates/operator/tests/apiserver/processes.rs", "sigterm_ends_the_program_well_and_the_other_one_acts_at_once")),
-    ("F5", Test("crates/operator/tests/apiserver/processes.rs", "a_stopped_process_that_goes_on_no_longer_leads")),
-    ("F10", Test("crates/operator/tests/apiserver/lease.rs", "a_replica_whose_lease_was_taken_stops_at_its_next_look")),
+    (
+        "F4",
+        Test(
+            "crates/operator/tests/apiserver/processes.rs",
+            "sigterm_ends_the_program_well_and_the_other_one_acts_at_once",
+        ),
+    ),
+    (
+        "F5",
+        Test(
+            "crates/operator/tests/apiserver/processes.rs",
+            "a_stopped_process_that_goes_on_no_longer_leads",
+        ),
+    ),
+    (
+        "F10",
+        Test(
+            "crates/operator/tests/apiserver/lease.rs",
+            "a_replica_whose_lease_was_taken_stops_at_its_next_look",
+        ),
+    ),
     ("F11", Checked(HISTORIES)),
     ("F12", Checked(HISTORIES)),
     ("F14", Checked(HISTORIES)),
-    ("F16", Test("crates/operator/tests/apiserver/outage.rs", "after_an_outage_the_operator_goes_on_and_has_touched_no_pod")),
-    ("F17", Test("crates/operator/tests/apiserver/outage.rs", "after_an_outage_the_operator_goes_on_and_has_touched_no_pod")),
-    ("F23", Test("crates/operator/tests/apiserver/roles.rs", "a_missing_verb_is_named_in_the_status_and_its_return_needs_no_restart")),
-    ("F27", Test("crates/operator/tests/apiserver/scopes.rs", "in_a_namespace_that_is_being_deleted_creates_stop")),
-    ("F30", Test("crates/operator/tests/apiserver/strangers.rs", "what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay")),
-    ("F32", Test("crates/operator/tests/apiserver/scopes.rs", "a_thousand_edits_fall_together_and_the_last_one_counts")),
-    ("F34", Test("crates/operator/tests/apiserver/definition.rs", "what_must_not_pass_is_rejected_by_whom_the_table_says")),
+    (
+        "F16",
+        Test(
+            "crates/operator/tests/apiserver/outage.rs",
+            "after_an_outage_the_operator_goes_on_and_has_touched_no_pod",
+        ),
+    ),
+    (
+        "F17",
+        Test(
+            "crates/operator/tests/apiserver/outage.rs",
+            "after_an_outage_the_operator_goes_on_and_has_touched_no_pod",
+        ),
+    ),
+    (
+        "F23",
+        Test(
+            "crates/operator/tests/apiserver/roles.rs",
+            "a_missing_verb_is_named_in_the_status_and_its_return_needs_no_restart",
+        ),
+    ),
+    (
+        "F27",
+        Test(
+            "crates/operator/tests/apiserver/scopes.rs",
+            "in_a_namespace_that_is_being_deleted_creates_stop",
+        ),
+    ),
+    (
+        "F30",
+        Test(
+            "crates/operator/tests/apiserver/strangers.rs",
+            "what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay",
+        ),
+    ),
+    (
+        "F32",
+        Test(
+            "crates/operator/tests/apiserver/scopes.rs",
+            "a_thousand_edits_fall_together_and_the_last_one_counts",
+        ),
+    ),
+    (
+        "F34",
+        Test(
+            "crates/operator/tests/apiserver/definition.rs",
+            "what_must_not_pass_is_rejected_by_whom_the_table_says",
+        ),
+    ),
     ("F38", Checked(AUDITOR)),
-    ("F49", Test("crates/operator/src/pd/hostile_tests.rs", "the_next_member_is_asked_when_one_fails")),
+    (
+        "F49",
+        Test("crates/operator/src/pd/hostile_tests.rs", "the_next_member_is_asked_when_one_fails"),
+    ),
     ("F50", Test("crates/operator/src/pd/hostile_tests.rs", "half_an_answer_is_none")),
     ("F50", Test("crates/operator/src/pd/hostile_tests.rs", "a_huge_body_is_not_read_to_its_end")),
-    ("F73", Open("networks are cut end to end only; the simulation has silent PDs and silent machines")),
+    (
+        "F73",
+        Open("networks are cut end to end only; the simulation has silent PDs and silent machines"),
+    ),
     ("F75", Open(TLS)),
     ("F76", Open(BACKUP)),
     ("F77", Open(BACKUP)),
@@ -75,11 +187,27 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("I4", Checked(AUDITOR)),
     ("I5", Checked("`quiet` in every script; end to end: quiet")),
     ("I6", Checked(AUDITOR)),
-    ("I7", Test("crates/operator/tests/apiserver/processes.rs", "a_stopped_process_that_goes_on_no_longer_leads")),
+    (
+        "I7",
+        Test(
+            "crates/operator/tests/apiserver/processes.rs",
+            "a_stopped_process_that_goes_on_no_longer_leads",
+        ),
+    ),
     ("I8", Checked(AUDITOR)),
     ("I9", Checked("`settle` in scripts and random histories")),
     ("I10", Checked(HISTORIES)),
-    ("I11", Open("the simulation checks that no acknowledged write is lost; success and gaps of clients are measured end to end")),
-    ("I12", Open("a panic ends any run; back-off and secrets are tested in the operator, not by the auditor")),
+    (
+        "I11",
+        Open(
+            "the simulation checks that no acknowledged write is lost; success and gaps of clients are measured end to end",
+        ),
+    ),
+    (
+        "I12",
+        Open(
+            "a panic ends any run; back-off and secrets are tested in the operator, not by the auditor",
+        ),
+    ),
     ("I13", Checked(AUDITOR)),
 ];
