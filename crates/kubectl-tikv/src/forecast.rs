@@ -80,10 +80,12 @@ fn page(out: &mut String, seen: &Forecast, furnished: bool) {
 
 fn is_furniture(step: &Step) -> bool {
     use tikv_operator_core::world::Kind::{ConfigMap, PodDisruptionBudget, Service};
-    let key = match step {
-        Step::Create(object) | Step::Apply { object, .. } => &object.key,
-        Step::Prune { key, .. } => key,
-        _ => return false,
+    use tikv_operator_core::world::Object;
+    let (Step::Create(Object { key, .. })
+    | Step::Apply { object: Object { key, .. }, .. }
+    | Step::Prune { key, .. }) = step
+    else {
+        return false;
     };
     matches!(key.kind, ConfigMap | PodDisruptionBudget | Service)
 }

@@ -128,12 +128,11 @@ fn every_guard_is_missed() {
     let work = || {
         let mut missed = Vec::new();
         while let Some(name) = guards.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match caught(Some(name), seeds(4)) {
-                Some((seed, finding)) => eprintln!("{name}: seed {seed}: {finding}"),
-                None => {
-                    eprintln!("{name}: NOT CAUGHT");
-                    missed.push(*name);
-                }
+            if let Some((seed, finding)) = caught(Some(name), seeds(4)) {
+                eprintln!("{name}: seed {seed}: {finding}");
+            } else {
+                eprintln!("{name}: NOT CAUGHT");
+                missed.push(*name);
             }
         }
         missed

@@ -411,7 +411,7 @@ fn a_store_answers_changes_of_its_configuration_as_recorded() {
         let items = serde_json::from_value(recording.body).unwrap();
         match tikv::change(&mut config, &items) {
             Ok(()) => {
-                assert_eq!((recording.status, recording.answer.as_str()), (200, ""), "{name}")
+                assert_eq!((recording.status, recording.answer.as_str()), (200, ""), "{name}");
             }
             Err(words) => assert_eq!((recording.status, recording.answer), (500, words), "{name}"),
         }

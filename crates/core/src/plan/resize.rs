@@ -158,20 +158,20 @@ mod tests {
     use crate::rules::Rule;
     use crate::world::{GrowthRefusal, Slot, World};
 
-    fn with(tikv: serde_json::Value) -> Cluster {
+    fn with(tikv: &serde_json::Value) -> Cluster {
         fixture::cluster(json!({"tikv": tikv}))
     }
 
     fn ten() -> World {
-        fixture::settled(&with(json!({"requests": {"storage": "10Gi"}})))
+        fixture::settled(&with(&json!({"requests": {"storage": "10Gi"}})))
     }
 
     fn resized(plan: &Plan) -> Vec<(&str, &str)> {
-        let one = |step| match step {
-            &Step::ResizeVolume { ref name, ref size, .. } => Some((name.as_str(), size.as_str())),
-            _ => None,
-        };
-        plan.steps.iter().filter_map(one).collect()
+        let resized = plan.steps.iter().filter_map(|step| {
+            let Step::ResizeVolume { name, size, .. } = step else { return None };
+            Some((name.as_str(), size.as_str()))
+        });
+        resized.collect()
     }
 
     fn said<'a>(plan: &'a Plan, rule: &Rule) -> Vec<&'a str> {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn s82_volumes_grow_one_at_a_time_and_no_pod_is_touched() {
-        let cluster = with(json!({"requests": {"storage": "11Gi"}}));
+        let cluster = with(&json!({"requests": {"storage": "11Gi"}}));
         let mut world = ten();
         let first = plan(&cluster, &world);
         assert_eq!(resized(&first), [("tikv-c-tikv-0", "11Gi")]);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_full_volume_grows_while_its_pod_is_down() {
-        let cluster = with(json!({"requests": {"storage": "11Gi"}}));
+        let cluster = with(&json!({"requests": {"storage": "11Gi"}}));
         let mut world = ten();
         world.pods.get_mut(&Slot::tikv(0)).expect("a pod").containers_ready = false;
         assert_eq!(resized(&plan(&cluster, &world)), [("tikv-c-tikv-0", "11Gi")]);
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn s85_a_refused_growth_is_said_and_asked_for_again_after_a_minute() {
-        let cluster = with(json!({"requests": {"storage": "11Gi"}}));
+        let cluster = with(&json!({"requests": {"storage": "11Gi"}}));
         let mut world = ten();
         let refusal = |secs| GrowthRefusal {
             words: "class local does not allow expansion".into(),
@@ -243,13 +243,13 @@ mod tests {
                 "spec.tikv.storageClassName",
             ),
         ] {
-            let plan = plan(&with(after), &ten());
+            let plan = plan(&with(&after), &ten());
             let touched =
                 |step: &Step| matches!(step, Step::ResizeVolume { .. } | Step::DeleteVolume { .. });
             assert!(!plan.steps.iter().any(touched));
             assert_eq!(said(&plan, rule), [subject]);
         }
-        let same = plan(&with(json!({"requests": {"storage": "10240Mi"}})), &ten());
+        let same = plan(&with(&json!({"requests": {"storage": "10240Mi"}})), &ten());
         assert_eq!((same.steps, same.waits), (vec![], vec![]));
     }
 }

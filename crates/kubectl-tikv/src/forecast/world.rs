@@ -64,7 +64,7 @@ fn pd(
 ) -> PdView {
     let id = status.cluster_id.as_ref().and_then(|id| id.parse().ok());
     let members = status.pd.iter().flat_map(|pd| &pd.members);
-    let leader = members.clone().find(|member| member.leader).and_then(|member| member_id(member));
+    let leader = members.clone().find(|member| member.leader).and_then(member_id);
     let (Some(id), Some(leader)) = (id, leader) else { return PdView::NotCreated };
     let stores: BTreeMap<StoreId, StoreFacts> = status
         .tikv
@@ -83,10 +83,7 @@ fn pd(
         regions: stores.values().map(|store| store.leaders).sum(),
         stores,
         evicting,
-        replication: match ready("Ready") {
-            true => Replication::Replicated,
-            false => Replication::Unknown,
-        },
+        replication: if ready("Ready") { Replication::Replicated } else { Replication::Unknown },
         fewest_peers: None,
         max_replicas: Some(max_replicas(cluster)),
         location_labels: Vec::new(),

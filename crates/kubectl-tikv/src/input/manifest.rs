@@ -64,11 +64,9 @@ impl Manifest {
         }
         check_value(&body).map_err(|rejection| Failure::Rejected {
             path: self.path.clone(),
-            problems: rejection
-                .problems
-                .iter()
-                .map(|problem| format!("\n  {}: {}", problem.field, problem.sentence))
-                .collect(),
+            problems: rejection.problems.iter().fold(String::new(), |text, problem| {
+                text + "\n  " + &problem.field + ": " + &problem.sentence
+            }),
         })
     }
 }

@@ -28,7 +28,7 @@ impl Auditor {
                 self.find(I8, format!("{} still says evicting", name_of(claim)));
             }
         }
-        let uid = universe.kube.get("TikvCluster", cluster).map(|resource| uid_of(resource));
+        let uid = universe.kube.get("TikvCluster", cluster).map(uid_of);
         let held = ensemble.maintenance.as_ref();
         if let (Some((kind, id, _)), Some(uid)) = (held, uid)
             && id.starts_with(uid)

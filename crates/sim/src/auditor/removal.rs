@@ -79,10 +79,11 @@ impl Auditor {
     pub(super) fn judge_claim(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         let Some(after) = write.after.as_deref() else { return };
         let was = write.before.as_deref().is_some_and(|before| !note(before, "retired").is_empty());
-        if !was && !note(after, "retired").is_empty() {
-            if let Some(why) = needed(universe, cluster, after, &self.users_tombstones) {
-                self.find(GOOD, format!("{} was retired: {why}", write.key));
-            }
+        if !was
+            && !note(after, "retired").is_empty()
+            && let Some(why) = needed(universe, cluster, after, &self.users_tombstones)
+        {
+            self.find(GOOD, format!("{} was retired: {why}", write.key));
         }
         if write.before.is_none() && !note(after, "replaces-store").is_empty() {
             self.judge_replacement(universe, cluster, after);

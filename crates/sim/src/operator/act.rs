@@ -221,13 +221,12 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
 /// Sets marks, or takes them away; those of others stay.
 fn mark(object: &mut Value, place: &str, marks: &BTreeMap<String, Option<String>>) {
     for (name, value) in marks {
-        match value {
-            Some(value) => set(object, &["metadata", place, name], json!(value)),
-            None => {
-                let marks = object.pointer_mut(&format!("/metadata/{place}"));
-                if let Some(marks) = marks.and_then(Value::as_object_mut) {
-                    marks.shift_remove(name);
-                }
+        if let Some(value) = value {
+            set(object, &["metadata", place, name], json!(value));
+        } else {
+            let marks = object.pointer_mut(&format!("/metadata/{place}"));
+            if let Some(marks) = marks.and_then(Value::as_object_mut) {
+                marks.shift_remove(name);
             }
         }
     }

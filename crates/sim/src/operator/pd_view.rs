@@ -193,7 +193,7 @@ fn maintenance(universe: &mut Universe, process: &str) -> Maintenance {
 }
 
 fn unsafe_recovery(universe: &mut Universe, process: &str) -> Option<bool> {
-    let list = get(universe, process, "admin/unsafe/remove-failed-stores/show")?;
-    let last = list.as_array()?.last()?;
+    let shown = get(universe, process, "admin/unsafe/remove-failed-stores/show")?;
+    let last = shown.as_array()?.last()?;
     Some(text(last, "/info") != "No on-going recovery.")
 }

@@ -22,11 +22,11 @@ pub(super) fn do_step(wire: &mut Wire<'_>, look: &Look, step: &Step) -> Answer {
     match step {
         Step::EvictLeaders { store } => {
             let body = json!({"name": "evict-leader-scheduler", "store_id": store.0});
-            wire.ask(what("EvictLeaders", store.0), |u| pd.post(u, "v1/schedulers", &body))
+            wire.ask(what("EvictLeaders", &store.0), |u| pd.post(u, "v1/schedulers", &body))
         }
         Step::StopEvicting { store } => stop_evicting(wire, &pd, *store),
         Step::OfflineStore { store, address } => offline(wire, &pd, *store, address),
-        Step::KeepStore { store } => wire.ask(what("KeepStore", store.0), |u| {
+        Step::KeepStore { store } => wire.ask(what("KeepStore", &store.0), |u| {
             pd.post(u, &format!("v1/store/{}/state?state=Up", store.0), &Value::Null)
         }),
         Step::TransferPdLeader { to } => wire.ask(what("TransferPdLeader", to), |u| {
@@ -35,13 +35,13 @@ pub(super) fn do_step(wire: &mut Wire<'_>, look: &Look, step: &Step) -> Answer {
         Step::RemovePdMember { id, name } => remove_member(wire, &pd, *id, name),
         Step::SetPdConfig { item, value } => set_pd_config(wire, &pd, item, value),
         Step::SetStoreConfig { store, status_address, items } => {
-            wire.ask(what("SetStoreConfig", store.0), |u| {
+            wire.ask(what("SetStoreConfig", &store.0), |u| {
                 let behind = u.names().resolve(status_address).to_vec();
                 let process = behind.first().ok_or_else(|| refusal(503, "no such host"))?;
                 u.set_store_config(process, items).map_err(|words| refusal(500, &words))
             })
         }
-        Step::SetStoreLabels { store, labels } => wire.ask(what("SetStoreLabels", store.0), |u| {
+        Step::SetStoreLabels { store, labels } => wire.ask(what("SetStoreLabels", &store.0), |u| {
             pd.post(u, &format!("v1/store/{}/label", store.0), &json!(labels))
         }),
         Step::LockMaintenance { kind, id } => wire.ask(what("LockMaintenance", kind), |u| {
@@ -66,7 +66,7 @@ pub(super) fn do_step(wire: &mut Wire<'_>, look: &Look, step: &Step) -> Answer {
     }
 }
 
-fn what(step: &str, about: impl ToString) -> Key {
+fn what(step: &str, about: &dyn std::fmt::Display) -> Key {
     Key::new(step, &about.to_string())
 }
 
@@ -128,7 +128,7 @@ impl Pd {
 
 /// 404: it is not in there, which is what was wanted.
 fn stop_evicting(wire: &mut Wire<'_>, pd: &Pd, store: StoreId) -> Answer {
-    wire.ask(what("StopEvicting", store.0), |u| {
+    wire.ask(what("StopEvicting", &store.0), |u| {
         let path = format!("v1/schedulers/evict-leader-scheduler-{}", store.0);
         match pd.ask(u, "DELETE", &path, &Value::Null) {
             Ok(_) => Ok(()),
@@ -139,7 +139,7 @@ fn stop_evicting(wire: &mut Wire<'_>, pd: &Pd, store: StoreId) -> Answer {
 }
 
 fn offline(wire: &mut Wire<'_>, pd: &Pd, store: StoreId, address: &str) -> Answer {
-    wire.ask(what("OfflineStore", store.0), |u| {
+    wire.ask(what("OfflineStore", &store.0), |u| {
         pd.is_the_same(u)?;
         let now = pd.get(u, &format!("v1/store/{}", store.0))?;
         if text(&now, "/store/address") != address {
@@ -151,7 +151,7 @@ fn offline(wire: &mut Wire<'_>, pd: &Pd, store: StoreId, address: &str) -> Answe
 
 /// By id, after its name and the health of those that remain were read again.
 fn remove_member(wire: &mut Wire<'_>, pd: &Pd, id: PdMemberId, name: &str) -> Answer {
-    wire.ask(what("RemovePdMember", id.0), |u| {
+    wire.ask(what("RemovePdMember", &id.0), |u| {
         pd.is_the_same(u)?;
         let members = pd.get(u, "v1/members")?;
         let rows = at(&members, "/members").as_array().cloned().unwrap_or_default();
@@ -174,7 +174,7 @@ fn remove_member(wire: &mut Wire<'_>, pd: &Pd, id: PdMemberId, name: &str) -> An
 
 /// Sets one item and reads it back.
 fn set_pd_config(wire: &mut Wire<'_>, pd: &Pd, item: &str, value: &Value) -> Answer {
-    wire.ask(what("SetPdConfig", item), |u| {
+    wire.ask(what("SetPdConfig", &item), |u| {
         let mut body = serde_json::Map::new();
         body.insert(item.to_owned(), value.clone());
         pd.post(u, "v1/config", &Value::Object(body))

@@ -183,7 +183,9 @@ impl Pd {
             json!({"type": kind, "id": id, "start_timestamp": 0, "description": body})
         });
         match (request.method, parts, shown) {
-            ("GET", [], None) => Some(Answer::words(404, "No maintenance task is running")),
+            ("GET", [], None) | ("DELETE", [_, _], None) => {
+                Some(Answer::words(404, "No maintenance task is running"))
+            }
             ("GET", [], Some(task)) => Some(Answer::json(200, json!([task]))),
             ("PUT", [_, _], Some(task)) => {
                 let error = "Another maintenance task is already running";
@@ -194,7 +196,6 @@ impl Pd {
                 *held = Some(task);
                 Some(Answer::words(200, "Maintenance task started successfully."))
             }
-            ("DELETE", [_, _], None) => Some(Answer::words(404, "No maintenance task is running")),
             ("DELETE", [kind, id], Some(task)) => {
                 if task.get("type") != Some(&json!(kind)) || task.get("id") != Some(&json!(id)) {
                     return Some(Answer::words(409, "another task is running"));

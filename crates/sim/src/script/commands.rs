@@ -62,12 +62,11 @@ impl Play {
     }
 
     fn settle(&mut self, patience: u64) -> String {
-        match self.harness.settle(patience) {
-            Some(_) => "settled\n".to_owned(),
-            None => {
-                self.unsettled += 1;
-                format!("not settled within {patience} s\n")
-            }
+        if self.harness.settle(patience).is_some() {
+            "settled\n".to_owned()
+        } else {
+            self.unsettled += 1;
+            format!("not settled within {patience} s\n")
         }
     }
 

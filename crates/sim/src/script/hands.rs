@@ -55,7 +55,7 @@ impl Play {
                 universe.kube.rigid_classes.insert((*class).to_owned());
             }
             ("quota", [pods]) => {
-                universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0))
+                universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0));
             }
             ("no-quota", []) => universe.kube.quota = None,
             ("no-image", [tag]) => {

@@ -36,9 +36,7 @@ pub fn run(text: &str) -> Played {
 /// writes. What is printed then differs; what must never happen still must not, and everything
 /// settles as often as without.
 pub fn run_with(text: &str, brain: Brain, crash_after: Option<usize>) -> Played {
-    let mut play_with = Play::default();
-    play_with.crash_after = crash_after;
-    play_with.brain = brain;
+    let mut play_with = Play { brain, crash_after, ..Play::default() };
     play_with.begin(1);
     play(text, play_with)
 }

@@ -8,11 +8,11 @@ fn suspended() -> Cluster {
 }
 
 fn deleted(plan: &Plan) -> Vec<&str> {
-    let name = |step| match step {
-        &Step::DeletePod { ref name, .. } => Some(name.as_str()),
-        _ => None,
-    };
-    plan.steps.iter().filter_map(name).collect()
+    let names = plan.steps.iter().filter_map(|step| {
+        let Step::DeletePod { name, .. } = step else { return None };
+        Some(name.as_str())
+    });
+    names.collect()
 }
 
 #[test]
@@ -92,9 +92,9 @@ fn node(labels: &[(&str, &str)]) -> NodeView {
 }
 
 fn labelled(cluster: &Cluster, world: &World) -> Vec<(StoreId, Vec<(String, String)>)> {
-    let one = |step| match step {
-        Step::SetStoreLabels { store, labels } => Some((store, labels.into_iter().collect())),
-        _ => None,
+    let one = |step| {
+        let Step::SetStoreLabels { store, labels } = step else { return None };
+        Some((store, labels.into_iter().collect()))
     };
     plan(cluster, world).steps.into_iter().filter_map(one).collect()
 }

@@ -63,9 +63,9 @@ fn volumes_never_shrink() {
         |v| v.marks.retired = true,
     ];
     for change in changes {
-        let mut changed = world.clone();
-        change(changed.volumes.get_mut(&name).expect("a volume"));
-        holds(rule, &cluster, &changed, &to("11Gi"));
+        let mut other = world.clone();
+        change(other.volumes.get_mut(&name).expect("a volume"));
+        holds(rule, &cluster, &other, &to("11Gi"));
     }
 }
 
