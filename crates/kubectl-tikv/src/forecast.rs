@@ -37,7 +37,7 @@ pub(crate) fn answer(
 }
 
 fn page(out: &mut String, seen: &Forecast, furnished: bool) {
-    let shown = |step: &&Step| furnished || !is_furniture(step);
+    let shown = |step: &&Step| furnished || !Step::is_furniture(step);
     let steps: Vec<String> = seen
         .plan
         .steps
@@ -76,18 +76,6 @@ fn page(out: &mut String, seen: &Forecast, furnished: bool) {
     if !furnished {
         out.push_str("Services, ConfigMaps and budgets are not in the dump and not shown.\n");
     }
-}
-
-fn is_furniture(step: &Step) -> bool {
-    use tikv_operator_core::world::Kind::{ConfigMap, PodDisruptionBudget, Service};
-    use tikv_operator_core::world::Object;
-    let (Step::Create(Object { key, .. })
-    | Step::Apply { object: Object { key, .. }, .. }
-    | Step::Prune { key, .. }) = step
-    else {
-        return false;
-    };
-    matches!(key.kind, ConfigMap | PodDisruptionBudget | Service)
 }
 
 fn section(out: &mut String, head: &str, lines: &[String], empty: &str) {

@@ -100,7 +100,9 @@ fn crash_after_writes(file: &Path) -> Vec<String> {
         if crashed.unsettled > whole.unsettled {
             say("does not settle".to_owned());
         }
-        if crashed.left != whole.left {
+        // An edit at a fixed time may meet another moment, and a restart of the operator starts its
+        // delays anew: such scripts say so.
+        if crashed.left != whole.left && !text.contains("what is left may differ") {
             say(format!("other objects: {:?} for {:?}", crashed.left, whole.left));
         }
     }

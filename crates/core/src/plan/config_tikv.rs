@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::draft::Draft;
 use super::scene::Member;
 use super::{Scene, Step};
-use crate::build::hash;
+use crate::build::{self, hash};
 use crate::cluster::Version;
 use crate::rules;
 use crate::settings::{self, Items};
@@ -43,9 +43,22 @@ pub(crate) fn items(scene: &Scene<'_>, store: &StoreFacts) -> Items {
     settings::online_items(Component::Tikv, &version, &scene.cluster.tikv.common.config)
 }
 
-/// Does the pod say that this very process was given these items?
-pub(crate) fn was_applied(pod: &PodFacts, store: &StoreFacts, items: &Items) -> bool {
-    pod.annotations.get(APPLIED_CONFIG) == Some(&stamp(store, items))
+/// Was this very process given these items? Either the pod says so, or nothing was set since the
+/// process started and it started with the file that holds them.
+pub(crate) fn was_applied(
+    scene: &Scene<'_>,
+    pod: &PodFacts,
+    store: &StoreFacts,
+    items: &Items,
+) -> bool {
+    let noted = pod.annotations.get(APPLIED_CONFIG);
+    match noted.filter(|noted| noted.ends_with(&format!("@{}", start(store)))) {
+        Some(noted) => *noted == stamp(store, items),
+        None => {
+            let file = build::config_map_name(scene.cluster, Component::Tikv);
+            store.started.is_some() && pod.config_map.as_ref() == Some(&file)
+        }
+    }
 }
 
 /// The pod and the store of a slot whose process can be asked.
@@ -60,8 +73,11 @@ fn stamp(store: &StoreFacts, items: &Items) -> String {
         .iter()
         .map(|(item, value)| format!("{item}={}", settings::canonical(value)))
         .collect();
-    let start = store.started.map_or_else(|| "unknown".to_owned(), |at| at.to_string());
-    format!("{}@{start}", hash::hex(&texts.join("\n"), DIGITS))
+    format!("{}@{}", hash::hex(&texts.join("\n"), DIGITS), start(store))
+}
+
+fn start(store: &StoreFacts) -> String {
+    store.started.map_or_else(|| "unknown".to_owned(), |at| at.to_string())
 }
 
 fn configure(
@@ -71,7 +87,7 @@ fn configure(
     draft: &mut Draft<'_>,
 ) {
     let items = items(scene, store);
-    if items.is_empty() || was_applied(pod, store, &items) {
+    if items.is_empty() || was_applied(scene, pod, store, &items) {
         return;
     }
     let process = scene.world.processes.get(&store.id);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::world::{
-    BootstrapRecord, ClusterId, Object, ObjectKey, PdMemberId, StoreId, Uid, VolumeMarks,
+    BootstrapRecord, ClusterId, Kind, Object, ObjectKey, PdMemberId, StoreId, Uid, VolumeMarks,
 };
 
 /// One call, to the API server, PD or a store. Steps of a plan are done in order; the first failure ends the pass.
@@ -166,6 +166,17 @@ pub enum Step {
 }
 
 impl Step {
+    /// Does this step only tend a Service, a ConfigMap or a disruption budget?
+    pub fn is_furniture(&self) -> bool {
+        let (Self::Create(Object { key, .. })
+        | Self::Apply { object: Object { key, .. }, .. }
+        | Self::Prune { key, .. }) = self
+        else {
+            return false;
+        };
+        matches!(key.kind, Kind::Service | Kind::ConfigMap | Kind::PodDisruptionBudget)
+    }
+
     /// Does this step take something away from a running cluster? At most one such step per plan,
     /// and each is counted against the operator's budget.
     pub fn is_disruptive(&self) -> bool {

@@ -78,7 +78,10 @@ fn ready(obstacle: Option<&Obstacle>) -> Draft {
 
 fn progressing(plan: &Plan) -> Draft {
     let moving: Vec<&Wait> = with(plan, Severity::Progress).collect();
-    let status = !plan.steps.is_empty() || !moving.is_empty();
+    // A restored Service or a moved budget is done with its step: no need to say twice that the
+    // cluster moved and settled.
+    let steps = plan.steps.iter().any(|step| !step.is_furniture());
+    let status = steps || !moving.is_empty();
     let (reason, message) = match (moving.first(), status) {
         (Some(wait), _) => {
             (camel(wait.rule.name), sentences(moving.iter().map(|wait| wait.detail.as_str())))

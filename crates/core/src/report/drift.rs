@@ -55,7 +55,7 @@ fn of_store(scene: &Scene<'_>, slot: Slot, name: &str) -> Option<Vec<Drift>> {
     let (pod, store) = (member.pod?, member.store?);
     let config = scene.world.processes.get(&store.id)?.config.as_ref()?;
     let online = config_tikv::items(scene, store);
-    let applied = config_tikv::was_applied(pod, store, &online);
+    let applied = config_tikv::was_applied(scene, pod, store, &online);
     let current = scene.is_current(Component::Tikv, pod);
     let settled = |item: &String| if online.contains_key(item) { applied } else { current };
     let items = settings::items(table);

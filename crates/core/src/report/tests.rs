@@ -7,7 +7,7 @@ use tikv_operator_api::conditions;
 use super::*;
 use crate::fixture::{self, ID};
 use crate::plan::plan;
-use crate::world::{BootstrapRecord, Leaving, PdView, Replication, StoreState};
+use crate::world::{BootstrapRecord, Kind, Leaving, ObjectKey, PdView, Replication, StoreState};
 
 fn three() -> Cluster {
     fixture::cluster(json!({}))
@@ -51,6 +51,19 @@ fn a_settled_cluster_is_ready_and_its_status_is_written_once() {
     let mut later = world.clone();
     later.now += SignedDuration::from_hours(1);
     assert!(!worth_writing(status, &said(&three(), &later)));
+}
+
+#[test]
+fn a_restored_service_is_no_progress_of_the_cluster() {
+    let cluster = three();
+    let mut world = settled();
+    let service = |key: &ObjectKey| key.kind == Kind::Service;
+    let gone = world.objects.keys().find(|key| service(key)).cloned().expect("a Service");
+    world.objects.remove(&gone);
+    assert_eq!(plan(&cluster, &world).steps.len(), 1);
+    assert_eq!(condition(&said(&cluster, &world), conditions::PROGRESSING).0, "False");
+    world.pods.remove(&Slot::tikv(1));
+    assert_eq!(condition(&said(&cluster, &world), conditions::PROGRESSING).0, "True");
 }
 
 #[test]

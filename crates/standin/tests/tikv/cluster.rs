@@ -299,7 +299,7 @@ fn tikv_check() -> PathBuf {
     static BUILD: Once = Once::new();
     BUILD.call_once(|| {
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "standin-client"])
+            .args(["build", "--quiet", "--workspace"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.unwrap().success(), "tikv-check does not build");
