@@ -217,7 +217,7 @@ impl Tikv {
         let Some(cluster_id) = ensemble.cluster_id else { return };
         let up = self.serving(cluster_id);
         let current = self.current(cluster_id, now);
-        split(&mut ensemble.cluster, now);
+        self.split(&mut ensemble.cluster, (cluster_id, &up), now);
         for region in &mut ensemble.cluster.regions {
             region.behind =
                 region.peers.keys().copied().filter(|id| !current.contains(id)).collect();
@@ -282,6 +282,27 @@ impl Tikv {
         acknowledged
     }
 
+    /// The first region is split by its leader as data grows ([`beliefs::REGIONS`]): each replica
+    /// of the new one begins with what the old one has.
+    fn split(&mut self, cluster: &mut Cluster, (id, up): (u64, &[u64]), now: u64) {
+        let Some(begun) = cluster.bootstrapped else { return };
+        let due = now.saturating_sub(begun) > 10 * SECOND && now.is_multiple_of(5 * SECOND);
+        if !due || cluster.regions.len() >= beliefs::REGIONS.value {
+            return;
+        }
+        let Some(first) = cluster.regions.first().cloned() else { return };
+        let led = first.leader.is_some_and(|leader| up.contains(&leader));
+        if led && first.voters().count() == first.peers.len() {
+            let new = cluster.allocate();
+            for data in self.disks.values_mut().filter(|data| data.cluster_id == id) {
+                if let Some(applied) = data.applied.get(&first.id).copied() {
+                    data.applied.insert(new, applied);
+                }
+            }
+            cluster.regions.push(Region { id: new, ..first });
+        }
+    }
+
     /// Regions of which no disk has the last acknowledged write any more.
     pub fn lost(&self, ensemble: &Ensemble) -> Vec<u64> {
         let Some(cluster_id) = ensemble.cluster_id else { return Vec::new() };
@@ -291,20 +312,6 @@ impl Tikv {
             region.acknowledged > 0 && !disks.any(has)
         };
         ensemble.cluster.regions.iter().filter(kept).map(|region| region.id).collect()
-    }
-}
-
-/// The first region is split as data grows ([`beliefs::REGIONS`]).
-fn split(cluster: &mut Cluster, now: u64) {
-    let Some(begun) = cluster.bootstrapped else { return };
-    let due = now.saturating_sub(begun) > 10 * SECOND && now.is_multiple_of(5 * SECOND);
-    if !due || cluster.regions.len() >= beliefs::REGIONS.value {
-        return;
-    }
-    let Some(first) = cluster.regions.first().cloned() else { return };
-    if first.voters().count() == first.peers.len() {
-        let id = cluster.allocate();
-        cluster.regions.push(Region { id, ..first });
     }
 }
 

@@ -266,6 +266,22 @@ fn reported_for(scene: &Scene<'_>, slot: Slot) -> SignedDuration {
         .unwrap_or_default()
 }
 
+pub(super) fn replacement_can_leave(step: &Step, scene: &Scene<'_>) -> Verdict {
+    if replacement_for(step, scene).is_none() {
+        return Ok(());
+    }
+    let replicas = scene.cluster.tikv.replicas;
+    let most = scene.pd().and_then(|pd| pd.max_replicas);
+    match most {
+        Some(most) if replicas < most => Err(format!(
+            "with {replicas} stores and max-replicas {most} PD would never let a replacement leave \
+             again: bring the store back, or ask for {most} stores"
+        )),
+        Some(_) => Ok(()),
+        None => Err("PD does not say max-replicas".to_owned()),
+    }
+}
+
 pub(super) fn failover_limit(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(loss) = lost(step, scene) else {
         return Ok(());

@@ -84,6 +84,8 @@ rules! {
         "A lost store is replaced after `failover.after`, by PD's last heartbeat and by this operator's own observation of both PD and Kubernetes; a pod that comes and goes starts the delay anew.";
     FAILOVER_LIMIT = "failover-limit", Degraded, Some(failover::failover_limit),
         "At most `maxFailoverCount` replacements stand in for lost stores at a time.";
+    REPLACEMENT_CAN_LEAVE = "replacement-can-leave", Degraded, Some(failover::replacement_can_leave),
+        "No replacement is made in a cluster of fewer stores than `max-replicas`: PD refuses to remove any store of it, so the surplus could never leave.";
     DEAD_STORE_IS_PROVEN = "dead-store-is-proven", Degraded, Some(failover::dead_store_is_proven),
         "A replaced store is taken offline only when PD itself calls it Down, or its node is deleted or tainted out-of-service: moving its data is the expensive half.";
     REPLACEMENT_IS_READY = "replacement-is-ready", Degraded, Some(failover::replacement_is_ready),

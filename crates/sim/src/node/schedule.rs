@@ -75,7 +75,16 @@ impl Nodes {
             known && self.machines.get(node).is_some_and(|machine| machine.up)
         };
         if let Some(node) = pinned {
-            return if up(&node) { Ok(node) } else { Err(format!("node {node} is not ready")) };
+            let nodes = self.machines.len();
+            // The scheduler's words: the others cannot reach the volume.
+            let stranded = || {
+                let others = nodes - 1;
+                format!(
+                    "0/{nodes} nodes are available: 1 node(s) had untolerated taint(s), {others} \
+                     node(s) didn't match PersistentVolume's node affinity"
+                )
+            };
+            return if up(&node) { Ok(node) } else { Err(stranded()) };
         }
         // Members of one component spread first ([`beliefs::PODS_SPREAD`]).
         let component = |pod: &Value| {

@@ -299,6 +299,17 @@ fn failover_limit() {
 }
 
 #[test]
+fn replacement_can_leave() {
+    let cluster = three();
+    allows(&REPLACEMENT_CAN_LEAVE, &cluster, &lost(&cluster), &replace(&cluster));
+    let mut world = lost(&cluster);
+    fixture::pd_of(&mut world).max_replicas = Some(4);
+    holds(&REPLACEMENT_CAN_LEAVE, &cluster, &world, &replace(&cluster));
+    fixture::pd_of(&mut world).max_replicas = None;
+    holds(&REPLACEMENT_CAN_LEAVE, &cluster, &world, &replace(&cluster));
+}
+
+#[test]
 fn dead_store_is_proven() {
     let rule = &DEAD_STORE_IS_PROVEN;
     holds_removal(rule, |w| store(w, 2).state = StoreState::Disconnected);

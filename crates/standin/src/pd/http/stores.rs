@@ -272,12 +272,14 @@ fn show_progress(id: Option<u64>, all: &[(f64, f64, f64)]) -> Answer {
     let mean = |of: fn(&(f64, f64, f64)) -> f64| -> f64 {
         all.iter().map(|one| of(one) / all.len() as f64).sum()
     };
-    let mut shown = json!({"action": "removing"});
-    if let Some(id) = id {
-        shown["store_id"] = id.into();
+    let mut shown = json!({
+        "action": "removing",
+        "progress": number(mean(|one| one.0)),
+        "current_speed": number(mean(|one| one.1)),
+        "left_seconds": number(mean(|one| one.2)),
+    });
+    if let (Some(id), Some(shown)) = (id, shown.as_object_mut()) {
+        shown.insert("store_id".to_owned(), id.into());
     }
-    shown["progress"] = number(mean(|one| one.0));
-    shown["current_speed"] = number(mean(|one| one.1));
-    shown["left_seconds"] = number(mean(|one| one.2));
     Answer::json(&shown)
 }
