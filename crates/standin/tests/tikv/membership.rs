@@ -60,7 +60,7 @@ fn a_down_stores_regions_are_made_again_on_a_spare_one() {
     cluster.kill_9(0);
     let limit = r#"{"schedule.max-store-down-time":"4s"}"#;
     assert_eq!(http(&cluster.pd, "POST", "/pd/api/v1/config", limit).0, 200);
-    wait_for("no region on it", Duration::from_mins(1), || {
+    wait_for("no region on it", Duration::from_secs(PATIENCE), || {
         let store = cluster.pd_json(&format!("/pd/api/v1/store/{id}"));
         store["status"]["region_count"] == 0
     });
