@@ -159,13 +159,32 @@ pub(super) fn well_stores(
     ensemble: &Ensemble,
     apart: Option<u64>,
 ) -> Vec<u64> {
+    serving(universe, ensemble, apart, true)
+}
+
+/// Stores that serve and are not on their way out, one apart, whether they have everything yet or
+/// not: one that was just made has nothing.
+pub(super) fn present_stores(
+    universe: &Universe,
+    ensemble: &Ensemble,
+    apart: Option<u64>,
+) -> Vec<u64> {
+    serving(universe, ensemble, apart, false)
+}
+
+fn serving(
+    universe: &Universe,
+    ensemble: &Ensemble,
+    apart: Option<u64>,
+    complete: bool,
+) -> Vec<u64> {
     let well = universe.tikv.processes.iter().filter_map(|(uid, process)| {
         let Stage::Serving { store, .. } = process.stage else { return None };
         let data = universe.tikv.disks.get(&process.disk)?;
         let known = ensemble.cluster.stores.get(&store)?;
         let well = Some(data.cluster_id) == ensemble.cluster_id
             && known.state != StoreState::Tombstone
-            && universe.now >= process.caught_up_at
+            && (!complete || universe.now >= process.caught_up_at)
             && Some(store) != apart
             && universe.kube.by_uid(uid).is_some_and(|pod| !is_deleting(pod));
         well.then_some(store)

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::disruption::{well_members, well_stores};
+use super::disruption::{present_stores, well_members};
 use super::{Auditor, may_delete_volumes};
 use crate::kube::{at, is_deleting, name_of, text};
 use crate::operator::Write;
@@ -30,7 +30,8 @@ impl Auditor {
         }
         let up =
             |id: &u64| ensemble.cluster.stores.get(id).is_some_and(|s| s.state == StoreState::Up);
-        let left = well_stores(universe, ensemble, Some(store)).iter().filter(|id| up(id)).count();
+        let left =
+            present_stores(universe, ensemble, Some(store)).iter().filter(|id| up(id)).count();
         let needed = ensemble.cluster.max_replicas as usize;
         if left < needed {
             let what = format!("{}: {left} stores are left, {needed} are needed", write.key);
