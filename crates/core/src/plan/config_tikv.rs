@@ -52,13 +52,11 @@ pub(crate) fn was_applied(
     items: &Items,
 ) -> bool {
     let noted = pod.annotations.get(APPLIED_CONFIG);
-    match noted.filter(|noted| noted.ends_with(&format!("@{}", start(store)))) {
-        Some(noted) => *noted == stamp(store, items),
-        None => {
-            let file = build::config_map_name(scene.cluster, Component::Tikv);
-            store.started.is_some() && pod.config_map.as_ref() == Some(&file)
-        }
+    if let Some(noted) = noted.filter(|noted| noted.ends_with(&format!("@{}", start(store)))) {
+        return *noted == stamp(store, items);
     }
+    let file = build::config_map_name(scene.cluster, Component::Tikv);
+    store.started.is_some() && pod.config_map.as_ref() == Some(&file)
 }
 
 /// The pod and the store of a slot whose process can be asked.
