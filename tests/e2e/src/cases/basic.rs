@@ -10,8 +10,10 @@ use crate::suite::{Case, Verdict};
 
 /// Promise: apply to Ready.
 const READY: Duration = Duration::from_secs(45);
-/// Promise: of it the operator's own.
-const OPERATOR: Duration = Duration::from_secs(2);
+/// The promise is 2 s, on a machine that does nothing else, and the verdict prints the figure. Here it
+/// only catches what is far off: the program under test is not optimised and shares two cores with
+/// three nodes.
+const OPERATOR: Duration = Duration::from_secs(6);
 /// Promise: writes to make one 3+3 cluster, Lease and Events apart.
 const WRITE_LIMIT: usize = 36;
 /// Keys that the real client writes and reads back.
