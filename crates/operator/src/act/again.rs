@@ -34,35 +34,11 @@ pub(super) fn is_needed(step: &Step, planned: &World) -> bool {
     if planned.resource.deleting_since.is_some() {
         return false;
     }
-    match step {
-        Step::OfflineStore { .. }
-        | Step::RemovePdMember { .. }
-        | Step::TransferPdLeader { .. }
-        | Step::DeleteVolume { .. } => true,
-        Step::DeletePod { name, uid, reason: _ } => {
-            let known = matches!(planned.pd, PdView::Known(_));
-            known && pod(planned, name, uid).is_some_and(|(_, pod)| pod.containers_ready)
-        }
-        Step::AddFinalizer
-        | Step::ReleaseFinalizer
-        | Step::RecordBootstrap(_)
-        | Step::RecordClusterId(_)
-        | Step::Create(_)
-        | Step::Apply { .. }
-        | Step::Prune { .. }
-        | Step::MarkVolume { .. }
-        | Step::Mark { .. }
-        | Step::ResizeVolume { .. }
-        | Step::SetStoreUp { .. }
-        | Step::EvictLeaders { .. }
-        | Step::StopEvicting { .. }
-        | Step::KeepStore { .. }
-        | Step::SetPdConfig { .. }
-        | Step::SetStoreConfig { .. }
-        | Step::SetStoreLabels { .. }
-        | Step::LockMaintenance { .. }
-        | Step::UnlockMaintenance { .. } => false,
-    }
+    let Step::DeletePod { name, uid, reason: _ } = step else {
+        return step.is_disruptive();
+    };
+    let known = matches!(planned.pd, PdView::Known(_));
+    known && pod(planned, name, uid).is_some_and(|(_, pod)| pod.containers_ready)
 }
 
 /// May the step, planned on `planned`, be done on `now`? The error says what differs.
@@ -74,35 +50,22 @@ pub(super) fn verify(step: &Step, planned: &World, now: &Again) -> Checked {
     let PdView::Known(then) = &planned.pd else {
         return Err("it was planned without PD".to_owned());
     };
-    match step {
-        Step::OfflineStore { store, address } => offline(*store, address, then, now),
-        Step::RemovePdMember { id, name } => remove(*id, name, then, now),
-        Step::TransferPdLeader { to } => transfer(to, now),
-        Step::DeleteVolume { name, uid } => volume(name, uid, planned, now),
-        Step::DeletePod { name, uid, reason: _ } => {
-            let found = pod(planned, name, uid);
-            let (slot, _) = found.ok_or_else(|| format!("{name} was not in the look"))?;
-            one_pod(slot, planned, then, now)
-        }
-        Step::AddFinalizer
-        | Step::ReleaseFinalizer
-        | Step::RecordBootstrap(_)
-        | Step::RecordClusterId(_)
-        | Step::Create(_)
-        | Step::Apply { .. }
-        | Step::Prune { .. }
-        | Step::MarkVolume { .. }
-        | Step::Mark { .. }
-        | Step::ResizeVolume { .. }
-        | Step::SetStoreUp { .. }
-        | Step::EvictLeaders { .. }
-        | Step::StopEvicting { .. }
-        | Step::KeepStore { .. }
-        | Step::SetPdConfig { .. }
-        | Step::SetStoreConfig { .. }
-        | Step::SetStoreLabels { .. }
-        | Step::LockMaintenance { .. }
-        | Step::UnlockMaintenance { .. } => Ok(Verdict::Go),
+    if let Step::OfflineStore { store, address } = step {
+        offline(*store, address, then, now)
+    } else if let Step::RemovePdMember { id, name } = step {
+        remove(*id, name, then, now)
+    } else if let Step::TransferPdLeader { to } = step {
+        transfer(to, now)
+    } else if let Step::DeleteVolume { name, uid } = step {
+        volume(name, uid, planned, now)
+    } else if let Step::DeletePod { name, uid, reason: _ } = step {
+        let found = pod(planned, name, uid);
+        let (slot, _) = found.ok_or_else(|| format!("{name} was not in the look"))?;
+        one_pod(slot, planned, then, now)
+    } else if step.is_disruptive() {
+        Err(format!("nothing says what to look for before {}", step.name()))
+    } else {
+        Ok(Verdict::Go)
     }
 }
 
