@@ -23,32 +23,10 @@ impl Hand<'_> {
         };
         let changed = self.hands.pd.change(&self.look.pd, change).await;
         changed.map_err(|error| failure(&format!("PD: {}", what(step)), &error))?;
-        match step {
-            Step::SetPdConfig { item, value } => self.read_back(item, value).await,
-            Step::AddFinalizer
-            | Step::ReleaseFinalizer
-            | Step::RecordBootstrap(_)
-            | Step::RecordClusterId(_)
-            | Step::Create(_)
-            | Step::Apply { .. }
-            | Step::Prune { .. }
-            | Step::MarkVolume { .. }
-            | Step::Mark { .. }
-            | Step::ResizeVolume { .. }
-            | Step::SetStoreUp { .. }
-            | Step::DeletePod { .. }
-            | Step::DeleteVolume { .. }
-            | Step::EvictLeaders { .. }
-            | Step::StopEvicting { .. }
-            | Step::OfflineStore { .. }
-            | Step::KeepStore { .. }
-            | Step::TransferPdLeader { .. }
-            | Step::RemovePdMember { .. }
-            | Step::SetStoreConfig { .. }
-            | Step::SetStoreLabels { .. }
-            | Step::LockMaintenance { .. }
-            | Step::UnlockMaintenance { .. } => Ok(()),
+        if let Step::SetPdConfig { item, value } = step {
+            return self.read_back(item, value).await;
         }
+        Ok(())
     }
 
     async fn read_back(&self, item: &str, wanted: &Value) -> Result<(), Failure> {
