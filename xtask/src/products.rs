@@ -22,6 +22,10 @@ pub(crate) const CLIENT: &str = "tikv-operator.test/tikv-check:dev";
 /// default names promise.
 pub(crate) const TEST_SUFFIX: &str = "-e2e";
 
+/// Set for what a run of all suites starts: that run has built the workspace with its tests, and a
+/// package built by itself selects other features, so a hundred crates would be compiled again.
+pub(crate) const WITH_TESTS: &str = "TIKV_OPERATOR_BUILD_WITH_TESTS";
+
 /// The root of the checkout.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -46,8 +50,10 @@ fn target_of(workspace: &Path) -> Result<PathBuf> {
 pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--quiet"]).current_dir(root());
-    for package in packages {
-        cargo.args(["--package", package]);
+    if with_tests() {
+        cargo.args(WHOLE);
+    } else {
+        cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     }
     run(&mut cargo, &packages.join(", "))?;
     Ok(target_dir()?.join("debug"))
@@ -64,11 +70,19 @@ pub(crate) fn build_release(package: &str) -> Result<PathBuf> {
 /// Builds the stand-ins and the test client; the directory that they are in.
 pub(crate) fn build_standins() -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--workspace", "--manifest-path", STANDIN]);
+    cargo.args(["build", "--quiet", "--manifest-path", STANDIN]);
+    cargo.args(if with_tests() { WHOLE } else { &["--workspace"] });
     run(cargo.current_dir(root()), "stand-ins and test client")?;
     let manifest = root().join(STANDIN);
     let workspace = manifest.parent().context("the stand-ins' workspace has no directory")?;
     Ok(target_of(workspace)?.join("debug"))
+}
+
+/// Selects everything of a workspace.
+pub(crate) const WHOLE: &[&str] = &["--workspace", "--all-targets"];
+
+fn with_tests() -> bool {
+    std::env::var_os(WITH_TESTS).is_some()
 }
 
 fn run(cargo: &mut Command, what: &str) -> Result<()> {

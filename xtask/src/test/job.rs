@@ -24,6 +24,7 @@ impl Job {
     pub(crate) fn cargo(words: &[&str]) -> Self {
         let mut command = Command::new("cargo");
         command.args(words).current_dir(crate::products::root());
+        command.env(crate::products::WITH_TESTS, "1");
         Self { command }
     }
 
@@ -37,7 +38,8 @@ impl Job {
 /// Runs the commands one after the other into one log; stops at the first that fails.
 pub(crate) fn run_all(jobs: Vec<Job>, log: &Path, live: bool) -> Result<()> {
     File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut shown = Shown { log: File::open(log)?, live, said: Instant::now() };
+    let name = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut shown = Shown { name, log: File::open(log)?, live, said: Instant::now() };
     for mut job in jobs {
         let mut sink = OpenOptions::new().append(true).open(log)?;
         writeln!(sink, "$ {}", job.shown())?;
@@ -66,6 +68,8 @@ fn wait(mut child: Child, shown: &mut Shown, begin: Instant) -> Result<bool> {
 
 /// The log as far as it has been looked at.
 struct Shown {
+    /// What it is the log of: suites run side by side.
+    name: String,
     log: File,
     live: bool,
     said: Instant,
@@ -85,7 +89,7 @@ impl Shown {
         }
         if self.said.elapsed() >= HEARTBEAT {
             let line = self.last_line()?;
-            println!("   … {:>4} s  {line}", elapsed.as_secs());
+            println!("   … {} {:>4} s  {line}", self.name, elapsed.as_secs());
             self.said = Instant::now();
         }
         Ok(())

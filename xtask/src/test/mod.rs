@@ -1,7 +1,9 @@
 //! `cargo xtask test`: does everything hold?
 //!
-//! Every suite, in order, each with its own log; a table of minutes and one plain line at the end.
+//! Every suite with its own log: first, one by one, those that keep all cores busy, then side by side
+//! those that mostly wait. A table of minutes and one plain line at the end.
 
+mod findings;
 mod job;
 mod score;
 mod suites;
@@ -14,7 +16,7 @@ use clap::Args;
 
 use crate::lab::Lab;
 use score::Score;
-use suites::{SUITES, Suite};
+use suites::{Lane, SUITES, Suite};
 
 /// Runs every test of the project.
 #[derive(Debug, Args)]
@@ -51,11 +53,15 @@ impl TestArgs {
         let logs = logs()?;
         let begin = Instant::now();
         let had_lab = Lab::open().is_ok();
-        let mut ended = Vec::new();
-        for suite in &chosen {
-            ended.push(run(suite, self.all, &logs));
-        }
-        if !had_lab && chosen.iter().any(|s| s.lab) {
+        let lane = |lane| run_lane(&chosen, lane, self.all, &logs);
+        let mut ended = lane(Lane::Alone);
+        std::thread::scope(|scope| {
+            let beside = scope.spawn(|| lane(Lane::Loopback));
+            let lab = lane(Lane::Lab);
+            ended.extend(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            ended.extend(lab);
+        });
+        if !had_lab && chosen.iter().any(|s| s.lane == Lane::Lab) {
             tidy(&ended, &logs);
         }
         conclude(&ended, begin.elapsed(), &logs)
@@ -78,6 +84,11 @@ fn logs() -> Result<PathBuf> {
     Ok(dir)
 }
 
+/// Runs the chosen suites of one lane, in order.
+fn run_lane(chosen: &[&'static Suite], lane: Lane, all: bool, logs: &Path) -> Vec<Ended> {
+    chosen.iter().filter(|suite| suite.lane == lane).map(|suite| run(suite, all, logs)).collect()
+}
+
 fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
     println!("== {}: {}", suite.name, suite.what);
     let start = Instant::now();
@@ -87,7 +98,7 @@ fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
     let (score, error) = score::judge(suite, &text, result);
     let took = start.elapsed();
     if let Some(error) = &error {
-        println!("{}", last_lines(&text, 40));
+        println!("{}", findings::findings(&text));
         println!("FAILED {}: {error}", suite.name);
         println!("  whole log: {}", log.display());
         println!("  again:     cargo xtask test --only {}", suite.name);
@@ -97,7 +108,7 @@ fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
 
 /// Takes down the lab that this run started, unless there is something to look at in it.
 fn tidy(ended: &[Ended], logs: &Path) {
-    if ended.iter().any(|end| end.suite.lab && end.error.is_some()) {
+    if ended.iter().any(|end| end.suite.lane == Lane::Lab && end.error.is_some()) {
         println!("the lab is left up for a look; `cargo xtask lab down` takes it down");
         return;
     }
@@ -136,9 +147,4 @@ fn conclude(ended: &[Ended], took: Duration, logs: &Path) -> Result<()> {
 
 fn minutes(time: Duration) -> f64 {
     time.as_secs_f64() / 60.0
-}
-
-fn last_lines(text: &str, count: usize) -> String {
-    let lines: Vec<_> = text.lines().collect();
-    lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }

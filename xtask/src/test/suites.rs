@@ -1,11 +1,12 @@
 //! Which suites are there, what does each prove, and by which commands?
 
+use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::job::Job;
-use crate::products::STANDIN;
+use crate::products::{self, STANDIN, WHOLE};
 use crate::tools;
 
 /// A group of checks that is run, timed and repeated as one.
@@ -18,10 +19,21 @@ pub(crate) struct Suite {
     pub(crate) counts: Counts,
     /// Show its lines as they come: it is long, and they are few.
     pub(crate) live: bool,
-    /// It uses the lab.
-    pub(crate) lab: bool,
+    /// Beside what it runs.
+    pub(crate) lane: Lane,
     /// The commands; making them ready may build programs. The argument is `--all`.
     pub(crate) jobs: fn(bool) -> Result<Vec<Job>>,
+}
+
+/// What may a suite have running beside itself?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Nothing: it keeps all cores busy.
+    Alone,
+    /// Suites on the lab: it starts servers on loopback and mostly waits for them.
+    Loopback,
+    /// Suites on loopback: it uses the lab, of which there is one, and mostly waits for it.
+    Lab,
 }
 
 /// How many checks did a suite make?
@@ -40,7 +52,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "every file is formatted",
         counts: Counts::Once,
         live: false,
-        lab: false,
+        lane: Lane::Alone,
         jobs: |_| Ok(both(&["fmt", "--all", "--check"])),
     },
     Suite {
@@ -48,23 +60,35 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "no lint complains, in both workspaces",
         counts: Counts::Once,
         live: false,
-        lab: false,
+        lane: Lane::Alone,
         jobs: |_| Ok(both(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
+    },
+    Suite {
+        name: "build",
+        what: "everything that the other suites run can be built, with its tests",
+        counts: Counts::Once,
+        live: false,
+        lane: Lane::Alone,
+        jobs: |_| {
+            let mut jobs = both(&[&["build"], WHOLE].concat());
+            jobs.push(Job::cargo(&["xtask", "tools"]));
+            Ok(jobs)
+        },
     },
     Suite {
         name: "gen",
         what: "generated files are those that the sources generate",
         counts: Counts::Once,
         live: false,
-        lab: false,
+        lane: Lane::Alone,
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "gen", "--check"])]),
     },
     Suite {
         name: "unit",
-        what: "rules, builders, planner, simulator",
+        what: "rules, builders, planner",
         counts: Counts::Tests,
         live: false,
-        lab: false,
+        lane: Lane::Alone,
         jobs: |_| {
             Ok(vec![
                 Job::cargo(&["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
@@ -77,7 +101,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "documentation builds without a warning",
         counts: Counts::Once,
         live: false,
-        lab: false,
+        lane: Lane::Alone,
         jobs: |_| {
             let mut jobs = both(&["doc", "--workspace", "--no-deps"]);
             for job in &mut jobs {
@@ -87,11 +111,19 @@ pub(crate) const SUITES: &[Suite] = &[
         },
     },
     Suite {
+        name: "sim",
+        what: "the planner in the simulator, against what can go wrong",
+        counts: Counts::Tests,
+        live: false,
+        lane: Lane::Alone,
+        jobs: |_| Ok(vec![tests(|package| package == "sim")?]),
+    },
+    Suite {
         name: "integration",
         what: "golden files, command lines, and everything that needs a real API server",
         counts: Counts::Tests,
         live: false,
-        lab: false,
+        lane: Lane::Loopback,
         jobs: integration,
     },
     Suite {
@@ -99,7 +131,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "the stand-in servers against the recordings of real ones, and against lost data",
         counts: Counts::Tests,
         live: false,
-        lab: false,
+        lane: Lane::Loopback,
         jobs: standin,
     },
     Suite {
@@ -107,7 +139,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "every command of the README, on the lab",
         counts: Counts::Tests,
         live: true,
-        lab: true,
+        lane: Lane::Lab,
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "readme"])]),
     },
     Suite {
@@ -115,7 +147,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "the product on real kubelets",
         counts: Counts::Tests,
         live: true,
-        lab: true,
+        lane: Lane::Lab,
         jobs: |all| {
             let mut words = vec!["xtask", "e2e"];
             words.extend(all.then_some("--all"));
@@ -134,9 +166,41 @@ fn both(words: &[&str]) -> Vec<Job> {
 }
 
 fn integration(_all: bool) -> Result<Vec<Job>> {
-    let mut job = Job::cargo(&["test", "--workspace", "--test", "*", "--no-fail-fast"]);
+    let mut job = tests(|package| package != "sim")?;
     with_servers(&mut job.command, &["etcd", "kube-apiserver"])?;
     Ok(vec![job])
+}
+
+/// The test programs of some packages below `crates/`, chosen by their names: to choose packages
+/// would select other features than those that everything was built with.
+fn tests(package: fn(&str) -> bool) -> Result<Job> {
+    let mut job = Job::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let crates = products::root().join("crates");
+    for entry in std::fs::read_dir(&crates).context("crates/")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        // The stand-ins are another workspace.
+        if name != "standin" && package(&name.to_string_lossy()) {
+            for target in targets(&entry.path().join("tests"))? {
+                job.command.args(["--test", &target]);
+            }
+        }
+    }
+    Ok(job)
+}
+
+/// Names of the test programs in a directory, as cargo finds them; it need not exist.
+fn targets(dir: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten() {
+        let path = entry?.path();
+        let is_program = path.extension().is_some_and(|e| e == "rs");
+        if is_program || path.join("main.rs").is_file() {
+            found.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 fn standin(_all: bool) -> Result<Vec<Job>> {

@@ -1,19 +1,18 @@
 //! From nothing to Ready, undisturbed and killed after every single write.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{Client, api::ListParams};
 use serde_json::Value;
 
 use crate::{
+    PATIENCE,
     counting::dying_after,
     kubelet::Kubelet,
     operator::{Operator, create_cluster, has, wait_for},
     pd::{CLUSTER_ID, Pd},
     server::{api, server},
 };
-
-const LIMIT: Duration = Duration::from_mins(1);
 
 /// Objects of a namespace, without what differs from run to run.
 async fn objects(admin: &Client, namespace: &str) -> BTreeMap<String, Value> {
@@ -76,7 +75,7 @@ async fn born(namespace: &str, die_after: Option<i64>) -> (String, usize) {
         let life = dying_after(config.clone(), die_after.unwrap_or(i64::MAX));
         let operator =
             Operator::start(life.client, namespace, &format!("life-{lives}"), &pd.address);
-        let ready = wait_for(&admin, namespace, "c", LIMIT, |resource| {
+        let ready = wait_for(&admin, namespace, "c", PATIENCE, |resource| {
             if let Some(now) = resource.pointer("/status/bootstrap/token").and_then(Value::as_str) {
                 let first = token.get_or_init(|| now.to_owned());
                 assert_eq!(first, now, "a second decision to bootstrap");

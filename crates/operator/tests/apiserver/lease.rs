@@ -10,7 +10,7 @@ use tikv_operator::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-use crate::server::server;
+use crate::{PATIENCE, server::server};
 
 /// The defaults of the flags.
 const TERMS: Terms = Terms {
@@ -40,7 +40,7 @@ fn replica(client: &Client, namespace: &str, name: &str) -> Replica {
 async fn took_over(replica: &mut Replica) -> Duration {
     let start = Instant::now();
     let wait = replica.leads.wait_for(|leads| *leads);
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("nobody took over").unwrap();
+    tokio::time::timeout(PATIENCE, wait).await.expect("nobody took over").unwrap();
     start.elapsed()
 }
 
@@ -58,23 +58,23 @@ async fn two(namespace: &str) -> (Replica, Replica) {
 }
 
 #[tokio::test]
-async fn after_sigterm_the_other_replica_acts_within_two_seconds() {
+async fn after_sigterm_the_other_replica_acts_before_the_lease_would_end() {
     let (first, mut second) = two("lease-released").await;
     first.stop.send_replace(true);
     let took = took_over(&mut second).await;
     println!("took over {took:?} after SIGTERM");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < TERMS.duration / 2, "{took:?}: it was not released");
     first.task.await.unwrap();
     assert!(!first.fence.is_open() && second.fence.is_open());
 }
 
 #[tokio::test]
-async fn after_a_hard_kill_the_other_replica_acts_within_seventeen_seconds_and_not_before() {
+async fn after_a_hard_kill_the_other_replica_acts_when_the_lease_has_ended_and_not_before() {
     let (first, mut second) = two("lease-killed").await;
     first.task.abort();
     let took = took_over(&mut second).await;
     println!("took over {took:?} after a kill");
-    assert!(took < Duration::from_secs(17), "{took:?}");
+    assert!(took > TERMS.duration / 2, "{took:?}: two may have acted");
     assert!(!first.fence.is_open(), "the dead one's lease has ended by its own clock");
 }
 
@@ -87,6 +87,6 @@ async fn a_replica_whose_lease_was_taken_stops_at_its_next_look() {
     let patch = kube::api::Patch::Merge(patch);
     api.patch("lease", &kube::api::PatchParams::default(), &patch).await.unwrap();
     let wait = first.leads.wait_for(|leads| !*leads);
-    tokio::time::timeout(Duration::from_secs(3), wait).await.expect("still acts").unwrap();
+    tokio::time::timeout(PATIENCE, wait).await.expect("still acts").unwrap();
     assert!(!first.fence.is_open() && !second.fence.is_open());
 }

@@ -13,6 +13,11 @@
     clippy::wildcard_enum_match_arm
 )]
 
+use std::time::Duration;
+
+/// How long a test waits for what must happen: a slow machine is not an error, a hang is.
+const PATIENCE: Duration = Duration::from_mins(4);
+
 mod bootstrap;
 mod counting;
 mod definition;

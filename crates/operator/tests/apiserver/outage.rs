@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    PATIENCE,
     kubelet::Kubelet,
     operator::{Operator, create_cluster, has, wait_for},
     pd::Pd,
@@ -71,8 +72,7 @@ async fn after_an_outage_the_operator_goes_on_and_has_touched_no_pod() {
     create_cluster(&admin, &namespace, "c").await;
     let client = Client::try_from(config).unwrap();
     let _operator = Operator::start(client, &namespace, "outage", &pd.address);
-    let limit = Duration::from_mins(1);
-    wait_for(&admin, &namespace, "c", limit, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
     let pods = api(&admin, "", "Pod", &namespace);
     let uids = async || {
         let list = pods.list(&ListParams::default()).await.unwrap().items;
@@ -89,7 +89,7 @@ async fn after_an_outage_the_operator_goes_on_and_has_touched_no_pod() {
     cut.store(false, Ordering::SeqCst);
     let start = Instant::now();
     while services.get_opt("c-pd-peer").await.unwrap().is_none() {
-        assert!(start.elapsed() < limit, "the operator does not go on");
+        assert!(start.elapsed() < PATIENCE, "the operator does not go on");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let calls = server.calls(&user).values().sum::<usize>() - calls;

@@ -8,7 +8,10 @@ use std::{
 
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 
-use crate::server::server;
+use crate::{PATIENCE, server::server};
+
+/// How long a lease is valid by default.
+const LEASE: Duration = Duration::from_secs(15);
 
 struct Process {
     child: Child,
@@ -56,7 +59,7 @@ impl Process {
     async fn wait_until_leading(&self) -> Duration {
         let start = Instant::now();
         while !self.leads().await {
-            assert!(start.elapsed() < Duration::from_secs(40), "nobody leads");
+            assert!(start.elapsed() < PATIENCE, "nobody leads");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         start.elapsed()
@@ -87,9 +90,9 @@ async fn sigterm_ends_the_program_well_and_the_other_one_acts_at_once() {
     first.signal("-TERM");
     let took = second.wait_until_leading().await;
     println!("the other process leads {took:?} after SIGTERM");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < LEASE / 2, "{took:?}: it was not released");
     while first.child.try_wait().unwrap().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(5), "still running");
+        assert!(start.elapsed() < PATIENCE, "still running");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     println!("ended {:?} after SIGTERM", start.elapsed());
@@ -97,12 +100,12 @@ async fn sigterm_ends_the_program_well_and_the_other_one_acts_at_once() {
 }
 
 #[tokio::test]
-async fn after_kill_9_the_other_process_acts_within_seventeen_seconds() {
+async fn after_kill_9_the_other_process_acts_when_the_lease_has_ended() {
     let (first, second) = two("process-kill").await;
     first.signal("-KILL");
     let took = second.wait_until_leading().await;
     println!("the other process leads {took:?} after kill -9");
-    assert!(took < Duration::from_secs(17), "{took:?}");
+    assert!(took > LEASE / 2, "{took:?}: two may have acted");
 }
 
 #[tokio::test]
@@ -113,7 +116,7 @@ async fn a_stopped_process_that_goes_on_no_longer_leads() {
     first.signal("-CONT");
     let start = Instant::now();
     while first.leads().await {
-        assert!(start.elapsed() < Duration::from_secs(5), "two lead");
+        assert!(start.elapsed() < PATIENCE, "two lead");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(second.leads().await);

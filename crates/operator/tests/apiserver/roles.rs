@@ -1,12 +1,13 @@
 //! What if the operator's role lacks a verb for a while?
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use kube::Client;
 use serde_json::json;
 use tikv_operator::grants::{GRANTS, Grant, OWN_GRANTS};
 
 use crate::{
+    PATIENCE,
     kubelet::Kubelet,
     operator::{create_cluster, flags, has, wait_for},
     pd::Pd,
@@ -50,13 +51,11 @@ async fn a_missing_verb_is_named_in_the_status_and_its_return_needs_no_restart()
     let flags = flags(&namespace, "roles", &pd.address);
     let client = Client::try_from(config).unwrap();
     let task = tokio::spawn(async move { tikv_operator::run::run(&flags, client, stopped).await });
-    let limit = Duration::from_secs(30);
-    wait_for(&admin, &namespace, "c", limit, |resource| {
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
         resource["status"].to_string().contains("cannot create resource")
     })
     .await;
     apply(&admin, &account(GRANTS)).await;
-    let limit = Duration::from_secs(90);
-    wait_for(&admin, &namespace, "c", limit, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
     task.abort();
 }

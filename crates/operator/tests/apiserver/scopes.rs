@@ -10,13 +10,12 @@ use serde_json::{Value, json};
 use tikv_operator_api::cases::{By, bad};
 
 use crate::{
+    PATIENCE,
     kubelet::Kubelet,
     operator::{Operator, create_cluster, flags, has, manifest, wait_for},
     pd::Pd,
     server::{api, apply, clusters, server},
 };
-
-const MINUTE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
@@ -29,7 +28,7 @@ async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
     let (config, user) = server.operator();
     let client = Client::try_from(config).unwrap();
     let _operator = Operator::start(client, &namespace, "flood", &pd.address);
-    wait_for(&admin, &namespace, "c", MINUTE, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
 
     let budget = |calls: std::collections::BTreeMap<(String, String), usize>| -> usize {
         let counted = calls.into_iter().filter(|((_, resource), _)| resource != "leases");
@@ -48,7 +47,7 @@ async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
     let flooded = start.elapsed();
     let resource = serde_json::to_value(resources.get("c").await.unwrap()).unwrap();
     let last = resource["metadata"]["generation"].clone();
-    wait_for(&admin, &namespace, "c", MINUTE, |resource| {
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
         resource["status"]["observedGeneration"] == last
     })
     .await;
@@ -75,7 +74,7 @@ async fn with_a_selector_other_clusters_are_left_alone() {
     let client = Client::try_from(server.operator().0).unwrap();
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let task = tokio::spawn(async move { tikv_operator::run::run(&flags, client, stopped).await });
-    wait_for(&admin, &namespace, "mine", MINUTE, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "mine", PATIENCE, |resource| has(resource, "Ready", "True")).await;
     let theirs = clusters(&admin, &namespace).get("theirs").await.unwrap();
     assert!(theirs.data.get("status").is_none());
     let labelled = ListParams::default().labels("tikv.org/cluster=theirs");
@@ -113,10 +112,10 @@ async fn specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else
     create_cluster(&admin, &namespace, "good").await;
     let client = Client::try_from(server.operator().0).unwrap();
     let _operator = Operator::start(client, &namespace, "rejected", &pd.address);
-    wait_for(&admin, &namespace, "good", MINUTE, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "good", PATIENCE, |resource| has(resource, "Ready", "True")).await;
     for (name, case) in &cases {
         let field = case.field.clone().unwrap();
-        wait_for(&admin, &namespace, name, MINUTE, |resource| {
+        wait_for(&admin, &namespace, name, PATIENCE, |resource| {
             has(resource, "Degraded", "True") && resource["status"].to_string().contains(&field)
         })
         .await;
@@ -146,7 +145,7 @@ async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do
     let resources = clusters(&admin, &namespace);
 
     create_cluster(&admin, &namespace, "c").await;
-    let born = wait_for(&admin, &namespace, "c", MINUTE, |r| has(r, "Ready", "True")).await;
+    let born = wait_for(&admin, &namespace, "c", PATIENCE, |r| has(r, "Ready", "True")).await;
     resources.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
     assert!(resources.get_opt("c").await.unwrap().is_none(), "nothing holds it");
     // Nobody collects garbage here.
@@ -165,13 +164,13 @@ async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do
     let mut body = manifest(&namespace, "c");
     body["spec"]["pvReclaimPolicy"] = json!("Delete");
     apply(&admin, &body).await;
-    let again = wait_for(&admin, &namespace, "c", MINUTE, |r| has(r, "Ready", "True")).await;
+    let again = wait_for(&admin, &namespace, "c", PATIENCE, |r| has(r, "Ready", "True")).await;
     assert_eq!(again["status"]["clusterId"], born["status"]["clusterId"]);
     assert_eq!(again["status"].get("bootstrap"), None::<&Value>, "no second bootstrap");
     resources.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
     let start = std::time::Instant::now();
     while resources.get_opt("c").await.unwrap().is_some() {
-        assert!(start.elapsed() < MINUTE, "still there");
+        assert!(start.elapsed() < PATIENCE, "still there");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(names(&admin, "PersistentVolumeClaim", &namespace).await.is_empty());
@@ -189,7 +188,7 @@ async fn in_a_namespace_that_is_being_deleted_creates_stop() {
     let (config, user) = server.operator();
     let client = Client::try_from(config).unwrap();
     let _operator = Operator::start(client, "going", "going", &pd.address);
-    wait_for(&admin, &namespace, "c", MINUTE, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
 
     // Nobody empties the namespace here: it stays as it is while it goes.
     let parameters = kube::api::DeleteParams::default();
@@ -204,6 +203,11 @@ async fn in_a_namespace_that_is_being_deleted_creates_stop() {
     let (pods, events) = (calls("pods"), calls("events"));
     let pod = api(&admin, "", "Pod", &namespace);
     pod.delete("c-tikv-0", &parameters).await.unwrap();
+    let start = std::time::Instant::now();
+    while calls("pods") == pods {
+        assert!(start.elapsed() < PATIENCE, "the pod is not missed");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     tokio::time::sleep(Duration::from_secs(15)).await;
     let (pods, events) = (calls("pods") - pods, calls("events") - events);
     println!("{pods} creates of pods, {events} of events");

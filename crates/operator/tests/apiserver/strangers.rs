@@ -6,6 +6,7 @@ use kube::{Client, api::ListParams};
 use serde_json::json;
 
 use crate::{
+    PATIENCE,
     kubelet::Kubelet,
     operator::{Operator, create_cluster, has, wait_for},
     pd::Pd,
@@ -26,8 +27,7 @@ async fn a_strangers_object_is_named_in_the_status_and_left_alone_until_it_goes(
     create_cluster(&admin, &namespace, "c").await;
     let client = Client::try_from(server.operator().0).unwrap();
     let _operator = Operator::start(client, &namespace, "strangers", &pd.address);
-    let limit = Duration::from_secs(30);
-    wait_for(&admin, &namespace, "c", limit, |resource| {
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
         has(resource, "Degraded", "True") && resource["status"].to_string().contains("c-pd")
     })
     .await;
@@ -38,8 +38,7 @@ async fn a_strangers_object_is_named_in_the_status_and_left_alone_until_it_goes(
 
     services.delete("c-pd", &kube::api::DeleteParams::default()).await.unwrap();
     // The name is tried again a minute after it was met.
-    let limit = Duration::from_secs(90);
-    wait_for(&admin, &namespace, "c", limit, |resource| {
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
         has(resource, "Ready", "True") && has(resource, "Degraded", "False")
     })
     .await;
@@ -57,8 +56,7 @@ async fn what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay() {
     create_cluster(&admin, &namespace, "c").await;
     let client = Client::try_from(server.operator().0).unwrap();
     let _operator = Operator::start(client, &namespace, "repaired", &pd.address);
-    let limit = Duration::from_mins(1);
-    wait_for(&admin, &namespace, "c", limit, |resource| has(resource, "Ready", "True")).await;
+    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
     let pods = api(&admin, "", "Pod", &namespace);
     let uids = async || {
         let list = pods.list(&ListParams::default()).await.unwrap().items;
@@ -81,7 +79,7 @@ async fn what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay() {
         if peer.is_some() && whole {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "{client:#}");
+        assert!(start.elapsed() < PATIENCE, "{client:#}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(uids().await, before);
