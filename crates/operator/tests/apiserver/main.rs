@@ -32,5 +32,6 @@ mod quiet;
 mod roles;
 mod scopes;
 mod server;
+mod stage;
 mod steps;
 mod strangers;

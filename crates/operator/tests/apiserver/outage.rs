@@ -8,22 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{
-    Client, Config,
-    api::{DeleteParams, ListParams},
-};
+use kube::{Config, api::DeleteParams};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
 
-use crate::{
-    PATIENCE,
-    kubelet::Kubelet,
-    operator::{Operator, create_cluster, has, wait_for},
-    pd::Pd,
-    server::{api, server},
-};
+use crate::{PATIENCE, operator::create_cluster, server::api, stage::Stage};
 
 /// Longer than the holder of the lease goes on without a renewal.
 const OUTAGE: Duration = Duration::from_secs(12);
@@ -62,38 +53,28 @@ async fn wire(config: &mut Config) -> Arc<AtomicBool> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_outage_the_operator_goes_on_and_has_touched_no_pod() {
-    let server = server().await;
-    let namespace = server.namespace("outage").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "c").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
-    let (mut config, user) = server.operator();
-    let cut = wire(&mut config).await;
-    create_cluster(&admin, &namespace, "c").await;
-    let client = Client::try_from(config).unwrap();
-    let _operator = Operator::start(client, &namespace, "outage", &pd.address);
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
-    let pods = api(&admin, "", "Pod", &namespace);
-    let uids = async || {
-        let list = pods.list(&ListParams::default()).await.unwrap().items;
-        list.into_iter().map(|pod| pod.metadata.uid).collect::<Vec<_>>()
-    };
-    let before = uids().await;
+    let mut stage = Stage::new("outage", "c").await;
+    let cut = wire(&mut stage.config).await;
+    let Stage { server, admin, namespace, user, .. } = &stage;
+    create_cluster(admin, namespace, "c").await;
+    let _operator = stage.operator();
+    stage.ready("c").await;
+    let before = stage.pod_uids().await;
 
     cut.store(true, Ordering::SeqCst);
-    let services = api(&admin, "", "Service", &namespace);
+    let services = api(admin, "", "Service", namespace);
     services.delete("c-pd-peer", &DeleteParams::default()).await.unwrap();
     tokio::time::sleep(OUTAGE).await;
     assert!(services.get_opt("c-pd-peer").await.unwrap().is_none(), "the wire is not cut");
-    let calls: usize = server.calls(&user).values().sum();
+    let calls: usize = server.calls(user).values().sum();
     cut.store(false, Ordering::SeqCst);
     let start = Instant::now();
     while services.get_opt("c-pd-peer").await.unwrap().is_none() {
         assert!(start.elapsed() < PATIENCE, "the operator does not go on");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let calls = server.calls(&user).values().sum::<usize>() - calls;
+    let calls = server.calls(user).values().sum::<usize>() - calls;
     println!("went on after {:?} with {calls} calls", start.elapsed());
     assert!(calls < 100, "{calls} calls at once");
-    assert_eq!(uids().await, before);
+    assert_eq!(stage.pod_uids().await, before);
 }

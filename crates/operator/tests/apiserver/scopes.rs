@@ -1,6 +1,6 @@
 //! Floods of edits, selectors, and specs that the operator must refuse: whom does it work for?
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use kube::{
     Client,
@@ -11,32 +11,26 @@ use tikv_operator_api::cases::{By, bad};
 
 use crate::{
     PATIENCE,
-    kubelet::Kubelet,
-    operator::{Operator, create_cluster, flags, has, manifest, wait_for},
-    pd::Pd,
-    server::{api, apply, clusters, server},
+    operator::{create_cluster, flags, has, manifest, wait_for},
+    server::{api, apply, clusters},
+    stage::Stage,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
-    let server = server().await;
-    let namespace = server.namespace("flood").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "c").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
-    create_cluster(&admin, &namespace, "c").await;
-    let (config, user) = server.operator();
-    let client = Client::try_from(config).unwrap();
-    let _operator = Operator::start(client, &namespace, "flood", &pd.address);
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
+    let stage = Stage::new("flood", "c").await;
+    let Stage { server, admin, namespace, user, .. } = &stage;
+    create_cluster(admin, namespace, "c").await;
+    let _operator = stage.operator();
+    stage.ready("c").await;
 
     let budget = |calls: std::collections::BTreeMap<(String, String), usize>| -> usize {
         let counted = calls.into_iter().filter(|((_, resource), _)| resource != "leases");
         counted.map(|(_, count)| count).sum()
     };
-    let before = budget(server.calls(&user));
+    let before = budget(server.calls(user));
     let start = std::time::Instant::now();
-    let resources = clusters(&admin, &namespace);
+    let resources = clusters(admin, namespace);
     for n in 0..1_000 {
         // A field that no pod is made from: a thousand restarts are not what is measured.
         let patch =
@@ -47,11 +41,11 @@ async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
     let flooded = start.elapsed();
     let resource = serde_json::to_value(resources.get("c").await.unwrap()).unwrap();
     let last = resource["metadata"]["generation"].clone();
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
+    wait_for(admin, namespace, "c", PATIENCE, |resource| {
         resource["status"]["observedGeneration"] == last
     })
     .await;
-    let calls = budget(server.calls(&user)) - before;
+    let calls = budget(server.calls(user)) - before;
     println!("1,000 edits in {flooded:?}: {calls} calls");
     // About one status write a second; each may meet one more edit and be tried again.
     assert!(calls as u64 <= 30 + 5 * flooded.as_secs(), "{calls} calls");
@@ -59,27 +53,24 @@ async fn a_thousand_edits_fall_together_and_the_last_one_counts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_selector_other_clusters_are_left_alone() {
-    let server = server().await;
-    let namespace = server.namespace("selector").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "mine").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    let stage = Stage::new("selector", "mine").await;
+    let Stage { admin, namespace, .. } = &stage;
     for (name, who) in [("mine", "me"), ("theirs", "them")] {
-        let mut body = manifest(&namespace, name);
+        let mut body = manifest(namespace, name);
         body["metadata"]["labels"] = json!({ "operator": who });
-        apply(&admin, &body).await;
+        apply(admin, &body).await;
     }
-    let mut flags = flags(&namespace, "selector", &pd.address);
+    let mut flags = flags(namespace, "selector", &stage.pd.address);
     flags.selector = Some("operator=me".to_owned());
-    let client = Client::try_from(server.operator().0).unwrap();
+    let client = Client::try_from(stage.config.clone()).unwrap();
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let task = tokio::spawn(async move { tikv_operator::run::run(&flags, client, stopped).await });
-    wait_for(&admin, &namespace, "mine", PATIENCE, |resource| has(resource, "Ready", "True")).await;
-    let theirs = clusters(&admin, &namespace).get("theirs").await.unwrap();
+    stage.ready("mine").await;
+    let theirs = clusters(admin, namespace).get("theirs").await.unwrap();
     assert!(theirs.data.get("status").is_none());
     let labelled = ListParams::default().labels("tikv.org/cluster=theirs");
     for kind in ["Pod", "Service", "ConfigMap", "PersistentVolumeClaim"] {
-        let list = api(&admin, "", kind, &namespace).list(&labelled).await.unwrap();
+        let list = api(admin, "", kind, namespace).list(&labelled).await.unwrap();
         assert!(list.items.is_empty(), "{kind}");
     }
     task.abort();
@@ -87,10 +78,9 @@ async fn with_a_selector_other_clusters_are_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else() {
-    let server = server().await;
-    let namespace = server.namespace("rejected").await;
-    let admin = server.admin();
-    let resources = clusters(&admin, &namespace);
+    let stage = Stage::new("rejected", "good").await;
+    let Stage { admin, namespace, .. } = &stage;
+    let resources = clusters(admin, namespace);
     let mut cases = Vec::new();
     for (index, case) in bad().unwrap().into_iter().enumerate() {
         if case.by != Some(By::Check) {
@@ -107,21 +97,18 @@ async fn specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else
     }
     println!("{} specs", cases.len());
     assert!(cases.len() > 10);
-    let pd = Pd::run(&admin, &namespace, "good").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
-    create_cluster(&admin, &namespace, "good").await;
-    let client = Client::try_from(server.operator().0).unwrap();
-    let _operator = Operator::start(client, &namespace, "rejected", &pd.address);
-    wait_for(&admin, &namespace, "good", PATIENCE, |resource| has(resource, "Ready", "True")).await;
+    create_cluster(admin, namespace, "good").await;
+    let _operator = stage.operator();
+    stage.ready("good").await;
     for (name, case) in &cases {
         let field = case.field.clone().unwrap();
-        wait_for(&admin, &namespace, name, PATIENCE, |resource| {
+        wait_for(admin, namespace, name, PATIENCE, |resource| {
             has(resource, "Degraded", "True") && resource["status"].to_string().contains(&field)
         })
         .await;
         let labelled = ListParams::default().labels(&format!("tikv.org/cluster={name}"));
         for kind in ["Pod", "Service", "ConfigMap", "PersistentVolumeClaim"] {
-            let list = api(&admin, "", kind, &namespace).list(&labelled).await.unwrap();
+            let list = api(admin, "", kind, namespace).list(&labelled).await.unwrap();
             assert!(list.items.is_empty(), "{name} {kind}");
         }
     }
@@ -135,17 +122,13 @@ async fn names(admin: &Client, kind: &str, namespace: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do() {
-    let server = server().await;
-    let namespace = server.namespace("deleted").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "c").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
-    let client = Client::try_from(server.operator().0).unwrap();
-    let _operator = Operator::start(client, &namespace, "deleted", &pd.address);
-    let resources = clusters(&admin, &namespace);
+    let stage = Stage::new("deleted", "c").await;
+    let Stage { admin, namespace, .. } = &stage;
+    let _operator = stage.operator();
+    let resources = clusters(admin, namespace);
 
-    create_cluster(&admin, &namespace, "c").await;
-    let born = wait_for(&admin, &namespace, "c", PATIENCE, |r| has(r, "Ready", "True")).await;
+    create_cluster(admin, namespace, "c").await;
+    let born = stage.ready("c").await;
     resources.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
     assert!(resources.get_opt("c").await.unwrap().is_none(), "nothing holds it");
     // Nobody collects garbage here.
@@ -154,17 +137,17 @@ async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do
     for (group, kind) in
         [("", "Pod"), ("", "Service"), ("", "ConfigMap"), ("policy", "PodDisruptionBudget")]
     {
-        for object in api(&admin, group, kind, &namespace).list(&all.0).await.unwrap() {
+        for object in api(admin, group, kind, namespace).list(&all.0).await.unwrap() {
             let name = object.metadata.name.unwrap();
-            api(&admin, group, kind, &namespace).delete(&name, &all.1).await.unwrap();
+            api(admin, group, kind, namespace).delete(&name, &all.1).await.unwrap();
         }
     }
-    assert_eq!(names(&admin, "PersistentVolumeClaim", &namespace).await.len(), 6);
+    assert_eq!(names(admin, "PersistentVolumeClaim", namespace).await.len(), 6);
 
-    let mut body = manifest(&namespace, "c");
+    let mut body = manifest(namespace, "c");
     body["spec"]["pvReclaimPolicy"] = json!("Delete");
-    apply(&admin, &body).await;
-    let again = wait_for(&admin, &namespace, "c", PATIENCE, |r| has(r, "Ready", "True")).await;
+    apply(admin, &body).await;
+    let again = stage.ready("c").await;
     assert_eq!(again["status"]["clusterId"], born["status"]["clusterId"]);
     assert_eq!(again["status"].get("bootstrap"), None::<&Value>, "no second bootstrap");
     resources.delete("c", &kube::api::DeleteParams::default()).await.unwrap();
@@ -173,35 +156,30 @@ async fn deleted_with_policy_delete_nothing_stays_and_with_retain_the_volumes_do
         assert!(start.elapsed() < PATIENCE, "still there");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert!(names(&admin, "PersistentVolumeClaim", &namespace).await.is_empty());
-    assert!(names(&admin, "Pod", &namespace).await.is_empty());
+    assert!(names(admin, "PersistentVolumeClaim", namespace).await.is_empty());
+    assert!(names(admin, "Pod", namespace).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_a_namespace_that_is_being_deleted_creates_stop() {
-    let server = server().await;
-    let namespace = server.namespace("going").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "c").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
-    create_cluster(&admin, &namespace, "c").await;
-    let (config, user) = server.operator();
-    let client = Client::try_from(config).unwrap();
-    let _operator = Operator::start(client, "going", "going", &pd.address);
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
+    let stage = Stage::new("going", "c").await;
+    let Stage { server, admin, namespace, user, .. } = &stage;
+    create_cluster(admin, namespace, "c").await;
+    let _operator = stage.operator();
+    stage.ready("c").await;
 
     // Nobody empties the namespace here: it stays as it is while it goes.
     let parameters = kube::api::DeleteParams::default();
-    api(&admin, "", "Namespace", "").delete(&namespace, &parameters).await.unwrap();
+    api(admin, "", "Namespace", "").delete(namespace, &parameters).await.unwrap();
     let calls = |what: &str| -> usize {
-        let calls = server.calls(&user).into_iter();
+        let calls = server.calls(user).into_iter();
         calls
             .filter(|((verb, resource), _)| verb == "create" && resource == what)
             .map(|c| c.1)
             .sum()
     };
     let (pods, events) = (calls("pods"), calls("events"));
-    let pod = api(&admin, "", "Pod", &namespace);
+    let pod = api(admin, "", "Pod", namespace);
     pod.delete("c-tikv-0", &parameters).await.unwrap();
     let start = std::time::Instant::now();
     while calls("pods") == pods {

@@ -1,44 +1,38 @@
 //! Objects of our names that are not ours, from the resource's point of view.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use kube::{Client, api::ListParams};
 use serde_json::json;
 
 use crate::{
     PATIENCE,
-    kubelet::Kubelet,
-    operator::{Operator, create_cluster, has, wait_for},
-    pd::Pd,
-    server::{api, apply, server},
+    operator::{create_cluster, has, wait_for},
+    server::{api, apply},
+    stage::Stage,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strangers_object_is_named_in_the_status_and_left_alone_until_it_goes() {
-    let server = server().await;
-    let namespace = server.namespace("strangers").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "c").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
+    let stage = Stage::new("strangers", "c").await;
+    let Stage { admin, namespace, .. } = &stage;
     let theirs = json!({ "apiVersion": "v1", "kind": "Service",
         "metadata": { "name": "c-pd", "namespace": namespace },
         "spec": { "ports": [{ "port": 1 }] } });
-    apply(&admin, &theirs).await;
-    create_cluster(&admin, &namespace, "c").await;
-    let client = Client::try_from(server.operator().0).unwrap();
-    let _operator = Operator::start(client, &namespace, "strangers", &pd.address);
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
+    apply(admin, &theirs).await;
+    create_cluster(admin, namespace, "c").await;
+    let _operator = stage.operator();
+    wait_for(admin, namespace, "c", PATIENCE, |resource| {
         has(resource, "Degraded", "True") && resource["status"].to_string().contains("c-pd")
     })
     .await;
-    let services = api(&admin, "", "Service", &namespace);
+    let services = api(admin, "", "Service", namespace);
     let service = serde_json::to_value(services.get("c-pd").await.unwrap()).unwrap();
     assert_eq!(service["spec"]["ports"][0]["port"], 1);
     assert!(service["metadata"].get("ownerReferences").is_none());
 
     services.delete("c-pd", &kube::api::DeleteParams::default()).await.unwrap();
     // The name is tried again a minute after it was met.
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
+    wait_for(admin, namespace, "c", PATIENCE, |resource| {
         has(resource, "Ready", "True") && has(resource, "Degraded", "False")
     })
     .await;
@@ -48,23 +42,14 @@ async fn a_strangers_object_is_named_in_the_status_and_left_alone_until_it_goes(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay() {
-    let server = server().await;
-    let namespace = server.namespace("repaired").await;
-    let admin = server.admin();
-    let pd = Pd::run(&admin, &namespace, "c").await;
-    let _kubelet = Kubelet::run(&admin, &namespace, Arc::new(|_| true));
-    create_cluster(&admin, &namespace, "c").await;
-    let client = Client::try_from(server.operator().0).unwrap();
-    let _operator = Operator::start(client, &namespace, "repaired", &pd.address);
-    wait_for(&admin, &namespace, "c", PATIENCE, |resource| has(resource, "Ready", "True")).await;
-    let pods = api(&admin, "", "Pod", &namespace);
-    let uids = async || {
-        let list = pods.list(&ListParams::default()).await.unwrap().items;
-        list.into_iter().map(|pod| pod.metadata.uid).collect::<Vec<_>>()
-    };
-    let before = uids().await;
+    let stage = Stage::new("repaired", "c").await;
+    let Stage { admin, namespace, .. } = &stage;
+    create_cluster(admin, namespace, "c").await;
+    let _operator = stage.operator();
+    stage.ready("c").await;
+    let before = stage.pod_uids().await;
 
-    let services = api(&admin, "", "Service", &namespace);
+    let services = api(admin, "", "Service", namespace);
     services.delete("c-pd-peer", &kube::api::DeleteParams::default()).await.unwrap();
     let patch = json!({ "metadata": { "labels": { "tikv.org/cluster": null } },
         "spec": { "selector": { "app": "broken" } } });
@@ -82,5 +67,5 @@ async fn what_is_deleted_or_changed_by_hand_comes_back_and_the_pods_stay() {
         assert!(start.elapsed() < PATIENCE, "{client:#}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(uids().await, before);
+    assert_eq!(stage.pod_uids().await, before);
 }
