@@ -60,7 +60,7 @@ fn balance_leader(checker: &Checker<'_>) -> Option<Operator> {
     if !cluster.schedulers.is_active(BALANCE_LEADER, checker.now) {
         return None;
     }
-    let usable = cluster.stores.values().filter(|store| store.is_usable(checker.now));
+    let usable = cluster.stores.values().filter(|store| checker.is_usable(store));
     let moving = |store: u64| u64::from(cluster.leaders_leaving(store));
     let counts: Vec<(u64, u64)> = usable
         .map(|store| {
@@ -99,7 +99,7 @@ fn balance_region(checker: &Checker<'_>, new_peer: u64) -> Option<Operator> {
     {
         return None;
     }
-    let usable = cluster.stores.values().filter(|store| store.is_usable(checker.now));
+    let usable = cluster.stores.values().filter(|store| checker.is_usable(store));
     let counted = |id: u64| cluster.regions.load_of(id).regions + cluster.arriving_at(id);
     let mut counts: Vec<(u64, u64)> = usable.map(|s| (counted(s.meta.id), s.meta.id)).collect();
     counts.sort_unstable_by(|a, b| b.cmp(a));

@@ -45,12 +45,12 @@ impl Checker<'_> {
     fn learner(&self, region: &Region) -> Option<(&'static str, Vec<Step>)> {
         let learner = region.learners().next()?;
         let store = learner.store_id;
-        if region.voters().count() < self.settings.max_replicas() && !region.is_pending(learner) {
+        let usable = self.store(store).is_some_and(|store| self.is_usable(store));
+        let wanted = region.voters().count() < self.settings.max_replicas();
+        if usable && wanted && !region.is_pending(learner) {
             return Some(("promote-learner", vec![Step::Promote { store, peer: learner.id }]));
         }
-        let usable = self.store(store).is_some_and(|store| store.is_usable(self.now));
-        (!usable || region.voters().count() >= self.settings.max_replicas())
-            .then(|| ("remove-orphan-peer", vec![Step::Remove { store }]))
+        (!usable || !wanted).then(|| ("remove-orphan-peer", vec![Step::Remove { store }]))
     }
 
     /// The region's leader calls the peer down (after its own `max-peer-down-duration`, however long
@@ -60,7 +60,7 @@ impl Checker<'_> {
         let is_down = |peer: &&Peer| {
             let store = self.store(peer.store_id);
             region.down_seconds(peer).is_some()
-                && store.is_some_and(|store| store.down_time(self.now) >= limit)
+                && store.is_some_and(|store| store.down_time(self.now) > limit)
         };
         let peer = region.meta.peers.iter().find(is_down)?;
         if !self.settings.enabled("enable-remove-down-replica") {
@@ -97,7 +97,7 @@ impl Checker<'_> {
             return None;
         }
         let badness = |peer: &&Peer| {
-            let unusable = self.store(peer.store_id).is_none_or(|s| !s.is_usable(self.now));
+            let unusable = self.store(peer.store_id).is_none_or(|s| !self.is_usable(s));
             let leads = region.leader_store() == peer.store_id;
             (unusable, !leads, self.cluster.regions.load_of(peer.store_id).regions)
         };
@@ -167,7 +167,7 @@ impl Checker<'_> {
                 && !region.is_pending(peer)
                 && region.down_seconds(peer).is_none()
                 && !self.cluster.schedulers.refuses_leaders(peer.store_id)
-                && self.store(peer.store_id).is_some_and(|store| store.is_usable(self.now))
+                && self.store(peer.store_id).is_some_and(|store| self.is_usable(store))
         };
         let leaders = |peer: &&Peer| self.cluster.regions.load_of(peer.store_id).leaders;
         region.voters().filter(fit).min_by_key(leaders).map(|peer| peer.store_id)
@@ -177,7 +177,7 @@ impl Checker<'_> {
     /// is one, then with the fewest regions and operators on the way. `leaving` is about to go.
     pub fn place(&self, region: &Region, leaving: Option<u64>) -> Option<u64> {
         let fit = |store: &&Store| {
-            store.is_usable(self.now)
+            self.is_usable(store)
                 && region.peer_on(store.meta.id).is_none()
                 && !store.is_low_on_space(self.settings)
         };
@@ -194,6 +194,11 @@ impl Checker<'_> {
         let labels = self.settings.location_labels();
         let same = |key: &&&str| !one.label(key).is_empty() && one.label(key) == other.label(key);
         labels.iter().take_while(same).count()
+    }
+
+    /// Whether PD may place peers and leaders on a store: Up, and heard of lately.
+    pub fn is_usable(&self, store: &Store) -> bool {
+        store.is_connected(self.now) && !store.is_lost(self.now, self.settings)
     }
 
     fn store(&self, id: u64) -> Option<&Store> {

@@ -214,7 +214,7 @@ impl Cluster {
         let now = clock::now_nanos();
         let ids: Vec<u64> = self.regions.iter().map(Region::id).collect();
         for id in &ids {
-            self.drive(*id, now);
+            self.drive(*id, settings, now);
         }
         if settings.enabled("halt-scheduling") {
             return;
@@ -225,14 +225,14 @@ impl Cluster {
             let checker = Checker { cluster: self, settings, now };
             let idle = self.regions.get(id).filter(|_| !self.operators.contains_key(&id));
             if let Some(operator) = idle.and_then(|region| checker.repair(region, new_peer)) {
-                self.start(operator, now);
+                self.start(operator, settings, now);
             }
         }
         for _ in 0..MOVES_A_ROUND {
             let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
             let checker = Checker { cluster: self, settings, now };
             let Some(operator) = balance::next(&checker, new_peer) else { return };
-            self.start(operator, now);
+            self.start(operator, settings, now);
         }
     }
 
@@ -243,24 +243,25 @@ impl Cluster {
         self.stores.values().filter(stopping).map(|store| store.meta.id).collect()
     }
 
-    fn start(&mut self, operator: Operator, now: i64) {
+    fn start(&mut self, operator: Operator, settings: &Settings, now: i64) {
         let region = operator.region;
         if operator.target().is_some() {
             self.new_peer = None;
         }
         self.operators.insert(region, operator);
-        self.drive(region, now);
+        self.drive(region, settings, now);
     }
 
-    /// Drops the operator of a region when it is done, else sends its step to the leader.
-    pub fn drive(&mut self, id: u64, now: i64) {
+    /// Drops the operator of a region when it is done, or when the store that it goes to is lost;
+    /// else sends its step to the leader.
+    pub fn drive(&mut self, id: u64, settings: &Settings, now: i64) {
         let Some(region) = self.regions.get(id) else {
             self.operators.remove(&id);
             return;
         };
         let Some(operator) = self.operators.get_mut(&id) else { return };
         let target = operator.target().and_then(|target| self.stores.get(&target));
-        let target_lost = target.is_some_and(|store| store.state() != StoreState::Up);
+        let target_lost = target.is_some_and(|store| store.is_lost(now, settings));
         if target_lost || !operator.advance(region, now) {
             self.operators.remove(&id);
             return;

@@ -142,7 +142,7 @@ async fn region_beat(
         let region = Region::from_heartbeat(beat);
         let id = region.id();
         let writes = cluster.region_heartbeat(region);
-        cluster.drive(id, clock::now_nanos());
+        cluster.drive(id, &lead.settings, clock::now_nanos());
         lead.note(writes);
         Ok(())
     };

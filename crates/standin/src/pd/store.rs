@@ -77,8 +77,14 @@ impl Store {
         now.saturating_sub(self.meta.last_heartbeat)
     }
 
-    /// Whether PD may place peers and leaders here: Up, and heard of lately.
-    pub fn is_usable(&self, now: i64) -> bool {
+    /// Whether no operator may go on that brings something here: it is not Up, or was not heard of
+    /// for `max-store-down-time`.
+    pub fn is_lost(&self, now: i64, settings: &Settings) -> bool {
+        self.state() != StoreState::Up || self.down_time(now) > settings.max_store_down_time()
+    }
+
+    /// Whether the store is Up and was heard of lately.
+    pub fn is_connected(&self, now: i64) -> bool {
         self.state() == StoreState::Up && self.down_time(now) < DISCONNECTED_AFTER
     }
 

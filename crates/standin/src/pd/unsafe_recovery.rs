@@ -74,7 +74,7 @@ impl Cluster {
         for id in &stores {
             match self.stores.get(id) {
                 None => return Err(invalid(format!("invalid input store {id} doesn't exist"))),
-                Some(store) if store.is_usable(now) => {
+                Some(store) if store.is_connected(now) => {
                     let text = format!("invalid input store {id} is up and connected");
                     return Err(invalid(text));
                 }
@@ -97,7 +97,7 @@ impl Cluster {
 
     fn failed_stores(&self, body: &Map<String, Value>, now: i64) -> Result<Vec<u64>, Refusal> {
         if body.get("auto-detect").and_then(Value::as_bool) == Some(true) {
-            let lost = self.stores.values().filter(|store| !store.is_usable(now));
+            let lost = self.stores.values().filter(|store| !store.is_connected(now));
             return Ok(lost.map(|store| store.meta.id).collect());
         }
         let invalid = || Refusal::bad("Store ids are invalid");

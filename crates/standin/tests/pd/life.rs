@@ -128,7 +128,7 @@ async fn regions_are_found_and_split_ids_are_new() {
     right.start_key = b"m".to_vec();
     stream.report(&left, 5, &[], &[]).await;
     stream.report(&right, 15, &[], &[]).await;
-    crate::harness::eventually("both are known", 5, || async {
+    crate::harness::eventually("both are known", || async {
         let count = members.all[0].get("/pd/api/v1/regions/count").await.json();
         (count["count"] == 2).then_some(())
     })

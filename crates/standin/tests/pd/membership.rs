@@ -10,7 +10,7 @@ async fn cluster_id(member: &Member) -> u64 {
 
 /// The members that `member` lists, once there are `count`.
 async fn await_members(member: &Member, count: usize) {
-    eventually("the member list", 40, || async {
+    eventually("the member list", || async {
         let reply = member.try_get("/pd/api/v1/members").await?;
         (reply.status == 200 && reply.json()["members"].as_array()?.len() == count).then_some(())
     })
@@ -36,7 +36,7 @@ async fn a_member_joins_and_comes_back_without_asking_anybody() {
     joining.wipe();
     joining.flags = vec![format!("--join={}", members.all[0].client)];
     joining.start();
-    assert_eq!(joining.exit(Duration::from_secs(20)).await.unwrap().code(), Some(1));
+    assert_eq!(joining.exit().await.unwrap().code(), Some(1));
     assert!(joining.said().contains("missing data or join a duplicated pd"), "{}", joining.said());
     assert_eq!(members.any().get("/pd/api/v1/ping").await.status, 200);
 }
@@ -49,7 +49,7 @@ async fn a_founding_member_without_its_data_does_not_found_again() {
     members.all[2].wipe();
     members.all[2].start();
     let lost = &mut members.all[2];
-    assert_eq!(lost.exit(Duration::from_secs(30)).await.unwrap().code(), Some(1));
+    assert_eq!(lost.exit().await.unwrap().code(), Some(1));
     assert!(lost.said().contains("has already been bootstrapped"), "{}", lost.said());
     // The whole cluster stopped and started again is the same cluster.
     for member in &mut members.all {
@@ -69,7 +69,7 @@ async fn starting_wrongly_is_an_error() {
         member.flags = flags;
         async move {
             member.start();
-            let status = member.exit(Duration::from_secs(10)).await.unwrap();
+            let status = member.exit().await.unwrap();
             assert_eq!(status.code(), Some(1), "{why}");
             assert!(member.said().contains(why), "{}", member.said());
         }
@@ -112,13 +112,13 @@ async fn etcd_ends_with_its_member() {
     let etcd = children(members.all[0].pid());
     assert!(runs(&etcd));
     members.all[0].kill();
-    eventually("etcd dies of kill -9 too", 5, || async { (!runs(&etcd)).then_some(()) }).await;
+    eventually("etcd dies of kill -9 too", || async { (!runs(&etcd)).then_some(()) }).await;
     for (signal, code) in [("-TERM", 0), ("-INT", 1)] {
         members.all[0].start();
         members.wait_for_leader().await;
         let etcd = children(members.all[0].pid());
         members.all[0].signal(signal);
-        let status = members.all[0].exit(Duration::from_secs(20)).await.unwrap();
+        let status = members.all[0].exit().await.unwrap();
         assert_eq!(status.code(), Some(code), "{signal}");
         assert!(!runs(&etcd), "etcd is left over after {signal}");
     }
@@ -130,7 +130,7 @@ async fn the_leader_is_transferred_resigns_and_follows_priority() {
     let leads = |name: &'static str, members: &mut Members| {
         let urls: Vec<String> = members.all.iter().map(|m| m.client.clone()).collect();
         async move {
-            eventually(name, 30, || async {
+            eventually(name, || async {
                 let url = format!("{}/pd/api/v1/members", urls[0]);
                 let reply = ask("GET", &url, "", &[]).await?;
                 let shown = (reply.status == 200).then(|| reply.json())?;
@@ -144,7 +144,7 @@ async fn the_leader_is_transferred_resigns_and_follows_priority() {
     assert_eq!((moved.status, moved.body.trim()), (200, "\"The transfer command is submitted.\""));
     leads("pd-3", &mut members).await;
     assert_eq!(members.any().post("/pd/api/v1/leader/resign", "").await.status, 200);
-    eventually("somebody else leads", 20, || async {
+    eventually("somebody else leads", || async {
         let reply = members.all[2].get("/pd/api/v1/leader").await;
         (reply.status == 200 && reply.json()["name"] != "pd-3").then_some(())
     })
@@ -209,7 +209,7 @@ async fn before_v8_5_5_a_followers_health_is_the_leaders() {
     let follower = members.all.iter().position(|member| member.name != leader).unwrap();
     assert_eq!(members.all[follower].get("/pd/api/v1/health").await.status, 200);
     members.named(&leader).kill();
-    eventually("no leader, no health", 20, || async {
+    eventually("no leader, no health", || async {
         (members.all[follower].get("/pd/api/v1/health").await.status == 503).then_some(())
     })
     .await;

@@ -209,9 +209,9 @@ impl Replay {
     }
 
     /// As [`Replay::check`], once the answer has come to be the recorded one.
-    async fn await_then_check(&self, member: &Member, name: &str, seconds: u64) {
+    async fn await_then_check(&self, member: &Member, name: &str) {
         let recording = &self.recordings[name];
-        eventually(name, seconds, || async {
+        eventually(name, || async {
             let reply = self.ask(member, recording).await?;
             recording.difference(&reply).is_none().then_some(())
         })
@@ -239,13 +239,13 @@ async fn three_members(recorded: Replay) {
     }
     members.wait_for_leader().await;
     members.any().post("/pd/api/v1/leader/transfer/pd-1", "").await;
-    eventually("pd-1 leads", 20, || async {
+    eventually("pd-1 leads", || async {
         let reply = members.all[1].get("/pd/api/v1/leader").await;
         (reply.status == 200 && reply.json()["name"] == "pd-1").then_some(())
     })
     .await;
     let first = &members.all[0];
-    recorded.await_then_check(first, "members", 10).await;
+    recorded.await_then_check(first, "members").await;
     let at_first = [
         "cluster",
         "cluster-status-unbootstrapped",
@@ -270,12 +270,12 @@ async fn three_members(recorded: Replay) {
     members.all[0].kill();
     recorded.check(&members.all[1], &["members-just-after-leader-killed"]).await;
     let second = &members.all[1];
-    recorded.await_then_check(second, "members-one-dead", 30).await;
+    recorded.await_then_check(second, "members-one-dead").await;
     recorded.check(second, &["health-one-dead", "member-delete-dead"]).await;
-    recorded.await_then_check(second, "members-after-delete", 20).await;
+    recorded.await_then_check(second, "members-after-delete").await;
     members.all[2].kill();
     let second = &members.all[1];
-    recorded.await_then_check(second, "members-quorum-lost", 30).await;
+    recorded.await_then_check(second, "members-quorum-lost").await;
     recorded.check(second, &["stores-quorum-lost", "health-quorum-lost"]).await;
 }
 
@@ -294,13 +294,13 @@ async fn one_member(replay: Replay) {
     let first = stores.regions().await;
     let three = region(4, &[(5, 1), (6, 2), (7, 3)], (3, 1));
     first.report(&three, 5, &[], &[]).await;
-    replay.await_then_check(pd, "stores-never-heartbeated", 10).await;
+    replay.await_then_check(pd, "stores-never-heartbeated").await;
     stores.beat_all(&[1, 2, 3]).await;
     new_cluster(&replay, pd).await;
     let started = std::time::Instant::now();
     assert_eq!(stores.put(store_at(10, 3)).await, None);
     let beat = |mut stores: Stores, ids: &'static [u64]| async move { stores.beat_all(ids).await };
-    eventually("the fourth store serves", 40, || async {
+    eventually("the fourth store serves", || async {
         beat(stores.clone(), &[1, 2, 3, 10]).await;
         let shown = pd.get("/pd/api/v1/store/10").await;
         (shown.json()["store"]["node_state"] == 1).then_some(())
@@ -375,7 +375,7 @@ async fn removed_store(replay: &Replay, pd: &Member, stores: &mut Stores) {
     let moved = region(4, &[(6, 2), (7, 3), (11, 10)], (5, 1));
     second.report(&moved, 6, &[], &[]).await;
     let beating = stores.clone();
-    eventually("store 1 is a tombstone", 40, || async {
+    eventually("store 1 is a tombstone", || async {
         beating.clone().beat_all(&[2, 3, 10]).await;
         let shown = pd.get("/pd/api/v1/store/1").await;
         (shown.json()["store"]["state_name"] == "Tombstone").then_some(())

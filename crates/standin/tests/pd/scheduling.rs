@@ -21,6 +21,8 @@ struct Obedient {
     stores: Stores,
     world: World,
     silent: Arc<Mutex<Vec<u64>>>,
+    /// Stores whose peers never catch up.
+    lagging: Arc<Mutex<Vec<u64>>>,
     stopping: Arc<Mutex<Vec<u64>>>,
     commands: Arc<Mutex<Vec<RegionHeartbeatResponse>>>,
     stop: Arc<AtomicBool>,
@@ -87,6 +89,7 @@ impl Obedient {
             stores: client,
             world,
             silent: Arc::default(),
+            lagging: Arc::default(),
             stopping: Arc::default(),
             commands: Arc::default(),
             stop: Arc::default(),
@@ -101,6 +104,7 @@ impl Obedient {
         let mut client = self.stores.clone();
         let mut stream = client.regions().await;
         let (world, silent) = (Arc::clone(&self.world), Arc::clone(&self.silent));
+        let lagging = Arc::clone(&self.lagging);
         let (commands, stop) = (Arc::clone(&self.commands), Arc::clone(&self.stop));
         let stopping = Arc::clone(&self.stopping);
         tokio::spawn(async move {
@@ -111,7 +115,7 @@ impl Obedient {
                 }
                 let is_stopping = stopping.lock().unwrap().contains(&id);
                 client.beat_as(id, is_stopping).await;
-                report(&stream, id, &world, &silent).await;
+                report(&stream, id, &world, (&silent, &lagging)).await;
                 let next = stream.answers.message();
                 if let Ok(Ok(Some(command))) =
                     tokio::time::timeout(Duration::from_millis(200), next).await
@@ -146,7 +150,7 @@ impl Obedient {
 
     /// Waits until every region has `voters` voters and no learner, in PD and in the stores.
     async fn await_voters(&self, voters: usize) {
-        eventually(&format!("{voters} voters everywhere"), 40, || async {
+        eventually(&format!("{voters} voters everywhere"), || async {
             let is_whole = |(region, _): &(Region, u64)| {
                 region.peers.len() == voters
                     && region.peers.iter().all(|peer| peer.role() == PeerRole::Voter)
@@ -160,15 +164,23 @@ impl Obedient {
 }
 
 /// Reports the regions that a store leads; peers on silent stores are down for a second.
-async fn report(stream: &RegionStream, id: u64, world: &World, silent: &Mutex<Vec<u64>>) {
+async fn report(
+    stream: &RegionStream,
+    id: u64,
+    world: &World,
+    (silent, lagging): (&Mutex<Vec<u64>>, &Mutex<Vec<u64>>),
+) {
     let regions = world.lock().unwrap().clone();
     let silent = silent.lock().unwrap().clone();
+    let lagging = lagging.lock().unwrap().clone();
     for (region, leader) in regions {
         let leads = region.peers.iter().any(|peer| peer.id == leader && peer.store_id == id);
         if leads {
             let is_silent = |peer: &&Peer| silent.contains(&peer.store_id);
             let down = region.peers.iter().filter(is_silent).map(|peer| (peer.id, 1));
-            stream.report(&region, leader, &[], &down.collect::<Vec<_>>()).await;
+            let behind = region.peers.iter().filter(|peer| lagging.contains(&peer.store_id));
+            let behind: Vec<u64> = behind.map(|peer| peer.id).collect();
+            stream.report(&region, leader, &behind, &down.collect::<Vec<_>>()).await;
         }
     }
 }
@@ -178,7 +190,7 @@ async fn regions_grow_to_their_replicas_and_leaders_spread() {
     let cluster = Obedient::start(3, 6, &[]).await;
     assert_eq!(cluster.get("cluster/status").await["is_initialized"], true, "several regions");
     cluster.await_voters(3).await;
-    eventually("two leaders a store", 30, || async {
+    eventually("two leaders a store", || async {
         let counts = [cluster.leaders(1).await, cluster.leaders(2).await, cluster.leaders(3).await];
         (counts.iter().sum::<u64>() == 6 && counts.iter().all(|count| *count >= 1)).then_some(())
     })
@@ -194,15 +206,13 @@ async fn evicted_stores_have_no_leaders_until_the_eviction_ends() {
     let cluster = Obedient::start(3, 6, &[]).await;
     cluster.await_voters(3).await;
     cluster.post("schedulers", r#"{"name":"evict-leader-scheduler","store_id":1}"#).await;
-    eventually("no leader on store 1", 30, || async {
-        (cluster.leaders(1).await == 0).then_some(())
-    })
-    .await;
+    eventually("no leader on store 1", || async { (cluster.leaders(1).await == 0).then_some(()) })
+        .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(cluster.leaders(1).await, 0, "none comes back while it is evicted");
     let gone = cluster.pd().delete("/pd/api/v1/schedulers/evict-leader-scheduler-1").await;
     assert_eq!(gone.status, 200);
-    eventually("leaders come back", 30, || async { (cluster.leaders(1).await > 0).then_some(()) })
+    eventually("leaders come back", || async { (cluster.leaders(1).await > 0).then_some(()) })
         .await;
 }
 
@@ -217,7 +227,7 @@ async fn a_removed_store_is_a_tombstone_once_no_region_has_a_peer_there() {
     let victim = (1..=4).find(|id| holds(*id, &cluster.world) > 0).unwrap();
     let path = format!("/pd/api/v1/store/{victim}");
     assert_eq!(cluster.pd().delete(&path).await.status, 200);
-    eventually("it is a tombstone", 40, || async {
+    eventually("it is a tombstone", || async {
         let shown = cluster.get(&format!("store/{victim}")).await;
         let name = shown["store"]["state_name"].as_str().unwrap().to_owned();
         assert!(name == "Offline" || name == "Tombstone", "{name}");
@@ -269,7 +279,7 @@ async fn one_stopping_store_is_drained_and_two_at_once_are_not() {
     let spread = |cluster| async move {
         let cluster: &Obedient = cluster;
         cluster.await_voters(3).await;
-        eventually("every store leads", 30, || async {
+        eventually("every store leads", || async {
             let led =
                 [cluster.leaders(1).await, cluster.leaders(2).await, cluster.leaders(3).await];
             led.iter().all(|count| *count > 0).then_some(())
@@ -280,10 +290,8 @@ async fn one_stopping_store_is_drained_and_two_at_once_are_not() {
     let stopping = |ids: &[u64]| *cluster.stopping.lock().unwrap() = ids.to_vec();
     stopping(&[1]);
     older.stopping.lock().unwrap().push(1);
-    eventually("no leader on store 1", 20, || async {
-        (cluster.leaders(1).await == 0).then_some(())
-    })
-    .await;
+    eventually("no leader on store 1", || async { (cluster.leaders(1).await == 0).then_some(()) })
+        .await;
     let list = cluster.pd().get("/pd/api/v1/scheduler-config/evict-leader-scheduler/list").await;
     assert_eq!(list.status, 404, "evict-leader is somebody else's");
     // Store 1 is taken, so the next one is not, and of two that are left neither is.
@@ -292,12 +300,10 @@ async fn one_stopping_store_is_drained_and_two_at_once_are_not() {
     stopping(&[2, 3]);
     assert!(keeps_leaders(&cluster, 2).await && cluster.leaders(3).await > 0);
     stopping(&[2]);
-    eventually("no leader on store 2", 20, || async {
-        (cluster.leaders(2).await == 0).then_some(())
-    })
-    .await;
+    eventually("no leader on store 2", || async { (cluster.leaders(2).await == 0).then_some(()) })
+        .await;
     stopping(&[]);
-    eventually("leaders come back", 30, || async { (cluster.leaders(2).await > 0).then_some(()) })
+    eventually("leaders come back", || async { (cluster.leaders(2).await > 0).then_some(()) })
         .await;
     assert!(older.leaders(1).await > 0, "v8.5.4 does not look at what a heartbeat says of it");
 }
@@ -315,10 +321,8 @@ async fn a_down_stores_peers_are_replaced_only_after_the_limit() {
     cluster
         .post("schedulers", &format!(r#"{{"name":"evict-leader-scheduler","store_id":{victim}}}"#))
         .await;
-    eventually("it leads nothing", 30, || async {
-        (cluster.leaders(victim).await == 0).then_some(())
-    })
-    .await;
+    eventually("it leads nothing", || async { (cluster.leaders(victim).await == 0).then_some(()) })
+        .await;
     cluster.silence(victim);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let holds = |world: &World| {
@@ -334,9 +338,33 @@ async fn a_down_stores_peers_are_replaced_only_after_the_limit() {
     assert_eq!(cluster.commands.lock().unwrap().len(), before, "nothing begins while halted");
     assert!(holds(&cluster.world), "halted");
     cluster.post("config", r#"{"halt-scheduling":false}"#).await;
-    eventually("its peers are elsewhere", 40, || async { (!holds(&cluster.world)).then_some(()) })
+    eventually("its peers are elsewhere", || async { (!holds(&cluster.world)).then_some(()) })
         .await;
     cluster.await_voters(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_on_its_way_to_a_store_that_dies_goes_elsewhere() {
+    let mut cluster = Obedient::start(1, 1, &["--as-version=v8.5.7"]).await;
+    cluster.post("config", r#"{"max-replicas":2,"max-store-down-time":"3s"}"#).await;
+    assert_eq!(cluster.stores.put(store(2)).await, None);
+    // It takes the new peer, which never catches up, and dies.
+    cluster.lagging.lock().unwrap().push(2);
+    assert_eq!(cluster.stores.beat(2).await, None);
+    let is_on = |id: u64| {
+        let world = cluster.world.lock().unwrap();
+        world.iter().any(|(region, _)| region.peers.iter().any(|peer| peer.store_id == id))
+    };
+    eventually("a learner on store 2", || async { is_on(2).then_some(()) }).await;
+    cluster.silence(2);
+    let mut third = cluster.stores.clone();
+    assert_eq!(third.put(store(3)).await, None);
+    cluster.run_store(3).await;
+    eventually("the peer is on store 3 instead", || async {
+        (is_on(3) && !is_on(2)).then_some(())
+    })
+    .await;
+    cluster.await_voters(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,18 +389,17 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
         })
     };
     let spreads = || async { spread(&cluster.world).then_some(()) };
-    eventually("one peer a zone", 40, spreads).await;
+    eventually("one peer a zone", spreads).await;
     assert_eq!(cluster.stores.put(store(5)).await, None);
     cluster.post("store/5/label", r#"{"zone":"b"}"#).await;
     cluster.run_store(5).await;
-    eventually("store 5 has regions", 40, || async {
+    eventually("store 5 has regions", || async {
         let count = cluster.get("store/5").await["status"]["region_count"].as_u64().unwrap();
         (count >= 2).then_some(())
     })
     .await;
     cluster.await_voters(3).await;
-    eventually("still one peer a zone", 40, || async { spread(&cluster.world).then_some(()) })
-        .await;
+    eventually("still one peer a zone", || async { spread(&cluster.world).then_some(()) }).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(spread(&cluster.world), "and it stays so");
 }

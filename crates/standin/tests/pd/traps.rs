@@ -5,7 +5,9 @@ use std::time::Duration;
 use standin::proto::etcdserverpb::{self as etcd, cluster_client::ClusterClient};
 use standin::proto::pdpb::ErrorType;
 
-use crate::harness::{Member, Members, Stores, eventually, free_url, region, store, store_at};
+use crate::harness::{
+    Member, Members, Reply, Stores, eventually, free_url, region, store, store_at,
+};
 
 /// One member whose cluster has stores 1 to `count`, all heard of once.
 async fn with_stores(count: u64) -> (Members, Stores) {
@@ -66,8 +68,13 @@ async fn trap_02_a_new_leader_knows_only_the_heartbeats_that_were_persisted() {
     assert_eq!(never["status"]["last_heartbeat_ts"], "1970-01-01T00:00:00Z");
     assert_eq!(state_name(pd, 1).await, "Down", "after an outage, until the next heartbeat");
     let mut stores = Stores::of(&mut members).await;
-    stores.beat_all(&[1]).await;
-    assert_eq!(state_name(&members.all[0], 1).await, "Up");
+    let (stores, pd) = (&stores, &members.all[0]);
+    // For the second after a heartbeat.
+    eventually("store 1 is up again", || async {
+        stores.clone().beat_all(&[1]).await;
+        (state_name(pd, 1).await == "Up").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,10 +85,8 @@ async fn trap_03_a_dead_store_that_is_being_removed_reads_offline() {
     let stream = stores.regions().await;
     stream.report(&region(4, &[(5, 1), (6, 2), (7, 3)], (3, 1)), 6, &[], &[]).await;
     set(pd, r#"{"max-store-down-time":"1s"}"#).await;
-    eventually("store 1 is down", 10, || async {
-        (state_name(pd, 1).await == "Down").then_some(())
-    })
-    .await;
+    eventually("store 1 is down", || async { (state_name(pd, 1).await == "Down").then_some(()) })
+        .await;
     assert_eq!(pd.delete("/pd/api/v1/store/1").await.status, 200);
     assert_eq!(state_name(pd, 1).await, "Offline");
 }
@@ -91,8 +96,8 @@ async fn trap_04_a_dead_store_counts_as_up_when_it_is_to_go() {
     let (members, mut stores) = with_stores(3).await;
     let pd = &members.all[0];
     set(pd, r#"{"max-store-down-time":"1s"}"#).await;
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert_eq!(state_name(pd, 1).await, "Down");
+    eventually("store 1 is down", || async { (state_name(pd, 1).await == "Down").then_some(()) })
+        .await;
     let refused = pd.delete("/pd/api/v1/store/1").await;
     assert_eq!(refused.status, 400);
     assert!(refused.body.contains("ErrStoresNotEnough"), "{}", refused.body);
@@ -127,22 +132,17 @@ async fn trap_06_a_removed_member_goes_on_answering() {
     let mut members = Members::start(3, &[]).await;
     let mut stores = Stores::of(&mut members).await;
     assert_eq!(stores.bootstrap(store(1)).await, None);
-    // etcd's check of a reconfiguration wants every member connected for five seconds.
-    tokio::time::sleep(Duration::from_secs(6)).await;
     let leader = members.wait_for_leader().await;
     let follower = members.all.iter().map(|m| m.name.clone()).find(|name| *name != leader).unwrap();
     let target = &*members.named(&follower);
-    eventually("the follower knows the leader", 10, || async {
+    eventually("the follower knows the leader", || async {
         (target.get("/pd/api/v2/ready").await.status == 200).then_some(())
     })
     .await;
-    let gone = members.named(&leader).delete(&format!("/pd/api/v1/members/name/{follower}")).await;
-    assert_eq!(
-        (gone.status, gone.body.trim()),
-        (200, format!("\"removed, pd: {follower}\"").as_str())
-    );
+    let gone = remove(members.named(&leader), &format!("name/{follower}")).await;
+    assert_eq!(gone.body.trim(), format!("\"removed, pd: {follower}\""));
     let target = &*members.named(&follower);
-    eventually("it notices its removal", 20, || async {
+    eventually("it notices its removal", || async {
         target.said().contains("this member was removed").then_some(())
     })
     .await;
@@ -159,22 +159,53 @@ async fn trap_06_a_removed_member_goes_on_answering() {
     assert!(target.try_get("/pd/api/v1/ping").await.is_none(), "and serves nothing");
 }
 
-/// Adds a member that never starts, as a pod does that dies between joining and starting.
+/// Removes a member, once etcd lets it: its check of a reconfiguration wants every other member
+/// connected for five seconds.
+async fn remove(pd: &Member, which: &str) -> Reply {
+    eventually("the removal", || async {
+        let reply = pd.delete(&format!("/pd/api/v1/members/{which}")).await;
+        (reply.status == 200).then_some(reply)
+    })
+    .await
+}
+
+/// Starts a joining member, again where etcd is not ready for it yet, until `count` are listed.
+async fn join(member: &mut Member, count: usize) {
+    for _ in 0..100 {
+        if !member.is_running() {
+            member.start();
+        }
+        if let Some(reply) = member.try_get("/pd/api/v1/members").await
+            && reply.status == 200
+            && reply.json()["members"].as_array().unwrap().len() == count
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{} does not join: {}", member.name, member.said());
+}
+
+/// Adds a member that never starts, as a pod does that dies between joining and starting; once etcd
+/// lets it.
 async fn half_join(pd: &Member) -> u64 {
-    let mut client = ClusterClient::connect(pd.client.clone()).await.unwrap();
-    let request = etcd::MemberAddRequest { peer_ur_ls: vec![free_url()], is_learner: false };
-    client.member_add(request).await.unwrap().into_inner().member.unwrap().id
+    let url = free_url();
+    let client = ClusterClient::connect(pd.client.clone()).await.unwrap();
+    eventually("the half-joined member", || async {
+        let request = etcd::MemberAddRequest { peer_ur_ls: vec![url.clone()], is_learner: false };
+        let added = client.clone().member_add(request).await.ok()?;
+        Some(added.into_inner().member.unwrap().id)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_07_one_half_joined_member_stops_every_other_join() {
     let mut members = Members::start(3, &[]).await;
-    // etcd's check of a reconfiguration wants every member connected for five seconds.
-    tokio::time::sleep(Duration::from_secs(6)).await;
     let id = half_join(&members.all[0]).await;
     let mut joining = members.joining("pd-4");
     joining.start();
-    assert_eq!(joining.exit(Duration::from_secs(20)).await.unwrap().code(), Some(1));
+    assert_eq!(joining.exit().await.unwrap().code(), Some(1));
     let message = format!("there is a member {id} that has not joined successfully");
     assert!(joining.said().contains(&message), "{}", joining.said());
     let health = members.all[0].get("/pd/api/v1/health").await.json();
@@ -183,40 +214,27 @@ async fn trap_07_one_half_joined_member_stops_every_other_join() {
     assert_eq!(half["health"], false);
     assert_eq!(members.any().delete("/pd/api/v1/members/name/pd-4").await.status, 404);
     assert_eq!(members.any().delete(&format!("/pd/api/v1/members/id/{id}")).await.status, 200);
-    joining.start();
-    let fourth = &joining;
-    eventually("pd-4 joins", 40, || async {
-        let reply = fourth.try_get("/pd/api/v1/members").await?;
-        (reply.status == 200 && reply.json()["members"].as_array()?.len() == 4).then_some(())
-    })
-    .await;
+    join(&mut joining, 4).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trap_08_nobody_joins_while_a_member_is_away() {
     let mut members = Members::start(3, &[]).await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
     let leader = members.wait_for_leader().await;
+    // A change that is let through: nothing else than the dead member stops the next one.
+    let id = half_join(members.named(&leader)).await;
+    remove(members.named(&leader), &format!("id/{id}")).await;
     let dead = members.all.iter().position(|member| member.name != leader).unwrap();
     members.all[dead].kill();
     let dead_name = members.all[dead].name.clone();
     // Joins go through the leader, which runs.
     let through = members.named(&leader).client.clone();
     let mut joining = Member::new("pd-4", members.home.path()).with(format!("--join={through}"));
-    // The connection breaks with the process; etcd needs a moment to see it.
-    tokio::time::sleep(Duration::from_secs(3)).await;
     joining.start();
-    assert_eq!(joining.exit(Duration::from_secs(20)).await.unwrap().code(), Some(1));
+    assert_eq!(joining.exit().await.unwrap().code(), Some(1));
     assert!(joining.said().contains("etcdserver: unhealthy cluster"), "{}", joining.said());
-    let path = format!("/pd/api/v1/members/name/{dead_name}");
-    assert_eq!(members.named(&leader).delete(&path).await.status, 200, "remove first");
-    joining.start();
-    let fourth = &joining;
-    eventually("then add", 40, || async {
-        let reply = fourth.try_get("/pd/api/v1/members").await?;
-        (reply.status == 200 && reply.json()["members"].as_array()?.len() == 3).then_some(())
-    })
-    .await;
+    remove(members.named(&leader), &format!("name/{dead_name}")).await;
+    join(&mut joining, 3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,6 @@
 //! Is a store who its disk says it is?
 
-use std::time::Duration;
-
-use crate::cluster::{Cluster, PATIENCE, http, wait_for};
-
-const LIMIT: Duration = Duration::from_secs(20);
+use crate::cluster::{Cluster, PATIENCE, wait_for};
 
 #[test]
 fn a_wiped_volume_is_a_new_store_and_its_old_address_is_taken() {
@@ -12,7 +8,7 @@ fn a_wiped_volume_is_a_new_store_and_its_old_address_is_taken() {
     let first = cluster.store_ident(0);
     cluster.kill_9(0);
     cluster.wipe(0);
-    let (status, said) = cluster.run_store(0, LIMIT);
+    let (status, said) = cluster.run_store(0);
     assert!(!status.success());
     assert!(said.contains("duplicated store address"), "{said}");
     assert!(said.contains("FATAL"), "{said}");
@@ -39,7 +35,7 @@ fn a_volume_of_another_cluster_is_refused() {
     let other = Cluster::only_pd();
     one.kill_9(0);
     one.pd.clone_from(&other.pd);
-    let (status, said) = one.run_store(0, LIMIT);
+    let (status, said) = one.run_store(0);
     assert!(!status.success());
     assert!(said.contains("cluster ID mismatch, local"), "{said}");
 }
@@ -50,14 +46,13 @@ fn a_removed_store_refuses_to_start_and_a_running_one_serves_nobody() {
     cluster.wait_replicated(3);
     cluster.write("moved", 100);
     let id = cluster.store_ident(0);
-    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
-    assert_eq!(status, 200, "{body}");
-    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
+    cluster.pd_change("DELETE", &format!("/pd/api/v1/store/{id}"), "");
+    wait_for("the tombstone", || cluster.store_state(id) == "Tombstone");
     assert_eq!(cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}"), 0);
     let (complete, summary) = cluster.verify("moved", 100, PATIENCE);
     assert!(complete, "{summary}");
     cluster.kill_9(0);
-    let (status, said) = cluster.run_store(0, LIMIT);
+    let (status, said) = cluster.run_store(0);
     assert!(!status.success());
     assert!(said.contains("store is tombstone"), "{said}");
 }

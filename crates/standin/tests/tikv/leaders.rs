@@ -9,7 +9,7 @@ use standin::proto::metapb::{Peer, RegionEpoch};
 use standin::proto::tikvpb::tikv_client::TikvClient;
 use tonic::transport::Channel;
 
-use crate::cluster::{Cluster, QUICK, http, wait_for};
+use crate::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
 
 /// PD's view of the region of a key: context for its leader, and all its peers.
 fn region_of(cluster: &Cluster, key: &str) -> (Context, Vec<Peer>) {
@@ -123,7 +123,7 @@ async fn a_paused_leader_does_not_answer_with_an_old_value() {
 
     cluster.stores[old].process.as_ref().unwrap().signal("-STOP");
     let mut now = context;
-    wait_for("another leader", Duration::from_secs(20), || {
+    wait_for("another leader", || {
         now = region_of(&cluster, "m").0;
         now.peer != context.peer
     });
@@ -133,7 +133,7 @@ async fn a_paused_leader_does_not_answer_with_an_old_value() {
     let read = tokio::spawn(async move { get(&mut at_old, context, "m").await });
     tokio::time::sleep(Duration::from_millis(200)).await;
     cluster.stores[old].process.as_ref().unwrap().signal("-CONT");
-    match tokio::time::timeout(Duration::from_secs(20), read).await.unwrap().unwrap() {
+    match tokio::time::timeout(Duration::from_secs(PATIENCE), read).await.unwrap().unwrap() {
         Ok(value) => assert_eq!(value.as_deref(), Some("new")),
         Err(error) => assert!(error.not_leader.is_some(), "{error:?}"),
     }
@@ -142,7 +142,8 @@ async fn a_paused_leader_does_not_answer_with_an_old_value() {
 #[test]
 fn a_store_that_is_asked_to_stop_moves_its_leaders_first() {
     let mut cluster = Cluster::only_pd();
-    cluster.config = QUICK.replace("\"3s\"", "\"20s\"");
+    // Longer than the test has patience: whoever waits for it fails.
+    cluster.config = QUICK.replace("\"3s\"", "\"10m\"");
     for _ in 0..3 {
         cluster.add_store();
     }
@@ -150,14 +151,13 @@ fn a_store_that_is_asked_to_stop_moves_its_leaders_first() {
     let leading = (0..3).max_by_key(|index| cluster.leaders(*index)).unwrap();
     assert!(cluster.leaders(leading) > 0);
     let others: Vec<usize> = (0..3).filter(|index| *index != leading).collect();
-    let begin = Instant::now();
     let mut process = cluster.stores[leading].process.take().unwrap();
     process.signal("-TERM");
-    let status = process.wait(Duration::from_secs(30)).expect("ends");
+    let status = process.wait().expect("it does not wait its whole timeout");
     assert!(status.success(), "{status}");
-    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
-    let led: u64 = others.iter().map(|index| cluster.leaders(*index)).sum();
-    assert_eq!(led, 5, "every region has a leader at once");
+    wait_for("leaders elsewhere", || {
+        others.iter().map(|index| cluster.leaders(*index)).sum::<u64>() == 5
+    });
 }
 
 #[test]
@@ -166,17 +166,17 @@ fn a_store_that_has_nobody_to_lead_waits_its_whole_timeout() {
     let begin = Instant::now();
     let mut process = cluster.stores[0].process.take().unwrap();
     process.signal("-TERM");
-    let status = process.wait(Duration::from_secs(10)).expect("ends");
+    let status = process.wait().expect("ends");
     assert!(status.success(), "{status}");
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
     // Before v8.5.5 a store that is asked to stop just ends.
     cluster.version = Some("v8.5.4".to_owned());
-    cluster.config = QUICK.replace("\"3s\"", "\"60s\"");
+    cluster.config = QUICK.replace("\"3s\"", "\"10m\"");
     cluster.start_store(0);
-    wait_for("it leads", Duration::from_secs(20), || {
+    wait_for("it leads", || {
         http(&cluster.stores[0].status, "GET", "/status", "").0 == 200 && cluster.leaders(0) == 5
     });
     let mut process = cluster.stores[0].process.take().unwrap();
     process.signal("-TERM");
-    assert!(process.wait(Duration::from_secs(30)).expect("ends").success());
+    assert!(process.wait().expect("ends").success());
 }

@@ -12,15 +12,14 @@ fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() 
     cluster.kill_9(0);
     cluster.add_store();
     let registered = || cluster.store_state(cluster.store_ident(3)) == "Up";
-    wait_for("the new store", Duration::from_secs(20), || {
+    wait_for("the new store", || {
         cluster.stores[3].dir.join("store-ident.json").exists() && registered()
     });
-    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
-    assert_eq!(status, 200, "{body}");
+    cluster.pd_change("DELETE", &format!("/pd/api/v1/store/{id}"), "");
     cluster.wait_replicated(3);
     cluster.start_store(0);
     // Removed by PD while it was down, or refused at once: either way it holds nothing any more.
-    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
+    wait_for("the tombstone", || cluster.store_state(id) == "Tombstone");
     let (complete, summary) = cluster.verify("away", 130, PATIENCE);
     assert!(complete, "{summary}");
 }
@@ -29,15 +28,14 @@ fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() 
 fn a_store_that_was_paused_while_it_was_removed_gives_its_regions_up() {
     let cluster = Cluster::start(4);
     let id = cluster.store_ident(0);
-    wait_for("a region on it", Duration::from_secs(30), || {
+    wait_for("a region on it", || {
         cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") > 0
     });
     cluster.stores[0].process.as_ref().unwrap().signal("-STOP");
-    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
-    assert_eq!(status, 200, "{body}");
-    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
+    cluster.pd_change("DELETE", &format!("/pd/api/v1/store/{id}"), "");
+    wait_for("the tombstone", || cluster.store_state(id) == "Tombstone");
     cluster.stores[0].process.as_ref().unwrap().signal("-CONT");
-    wait_for("no region on it", Duration::from_secs(20), || {
+    wait_for("no region on it", || {
         cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") == 0
     });
     // As the real one, it runs on and serves nobody.
@@ -53,14 +51,14 @@ fn a_down_stores_regions_are_made_again_on_a_spare_one() {
     }
     cluster.wait_replicated(3);
     cluster.write("down", 130);
-    wait_for("regions on the first store", Duration::from_secs(30), || {
+    wait_for("regions on the first store", || {
         cluster.metric(0, "tikv_raftstore_region_count{type=\"region\"}") > 0
     });
     let id = cluster.store_ident(0);
     cluster.kill_9(0);
     let limit = r#"{"schedule.max-store-down-time":"4s"}"#;
-    assert_eq!(http(&cluster.pd, "POST", "/pd/api/v1/config", limit).0, 200);
-    wait_for("no region on it", Duration::from_secs(PATIENCE), || {
+    cluster.pd_change("POST", "/pd/api/v1/config", limit);
+    wait_for("no region on it", || {
         let store = cluster.pd_json(&format!("/pd/api/v1/store/{id}"));
         store["status"]["region_count"] == 0
     });
@@ -79,9 +77,7 @@ fn a_snapshot_brings_a_new_store_all_that_was_written_before() {
     cluster.wait_replicated(3);
     let gone = cluster.store_ident(0);
     cluster.kill_9(0);
-    wait_for("leaders elsewhere", Duration::from_secs(30), || {
-        cluster.leaders(1) + cluster.leaders(2) == 5
-    });
+    wait_for("leaders elsewhere", || cluster.leaders(1) + cluster.leaders(2) == 5);
     let (complete, summary) = cluster.verify("snapshot", 260, PATIENCE);
     assert!(complete, "without store {gone}: {summary}");
 }
@@ -103,15 +99,13 @@ fn stores_follow_pds_leader() {
     let first = lead(&cluster).unwrap();
     let other = (0..3).map(|n| format!("pd-{n}")).find(|name| *name != first).unwrap();
     let transfer = format!("/pd/api/v1/leader/transfer/{other}");
-    assert_eq!(http(&cluster.pd, "POST", &transfer, "").0, 200);
-    wait_for("the transfer", Duration::from_secs(30), || lead(&cluster) == Some(other.clone()));
+    cluster.pd_change("POST", &transfer, "");
+    wait_for("the transfer", || lead(&cluster) == Some(other.clone()));
     move_a_store(&mut cluster, 0);
     let at: usize = other.trim_start_matches("pd-").parse().unwrap();
     cluster.pds[at].1.kill_9();
     cluster.pd = cluster.pds[(at + 1) % 3].0.clone();
-    wait_for("another PD leader", Duration::from_secs(30), || {
-        lead(&cluster).is_some_and(|name| name != other)
-    });
+    wait_for("another PD leader", || lead(&cluster).is_some_and(|name| name != other));
     move_a_store(&mut cluster, 1);
 }
 
@@ -120,11 +114,10 @@ fn move_a_store(cluster: &mut Cluster, index: usize) {
     cluster.wait_replicated(3);
     let id = cluster.store_ident(index);
     let added = cluster.add_store();
-    wait_for("the new store", Duration::from_secs(30), || {
+    wait_for("the new store", || {
         cluster.stores[added].dir.join("store-ident.json").exists()
             && cluster.store_state(cluster.store_ident(added)) == "Up"
     });
-    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}"), "");
-    assert_eq!(status, 200, "{body}");
-    wait_for("the tombstone", Duration::from_mins(1), || cluster.store_state(id) == "Tombstone");
+    cluster.pd_change("DELETE", &format!("/pd/api/v1/store/{id}"), "");
+    wait_for("the tombstone", || cluster.store_state(id) == "Tombstone");
 }

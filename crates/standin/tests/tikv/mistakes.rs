@@ -6,13 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, PATIENCE, http, wait_for};
+use crate::cluster::{Cluster, PATIENCE, wait_for};
 
 const KEYS: u64 = 104;
 
 fn delete_store(cluster: &Cluster, id: u64, force: &str) {
-    let (status, body) = http(&cluster.pd, "DELETE", &format!("/pd/api/v1/store/{id}{force}"), "");
-    assert_eq!(status, 200, "{body}");
+    cluster.pd_change("DELETE", &format!("/pd/api/v1/store/{id}{force}"), "");
 }
 
 #[test]
@@ -44,11 +43,9 @@ fn replacing_one_store_after_the_other_loses_none() {
             cluster.stores[added].dir.join("store-ident.json").exists()
                 && cluster.store_state(cluster.store_ident(added)) == "Up"
         };
-        wait_for("the new store", Duration::from_secs(20), up);
+        wait_for("the new store", up);
         delete_store(&cluster, id, "");
-        wait_for("the tombstone", Duration::from_mins(1), || {
-            cluster.store_state(id) == "Tombstone"
-        });
+        wait_for("the tombstone", || cluster.store_state(id) == "Tombstone");
         cluster.kill_9(index);
         cluster.wipe(index);
     }

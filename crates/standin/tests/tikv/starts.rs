@@ -68,12 +68,12 @@ fn an_older_store_reports_its_version_and_lacks_what_it_lacked() {
     cluster.add_store();
     let ready =
         |cluster: &Cluster| crate::cluster::http(&cluster.stores[0].status, "GET", "/ready", "").0;
-    wait_for("/ready", Duration::from_secs(20), || ready(&cluster) == 200);
+    wait_for("/ready", || ready(&cluster) == 200);
     let stores = cluster.pd_json("/pd/api/v1/stores");
     assert_eq!(stores["stores"][0]["store"]["version"], "9.0.0-beta.2");
     cluster.kill_9(0);
     cluster.version = None;
-    let (_, said) = cluster.run_store(0, Duration::from_secs(20));
+    let (_, said) = cluster.run_store(0);
     assert!(said.contains("version should compatible"), "{said}");
 }
 
@@ -91,7 +91,7 @@ fn labels_and_capacity_are_what_flags_file_and_filesystem_say() {
         let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
         shown["stores"].as_array().cloned().unwrap_or_default()
     };
-    wait_for("both in PD", Duration::from_secs(20), || {
+    wait_for("both in PD", || {
         stores().iter().filter(|store| store["status"]["capacity"] != "0B").count() == 2
     });
     let of = |index: usize| {
