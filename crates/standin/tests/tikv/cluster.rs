@@ -17,11 +17,11 @@ use tempfile::TempDir;
 /// machine fails none; where all is well it is over at once.
 pub const PATIENCE: u64 = 240;
 
-/// Fails over in about a second instead of TiKV's 10-20; heartbeats to match. The region log is
+/// Fails over in 2-4 seconds instead of TiKV's 10-20; heartbeats to match. The region log is
 /// rewritten often, so that the tests meet it.
 pub const QUICK: &str = r#"
 [raftstore]
-raft-base-tick-interval = "100ms"
+raft-base-tick-interval = "200ms"
 pd-heartbeat-tick-interval = "1s"
 pd-store-heartbeat-tick-interval = "1s"
 [raft-engine]
@@ -279,6 +279,16 @@ impl Cluster {
                 })
         };
         wait_for("full replication", full);
+    }
+
+    /// Waits for full replication, after which PD moves nothing any more to spread the load.
+    pub fn settle(&self) {
+        for kind in ["leader", "region"] {
+            let path = format!("/pd/api/v1/schedulers/balance-{kind}-scheduler");
+            wait_for("the scheduler's end", || http(&self.pd, "DELETE", &path, "").0 == 404);
+        }
+        wait_for("the last move", || self.pd_json("/pd/api/v1/operators") == Value::Array(vec![]));
+        self.wait_replicated(3);
     }
 
     pub fn metric(&self, index: usize, name: &str) -> u64 {

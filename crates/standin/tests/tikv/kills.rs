@@ -64,7 +64,7 @@ fn kill_9_of_any_and_of_all_stores_loses_nothing_acknowledged() {
 fn a_minority_of_stores_acknowledges_nothing() {
     let mut cluster = Cluster::only_pd();
     // Five seconds in which a leader may think that it still leads.
-    cluster.config = QUICK.replace("\"100ms\"", "\"500ms\"");
+    cluster.config = QUICK.replace("\"200ms\"", "\"500ms\"");
     for _ in 0..3 {
         cluster.add_store();
     }
