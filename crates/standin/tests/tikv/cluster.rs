@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -328,17 +327,11 @@ impl Cluster {
     }
 }
 
-/// The client's program, built if it is not.
+/// The client's program, which `cargo test --workspace` builds for the client's own test.
 fn tikv_check() -> PathBuf {
-    static BUILD: Once = Once::new();
-    BUILD.call_once(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--workspace"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success(), "tikv-check does not build");
-    });
-    Path::new(env!("CARGO_BIN_EXE_tikv-server")).with_file_name("tikv-check")
+    let program = Path::new(env!("CARGO_BIN_EXE_tikv-server")).with_file_name("tikv-check");
+    assert!(program.exists(), "no tikv-check: run `cargo test --workspace` once");
+    program
 }
 
 pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {

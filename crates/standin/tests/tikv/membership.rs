@@ -1,7 +1,5 @@
 //! Do regions follow what PD says, also when a store was away meanwhile?
 
-use std::time::Duration;
-
 use crate::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
 
 #[test]

@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::cluster::{Cluster, PATIENCE, wait_for};
 

@@ -1,7 +1,6 @@
 //! Does a store refuse to start where the real one does, and say why?
 
 use std::process::Command;
-use std::time::Duration;
 
 use crate::cluster::{Cluster, wait_for};
 
