@@ -1,7 +1,5 @@
 //! Do members start, join, lead and end as PD's do?
 
-use std::time::Duration;
-
 use crate::harness::{Member, Members, Stores, ask, eventually, free_url, store};
 
 async fn cluster_id(member: &Member) -> u64 {

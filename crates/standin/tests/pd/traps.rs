@@ -67,7 +67,7 @@ async fn trap_02_a_new_leader_knows_only_the_heartbeats_that_were_persisted() {
     let never = pd.get("/pd/api/v1/store/2").await.json();
     assert_eq!(never["status"]["last_heartbeat_ts"], "1970-01-01T00:00:00Z");
     assert_eq!(state_name(pd, 1).await, "Down", "after an outage, until the next heartbeat");
-    let mut stores = Stores::of(&mut members).await;
+    let stores = Stores::of(&mut members).await;
     let (stores, pd) = (&stores, &members.all[0]);
     // For the second after a heartbeat.
     eventually("store 1 is up again", || async {
