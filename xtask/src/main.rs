@@ -1,5 +1,6 @@
 //! Development commands: `cargo xtask <command>`.
 
+mod bench;
 mod check;
 mod demo;
 mod e2e;
@@ -24,6 +25,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::BenchArgs),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
@@ -36,6 +38,7 @@ enum Command {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Bench(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::E2e(args) => args.run(),

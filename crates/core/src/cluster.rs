@@ -9,6 +9,9 @@ mod explicit;
 mod member;
 mod scalar;
 
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
+
 pub use deferred::Deferred;
 pub use explicit::Explicit;
 pub use member::{
@@ -17,11 +20,56 @@ pub use member::{
 };
 pub use scalar::{ClusterName, Quantity, Version};
 
+use crate::build::Prepared;
 use crate::world::Uid;
 
-/// A checked cluster.
-#[derive(Clone, Debug, PartialEq)]
+/// A checked cluster, with what follows from it alone.
+///
+/// One spec is planned with again and again: names, hashes and objects that depend on nothing else
+/// are [`Prepared`] once, at first use, and shared by clones. Whoever changes a setting drops them.
+#[derive(Clone, Debug)]
 pub struct Cluster {
+    checked: Checked,
+    prepared: Arc<OnceLock<Prepared>>,
+}
+
+impl Cluster {
+    /// What follows from the settings alone.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        self.prepared.get_or_init(|| Prepared::of(self))
+    }
+}
+
+impl From<Checked> for Cluster {
+    fn from(checked: Checked) -> Self {
+        Self { checked, prepared: Arc::default() }
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Checked;
+
+    fn deref(&self) -> &Checked {
+        &self.checked
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Checked {
+        self.prepared = Arc::default();
+        &mut self.checked
+    }
+}
+
+impl PartialEq for Cluster {
+    fn eq(&self, other: &Self) -> bool {
+        self.checked == other.checked
+    }
+}
+
+/// The settings of a checked cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
     /// Name of the resource: a DNS-1035 label within [`tikv_operator_api::names::CLUSTER_NAME_MAX`].
     pub name: ClusterName,
     /// Namespace of the resource and of all its objects.

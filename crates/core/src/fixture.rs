@@ -1,4 +1,6 @@
 //! Clusters and worlds for tests, from the least that a test wants to say.
+//!
+//! Also compiled into the benchmark (`xtask/bench`), so it uses what core gives to everybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +11,9 @@ use tikv_operator_api::v1alpha1::{TikvCluster, TikvClusterStatus};
 use crate::build;
 use crate::check::check;
 use crate::cluster::Cluster;
+use crate::plan::{Step, plan};
 use crate::world::{
-    ClusterId, Component, LeaderFacts, Maintenance, ObjectFacts, PdFacts, PdMember, PdMemberId,
+    ClusterId, Component, LeaderFacts, Maintenance, ObjectFacts, ObjectKey, PdFacts, PdMember, PdMemberId,
     PdView, PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState,
     Uid, VolumeFacts, VolumeMarks, VolumePhase, World,
 };
@@ -99,7 +102,7 @@ pub(crate) fn pod(cluster: &Cluster, slot: Slot) -> PodFacts {
         restarts: 0,
         deleting_since: None,
         trouble: None,
-        config_map: Some(build::config_map_name(cluster, slot.component)),
+        config_map: Some(build::config_map_name(cluster, slot.component).to_owned()),
         serving: slot.component == Component::Pd,
         annotations: BTreeMap::new(),
     }
@@ -192,16 +195,21 @@ pub(crate) fn settled(cluster: &Cluster) -> World {
         world.pods.insert(slot, pod(cluster, slot));
     }
     world.pd = PdView::Known(Box::new(facts));
-    let scene = crate::plan::Scene::new(cluster, &world);
-    let wanted = crate::plan::furniture_of(&scene);
-    world.objects = wanted
-        .into_iter()
-        .map(|object| {
-            let uid = Uid(format!("uid-{}", object.key.name));
-            (object.key, ObjectFacts { uid, body: object.body, deleting: false })
-        })
-        .collect();
+    world.objects = furniture(cluster, &world);
     world
+}
+
+/// What the planner makes where no furniture stands.
+fn furniture(cluster: &Cluster, world: &World) -> BTreeMap<ObjectKey, ObjectFacts> {
+    let steps = plan(cluster, world).steps.into_iter();
+    let made = steps.filter(Step::is_furniture).filter_map(|step| {
+        if let Step::Create(object) = step { Some(object) } else { None }
+    });
+    made.map(|object| {
+        let uid = Uid(format!("uid-{}", object.key.name));
+        (object.key, ObjectFacts { uid, body: object.body, deleting: false })
+    })
+    .collect()
 }
 
 /// PD's facts in `world`, to change them.

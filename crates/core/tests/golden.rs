@@ -12,6 +12,8 @@
 
 mod fixture;
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use tikv_operator_core::build::{self, Furnishing, PdStart};
 use tikv_operator_core::cluster::Cluster;
@@ -33,8 +35,8 @@ fn first(cluster: &Cluster) -> PdStart {
     PdStart::Bootstrap(BootstrapRecord { token: "token-1".into(), members })
 }
 
-fn bodies(objects: Vec<Object>) -> Vec<Value> {
-    objects.into_iter().map(|object| object.body).collect()
+fn bodies<'a>(objects: impl IntoIterator<Item = Cow<'a, Object>>) -> Vec<Value> {
+    objects.into_iter().map(|object| object.into_owned().body).collect()
 }
 
 fn check(name: &str) {
@@ -42,7 +44,7 @@ fn check(name: &str) {
     let mut furniture = bodies(build::furniture(&cluster, &furnishing(&cluster, first(&cluster))));
     let joining = build::furniture(&cluster, &furnishing(&cluster, PdStart::Join));
     let pd = build::config_map_name(&cluster, Component::Pd);
-    furniture.extend(bodies(joining.into_iter().filter(|o| o.key.name == pd).collect()));
+    furniture.extend(bodies(joining.into_iter().filter(|o| o.key.name == pd)));
     insta::assert_yaml_snapshot!(format!("{name}-furniture"), furniture);
 
     let members = [Slot::pd(0), Slot::tikv(1)];
@@ -62,7 +64,7 @@ fn check(name: &str) {
     };
     let mut claims = build::claims(&cluster, Slot::pd(0), &new);
     claims.extend(build::claims(&cluster, Slot::tikv(1), &old));
-    insta::assert_yaml_snapshot!(format!("{name}-volumes"), bodies(claims));
+    insta::assert_yaml_snapshot!(format!("{name}-volumes"), bodies(claims.into_iter().map(Cow::Owned)));
 }
 
 macro_rules! golden {
@@ -82,7 +84,8 @@ golden! {
 fn every_object_bears_its_key_and_namespace_and_only_volumes_have_no_owner() {
     for name in fixture::ALL {
         let cluster = fixture::checked(&fixture::manifest(name));
-        let mut objects = build::furniture(&cluster, &furnishing(&cluster, PdStart::Join));
+        let furniture = build::furniture(&cluster, &furnishing(&cluster, PdStart::Join));
+        let mut objects: Vec<_> = furniture.into_iter().map(Cow::into_owned).collect();
         for slot in [Slot::pd(0), Slot::tikv(0)] {
             objects.push(build::pod(&cluster, slot));
             objects.extend(build::claims(&cluster, slot, &VolumeMarks::default()));

@@ -157,6 +157,6 @@ fn examples_are_good_and_as_their_comments_say() {
         let cluster =
             check_value(&resource).unwrap_or_else(|problems| panic!("{name}: {problems}"));
         assert_eq!((cluster.pd.replicas, cluster.tikv.replicas), (3, 3), "{name}");
-        assert_eq!((cluster.deferred, cluster.warnings), (vec![], vec![]), "{name}");
+        assert_eq!((&cluster.deferred, &cluster.warnings), (&vec![], &vec![]), "{name}");
     }
 }

@@ -29,6 +29,13 @@ pub fn store_address(cluster: &Cluster, slot: Slot) -> String {
     format!("{}:{}", host(cluster, slot), names::TIKV_PORT)
 }
 
+/// What follows the name of the pod in every store's address.
+pub(super) fn store_suffix(cluster: &Cluster) -> String {
+    let service = names::peer_service(cluster.name.as_str(), Component::Tikv);
+    let host = names::pod_dns("", &service, &cluster.namespace, cluster.domain.as_deref());
+    format!("{host}:{}", names::TIKV_PORT)
+}
+
 /// PD's peer URL of a slot: etcd's identity of a member that has not joined yet.
 pub(super) fn peer_url(cluster: &Cluster, slot: Slot) -> String {
     format!("http://{}:{}", host(cluster, slot), names::PD_PEER_PORT)

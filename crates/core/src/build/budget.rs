@@ -6,18 +6,13 @@
 use serde_json::json;
 use tikv_operator_api::names;
 
-use super::Furnishing;
 use super::fields::texts;
 use super::metadata::{self, Extra};
 use crate::cluster::Cluster;
 use crate::world::{Component, Kind, Object};
 
-/// The component's disruption budget.
-pub(super) fn budget(cluster: &Cluster, component: Component, furnishing: &Furnishing) -> Object {
-    let available = match component {
-        Component::Pd => furnishing.pd_available,
-        Component::Tikv => furnishing.tikv_available,
-    };
+/// The component's disruption budget that leaves `available` pods.
+pub(super) fn budget(cluster: &Cluster, component: Component, available: u32) -> Object {
     let name = names::budget(cluster.name.as_str(), component);
     let body = json!({
         "apiVersion": "policy/v1",

@@ -9,7 +9,7 @@ use tikv_operator_api::names;
 
 use super::fields::Fields;
 use super::metadata::{self, Extra};
-use super::{address, hash, part};
+use super::{Prepared, address, hash, part};
 use crate::cluster::Cluster;
 use crate::world::{BootstrapRecord, Component, Kind, Object, ObjectFacts, ObjectKey, Slot};
 
@@ -31,21 +31,27 @@ pub enum PdStart {
 }
 
 /// Name of the ConfigMap with the component's present configuration.
-pub fn config_map_name(cluster: &Cluster, component: Component) -> String {
+pub fn config_map_name(cluster: &Cluster, component: Component) -> &str {
+    let name: &String = Prepared::of_component(&cluster.prepared().config_names, component);
+    name
+}
+
+/// The name by content: what [`config_map_name`] keeps.
+pub(super) fn content_name(cluster: &Cluster, component: Component) -> String {
     let hash = hash::hex(&config_text(&part(cluster, component).config), DIGITS);
     names::config_map(cluster.name.as_str(), component, &hash)
 }
 
 /// PD's present ConfigMap.
 pub(super) fn pd(cluster: &Cluster, start: &PdStart) -> Object {
-    let name = config_map_name(cluster, Component::Pd);
+    let name = content_name(cluster, Component::Pd);
     let config = config_text(&cluster.pd.common.config);
     config_map(cluster, Component::Pd, name, &pd_text(cluster, start, &config))
 }
 
 /// TiKV's present ConfigMap.
 pub(super) fn tikv(cluster: &Cluster) -> Object {
-    let name = config_map_name(cluster, Component::Tikv);
+    let name = content_name(cluster, Component::Tikv);
     config_map(cluster, Component::Tikv, name, &config_text(&cluster.tikv.common.config))
 }
 

@@ -15,6 +15,7 @@ pub mod marks;
 mod metadata;
 mod overlay;
 mod pod;
+mod prepared;
 mod revision;
 mod same;
 mod security;
@@ -28,9 +29,12 @@ pub use marks::{
     EVICTING, LEAVING, REPLACES, RETIRED, marks_from_annotations, marks_to_annotations,
 };
 pub use pod::pod;
+pub(crate) use prepared::{Prepared, slot_at};
 pub use revision::{is_current, revision};
 pub use same::{APPLIED, same};
 pub use volume::claims;
+
+use std::borrow::Cow;
 
 use crate::cluster::{self, Cluster};
 use crate::world::{Component, Object};
@@ -48,16 +52,24 @@ pub struct Furnishing {
 
 /// Everything of a cluster that is neither pod nor volume: client and peer Services, the current
 /// ConfigMaps, disruption budgets, the connection.
-pub fn furniture(cluster: &Cluster, furnishing: &Furnishing) -> Vec<Object> {
-    let mut objects = vec![
-        service::client(cluster),
-        service::peer(cluster, Component::Pd),
-        service::peer(cluster, Component::Tikv),
-        config::pd(cluster, &furnishing.start),
-        config::tikv(cluster),
-    ];
-    objects.extend(Component::ALL.map(|component| budget::budget(cluster, component, furnishing)));
-    objects.push(service::connection(cluster));
+pub fn furniture<'a>(cluster: &'a Cluster, furnishing: &Furnishing) -> Vec<Cow<'a, Object>> {
+    let prepared = cluster.prepared();
+    let mut objects: Vec<_> = prepared.services.iter().map(Cow::Borrowed).collect();
+    objects.push(match &furnishing.start {
+        PdStart::Join => Cow::Borrowed(&prepared.pd_config),
+        start @ PdStart::Bootstrap(_) => Cow::Owned(config::pd(cluster, start)),
+    });
+    objects.push(Cow::Borrowed(&prepared.tikv_config));
+    let numbers =
+        [(Component::Pd, furnishing.pd_available), (Component::Tikv, furnishing.tikv_available)];
+    objects.extend(numbers.map(|(component, number)| {
+        let made = prepared.budgets.iter().find(|(of, n, _)| (*of, *n) == (component, number));
+        made.map_or_else(
+            || Cow::Owned(budget::budget(cluster, component, number)),
+            |(_, _, budget)| Cow::Borrowed(budget),
+        )
+    }));
+    objects.push(Cow::Borrowed(&prepared.connection));
     objects
 }
 

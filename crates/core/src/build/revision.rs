@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tikv_operator_api::v1alpha1::DnsPolicy;
 
-use super::{hash, part};
+use super::{Prepared, hash, part};
 use crate::cluster::{Cluster, Component as Settings, ConfigUpdateStrategy, Explicit, Quantity};
 use crate::settings;
 use crate::world::{Component, Revision};
@@ -121,20 +121,34 @@ struct Contents<'a> {
 
 /// The revision of the pods that the spec asks for now.
 pub fn revision(cluster: &Cluster, component: Component) -> Revision {
+    Prepared::of_component(&cluster.prepared().revisions, component).whole.clone()
+}
+
+/// A revision, and its half that a configuration does not change.
+#[derive(Debug)]
+pub(super) struct Halves {
+    whole: Revision,
+    pod: String,
+}
+
+/// What [`revision`] and [`is_current`] compare with.
+pub(super) fn halves(cluster: &Cluster, component: Component) -> Halves {
     let part = part(cluster, component);
     let config = settings::restart_part(component, &part.version, &part.config);
     let config = hash::hex(&hash::canonical(&config), DIGITS);
-    Revision(format!("{}-{config}", pod_half(cluster, component)))
+    let pod = pod_half(cluster, component);
+    Halves { whole: Revision(format!("{pod}-{config}")), pod }
 }
 
 /// Is a pod of this revision what the spec asks for? With `configUpdateStrategy: InPlace` a pod
 /// with another configuration is: it is never restarted for that.
 pub fn is_current(cluster: &Cluster, component: Component, of_pod: &Revision) -> bool {
+    let wanted = Prepared::of_component(&cluster.prepared().revisions, component);
     match part(cluster, component).config_update {
-        ConfigUpdateStrategy::RollingUpdate => *of_pod == revision(cluster, component),
+        ConfigUpdateStrategy::RollingUpdate => *of_pod == wanted.whole,
         ConfigUpdateStrategy::InPlace => {
             let half = of_pod.0.split_once('-').map_or(of_pod.0.as_str(), |(pod, _)| pod);
-            half == pod_half(cluster, component)
+            half == wanted.pod
         }
     }
 }

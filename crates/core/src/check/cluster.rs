@@ -11,7 +11,7 @@ use super::merge::Layers;
 use super::problems::Problems;
 use super::{defaults, deferred, keys, level};
 use crate::cluster::{
-    ClientService, Cluster, ClusterName, Component, PdSpec, ScalePolicy, TikvSpec,
+    Checked, ClientService, Cluster, ClusterName, Component, PdSpec, ScalePolicy, TikvSpec,
 };
 use crate::world::Uid;
 
@@ -31,7 +31,7 @@ pub(super) fn assemble(resource: &TikvCluster, problems: &mut Problems) -> Clust
     }
     let (pd, tikv) = (pd(resource, problems), tikv(resource, problems));
     versions(&pd, &tikv, problems);
-    Cluster {
+    Cluster::from(Checked {
         name,
         namespace,
         uid: Uid(required(resource.metadata.uid.as_ref(), "metadata.uid", problems)),
@@ -43,7 +43,7 @@ pub(super) fn assemble(resource: &TikvCluster, problems: &mut Problems) -> Clust
         tikv,
         deferred: deferred::find(spec),
         warnings: Vec::new(),
-    }
+    })
 }
 
 /// What follows from the order of the versions, or from there being none.

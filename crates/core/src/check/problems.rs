@@ -45,9 +45,10 @@ impl Problems {
 
     /// The cluster if nothing was found. It was assembled with stand-ins for values that could not
     /// be read, so it must not leave this module otherwise.
-    pub(super) fn finish(self, cluster: Cluster) -> Result<Cluster, Rejection> {
+    pub(super) fn finish(self, mut cluster: Cluster) -> Result<Cluster, Rejection> {
         if self.found.is_empty() {
-            Ok(Cluster { warnings: self.warnings, ..cluster })
+            cluster.warnings = self.warnings;
+            Ok(cluster)
         } else {
             Err(self.rejection())
         }

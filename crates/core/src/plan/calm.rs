@@ -25,8 +25,8 @@ pub(crate) fn disturbance(scene: &Scene<'_>, apart: &[Slot]) -> Option<String> {
         return Some("PD does not answer".to_owned());
     };
     for component in Component::ALL {
-        let joining = scene.roster(component).joining;
-        for slot in scene.wanted(component).into_iter().filter(|slot| !apart.contains(slot)) {
+        let joining = &scene.roster(component).joining;
+        for slot in scene.wanted(component).filter(|slot| !apart.contains(slot)) {
             let member = scene.member(slot);
             if member.pod.is_none() && joining.contains(&slot) {
                 continue;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::draft::Draft;
-use super::{Scene, Step, furniture};
+use super::{Scene, Step};
 use crate::world::{Kind, ObjectKey};
 
 /// Prunes ConfigMaps that no pod mounts and furniture that the spec no longer asks for.
@@ -12,7 +12,7 @@ pub(super) fn prune(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     if scene.world.pods.values().any(|pod| pod.config_map.is_none()) {
         return;
     }
-    let wanted: BTreeSet<ObjectKey> = furniture::wanted(scene).into_iter().map(|o| o.key).collect();
+    let wanted: BTreeSet<&ObjectKey> = scene.furniture().iter().map(|o| &o.key).collect();
     let mounted: BTreeSet<&str> =
         scene.world.pods.values().filter_map(|pod| pod.config_map.as_deref()).collect();
     for (key, facts) in &scene.world.objects {

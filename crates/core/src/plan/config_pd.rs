@@ -14,7 +14,7 @@ use super::{Scene, Step};
 use crate::build::hash;
 use crate::rules;
 use crate::settings::{self, Items};
-use crate::world::{Component, ConfigItem, Kind, ObjectFacts, ObjectKey, PdFacts};
+use crate::world::{ConfigItem, Kind, ObjectFacts, ObjectKey, PdFacts};
 
 /// Annotation on the connection ConfigMap: JSON, the hash of each item of PD's configuration as it
 /// was last applied.
@@ -39,7 +39,7 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let wanted = items(scene);
     let mut now = before.clone();
     now.retain(|item, _| wanted.contains_key(item));
-    for (item, value) in &wanted {
+    for (item, value) in wanted {
         let hash = hash_of(item, value, pd);
         if before.get(item) != Some(&hash) && is_live(item, value, pd, draft) {
             now.insert(item.clone(), hash);
@@ -58,9 +58,8 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 }
 
 /// The items of PD in the spec that change online.
-pub(crate) fn items(scene: &Scene<'_>) -> Items {
-    let pd = &scene.cluster.pd.common;
-    settings::online_items(Component::Pd, &pd.version, &pd.config)
+pub(crate) fn items<'a>(scene: &Scene<'a>) -> &'a Items {
+    &scene.cluster.prepared().pd_online
 }
 
 /// Was this value applied before? Then a difference is drift.

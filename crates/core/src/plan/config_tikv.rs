@@ -13,7 +13,6 @@ use super::draft::Draft;
 use super::scene::Member;
 use super::{Scene, Step};
 use crate::build::{self, hash};
-use crate::cluster::Version;
 use crate::rules;
 use crate::settings::{self, Items};
 use crate::world::{Component, ConfigItem, Kind, ObjectKey, PodFacts, StoreFacts, StoreState};
@@ -38,9 +37,8 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 }
 
 /// The items of the spec that this store takes over while it runs.
-pub(crate) fn items(scene: &Scene<'_>, store: &StoreFacts) -> Items {
-    let version = Version::parse(&store.version);
-    settings::online_items(Component::Tikv, &version, &scene.cluster.tikv.common.config)
+pub(crate) fn items<'s>(scene: &'s Scene<'_>, store: &StoreFacts) -> Option<&'s Items> {
+    scene.store_items(&store.version)
 }
 
 /// Was this very process given these items? Either the pod says so, or nothing was set since the
@@ -56,7 +54,7 @@ pub(crate) fn was_applied(
         return *noted == stamp(store, items);
     }
     let file = build::config_map_name(scene.cluster, Component::Tikv);
-    store.started.is_some() && pod.config_map.as_ref() == Some(&file)
+    store.started.is_some() && pod.config_map.as_deref() == Some(file)
 }
 
 /// The pod and the store of a slot whose process can be asked.
@@ -84,10 +82,8 @@ fn configure(
     (pod, store): (&PodFacts, &StoreFacts),
     draft: &mut Draft<'_>,
 ) {
-    let items = items(scene, store);
-    if items.is_empty() || was_applied(scene, pod, store, &items) {
-        return;
-    }
+    let unset = |items: &&Items| !items.is_empty() && !was_applied(scene, pod, store, items);
+    let Some(items) = items(scene, store).filter(unset) else { return };
     let process = scene.world.processes.get(&store.id);
     let Some(config) = process.and_then(|process| process.config.as_ref()) else {
         let detail = format!("{name} is configured when its store has said what it has now");
@@ -95,7 +91,7 @@ fn configure(
         return;
     };
     let mut complete = true;
-    for (item, value) in &items {
+    for (item, value) in items {
         let live = settings::live(config, item);
         if live.is_some_and(|live| settings::same(value, live)) {
             continue;
@@ -115,7 +111,7 @@ fn configure(
         }
     }
     if complete {
-        let annotations = BTreeMap::from([(APPLIED_CONFIG.to_owned(), Some(stamp(store, &items)))]);
+        let annotations = BTreeMap::from([(APPLIED_CONFIG.to_owned(), Some(stamp(store, items)))]);
         let key = ObjectKey::new(Kind::Pod, name);
         let uid = pod.uid.clone();
         draft.propose(name, Step::Mark { key, uid, annotations, labels: BTreeMap::new() });

@@ -84,7 +84,7 @@ fn default() -> Format {
 }
 
 fn wanted(scene: &Scene<'_>) -> Format {
-    let items = settings::items(&scene.cluster.tikv.common.config);
+    let items = &scene.cluster.prepared().tikv_items;
     let value = |(item, default): (&str, &str)| {
         let value = items.get(item).map_or_else(|| default.to_owned(), settings::canonical);
         (item.to_owned(), value)

@@ -22,13 +22,21 @@ pub(super) struct Draft<'a> {
     scene: &'a Scene<'a>,
     steps: Vec<Step>,
     waits: Vec<Wait>,
+    /// Rule and subject of every wait: each pair is noted once.
+    noted: BTreeSet<(&'static str, String)>,
     /// Slots whose leaders some planner wants away in this pass.
     evictions: BTreeSet<Slot>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(scene: &'a Scene<'a>) -> Self {
-        Self { scene, steps: Vec::new(), waits: Vec::new(), evictions: BTreeSet::new() }
+        Self {
+            scene,
+            steps: Vec::new(),
+            waits: Vec::new(),
+            noted: BTreeSet::new(),
+            evictions: BTreeSet::new(),
+        }
     }
 
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
@@ -89,7 +97,7 @@ impl<'a> Draft<'a> {
         detail: String,
     ) {
         let subject = subject.into();
-        if !self.waits.iter().any(|w| w.subject == subject && w.rule == rule) {
+        if self.noted.insert((rule.name, subject.clone())) {
             self.waits.push(Wait { subject, rule, detail, severity });
         }
     }

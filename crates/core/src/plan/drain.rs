@@ -23,7 +23,7 @@ pub(super) fn make_way(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     if !matches!(scene.identity, Identity::Known(_)) {
         return;
     }
-    for slot in scene.slots(Component::Tikv) {
+    for slot in scene.wanted(Component::Tikv) {
         if is_going(&scene.member(slot)) {
             evict::begin(scene, draft, slot, REASON);
         }
@@ -45,7 +45,7 @@ pub(super) fn next<'a>(scene: &Scene<'a>) -> Option<Member<'a>> {
     if scene.cluster.paused {
         return None;
     }
-    let slots = scene.slots(Component::Tikv).into_iter().filter(|slot| scene.is_cordoned(*slot));
+    let slots = scene.wanted(Component::Tikv).filter(|slot| scene.is_cordoned(*slot));
     let members = slots.map(|slot| scene.member(slot)).filter(|member| {
         let runs = member.pod.is_some_and(|p| p.deleting_since.is_none() && p.containers_ready);
         runs && member.store.is_some_and(|store| store.state == StoreState::Up)
@@ -82,7 +82,7 @@ fn empty(scene: &Scene<'_>, draft: &mut Draft<'_>, member: &Member<'_>) {
 pub(super) fn pd_leader_to_move(scene: &Scene<'_>) -> Option<String> {
     let pd = scene.pd()?;
     let leader = pd.members.get(&pd.leader.id)?;
-    let mut slots = scene.slots(Component::Pd).into_iter();
+    let mut slots = scene.wanted(Component::Pd);
     let leads = slots.clone().find(|slot| slot.pod_name(scene.name()) == leader.name)?;
     if scene.cluster.paused || !scene.is_cordoned(leads) {
         return None;

@@ -30,7 +30,7 @@ pub(super) fn replace(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         let step = Step::RemovePdMember { id: member.id, name: String::new() };
         draft.propose(format!("pd member {}", member.id), step);
     }
-    let surplus = scene.roster(Component::Pd).leaving;
+    let surplus = &scene.roster(Component::Pd).leaving;
     let unwell = pd.members.values().filter(|member| !member.healthy);
     for member in unwell {
         let Some(slot) = scene.pd_slot(member).filter(|slot| !surplus.contains(slot)) else {

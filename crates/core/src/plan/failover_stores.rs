@@ -29,21 +29,21 @@ pub(super) fn replace(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     }
     let roster = scene.roster(Component::Tikv);
-    make(scene, &roster, draft);
+    make(scene, roster, draft);
     for slot in roster.replaced.keys() {
         take_offline(scene, *slot, draft);
     }
     for slot in scene.occupied(Component::Tikv) {
-        welcome_back(scene, slot, draft);
+        welcome_back(scene, *slot, draft);
     }
     say_evidence(scene, draft);
 }
 
 /// Pods or nodes have been lost for a while and PD does not say what that means.
 fn say_blind(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    let lost = scene.occupied(Component::Tikv).into_iter().find(|slot| {
+    let lost = scene.occupied(Component::Tikv).iter().find(|slot| {
         let seen = |symptom| scene.world.seen_for(&symptom);
-        seen(Symptom::NodeLost(*slot)).max(seen(Symptom::PodNotRunning(*slot))) >= NOTEWORTHY
+        seen(Symptom::NodeLost(**slot)).max(seen(Symptom::PodNotRunning(**slot))) >= NOTEWORTHY
     });
     if let Some(slot) = lost {
         let detail = format!("{slot} does not run; no store is replaced while PD does not answer");
@@ -56,7 +56,7 @@ fn say_blind(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 fn make(scene: &Scene<'_>, roster: &Roster, draft: &mut Draft<'_>) {
     let used = scene.occupied(Component::Tikv);
     // The lowest free ordinals are those of the members that are wanted anyway.
-    let free = scene.free(Component::Tikv, &used, roster.joining.len() + 1);
+    let free = scene.free(Component::Tikv, used, roster.joining.len() + 1);
     let Some(target) = free.last().copied() else { return };
     for slot in &roster.staying {
         let Some(store) = scene.member(*slot).store.filter(|store| is_silent(scene, store)) else {

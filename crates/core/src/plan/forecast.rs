@@ -35,22 +35,22 @@ pub struct Restart {
 /// What would happen if `cluster` were wanted in `world`. Pure, as [`plan`] is.
 pub fn forecast(cluster: &Cluster, world: &World) -> Forecast {
     let scene = Scene::new(cluster, world);
-    let names = |slots: Vec<Slot>| -> Vec<String> {
-        slots.into_iter().map(|slot| slot.pod_name(scene.name())).collect()
+    let names = |slots: &[Slot]| -> Vec<String> {
+        slots.iter().map(|slot| slot.pod_name(scene.name())).collect()
     };
     let rosters = Component::ALL.map(|component| scene.roster(component));
     Forecast {
         plan: plan(cluster, world),
         restarts: Component::ALL.into_iter().flat_map(|c| restarts(&scene, c)).collect(),
-        joining: rosters.iter().flat_map(|roster| names(roster.joining.clone())).collect(),
-        leaving: rosters.iter().flat_map(|roster| names(roster.leaving.clone())).collect(),
+        joining: rosters.iter().flat_map(|roster| names(&roster.joining)).collect(),
+        leaving: rosters.iter().flat_map(|roster| names(&roster.leaving)).collect(),
     }
 }
 
 /// Outdated pods of members that stay: the PD leader last, otherwise the highest ordinal first.
 fn restarts(scene: &Scene<'_>, component: Component) -> Vec<Restart> {
     let leader = scene.pd().map(|pd| pd.leader.id);
-    let staying = scene.roster(component).staying.into_iter().map(|slot| scene.member(slot));
+    let staying = scene.roster(component).staying.iter().map(|slot| scene.member(*slot));
     let mut due: Vec<_> = staying
         .filter_map(|member| Some((member, member.pod?)))
         .filter(|(_, pod)| scene.is_outdated(component, pod))

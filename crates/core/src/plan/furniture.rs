@@ -3,14 +3,16 @@
 //! Furniture is applied in full and in no order that matters, except that it comes before the pods
 //! that mount or need it.
 
+use std::borrow::Cow;
+
 use super::draft::Draft;
 use super::{Identity, Scene, Step, spare};
 use crate::build::{self, Furnishing, PdStart};
 use crate::rules;
-use crate::world::{Component, Kind, Object};
+use crate::world::{Component, Kind, Object, ObjectFacts};
 
 /// Everything that should stand. Also the list by which pruning knows what is wanted.
-pub(crate) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
+pub(super) fn wanted<'a>(scene: &Scene<'a>) -> Vec<Cow<'a, Object>> {
     if matches!(scene.identity, Identity::Unborn) {
         return Vec::new();
     }
@@ -23,26 +25,32 @@ pub(crate) fn wanted(scene: &Scene<'_>) -> Vec<Object> {
         },
     );
     if spare::comes_later(scene) {
-        objects.retain(|object| object.key != spare::budget(scene, Component::Tikv));
+        let later = spare::budget(scene, Component::Tikv);
+        objects.retain(|object| object.key != later);
     }
     objects
 }
 
+/// [`wanted`], for tests that put it into a world.
+#[cfg(test)]
+pub(crate) fn owned(scene: &Scene<'_>) -> Vec<Object> {
+    scene.furniture().iter().map(|object| Object::clone(object)).collect()
+}
+
 /// Creates what is missing and applies what differs.
 pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    for object in wanted(scene) {
-        let subject = object.key.to_string();
+    for object in scene.furniture() {
+        let subject = || object.key.to_string();
         match scene.world.objects.get(&object.key) {
             None => {
-                draft.propose(subject, Step::Create(object));
+                draft.propose(subject(), Step::Create(Object::clone(object)));
             }
             Some(facts) if facts.deleting => {
+                let subject = subject();
                 let detail = format!("{subject} is being deleted; it is made again when gone");
                 draft.wait(subject, &rules::OBJECT_GOING_AWAY, detail);
             }
-            Some(facts) if !build::same(&object, facts) => {
-                draft.propose(subject, Step::Apply { object, uid: facts.uid.clone() });
-            }
+            Some(facts) if !build::same(object, facts) => apply(object, facts, draft),
             Some(_) => {}
         }
     }
@@ -53,14 +61,18 @@ pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 
 /// Applies the disruption budgets that stand and differ, and nothing else.
 pub(super) fn open_budgets(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    let budgets = wanted(scene).into_iter().filter(|o| o.key.kind == Kind::PodDisruptionBudget);
+    let budgets = scene.furniture().iter().filter(|o| o.key.kind == Kind::PodDisruptionBudget);
     for object in budgets {
         let stands = scene.world.objects.get(&object.key).filter(|facts| !facts.deleting);
-        if let Some(facts) = stands.filter(|facts| !build::same(&object, facts)) {
-            let uid = facts.uid.clone();
-            draft.propose(object.key.to_string(), Step::Apply { object, uid });
+        if let Some(facts) = stands.filter(|facts| !build::same(object, facts)) {
+            apply(object, facts, draft);
         }
     }
+}
+
+fn apply(object: &Object, facts: &ObjectFacts, draft: &mut Draft<'_>) {
+    let step = Step::Apply { object: object.clone(), uid: facts.uid.clone() };
+    draft.propose(object.key.to_string(), step);
 }
 
 /// Earlier PD ConfigMaps that still say "bootstrap" are switched too: a pod that mounts one may

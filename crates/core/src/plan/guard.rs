@@ -24,10 +24,10 @@ pub(super) fn holds(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
 /// without leaders, a node that cannot be drained, or a lock that others wait for. A store that PD
 /// is already emptying is left as it is.
 fn end_halves(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    let slots = scene.slots(Component::Tikv);
+    let slots = scene.wanted(Component::Tikv);
     let half = |slot: &_| scene.member(*slot).volume.is_some_and(|v| v.marks.evicting.is_some());
     let mut found = false;
-    for slot in slots.into_iter().filter(half) {
+    for slot in slots.filter(half) {
         found = true;
         if scene.member(slot).pod.is_none() {
             members::make_pod(scene, slot, draft);

@@ -53,7 +53,7 @@ pub(super) fn go(scene: &Scene<'_>, slot: Slot, reason: &str, draft: &mut Draft<
 /// what the spec asks for where there is one. The next look tells whether it has moved.
 pub(super) fn hand_over(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
     let name = slot.pod_name(scene.name());
-    let leaving = scene.roster(Component::Pd).leaving;
+    let leaving = &scene.roster(Component::Pd).leaving;
     let stays = |member: &Member<'_>| {
         let marked = member.volume.is_some_and(|volume| volume.marks.leaving.is_some());
         member.slot != slot && !marked && !leaving.contains(&member.slot)
@@ -73,7 +73,7 @@ pub(super) fn hand_over(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) ->
 /// What is left of members that PD has let go, whoever removed them: the pod goes, and once it is
 /// gone or going (on a lost node it never is) its volumes are retired.
 pub(super) fn finish(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    for slot in scene.occupied(Component::Pd) {
+    for slot in scene.occupied(Component::Pd).iter().copied() {
         let member = scene.member(slot);
         if !member.is_retired() && !scene.was_removed(&member) {
             continue;
@@ -100,7 +100,7 @@ pub(super) fn finish(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// Takes back what is no longer wanted: a scale-in that was cancelled, a replacement of a member
 /// that came back. A label that a crash left off is put on again.
 pub(super) fn take_back(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    let going = scene.roster(Component::Pd).leaving;
+    let going = &scene.roster(Component::Pd).leaving;
     for member in scene.pd_slots() {
         if member.listed.is_none() || going.contains(&member.slot) {
             continue;

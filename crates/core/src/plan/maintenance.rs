@@ -46,8 +46,8 @@ fn is_needed(scene: &Scene<'_>) -> bool {
     if scene.cluster.paused || scene.world.resource.deleting_since.is_some() {
         return false;
     }
-    let members = Component::ALL.into_iter().flat_map(|component| scene.roster(component).staying);
-    members.map(|slot| scene.member(slot)).any(|member| {
+    let members = Component::ALL.into_iter().flat_map(|component| &scene.roster(component).staying);
+    members.map(|slot| scene.member(*slot)).any(|member| {
         let due = member.pod.is_none_or(|pod| scene.is_outdated(member.slot.component, pod));
         due || restart::is_marked(&member)
     })

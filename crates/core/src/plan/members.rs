@@ -12,10 +12,9 @@ use crate::world::{
 /// Makes the missing volumes and pods, PD first, lowest ordinal first.
 pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for component in Component::ALL.into_iter().filter(|c| !scene.suspending(*c)) {
-        let mut wanted = scene.wanted(component);
-        for slot in scale_out::later(scene, component, draft) {
-            wanted.remove(&slot);
-        }
+        let later = scale_out::later(scene, component, draft);
+        let wanted: Vec<Slot> =
+            scene.wanted(component).filter(|slot| !later.contains(slot)).collect();
         let ready: Vec<Slot> =
             wanted.iter().copied().filter(|slot| make_volumes(scene, *slot, draft)).collect();
         if all_first_volumes(scene, component, wanted.len(), ready.len(), draft) {
@@ -137,7 +136,7 @@ pub(super) fn mark(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             draft.propose(name.clone(), Step::MarkVolume { name: name.clone(), uid, marks });
         }
     }
-    for slot in scene.slots(Component::Tikv) {
+    for slot in scene.wanted(Component::Tikv) {
         set_store_up(scene, slot, draft);
     }
 }

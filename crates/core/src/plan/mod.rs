@@ -49,7 +49,7 @@ pub(crate) use calm::disturbance;
 pub(crate) use data_format::verdict as data_format;
 pub use forecast::{Forecast, Restart, forecast};
 #[cfg(test)]
-pub(crate) use furniture::wanted as furniture_of;
+pub(crate) use furniture::owned as furniture_of;
 pub use identity::Identity;
 pub use outage::Outage;
 pub use roster::{LEAVE, Roster};
@@ -118,8 +118,6 @@ pub fn plan(cluster: &Cluster, world: &World) -> Plan {
     draft.finish()
 }
 
-#[cfg(test)]
-mod bench;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

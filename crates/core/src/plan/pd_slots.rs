@@ -17,13 +17,13 @@ impl<'a> Scene<'a> {
     pub fn unretired_claims(
         &self,
         slot: Slot,
-    ) -> impl Iterator<Item = (&'a String, &'a VolumeFacts)> {
-        self.world.volumes.iter().filter(move |(_, v)| v.slot == slot && !v.marks.retired)
+    ) -> impl Iterator<Item = (&'a String, &'a VolumeFacts)> + '_ {
+        self.claims(slot).iter().copied().filter(|(_, volume)| !volume.marks.retired)
     }
 
     /// PD slots whose main volume is not retired and that have a volume, a pod or a record.
     pub fn pd_slots(&self) -> Vec<Member<'a>> {
-        let members = self.occupied(Component::Pd).into_iter().map(|slot| self.member(slot));
+        let members = self.occupied(Component::Pd).iter().map(|slot| self.member(*slot));
         members.filter(|member| !member.is_retired()).collect()
     }
 

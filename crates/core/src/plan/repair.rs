@@ -64,7 +64,7 @@ fn misconfigured(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String
     let mounted = pod.config_map.as_ref()?;
     let trouble = pod.trouble.as_ref()?;
     let wanted = build::config_map_name(scene.cluster, slot.component);
-    (*mounted != wanted)
+    (mounted.as_str() != wanted)
         .then(|| format!("its configuration was changed, it does not run: {trouble}"))
 }
 

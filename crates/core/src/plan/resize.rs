@@ -54,7 +54,7 @@ fn claims<'a>(scene: &Scene<'a>, component: Component, wish: Wish<'_>) -> Claims
     let world = scene.world;
     scene
         .occupied(component)
-        .into_iter()
+        .iter()
         .filter_map(|slot| {
             let name = match wish.volume {
                 Some(volume) => names::extra_volume(scene.name(), component, volume, slot.ordinal),

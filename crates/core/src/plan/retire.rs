@@ -72,9 +72,8 @@ pub(super) fn mark_retired(
 
 /// The other volumes of a slot whose data volume is retired, then its pod.
 fn finish(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
-    let volumes = scene.world.volumes.iter().filter(|(_, v)| v.slot == slot && !v.marks.retired);
     let mut all = true;
-    for (name, volume) in volumes {
+    for (name, volume) in scene.unretired_claims(slot) {
         all = false;
         mark_retired(scene, name, volume, draft);
     }

@@ -46,12 +46,12 @@ impl Roster {
 }
 
 impl Scene<'_> {
-    /// The roster of `component`, for a cluster whose id is known.
-    pub fn roster(&self, component: Component) -> Roster {
+    /// The roster of `component`; [`Scene::roster`] keeps it.
+    pub(super) fn derive_roster(&self, component: Component) -> Roster {
         let used = self.occupied(component);
         let replaced = match component {
             Component::Pd => BTreeMap::new(),
-            Component::Tikv => self.replaced(&used),
+            Component::Tikv => self.replaced(used),
         };
         let active: BTreeSet<Slot> = used
             .iter()
@@ -61,8 +61,9 @@ impl Scene<'_> {
         let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
         let surplus = active.len().saturating_sub(wanted);
         let leaving = self.leavers(&active, surplus);
-        let staying = active.iter().copied().filter(|slot| !leaving.contains(slot)).collect();
-        let joining = self.free(component, &used, wanted.saturating_sub(active.len()));
+        let gone: BTreeSet<Slot> = leaving.iter().copied().collect();
+        let staying = active.difference(&gone).copied().collect();
+        let joining = self.free(component, used, wanted.saturating_sub(active.len()));
         Roster { staying, leaving, replaced, joining }
     }
 
@@ -103,7 +104,7 @@ impl Scene<'_> {
     }
 
     fn main_volume(&self, slot: Slot) -> Option<&VolumeFacts> {
-        self.world.volumes.get(&slot.claim_name(self.name()))
+        self.member(slot).volume
     }
 
     /// Only a pod is left in the slot, and nothing is to be made there again: its member was removed
@@ -133,6 +134,9 @@ impl Scene<'_> {
     /// user named; replacements of stores that came back; members that never were; unwell ones;
     /// at last the highest ordinals.
     fn leavers(&self, active: &BTreeSet<Slot>, count: usize) -> Vec<Slot> {
+        if count == 0 {
+            return Vec::new();
+        }
         let mut order: Vec<(u32, Slot)> =
             active.iter().map(|slot| (self.reluctance(*slot), *slot)).collect();
         order.sort_by(|(a, left), (b, right)| a.cmp(b).then(right.cmp(left)));

@@ -13,7 +13,7 @@ pub(super) fn shrink(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     }
     leave_pd::take_back(scene, draft);
-    let mut leaving: Vec<Slot> = scene.roster(Component::Pd).leaving;
+    let mut leaving: Vec<Slot> = scene.roster(Component::Pd).leaving.clone();
     leaving.sort_by_key(|slot| scene.member(*slot).listed.is_some_and(|m| m.healthy));
     for slot in leaving {
         let removed = scene.was_removed(&scene.member(slot));

@@ -47,9 +47,9 @@ pub(super) fn leave(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// A store that is really on its way out, as a clause for a sentence. A scale-in that is refused
 /// has none.
 pub(super) fn underway(scene: &Scene<'_>) -> Option<String> {
-    let leaving = scene.roster(Component::Tikv).leaving;
-    let slot = leaving.into_iter().find(|slot| {
-        let volume = scene.member(*slot).volume;
+    let leaving = &scene.roster(Component::Tikv).leaving;
+    let slot = leaving.iter().find(|slot| {
+        let volume = scene.member(**slot).volume;
         volume.is_some_and(|volume| volume.marks.leaving.is_some())
     })?;
     Some(format!("{} is leaving", slot.pod_name(scene.name())))

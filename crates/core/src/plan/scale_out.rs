@@ -9,16 +9,16 @@ use crate::world::{Component, Slot, VolumeMarks};
 
 /// New stores that have to wait: as many register at a time as `scalePolicy.scaleOutParallelism`
 /// says, except that the first stores of a cluster start together.
-pub(super) fn later(scene: &Scene<'_>, component: Component, draft: &mut Draft<'_>) -> Vec<Slot> {
+pub(super) fn later(scene: &Scene<'_>, component: Component, draft: &mut Draft<'_>) -> BTreeSet<Slot> {
     let born = scene.pd().is_some_and(|pd| pd.bootstrapped);
     if component == Component::Pd || !born {
-        return Vec::new();
+        return BTreeSet::new();
     }
     let at_a_time = scene.cluster.tikv.scale.scale_out;
     let free = usize::try_from(at_a_time).unwrap_or(usize::MAX);
     let free = free.saturating_sub(scene.registering().len());
-    let joining = scene.roster(component).joining;
-    let later: Vec<Slot> = joining.into_iter().skip(free).collect();
+    let joining = &scene.roster(component).joining;
+    let later: BTreeSet<Slot> = joining.iter().copied().skip(free).collect();
     for slot in &later {
         let name = slot.pod_name(scene.name());
         let detail = format!("{name} joins later: {at_a_time} at a time (scaleOutParallelism)");
@@ -31,8 +31,10 @@ impl Scene<'_> {
     /// Slots of stores that were made and have not been heard by PD yet, replacements of lost
     /// stores apart.
     pub fn registering(&self) -> BTreeSet<Slot> {
-        let staying = self.roster(Component::Tikv).staying.into_iter();
+        let staying = &self.roster(Component::Tikv).staying;
         staying
+            .iter()
+            .copied()
             .filter(|slot| {
                 let member = self.member(*slot);
                 let marks = member.volume.map(|volume| &volume.marks);
@@ -49,8 +51,11 @@ impl Scene<'_> {
     pub fn unmarked_claim(&self, slot: Slot) -> Option<String> {
         let member = self.member(slot);
         let known = member.store.is_some() || member.listed.is_some();
-        let mut claims = self.world.volumes.iter().filter(|(_, volume)| volume.slot == slot);
+        if known {
+            return None;
+        }
+        let mut claims = self.claims(slot).iter();
         let unmarked = claims.find(|(_, volume)| volume.marks == VolumeMarks::default());
-        unmarked.filter(|_| !known).map(|(name, _)| name.clone())
+        unmarked.map(|(name, _)| (*name).clone())
     }
 }

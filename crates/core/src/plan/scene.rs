@@ -1,13 +1,18 @@
 //! What do planners and rules look at? The checked spec, the world, and what follows from both.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Copied;
+use std::slice::Iter;
 
-use super::Identity;
 use super::identity::recorded_bootstrap;
+use super::{Identity, Roster, furniture};
 use crate::build::{self, PdStart};
-use crate::cluster::{self, Cluster, ReclaimPolicy};
+use crate::cluster::{self, Cluster, ReclaimPolicy, Version};
+use crate::settings::{self, Items};
 use crate::world::{
-    ClusterId, Component, NodeView, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts,
+    ClusterId, Component, NodeView, Object, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts,
     VolumeFacts, World,
 };
 
@@ -15,7 +20,8 @@ use crate::world::{
 /// the spec gets. Any value but `false` counts; the pod that comes back does not carry it.
 pub const RESTART: &str = "tikv.org/restart";
 
-/// One pass's view, derived once.
+/// One pass's view, derived once: what everybody asks for at the start, the rest when it is first
+/// asked for.
 #[derive(Debug)]
 pub struct Scene<'a> {
     /// What is wanted.
@@ -24,6 +30,41 @@ pub struct Scene<'a> {
     pub world: &'a World,
     /// Which cluster this is.
     pub identity: Identity,
+    /// Every slot that holds anything.
+    rows: BTreeMap<Slot, Row<'a>>,
+    once: Once<'a>,
+}
+
+/// What is derived at most once in a pass.
+#[derive(Debug, Default)]
+struct Once<'a> {
+    occupied: Each<BTreeSet<Slot>>,
+    roster: Each<Roster>,
+    wanted: Each<Vec<Slot>>,
+    furniture: OnceCell<Vec<Cow<'a, Object>>>,
+    store_items: OnceCell<BTreeMap<&'a str, Items>>,
+}
+
+/// One of something per component.
+#[derive(Debug)]
+struct Each<T> {
+    pd: OnceCell<T>,
+    tikv: OnceCell<T>,
+}
+
+impl<T> Each<T> {
+    fn of(&self, component: Component) -> &OnceCell<T> {
+        match component {
+            Component::Pd => &self.pd,
+            Component::Tikv => &self.tikv,
+        }
+    }
+}
+
+impl<T> Default for Each<T> {
+    fn default() -> Self {
+        Self { pd: OnceCell::new(), tikv: OnceCell::new() }
+    }
 }
 
 /// One slot with all that is in it: the join of pod, volume and PD's record.
@@ -44,7 +85,8 @@ pub struct Member<'a> {
 impl<'a> Scene<'a> {
     /// Derives the scene.
     pub fn new(cluster: &'a Cluster, world: &'a World) -> Self {
-        Self { cluster, world, identity: Identity::of(world) }
+        let rows = rows(cluster, world);
+        Self { cluster, world, identity: Identity::of(world), rows, once: Once::default() }
     }
 
     /// PD's facts, if it answers.
@@ -148,74 +190,136 @@ impl<'a> Scene<'a> {
 
     /// The join for one slot.
     pub fn member(&self, slot: Slot) -> Member<'a> {
-        let pod_name = slot.pod_name(self.name());
-        Member {
-            slot,
-            pod: self.world.pods.get(&slot),
-            volume: self.world.volumes.get(&slot.claim_name(self.name())),
-            store: match slot.component {
-                Component::Pd => None,
-                Component::Tikv => self.world.store_at(&build::store_address(self.cluster, slot)),
-            },
-            listed: match slot.component {
-                Component::Pd => {
-                    self.pd().and_then(|pd| pd.members.values().find(|m| m.name == pod_name))
-                }
-                Component::Tikv => None,
-            },
+        match self.rows.get(&slot) {
+            Some(row) => row.member,
+            // What is in no row has no pod and no record; a claim may bear its name all the same.
+            None => Member::alone(slot, self.volume_of(slot)),
         }
     }
 
-    /// Slots that hold something already: a pod, a volume that may be used, or a record in PD.
-    pub fn occupied(&self, component: Component) -> BTreeSet<Slot> {
-        let pods = self.world.pods.keys().copied().filter(|s| s.component == component);
-        let volumes = self
-            .world
-            .volumes
-            .values()
-            .filter(|v| v.main && v.slot.component == component && !v.marks.retired)
-            .map(|v| v.slot);
-        let mut slots: BTreeSet<Slot> = pods.chain(volumes).collect();
-        slots.extend(self.recorded(component));
-        slots
+    /// The claim that bears the name of the slot's main volume.
+    fn volume_of(&self, slot: Slot) -> Option<&'a VolumeFacts> {
+        self.world.volumes.get(&slot.claim_name(self.name()))
     }
 
-    /// Slots that should have a pod: those in use, filled up with the lowest free ordinals.
+    /// Claims that say that they are of this slot, the additional ones included.
+    pub fn claims(&self, slot: Slot) -> &[(&'a String, &'a VolumeFacts)] {
+        self.rows.get(&slot).map_or(&[], |row| &row.claims)
+    }
+
+    /// Slots that hold something already: a pod, a volume that may be used, or a record in PD.
+    pub fn occupied(&self, component: Component) -> &BTreeSet<Slot> {
+        self.once.occupied.of(component).get_or_init(|| {
+            let rows = self.rows.values().filter(|row| row.member.slot.component == component);
+            rows.filter(|row| row.is_occupied()).map(|row| row.member.slot).collect()
+        })
+    }
+
+    /// Who stays, leaves and joins, for a cluster whose id is known.
+    pub fn roster(&self, component: Component) -> &Roster {
+        self.once.roster.of(component).get_or_init(|| self.derive_roster(component))
+    }
+
+    /// Slots that should have a pod, in order: those in use, filled up with the lowest free
+    /// ordinals.
     ///
     /// Until the cluster id is known these are the recorded first members and nothing else.
-    pub fn wanted(&self, component: Component) -> BTreeSet<Slot> {
-        match (&self.identity, component) {
+    pub fn wanted(&self, component: Component) -> Copied<Iter<'_, Slot>> {
+        let slots = self.once.wanted.of(component).get_or_init(|| self.derive_wanted(component));
+        slots.iter().copied()
+    }
+
+    fn derive_wanted(&self, component: Component) -> Vec<Slot> {
+        let slots: BTreeSet<Slot> = match (&self.identity, component) {
             (Identity::Unborn | Identity::Conflict(_), _)
             | (Identity::Starting(_), Component::Tikv) => BTreeSet::new(),
             (Identity::Starting(record), Component::Pd) => {
                 record.members.iter().map(|ordinal| Slot::pd(*ordinal)).collect()
             }
             (Identity::Known(_), _) => self.roster(component).slots(),
-        }
-    }
-
-    /// All slots that hold or should hold a pod, for furniture that counts members.
-    pub fn slots(&self, component: Component) -> Vec<Slot> {
-        self.wanted(component).into_iter().collect()
-    }
-
-    /// Slots that PD knows by the name or address of their pod.
-    fn recorded(&self, component: Component) -> BTreeSet<Slot> {
-        let Some(pd) = self.pd() else {
-            return BTreeSet::new();
         };
-        let named =
-            |name: &str| Slot::of_pod(self.name(), name).filter(|slot| slot.component == component);
-        match component {
-            Component::Pd => pd.members.values().filter_map(|m| named(&m.name)).collect(),
-            // A cluster of the same name in another namespace may share this PD.
-            Component::Tikv => pd
-                .live_stores()
-                .filter_map(|store| {
-                    let slot = named(store.address.split('.').next()?)?;
-                    (store.address == build::store_address(self.cluster, slot)).then_some(slot)
-                })
-                .collect(),
+        slots.into_iter().collect()
+    }
+
+    /// Every Service, ConfigMap and disruption budget that should stand.
+    pub(crate) fn furniture(&self) -> &[Cow<'a, Object>] {
+        self.once.furniture.get_or_init(|| furniture::wanted(self))
+    }
+
+    /// The items of the spec that a store of this version takes over while it runs.
+    pub(crate) fn store_items(&self, version: &str) -> Option<&Items> {
+        let derive = || {
+            let stores = self.pd().into_iter().flat_map(PdFacts::live_stores);
+            let versions: BTreeSet<&'a str> = stores.map(|store| store.version.as_str()).collect();
+            let config = &self.cluster.tikv.common.config;
+            let items = |version: &'a str| {
+                let parsed = Version::parse(version);
+                (version, settings::online_items(Component::Tikv, &parsed, config))
+            };
+            versions.into_iter().map(items).collect()
+        };
+        self.once.store_items.get_or_init(derive).get(version)
+    }
+}
+
+/// One slot and every claim that says that it is of it.
+#[derive(Debug)]
+struct Row<'a> {
+    member: Member<'a>,
+    claims: Vec<(&'a String, &'a VolumeFacts)>,
+}
+
+impl<'a> Row<'a> {
+    fn new(slot: Slot) -> Self {
+        Self { member: Member::alone(slot, None), claims: Vec::new() }
+    }
+
+    fn is_occupied(&self) -> bool {
+        let recorded = self.member.store.is_some() || self.member.listed.is_some();
+        let usable = |volume: &VolumeFacts| volume.main && !volume.marks.retired;
+        recorded
+            || self.member.pod.is_some()
+            || self.claims.iter().any(|(_, volume)| usable(volume))
+    }
+}
+
+impl<'a> Member<'a> {
+    fn alone(slot: Slot, volume: Option<&'a VolumeFacts>) -> Self {
+        Self { slot, pod: None, volume, store: None, listed: None }
+    }
+}
+
+/// Joins pods, volumes and PD's records by slot, each looked at once.
+fn rows<'a>(cluster: &'a Cluster, world: &'a World) -> BTreeMap<Slot, Row<'a>> {
+    let name = cluster.name.as_str();
+    let mut rows: BTreeMap<Slot, Row<'a>> = BTreeMap::new();
+    for (slot, pod) in &world.pods {
+        row(&mut rows, *slot).member.pod = Some(pod);
+    }
+    for (claim, volume) in &world.volumes {
+        row(&mut rows, volume.slot).claims.push((claim, volume));
+    }
+    if let PdView::Known(pd) = &world.pd {
+        for member in pd.members.values() {
+            let slot = Slot::of_pod(name, &member.name);
+            if let Some(slot) = slot.filter(|slot| slot.component == Component::Pd) {
+                row(&mut rows, slot).member.listed.get_or_insert(member);
+            }
+        }
+        // A cluster of the same name in another namespace may share this PD: the whole address
+        // counts.
+        for store in pd.live_stores() {
+            if let Some(slot) = build::slot_at(cluster, &store.address) {
+                row(&mut rows, slot).member.store.get_or_insert(store);
+            }
         }
     }
+    for (slot, row) in &mut rows {
+        row.member.volume = world.volumes.get(&slot.claim_name(name));
+    }
+    rows
+}
+
+fn row<'r, 'a>(rows: &'r mut BTreeMap<Slot, Row<'a>>, slot: Slot) -> &'r mut Row<'a> {
+    rows.entry(slot).or_insert_with(|| Row::new(slot))
 }

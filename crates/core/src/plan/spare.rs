@@ -52,7 +52,7 @@ pub(super) fn comes_later(scene: &Scene<'_>) -> bool {
 /// How many pods the budget is about. Before the first member there is nothing to count: what will
 /// be needed is written at once.
 fn members(scene: &Scene<'_>, component: Component) -> u32 {
-    match scene.slots(component).len() {
+    match scene.wanted(component).len() {
         0 => scene.replicas(component),
         known => u32::try_from(known).unwrap_or(u32::MAX),
     }
@@ -77,7 +77,7 @@ fn pd_member_to_spare(scene: &Scene<'_>, pd: &PdFacts) -> Option<bool> {
     if !matches!(scene.identity, Identity::Known(_)) || !pd.bootstrapped {
         return None;
     }
-    let deceives = scene.slots(Component::Pd).into_iter().any(|slot| {
+    let deceives = scene.wanted(Component::Pd).any(|slot| {
         let member = scene.member(slot);
         let counted = member.pod.is_some_and(|pod| pod.ready && pod.deleting_since.is_none());
         counted && !member.listed.is_some_and(|listed| listed.healthy)
@@ -87,7 +87,7 @@ fn pd_member_to_spare(scene: &Scene<'_>, pd: &PdFacts) -> Option<bool> {
 
 /// May one store go? `None`: not to be said now.
 fn store_to_spare(scene: &Scene<'_>, pd: &PdFacts) -> Option<bool> {
-    let mut members = scene.slots(Component::Tikv).into_iter().map(|slot| scene.member(slot));
+    let mut members = scene.wanted(Component::Tikv).map(|slot| scene.member(slot));
     let restarting = !scene.cluster.paused && members.any(|member| restart::is_marked(&member));
     let draining = drain::next(scene).is_some_and(|member| !drain::is_ready(scene, &member));
     if restarting || draining {

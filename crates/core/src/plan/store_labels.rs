@@ -26,7 +26,7 @@ pub(super) fn set(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     };
     let keys = keys(scene, pd);
-    for slot in scene.slots(Component::Tikv) {
+    for slot in scene.wanted(Component::Tikv) {
         set_on(scene, slot, &keys, draft);
     }
     say_shared(scene, pd, draft);

@@ -41,8 +41,8 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// The pod to restart: one whose restart has begun, else one that does not run, else one that must
 /// leave its node anyway, else the highest ordinal. Those that leave are not restarted, nor those on a lost node, whose pods would never go.
 fn next<'a>(scene: &Scene<'a>) -> Option<Member<'a>> {
-    let staying = scene.roster(Component::Tikv).staying;
-    let due = staying.into_iter().map(|slot| scene.member(slot)).filter(|member| {
+    let staying = &scene.roster(Component::Tikv).staying;
+    let due = staying.iter().map(|slot| scene.member(*slot)).filter(|member| {
         let lost = member
             .pod
             .and_then(|pod| pod.node.as_ref())
@@ -61,7 +61,7 @@ fn next<'a>(scene: &Scene<'a>) -> Option<Member<'a>> {
 
 /// What is being added or removed: the cluster gets its size before it is restarted.
 fn scaling(scene: &Scene<'_>) -> Option<String> {
-    let joining = |component| scene.roster(component).joining.into_iter();
+    let joining = |component| scene.roster(component).joining.iter().copied();
     // A PD member that is about to be made; one that has its pod is named by `pd-before-tikv`.
     let new_pd = joining(Component::Pd).find(|slot| scene.member(*slot).pod.is_none());
     let new = joining(Component::Tikv).find(|slot| scene.member(*slot).store.is_none());
@@ -74,7 +74,7 @@ fn scaling(scene: &Scene<'_>) -> Option<String> {
 /// A store that was started a short while ago and leads much less than its share.
 fn leaders_away(scene: &Scene<'_>) -> Option<String> {
     let pd = scene.pd()?;
-    let slots = scene.slots(Component::Tikv).into_iter().map(|slot| scene.member(slot));
+    let slots = scene.wanted(Component::Tikv).map(|slot| scene.member(slot));
     slots.filter(|member| calm::returned(scene, member.slot)).find_map(|member| {
         let store = member.store?;
         // One that a user keeps without leaders is not waited for.

@@ -1,5 +1,7 @@
 //! What is said of each member?
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvStatus};
@@ -29,7 +31,7 @@ fn pd(scene: &Scene<'_>) -> PdStatus {
         });
     }
     if let Some(facts) = scene.pd() {
-        let listed: Vec<String> = members.iter().filter_map(|m| m.id.clone()).collect();
+        let listed: BTreeSet<String> = members.iter().filter_map(|m| m.id.clone()).collect();
         let others = facts.members.values().filter(|m| !listed.contains(&m.id.to_string()));
         members.extend(others.map(|other| member(scene, &other.name, Some(other))));
     }
@@ -75,7 +77,7 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
         });
     }
     if let Some(facts) = scene.pd() {
-        let listed: Vec<String> = stores.iter().filter_map(|s| s.id.clone()).collect();
+        let listed: BTreeSet<String> = stores.iter().filter_map(|s| s.id.clone()).collect();
         let others = facts.live_stores().filter(|s| !listed.contains(&s.id.to_string()));
         stores.extend(others.map(store));
     }

@@ -104,7 +104,7 @@ fn pods(scene: &Scene<'_>) -> Option<Obstacle> {
 
 fn pd_members(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
     let absent = |slot: &Slot| scene.member(*slot).listed.is_none();
-    if let Some(slot) = scene.wanted(Component::Pd).into_iter().find(absent) {
+    if let Some(slot) = scene.wanted(Component::Pd).find(absent) {
         let message = format!("{} is not a PD member yet", slot.pod_name(scene.name()));
         return Some(Obstacle::new("PdMemberMissing", message));
     }
@@ -118,7 +118,7 @@ fn stores(scene: &Scene<'_>, pd: &PdFacts) -> Option<Obstacle> {
         return Some(Obstacle::new("StoreNotUp", message));
     }
     let absent = |slot: &Slot| scene.member(*slot).store.is_none();
-    let slot = scene.wanted(Component::Tikv).into_iter().find(absent)?;
+    let slot = scene.wanted(Component::Tikv).find(absent)?;
     let message = format!("{} has not registered its store yet", slot.pod_name(scene.name()));
     Some(Obstacle::new("StoreMissing", message))
 }

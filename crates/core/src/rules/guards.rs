@@ -171,7 +171,8 @@ pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict 
     }
     let joining = scene
         .occupied(Component::Pd)
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|other| *other != slot && !scene.is_vacated(*other))
         .find(|other| scene.member(*other).listed.is_none());
     match joining {

@@ -152,7 +152,7 @@ pub(super) fn unmarked_volume(step: &Step, scene: &Scene<'_>) -> Verdict {
 pub(super) fn stores_join_in_turn(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Step::Create(object) = step else { return Ok(()) };
     let claim = object.key.kind == Kind::PersistentVolumeClaim;
-    let joining = scene.roster(Component::Tikv).joining;
+    let joining = &scene.roster(Component::Tikv).joining;
     let named = |slot: &&Slot| slot.claim_name(scene.name()) == object.key.name;
     let Some(slot) = joining.iter().find(named).filter(|_| claim) else { return Ok(()) };
     let annotations = object.body.pointer("/metadata/annotations");

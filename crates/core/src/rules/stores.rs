@@ -18,7 +18,7 @@ const FEW_REGIONS_SPACE: u64 = 8 << 30;
 /// Stores that serve and will go on serving when all that leave have left.
 fn remaining<'a>(scene: &Scene<'a>, leaving: &StoreFacts) -> Vec<&'a StoreFacts> {
     let now = scene.world.now;
-    let leavers = scene.roster(Component::Tikv).leaving;
+    let leavers = &scene.roster(Component::Tikv).leaving;
     let going: Vec<_> = leavers.iter().filter_map(|slot| scene.member(*slot).store).collect();
     let goes = |store: &StoreFacts| {
         store.id == leaving.id
@@ -142,7 +142,7 @@ pub(super) fn intent_before_effect(step: &Step, scene: &Scene<'_>) -> Verdict {
 
 fn said_before_offline(scene: &Scene<'_>, store: StoreId, address: &str) -> Verdict {
     let slots = scene.occupied(Component::Tikv);
-    let mut members = slots.into_iter().map(|slot| scene.member(slot));
+    let mut members = slots.iter().map(|slot| scene.member(*slot));
     let found = members.find(|m| m.store.is_some_and(|s| s.id == store && s.address == address));
     let Some(member) = found else {
         return Err(format!("store {store} at {address} is not a store of this cluster"));

@@ -425,7 +425,7 @@ fn pd_removed_member_stays_away() {
 fn a_lost_nodes_pod_holds_its_slot_only_while_something_else_is_there() {
     let (cluster, mut world) = sized(3);
     pod(&mut world, 2).deleting_since = Some(fixture::now());
-    let roster = |world: &World| Scene::new(&cluster, world).roster(Component::Pd);
+    let roster = |world: &World| Scene::new(&cluster, world).roster(Component::Pd).clone();
     assert_eq!(roster(&world).staying.len(), 3);
     world.volumes.remove("pd-c-pd-2");
     fixture::pd_of(&mut world).members.remove(&id(2));

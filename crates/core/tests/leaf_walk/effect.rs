@@ -1,5 +1,6 @@
 //! What follows from a manifest?
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -139,7 +140,11 @@ pub(crate) fn look(manifest: &Value, blindfold: fn(&mut Value)) -> Seen {
         Err(rejection) => Seen::Refused(rejection.problems),
         Ok(cluster) => Seen::Accepted(Box::new(Outcome {
             cluster: cluster.name.to_string(),
-            checked: Cluster { generation: 0, ..cluster.clone() },
+            checked: {
+                let mut checked = cluster.clone();
+                checked.generation = 0;
+                checked
+            },
             revisions: Component::ALL.map(|component| build::revision(&cluster, component)),
             objects: objects(&cluster),
             plan: plan(&cluster, &nothing_exists()),
@@ -165,7 +170,8 @@ fn objects(cluster: &Cluster) -> Vec<Object> {
         pd_available: cluster.pd.replicas,
         tikv_available: cluster.tikv.replicas,
     };
-    let mut objects = build::furniture(cluster, &furnishing);
+    let furniture = build::furniture(cluster, &furnishing);
+    let mut objects: Vec<_> = furniture.into_iter().map(Cow::into_owned).collect();
     for slot in members {
         let mut pod = build::pod(cluster, slot);
         let annotations = pod.body["metadata"]["annotations"].as_object_mut();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tikv_operator_core::{
-    check::{Rejection, check_value},
+    check::Rejection,
     cluster::Cluster,
     plan::{Plan, Step, plan},
     report::{Failure, FailureKind, Outcome, report, report_rejection},
@@ -18,7 +18,7 @@ use super::{Backoff, Key, Publisher, outcome};
 use crate::{
     act::{Acted, Hands},
     metrics::{ClusterRow, Metrics},
-    observe::{Look, Memory, ObserveError, Observer},
+    observe::{LastCheck, Look, Memory, ObserveError, Observer},
 };
 
 /// Longest wait after a refusal that a person may lift without touching the resource (quota,
@@ -90,7 +90,7 @@ impl Pass {
 
     async fn attempt(&self, key: &Key, memory: &mut Memory) -> Result<Passed, ObserveError> {
         let Some(look) = self.observer.cached(key, memory).await? else { return Ok(Passed::Gone) };
-        let judgement = judge(&look);
+        let judgement = judge(&look, &mut memory.spec);
         memory.planned(is_calm(&judgement));
         let creates = !memory.namespace_is_going(Instant::now());
         if steps(&judgement, &look.world).iter().all(|step| is_create(step) && !creates) {
@@ -98,7 +98,7 @@ impl Pass {
         }
         let live = Box::pin(self.observer.live(key, memory));
         let Some(look) = live.await? else { return Ok(Passed::Gone) };
-        let judgement = judge(&look);
+        let judgement = judge(&look, &mut memory.spec);
         memory.planned(is_calm(&judgement));
         let mut planned = steps(&judgement, &look.world);
         if memory.namespace_is_going(Instant::now()) {
@@ -155,8 +155,8 @@ fn failed(failure: &Failure, row: ClusterRow) -> Passed {
     }
 }
 
-fn judge(look: &Look) -> Judgement {
-    match check_value(&look.resource) {
+fn judge(look: &Look, spec: &mut LastCheck) -> Judgement {
+    match spec.of(&look.resource, &look.world.resource) {
         Ok(cluster) => {
             let plan = plan(&cluster, &look.world);
             Judgement::Planned(Box::new(cluster), plan)

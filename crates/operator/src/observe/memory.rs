@@ -18,6 +18,7 @@ use tikv_operator_core::world::{
 };
 use tokio::time::Instant;
 
+use super::LastCheck;
 use crate::pd::{Depth, PdAnswer};
 
 /// A stranger is believed to be there for this long, then the name is tried again.
@@ -46,6 +47,8 @@ pub struct Memory {
     growth: BTreeMap<String, (String, Instant)>,
     /// The last plan had neither steps nor waits.
     calm: bool,
+    /// The spec as it was last checked.
+    pub spec: LastCheck,
     /// The PD member that answered last.
     pub answered: Option<Authority>,
     /// The resource as the last write left it; the watch may lag behind.

@@ -7,6 +7,7 @@ mod cache;
 mod memory;
 mod nodes;
 mod processes;
+mod spec;
 mod watch;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -15,6 +16,7 @@ pub use cache::{Cache, News, Scope, Wake};
 use http::uri::Authority;
 use jiff::Timestamp;
 pub use memory::Memory;
+pub use spec::LastCheck;
 use serde_json::Value;
 use tikv_operator_api::{
     labels,

@@ -127,7 +127,7 @@ fn s64_a_store_that_returns_stays_and_its_replacement_is_the_surplus() {
     let mut world = with_replacement(&cluster, fixture::settled(&cluster));
     let leaving = Leaving { since: fixture::now(), reason: "replaced".into() };
     world.volumes.get_mut("tikv-c-tikv-1").expect("a volume").marks.leaving = Some(leaving);
-    let roster = Scene::new(&cluster, &world).roster(Component::Tikv);
+    let roster = Scene::new(&cluster, &world).roster(Component::Tikv).clone();
     assert_eq!((roster.leaving, roster.replaced.len()), (vec![Slot::tikv(3)], 0));
     let plan = plan(&cluster, &world);
     let cleared = plan.steps.iter().any(|step| {
@@ -146,7 +146,7 @@ fn a_replacement_whose_store_is_gone_is_a_store_like_every_other() {
     world.volumes.get_mut("tikv-c-tikv-3").expect("a volume").marks.replaces = Some(StoreId(9));
     let sick = fixture::pd_of(&mut world).stores.get_mut(&StoreId(1)).expect("a store");
     sick.state = StoreState::Down;
-    let roster = Scene::new(&cluster, &world).roster(Component::Tikv);
+    let roster = Scene::new(&cluster, &world).roster(Component::Tikv).clone();
     assert_eq!(roster.leaving, [Slot::tikv(0)], "not the replacement");
 }
 
@@ -218,7 +218,7 @@ fn a_pod_that_never_ends_on_a_lost_node_without_its_volume_holds_no_slot() {
     fixture::pd_of(&mut world).stores.remove(&StoreId(2));
     world.pods.get_mut(&Slot::tikv(1)).expect("a pod").deleting_since = Some(fixture::now());
     world.nodes.insert("node-1".into(), NodeView::Gone);
-    let roster = Scene::new(&cluster, &world).roster(Component::Tikv);
+    let roster = Scene::new(&cluster, &world).roster(Component::Tikv).clone();
     assert_eq!(roster.joining, [Slot::tikv(3)], "its ordinal is not free");
     assert!(!roster.slots().contains(&Slot::tikv(1)));
 }

@@ -209,7 +209,7 @@ fn s57_the_member_that_the_user_names_leaves() {
     assert_eq!(steps(&stores(4), &world), ["mark-volume tikv-c-tikv-1"]);
     // One that has begun goes on.
     begin_leaving(&mut world, 4);
-    let roster = Scene::new(&stores(4), &world).roster(Component::Tikv);
+    let roster = Scene::new(&stores(4), &world).roster(Component::Tikv).clone();
     assert_eq!(roster.leaving, [Slot::tikv(4)]);
 }
 
@@ -295,7 +295,7 @@ fn s50_volumes_of_a_removed_store_are_kept_or_deleted_the_data_volume_last() {
     // f45: its ordinal is free only after that.
     world.volumes.insert("tikv-raft-c-tikv-3".into(), raft);
     let scene_cluster = stores(4);
-    let roster = Scene::new(&scene_cluster, &world).roster(Component::Tikv);
+    let roster = Scene::new(&scene_cluster, &world).roster(Component::Tikv).clone();
     assert_eq!(roster.joining, [Slot::tikv(4)]);
 }
 

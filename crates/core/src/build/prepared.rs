@@ -1,0 +1,78 @@
+//! What follows from a spec alone, whatever the world is like?
+//!
+//! Names with a hash in them, revisions and most furniture. Making them takes many times as long as
+//! all decisions of a pass, so [`Cluster`] keeps them from one pass to the next.
+
+use super::{address, budget, config, revision, service};
+use crate::cluster::Cluster;
+use crate::settings::{self, Items};
+use crate::world::{Component, Object, Slot};
+
+/// What is made once per spec.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The client Service and the headless ones.
+    pub(super) services: [Object; 3],
+    /// PD's ConfigMap for members that join.
+    pub(super) pd_config: Object,
+    /// TiKV's ConfigMap.
+    pub(super) tikv_config: Object,
+    /// Disruption budgets that leave as many pods as are wanted, or one less.
+    pub(super) budgets: Vec<(Component, u32, Object)>,
+    /// The connection.
+    pub(super) connection: Object,
+    /// Names of the present ConfigMaps.
+    pub(super) config_names: [String; 2],
+    /// The halves of the revisions.
+    pub(super) revisions: [revision::Halves; 2],
+    /// What follows a pod's name in its store's address.
+    store_suffix: String,
+    /// The items of TiKV's configuration.
+    pub(crate) tikv_items: Items,
+    /// Those of PD's that change online.
+    pub(crate) pd_online: Items,
+}
+
+impl Prepared {
+    /// Derives everything. Calls nothing that asks the cluster for what is being prepared.
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        let pd = &cluster.pd.common;
+        Self {
+            services: [
+                service::client(cluster),
+                service::peer(cluster, Component::Pd),
+                service::peer(cluster, Component::Tikv),
+            ],
+            pd_config: config::pd(cluster, &config::PdStart::Join),
+            tikv_config: config::tikv(cluster),
+            budgets: budgets(cluster),
+            connection: service::connection(cluster),
+            config_names: Component::ALL.map(|component| config::content_name(cluster, component)),
+            revisions: Component::ALL.map(|component| revision::halves(cluster, component)),
+            store_suffix: address::store_suffix(cluster),
+            tikv_items: settings::items(&cluster.tikv.common.config),
+            pd_online: settings::online_items(Component::Pd, &pd.version, &pd.config),
+        }
+    }
+
+    /// The one of two that is the component's.
+    pub(super) fn of_component<T>(both: &[T; 2], component: Component) -> &T {
+        let [pd, tikv] = both;
+        match component {
+            Component::Pd => pd,
+            Component::Tikv => tikv,
+        }
+    }
+}
+
+fn budgets(cluster: &Cluster) -> Vec<(Component, u32, Object)> {
+    let wanted = [(Component::Pd, cluster.pd.replicas), (Component::Tikv, cluster.tikv.replicas)];
+    let numbers = wanted.into_iter().flat_map(|(of, all)| [(of, all), (of, all.saturating_sub(1))]);
+    numbers.map(|(of, number)| (of, number, budget::budget(cluster, of, number))).collect()
+}
+
+/// The slot whose store advertises this address.
+pub(crate) fn slot_at(cluster: &Cluster, address: &str) -> Option<Slot> {
+    let pod = address.strip_suffix(cluster.prepared().store_suffix.as_str())?;
+    Slot::of_pod(cluster.name.as_str(), pod).filter(|slot| slot.component == Component::Tikv)
+}

@@ -1,0 +1,79 @@
+//! Was this spec checked before?
+//!
+//! The same spec is looked at in every pass. Checking it takes many times as long as a plan, and what
+//! is prepared from a checked spec lives as long as the [`Cluster`] does: so it is kept.
+
+use serde_json::Value;
+use tikv_operator_core::{
+    check::{Rejection, check_value},
+    cluster::Cluster,
+    world::{ResourceFacts, Uid},
+};
+
+/// The last answer of `check` for one resource.
+#[derive(Debug, Default)]
+pub struct LastCheck(Option<Known>);
+
+#[derive(Debug)]
+struct Known {
+    /// Another resource may come to bear the name.
+    uid: Uid,
+    /// The API server counts it up with every change of the spec.
+    generation: i64,
+    answer: Result<Cluster, Rejection>,
+}
+
+impl LastCheck {
+    /// The checked spec of `resource`, of which `facts` were taken.
+    pub fn of(&mut self, resource: &Value, facts: &ResourceFacts) -> Result<Cluster, Rejection> {
+        let (uid, generation) = (&facts.uid, facts.generation);
+        let same = |known: &&Known| known.uid == *uid && known.generation == generation;
+        if let Some(known) = self.0.as_ref().filter(same) {
+            return known.answer.clone();
+        }
+        let answer = check_value(resource);
+        self.0 = Some(Known { uid: uid.clone(), generation, answer: answer.clone() });
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tikv_operator_api::v1alpha1::TikvClusterStatus;
+
+    use super::*;
+
+    fn resource(uid: &str, generation: i64, version: &str) -> (Value, ResourceFacts) {
+        let resource = json!({
+            "apiVersion": "tikv.org/v1alpha1",
+            "kind": "TikvCluster",
+            "metadata": {"name": "c", "namespace": "ns", "uid": uid, "generation": generation},
+            "spec": {"version": version},
+        });
+        let facts = ResourceFacts {
+            name: "c".to_owned(),
+            uid: Uid(uid.to_owned()),
+            generation,
+            deleting_since: None,
+            finalizer: false,
+            status: TikvClusterStatus::default(),
+        };
+        (resource, facts)
+    }
+
+    #[test]
+    fn a_spec_is_checked_again_when_it_changed_or_is_anothers() {
+        let mut last = LastCheck::default();
+        let mut version = |uid, generation, version| {
+            let (resource, facts) = resource(uid, generation, version);
+            let cluster = last.of(&resource, &facts).expect("a valid spec");
+            cluster.pd.common.version.to_string()
+        };
+        assert_eq!(version("a", 1, "v8.5.6"), "v8.5.6");
+        // The generation says that nothing changed, so nothing is read again.
+        assert_eq!(version("a", 1, "v8.5.7"), "v8.5.6");
+        assert_eq!(version("a", 2, "v8.5.7"), "v8.5.7");
+        assert_eq!(version("b", 2, "v8.5.8"), "v8.5.8");
+    }
+}
