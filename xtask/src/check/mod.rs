@@ -1,12 +1,13 @@
-//! `cargo xtask check`: do the pages tell the truth?
+//! `cargo xtask check`: do the pages tell the truth, and are the dependencies what they may be?
 
+mod dependencies;
 mod page;
 mod readme;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-/// Checks pages against the product.
+/// Checks pages and dependencies.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     #[command(subcommand)]
@@ -17,6 +18,8 @@ pub(crate) struct CheckArgs {
 enum What {
     /// Runs every command of README.md on the lab.
     Readme,
+    /// Judges the crates of the shipped programs by deny.toml.
+    Dependencies,
 }
 
 impl CheckArgs {
@@ -24,6 +27,7 @@ impl CheckArgs {
     pub(crate) fn run(&self) -> Result<()> {
         match self.what {
             What::Readme => readme::run(),
+            What::Dependencies => dependencies::run(),
         }
     }
 }

@@ -72,7 +72,9 @@ impl TestArgs {
             let names: Vec<_> = SUITES.iter().map(|s| s.name).collect();
             bail!("there is no suite \"{name}\"; the suites are {}", names.join(", "));
         }
-        let wanted = |s: &&Suite| self.only.is_empty() || self.only.iter().any(|n| n == s.name);
+        let named = |s: &Suite| self.only.iter().any(|n| n == s.name);
+        let due = |s: &Suite| self.only.is_empty() && (self.all || !s.long);
+        let wanted = |s: &&Suite| named(s) || due(s);
         Ok(SUITES.iter().filter(wanted).collect())
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Suite {
     pub(crate) counts: Counts,
     /// Show its lines as they come: it is long, and they are few.
     pub(crate) live: bool,
+    /// Only with `--all` or by name.
+    pub(crate) long: bool,
     /// Beside what it runs.
     pub(crate) lane: Lane,
     /// The commands; making them ready may build programs. The argument is `--all`.
@@ -52,6 +54,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "every file is formatted",
         counts: Counts::Once,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| Ok(both(&["fmt", "--all", "--check"])),
     },
@@ -60,6 +63,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "no lint complains, in both workspaces",
         counts: Counts::Once,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| Ok(both(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     },
@@ -68,6 +72,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "everything that the other suites run can be built, with its tests",
         counts: Counts::Once,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| {
             let mut jobs = both(&[&["build"], WHOLE].concat());
@@ -80,6 +85,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "generated files are those that the sources generate",
         counts: Counts::Once,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "gen", "--check"])]),
     },
@@ -88,6 +94,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "rules, builders, planner",
         counts: Counts::Tests,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| {
             Ok(vec![
@@ -101,6 +108,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "documentation builds without a warning",
         counts: Counts::Once,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| {
             let mut jobs = both(&["doc", "--workspace", "--no-deps"]);
@@ -111,10 +119,20 @@ pub(crate) const SUITES: &[Suite] = &[
         },
     },
     Suite {
+        name: "dependencies",
+        what: "licences, versions, sources and advisories of what is shipped",
+        counts: Counts::Tests,
+        live: false,
+        long: true,
+        lane: Lane::Alone,
+        jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "dependencies"])]),
+    },
+    Suite {
         name: "sim",
         what: "the planner in the simulator, against what can go wrong",
         counts: Counts::Tests,
         live: false,
+        long: false,
         lane: Lane::Alone,
         jobs: |_| Ok(vec![tests(|package| package == "sim")?]),
     },
@@ -123,6 +141,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "golden files, command lines, and everything that needs a real API server",
         counts: Counts::Tests,
         live: false,
+        long: false,
         lane: Lane::Loopback,
         jobs: integration,
     },
@@ -131,6 +150,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "the stand-in servers against the recordings of real ones, and against lost data",
         counts: Counts::Tests,
         live: false,
+        long: false,
         lane: Lane::Loopback,
         jobs: standin,
     },
@@ -139,6 +159,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "every command of the README, on the lab",
         counts: Counts::Tests,
         live: true,
+        long: false,
         lane: Lane::Lab,
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "readme"])]),
     },
@@ -147,6 +168,7 @@ pub(crate) const SUITES: &[Suite] = &[
         what: "the product on real kubelets",
         counts: Counts::Tests,
         live: true,
+        long: false,
         lane: Lane::Lab,
         jobs: |all| {
             let mut words = vec!["xtask", "e2e"];

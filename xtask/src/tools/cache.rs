@@ -35,6 +35,11 @@ impl Cache {
         Ok(Self { root })
     }
 
+    /// A directory of this name in the cache, for a program that another tool builds.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
     /// The directory in which the program's binaries are once it is built.
     pub(crate) fn entry(&self, program: &Program) -> Result<PathBuf> {
         let dir = super::module_dir(program.module)?;
