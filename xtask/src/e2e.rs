@@ -27,6 +27,14 @@ pub(crate) struct E2eArgs {
     /// Tag of images that are given without one.
     #[arg(long, default_value = products::STANDIN_VERSION)]
     version: String,
+    /// Tag of other images of the same names, to which running clusters are changed (default: a
+    /// second name of the same images on the lab; without a lab, no version is changed).
+    #[arg(long)]
+    next_version: Option<String>,
+    /// StorageClass whose volumes can grow (default: the lab's; without a lab volumes are not
+    /// grown).
+    #[arg(long)]
+    growing_class: Option<String>,
     /// Use this context of your kubeconfig instead of the lab.
     #[arg(long)]
     context: Option<String>,
@@ -46,6 +54,7 @@ struct Servers {
     pd: String,
     tikv: String,
     default_version: String,
+    next_version: Option<String>,
     few_open_files: bool,
 }
 
@@ -79,6 +88,13 @@ impl E2eArgs {
         }
         if let Some(lab) = &site.lab {
             command.arg("--audit-log").arg(lab.audit_log());
+            command.arg("--lab").arg(std::env::current_exe()?);
+            command.args(["--growing-class", self.growing_class.as_deref().unwrap_or("sized")]);
+        } else if let Some(class) = &self.growing_class {
+            command.args(["--growing-class", class]);
+        }
+        if let Some(next) = &servers.next_version {
+            command.args(["--next-version", next]);
         }
         for name in &self.only {
             command.args(["--only", name]);
@@ -95,10 +111,16 @@ impl E2eArgs {
                 Some(_) => self.alias(site, pd, tikv)?,
                 None => self.version.clone(),
             };
+            let next_version = match (&self.next_version, &site.lab) {
+                (Some(next), _) => Some(next.clone()),
+                (None, Some(_)) => Some(self.second_name(site, pd, tikv)?),
+                (None, None) => None,
+            };
             return Ok(Servers {
                 pd: pd.clone(),
                 tikv: tikv.clone(),
                 default_version,
+                next_version,
                 few_open_files,
             });
         }
@@ -108,13 +130,16 @@ impl E2eArgs {
                 pd: "pingcap/pd".to_owned(),
                 tikv: "pingcap/tikv".to_owned(),
                 default_version: self.version.clone(),
+                next_version: self.next_version.clone(),
                 few_open_files: false,
             });
         }
+        site.load_next_standins(standins)?;
         Ok(Servers {
             pd: products::STANDIN_PD.to_owned(),
             tikv: products::STANDIN_TIKV.to_owned(),
             default_version: site.load_standins(standins)?,
+            next_version: Some(products::STANDIN_NEXT.to_owned()),
             few_open_files: false,
         })
     }
@@ -129,6 +154,19 @@ impl E2eArgs {
             lab.tag_image(&tagged, &format!("docker.io/pingcap/{component}:{version}"))?;
         }
         Ok(version)
+    }
+
+    /// Gives the images on the lab's nodes a second tag, so that there is a version to change to.
+    /// What they report stays the same: versions of servers are facts, tags are names.
+    fn second_name(&self, site: &Site, pd: &str, tikv: &str) -> Result<String> {
+        let lab = site.lab.as_ref().context("only the lab's nodes can rename images")?;
+        let next = format!("{}-next", self.version);
+        for image in [pd, tikv] {
+            let tagged = tagged(image, &self.version);
+            let (base, _) = tagged.rsplit_once(':').context("an image without a tag")?;
+            lab.tag_image(&tagged, &format!("{base}:{next}"))?;
+        }
+        Ok(next)
     }
 }
 

@@ -12,6 +12,8 @@ use crate::tools;
 pub(crate) const STANDIN: &str = "crates/standin/Cargo.toml";
 /// The release whose recordings the stand-ins are tested against, and their images' tag.
 pub(crate) const STANDIN_VERSION: &str = "v8.5.7";
+/// The version that the suite changes clusters to.
+pub(crate) const STANDIN_NEXT: &str = "v8.5.8";
 /// The stand-ins' images say in their names what they are.
 pub(crate) const STANDIN_PD: &str = "tikv-operator.test/standin-pd";
 /// See [`STANDIN_PD`].
@@ -108,18 +110,23 @@ pub(crate) fn client(debug: &Path) -> Result<Archive> {
         .archive()
 }
 
+/// Tells a stand-in which version to be.
+const AS_VERSION: &str = "STANDIN_VERSION";
+
 /// The stand-in for PD: the real etcd that keeps its data lies beside it.
-pub(crate) fn standin_pd(debug: &Path, name: &str) -> Result<Archive> {
+pub(crate) fn standin_pd(debug: &Path, name: &str, version: &str) -> Result<Archive> {
     let etcd = tools::ensure(&["etcd"])?;
     Image::new(name, &["/pd-server"])
+        .with_variable(AS_VERSION, version)
         .with_program("/pd-server", &debug.join("pd-server"))?
         .with_program("/etcd", etcd.path("etcd")?)?
         .archive()
 }
 
 /// The stand-in for TiKV.
-pub(crate) fn standin_tikv(debug: &Path, name: &str) -> Result<Archive> {
+pub(crate) fn standin_tikv(debug: &Path, name: &str, version: &str) -> Result<Archive> {
     Image::new(name, &["/tikv-server"])
+        .with_variable(AS_VERSION, version)
         .with_program("/tikv-server", &debug.join("tikv-server"))?
         .archive()
 }

@@ -140,15 +140,26 @@ impl Site {
     /// images ask for; the version of such manifests is returned.
     pub(crate) fn load_standins(&self, debug: &Path) -> Result<String> {
         let default_version = format!("{}{}", products::STANDIN_VERSION, products::TEST_SUFFIX);
+        let version = products::STANDIN_VERSION;
         for repository in [products::STANDIN_PD, "docker.io/pingcap/pd"] {
             let name = name_of(repository, &default_version);
-            self.load(&products::standin_pd(debug, &name)?)?;
+            self.load(&products::standin_pd(debug, &name, version)?)?;
         }
         for repository in [products::STANDIN_TIKV, "docker.io/pingcap/tikv"] {
             let name = name_of(repository, &default_version);
-            self.load(&products::standin_tikv(debug, &name)?)?;
+            self.load(&products::standin_tikv(debug, &name, version)?)?;
         }
         Ok(default_version)
+    }
+
+    /// Makes the stand-ins known under the version that clusters are changed to, which they then
+    /// report.
+    pub(crate) fn load_next_standins(&self, debug: &Path) -> Result<()> {
+        let next = products::STANDIN_NEXT;
+        let name = format!("{}:{next}", products::STANDIN_PD);
+        self.load(&products::standin_pd(debug, &name, next)?)?;
+        let name = format!("{}:{next}", products::STANDIN_TIKV);
+        self.load(&products::standin_tikv(debug, &name, next)?)
     }
 
     /// Makes the test client's image known.

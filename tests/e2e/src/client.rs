@@ -45,21 +45,42 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// Fills a volume to its last byte, from a pod on the node where it is.
+    pub(crate) fn occupy(&self, cluster: &Cluster, claim: &str, node: &str) -> Result<String> {
+        let name = format!("client-occupy-{claim}");
+        let args = ["occupy".to_owned(), "--file=/volume/ballast".to_owned()];
+        let mut pod = hardened(self.image, &name, &args);
+        let spec = &mut pod["spec"];
+        spec["nodeName"] = json!(node);
+        spec["securityContext"]["fsGroup"] = json!(1000);
+        spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
+        let source = json!({ "claimName": claim });
+        spec["volumes"] = json!([{ "name": "volume", "persistentVolumeClaim": source }]);
+        let mount = json!([{ "name": "volume", "mountPath": "/volume" }]);
+        spec["containers"][0]["volumeMounts"] = mount;
+        self.finish(cluster, &name, &pod)
+    }
+
     fn run(&self, cluster: &Cluster, verb: &str, prefix: &str, count: u32) -> Result<String> {
         let name = format!("client-{verb}-{}-{prefix}", cluster.name.get(..1).unwrap_or("x"));
-        let pods = cluster.core("pods");
-        let path = format!("{pods}/{name}");
-        self.kube.delete(&path, Some(0))?;
-        until(&format!("{name} of an earlier run gone"), LIMIT, || {
-            Ok(self.kube.find(&path)?.map_or(Ok(()), |_| Err("still there".to_owned())))
-        })?;
         let args = [
             verb.to_owned(),
             format!("--pd={}", cluster.pd_address()),
             format!("--prefix={prefix}"),
             format!("--count={count}"),
         ];
-        self.kube.create(&pods, &self.pod(&name, &args))?;
+        self.finish(cluster, &name, &hardened(self.image, &name, &args))
+    }
+
+    /// Runs the pod to its end; its log.
+    fn finish(&self, cluster: &Cluster, name: &str, pod: &Value) -> Result<String> {
+        let pods = cluster.core("pods");
+        let path = format!("{pods}/{name}");
+        self.kube.delete(&path, Some(0))?;
+        until(&format!("{name} of an earlier run gone"), LIMIT, || {
+            Ok(self.kube.find(&path)?.map_or(Ok(()), |_| Err("still there".to_owned())))
+        })?;
+        self.kube.create(&pods, pod)?;
         let phase = until(&format!("{name} done"), LIMIT, || {
             let pod = self.kube.get(&path)?;
             Ok(match text(&pod, "/status/phase") {
@@ -70,35 +91,36 @@ impl<'a> Client<'a> {
         let log = self.kube.text(&format!("{path}/log"))?;
         self.kube.delete(&path, Some(0))?;
         if phase == "Failed" {
-            bail!("the client could not {verb} {count} keys: {log}");
+            bail!("{name} failed: {log}");
         }
         Ok(log)
     }
+}
 
-    fn pod(&self, name: &str, args: &[String]) -> Value {
-        json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": { "name": name },
-            "spec": {
-                "restartPolicy": "Never",
-                "automountServiceAccountToken": false,
-                "securityContext": {
-                    "runAsNonRoot": true,
-                    "runAsUser": 1000,
-                    "seccompProfile": { "type": "RuntimeDefault" },
-                },
-                "containers": [{
-                    "name": "client",
-                    "image": self.image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "args": args,
-                    "securityContext": {
-                        "allowPrivilegeEscalation": false,
-                        "capabilities": { "drop": ["ALL"] },
-                    },
-                }],
+/// A pod of the client that the strictest level of Pod Security admits.
+pub(crate) fn hardened(image: &str, name: &str, args: &[String]) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name },
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": 1000,
+                "seccompProfile": { "type": "RuntimeDefault" },
             },
-        })
-    }
+            "containers": [{
+                "name": "client",
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": args,
+                "securityContext": {
+                    "allowPrivilegeEscalation": false,
+                    "capabilities": { "drop": ["ALL"] },
+                },
+            }],
+        },
+    })
 }

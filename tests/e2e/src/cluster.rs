@@ -26,6 +26,13 @@ pub(crate) struct Incarnation {
     restarts: u64,
 }
 
+impl Incarnation {
+    /// It is the same pod, whatever became of its containers.
+    pub(crate) fn is_same_pod(&self, other: &Self) -> bool {
+        self.uid == other.uid
+    }
+}
+
 impl Cluster {
     /// Creates the resource from a manifest; unknown fields are refused.
     pub(crate) fn create(kube: &Kube, namespace: &str, manifest: &Value) -> Result<Self> {

@@ -11,12 +11,16 @@ mod cluster;
 mod diagnose;
 mod kube;
 mod manifest;
+mod nodes;
 mod operator;
 mod pd;
+mod restarts;
 mod scene;
 mod start;
 mod suite;
 mod timeline;
+mod watchman;
+mod writer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,12 +50,24 @@ struct Args {
     /// A version under which nodes have both images by their default names. Default: the version.
     #[arg(long)]
     default_version: Option<String>,
+    /// Tag of other images of the same names, to which running clusters are changed; without it
+    /// the case that changes a version is not run.
+    #[arg(long)]
+    next_version: Option<String>,
     /// Image of the test client.
     #[arg(long)]
     client_image: String,
     /// The API server's audit log; without it the cases that count requests are not run.
     #[arg(long)]
     audit_log: Option<PathBuf>,
+    /// Program whose `lab fault` breaks nodes; without it the cases that need a broken node are
+    /// not run.
+    #[arg(long)]
+    lab: Option<PathBuf>,
+    /// StorageClass whose volumes can grow and enforce their size; without it volumes are not
+    /// grown.
+    #[arg(long)]
+    growing_class: Option<String>,
     /// Nodes allow few open files: the manifests that are about having no configuration get the
     /// small one too.
     #[arg(long)]
@@ -79,9 +95,12 @@ fn main() -> Result<ExitCode> {
         pd: manifest::Image::parse(&args.pd_image, &args.version)?,
         tikv: manifest::Image::parse(&args.tikv_image, &args.version)?,
         default_version: args.default_version.unwrap_or_else(|| args.version.clone()),
+        next_version: args.next_version,
         few_open_files: args.few_open_files,
     };
-    let scene = scene::Scene::new(kube, servers, args.client_image, args.audit_log, args.all)?;
+    let lab = args.lab.as_deref().map(nodes::Lab::of);
+    let around = scene::Around { audit_log: args.audit_log, lab, growing_class: args.growing_class };
+    let scene = scene::Scene::new(kube, servers, args.client_image, around, args.all)?;
     let passed = suite::run(&scene, &cases);
     scene.clear();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

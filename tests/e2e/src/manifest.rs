@@ -49,6 +49,8 @@ pub(crate) struct Servers {
     /// A version under which the nodes have both images by their default names (`pingcap/pd`,
     /// `pingcap/tikv`), for manifests that name no image.
     pub(crate) default_version: String,
+    /// A tag of other images of the same names, to which running clusters are changed.
+    pub(crate) next_version: Option<String>,
     /// The nodes allow so few open files that even the manifests that are about having no
     /// configuration must carry the small one.
     pub(crate) few_open_files: bool,

@@ -11,9 +11,11 @@ use crate::client::Client;
 use crate::cluster;
 use crate::kube::{Kube, until};
 use crate::manifest::Servers;
+use crate::nodes::Lab;
 use crate::operator::Operator;
 use crate::pd::Pd;
 use crate::start::{self, Start};
+use crate::writer::Writer;
 
 /// Everything that a case may use.
 pub(crate) struct Scene {
@@ -23,6 +25,10 @@ pub(crate) struct Scene {
     pub(crate) servers: Servers,
     /// The operator in it.
     pub(crate) operator: Operator,
+    /// The lab under it, which can be broken; `None` on a cluster of the user's.
+    pub(crate) lab: Option<Lab>,
+    /// A StorageClass whose volumes can grow and enforce their size.
+    pub(crate) growing_class: Option<String>,
     /// Run the long versions.
     pub(crate) all: bool,
     client_image: String,
@@ -31,13 +37,23 @@ pub(crate) struct Scene {
     basic: OnceCell<Start>,
 }
 
+/// What is known of the cluster from outside it.
+pub(crate) struct Around {
+    /// The API server's audit log.
+    pub(crate) audit_log: Option<PathBuf>,
+    /// The lab that it is.
+    pub(crate) lab: Option<Lab>,
+    /// A StorageClass whose volumes can grow and enforce their size.
+    pub(crate) growing_class: Option<String>,
+}
+
 impl Scene {
     /// Looks for the operator; nothing is changed yet.
     pub(crate) fn new(
         kube: Kube,
         servers: Servers,
         client_image: String,
-        audit_log: Option<PathBuf>,
+        site: Around,
         all: bool,
     ) -> Result<Self> {
         let operator = Operator::find(&kube)?;
@@ -48,7 +64,9 @@ impl Scene {
             operator,
             all,
             client_image,
-            audit_log,
+            audit_log: site.audit_log,
+            lab: site.lab,
+            growing_class: site.growing_class,
             namespaces: RefCell::default(),
             basic: OnceCell::new(),
         })
@@ -132,6 +150,11 @@ impl Scene {
     /// The real client.
     pub(crate) fn client(&self) -> Client<'_> {
         Client::new(&self.kube, &self.client_image)
+    }
+
+    /// A client that writes from now on, on any node but these.
+    pub(crate) fn writer(&self, cluster: &cluster::Cluster, avoid: &[String]) -> Result<Writer> {
+        Writer::start((&self.kube, &self.client_image), cluster, avoid)
     }
 
     /// PD's own answers.

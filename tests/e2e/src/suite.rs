@@ -29,7 +29,7 @@ pub(crate) struct Case {
 }
 
 /// All cases, in an order that starts few clusters: the first six share one.
-const CASES: [Case; 14] = [
+const CASES: [Case; 22] = [
     cases::basic::START,
     cases::basic::WRITES,
     // While nothing else is on its way in or out.
@@ -45,6 +45,14 @@ const CASES: [Case; 14] = [
     cases::recreate::FOREIGN,
     cases::bootstrap::LATE_MEMBER,
     cases::bootstrap::VOLUMES_LOST,
+    cases::life_roll::CASE,
+    cases::life_scale::CASE,
+    cases::life_pd::CASE,
+    cases::failover_pd::CASE,
+    cases::failover_store::CASE,
+    cases::drain::CASE,
+    cases::online_config::CASE,
+    cases::grow::CASE,
 ];
 
 /// The cases of these names, or all.

@@ -54,6 +54,17 @@ enum Action {
         /// The node, for example `node-2`.
         node: String,
     },
+    /// Kills the process of a container with SIGKILL; its kubelet starts it again.
+    Kill {
+        /// The node, for example `node-2`.
+        node: String,
+        /// The pod's namespace.
+        namespace: String,
+        /// The pod.
+        pod: String,
+        /// The container.
+        container: String,
+    },
     /// Starts and ends labs, also interrupted ones, and checks that nothing is left.
     Selftest,
 }
@@ -124,6 +135,9 @@ impl LabArgs {
             Action::LoadImage { image } => load(&Lab::open()?, image),
             Action::Image { action } => action.run(),
             Action::Fault { fault, node } => fault.apply(&Lab::open()?, node),
+            Action::Kill { node, namespace, pod, container } => {
+                Lab::open()?.kill(node, &[namespace, pod, container])
+            }
             Action::Selftest => selftest::run(),
         }
     }
@@ -162,7 +176,7 @@ impl LabArgs {
             Action::AuditLog => {
                 bail!("the audit log of the cluster of context {context} is not ours to find")
             }
-            Action::Fault { .. } | Action::Selftest => {
+            Action::Fault { .. } | Action::Kill { .. } | Action::Selftest => {
                 bail!("only a lab can be broken, not the cluster of context {context}")
             }
         }

@@ -20,6 +20,8 @@ pub(crate) const PAUSE: &str = "localhost/tikv-operator-lab/pause:1";
 /// A shell and small tools, for tests; Debian's static busybox.
 pub(crate) const BUSYBOX: &str = "localhost/tikv-operator-lab/busybox:1";
 
+const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The accounts that programs look up; pods name their users by number.
 const PASSWD: &str =
     "root:x:0:0:root:/:/sbin/nologin\nnobody:x:65534:65534:nobody:/:/sbin/nologin\n";
@@ -30,6 +32,7 @@ const GROUP: &str = "root:x:0:\nnobody:x:65534:\n";
 pub(crate) struct Image {
     name: String,
     entrypoint: Vec<String>,
+    environment: Vec<String>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -58,6 +61,7 @@ impl Image {
         let mut image = Self {
             name: name.to_owned(),
             entrypoint: entrypoint.iter().map(|word| (*word).to_owned()).collect(),
+            environment: vec![PATH.to_owned()],
             entries: BTreeMap::new(),
         };
         image.entries.insert("tmp".to_owned(), Entry::Directory(0o1777));
@@ -65,6 +69,12 @@ impl Image {
             .with_file("/etc/passwd", PASSWD.as_bytes())
             .with_file("/etc/group", GROUP.as_bytes())
             .with_file("/etc/nsswitch.conf", b"hosts: files dns\n")
+    }
+
+    /// Sets an environment variable of the programs.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push(format!("{name}={value}"));
+        self
     }
 
     /// Adds a readable file.
@@ -96,7 +106,7 @@ impl Image {
             "os": "linux",
             "config": {
                 "Entrypoint": self.entrypoint,
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "Env": self.environment,
             },
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(&layer))]},
         }))?;

@@ -178,6 +178,25 @@ impl Lab {
         self.node(&machine).start_kubelet()
     }
 
+    /// Kills the process of a container, named by namespace, pod and container, where it runs.
+    pub(crate) fn kill(&self, node: &str, named: &[&String; 3]) -> Result<()> {
+        let machine = Machine::node(node, self.nodes)?;
+        let node = self.node(&machine);
+        let labels = ["io.kubernetes.pod.namespace", "io.kubernetes.pod.name"];
+        let labels = labels.into_iter().chain(["io.kubernetes.container.name"]);
+        let rules: Vec<String> =
+            labels.zip(named).map(|(label, value)| format!("labels.\"{label}\"=={value}")).collect();
+        let mut list = node.ctr()?;
+        let listed = shell::output(list.args(["containers", "list", "-q", &rules.join(",")]))?;
+        // Ended containers of the same name are listed too; they have no task.
+        let tasks = shell::output(node.ctr()?.args(["tasks", "list", "-q"]))?;
+        let runs = |id: &&str| tasks.lines().any(|task| task == *id);
+        let Some(id) = listed.lines().find(runs) else {
+            bail!("no such container runs on {}: {named:?}", machine.name);
+        };
+        shell::output(node.ctr()?.args(["tasks", "kill", "--signal", "SIGKILL", id])).map(drop)
+    }
+
     fn control(&self) -> Control<'_> {
         Control { layout: &self.layout, processes: &self.processes, binaries: &self.binaries }
     }

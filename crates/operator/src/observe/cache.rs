@@ -15,6 +15,7 @@ use tikv_operator_core::{
     world::{Kind, NodeFacts, NodeView, ObjectKey},
 };
 
+use super::departures::Departures;
 use crate::{controller::Key, kubernetes::Resource};
 
 /// Where watches read: one namespace, or all of them.
@@ -33,6 +34,7 @@ pub struct Wake {
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     inner: Arc<RwLock<Inner>>,
+    departures: Departures,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +77,13 @@ impl Cache {
             }
             (Resource::Cluster, News::All(scope, bodies)) => inner.all_resources(scope, bodies),
             (Resource::Part(kind), News::Is(body)) => woken(inner.set_part(kind, &body)),
-            (Resource::Part(kind), News::Gone(body)) => woken(inner.drop_part(kind, &body)),
+            (Resource::Part(kind), News::Gone(body)) => {
+                let keys = inner.drop_part(kind, &body);
+                for key in keys.iter().filter(|_| kind == Kind::Pod) {
+                    self.departures.tell(key);
+                }
+                woken(keys)
+            }
             (Resource::Part(kind), News::All(scope, bodies)) => {
                 woken(inner.all_parts(kind, scope, &bodies))
             }
@@ -93,6 +101,11 @@ impl Cache {
                 woken(inner.on_nodes(&changed))
             }
         }
+    }
+
+    /// Tells about pods that are gone.
+    pub(super) fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// What the watch says about a node; `None` where nodes are not watched.

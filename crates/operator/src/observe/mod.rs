@@ -4,6 +4,7 @@
 //! one live, on which everything is decided that is then done. PD is asked in both.
 
 mod cache;
+mod departures;
 mod memory;
 mod nodes;
 mod processes;
@@ -82,6 +83,14 @@ impl Observer {
         key: &Key,
         memory: &mut Memory,
     ) -> Result<Option<Look>, ObserveError> {
+        self.outlast(key, Freshness::Cached, memory).await
+    }
+
+    async fn look_at_caches(
+        &self,
+        key: &Key,
+        memory: &mut Memory,
+    ) -> Result<Option<Look>, ObserveError> {
         let Some(watched) = self.cache.resource(key) else { return Ok(None) };
         let resource = match memory.newest(&watched) {
             newest if std::ptr::eq(newest, watched.as_ref()) => Arc::clone(&watched),
@@ -94,6 +103,44 @@ impl Observer {
 
     /// What the API server says now; `None` if there is no such resource.
     pub async fn live(&self, key: &Key, memory: &mut Memory) -> Result<Option<Look>, ObserveError> {
+        self.outlast(key, Freshness::Live, memory).await
+    }
+
+    /// The first look to end before a pod of its cluster goes.
+    async fn outlast(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        memory: &mut Memory,
+    ) -> Result<Option<Look>, ObserveError> {
+        for _ in 0..departures::ANEW {
+            let departed = self.cache.departures().listen();
+            tokio::select! {
+                biased;
+                seen = self.look_once(key, freshness, memory) => return seen,
+                () = departed.gone(key) => tracing::debug!("a pod is gone: the look begins anew"),
+            }
+        }
+        self.look_once(key, freshness, memory).await
+    }
+
+    async fn look_once(
+        &self,
+        key: &Key,
+        freshness: Freshness,
+        memory: &mut Memory,
+    ) -> Result<Option<Look>, ObserveError> {
+        match freshness {
+            Freshness::Cached => Box::pin(self.look_at_caches(key, memory)).await,
+            Freshness::Live => Box::pin(self.look_live(key, memory)).await,
+        }
+    }
+
+    async fn look_live(
+        &self,
+        key: &Key,
+        memory: &mut Memory,
+    ) -> Result<Option<Look>, ObserveError> {
         let Some((resource, parts)) = Box::pin(self.read(key)).await? else { return Ok(None) };
         let seen = Seen { resource: Arc::new(resource), parts, freshness: Freshness::Live };
         self.look(key, seen, memory).await.map(Some)

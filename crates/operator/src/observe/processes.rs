@@ -29,13 +29,14 @@ pub(super) async fn ask(
 ) -> BTreeMap<StoreId, StoreProcess> {
     let PdView::Known(pd) = pd else { return BTreeMap::new() };
     let now = Instant::now();
-    let emptied = emptied(found, pd);
+    let (emptied, ended) = (emptied(found, pd), ended(found));
     let configured = is_configured(resource);
     let known: BTreeMap<StoreId, Option<Value>> = pd
         .live_stores()
         .map(|store| (store.id, memory.store_config(store.id, store.started, now)))
         .collect();
-    let questions = pd.live_stores().filter_map(|store| {
+    let running = pd.live_stores().filter(|store| !ended.contains(&store.id));
+    let questions = running.filter_map(|store| {
         let leaders = emptied.contains(&store.id);
         let stale = known.get(&store.id).is_none_or(Option::is_none);
         let config = configured && stale && store.state == StoreState::Up;
@@ -81,6 +82,15 @@ fn emptied(found: &Belongings, pd: &PdFacts) -> BTreeSet<StoreId> {
     });
     let marked = marked.filter_map(|volume| volume.marks.store);
     pd.evicting.iter().copied().chain(marked).collect()
+}
+
+/// Stores whose pods are gone or do not run: asking them costs the time of a connection that nobody
+/// takes, in the very moments in which the next pod is to be made.
+fn ended(found: &Belongings) -> BTreeSet<StoreId> {
+    let ended = found.volumes.values().filter(|volume| {
+        volume.main && found.pods.get(&volume.slot).is_none_or(|pod| !pod.containers_ready)
+    });
+    ended.filter_map(|volume| volume.marks.store).collect()
 }
 
 /// Does the resource ask for settings of TiKV?

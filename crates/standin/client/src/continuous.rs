@@ -1,7 +1,8 @@
 //! How does the cluster look to a user while something happens to it? Attempts start at a steady
 //! rate, whatever became of the ones before, so that an outage is counted for as long as it lasts.
 //! Three of four put a key of their own; the fourth writes or reads a register. At the end each
-//! acknowledged put is read back.
+//! acknowledged put is read back. Whoever does not know beforehand how long the something takes
+//! ends the run by `GET /stop` on the control port.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::Summary;
 use crate::books::{Attempt, Books};
+use crate::control::Stop;
 use crate::fill::read_back;
 use crate::keys;
 use crate::options::Options;
@@ -44,11 +46,16 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, String> {
     let path = options.books.clone().unwrap_or_default();
     let mut books = Books::begin(&path)?;
     let session = Session::connect(&options.pd, options.patience).await?;
+    // Opened after the connection: whoever reaches it knows that the writing has begun.
+    let stop = Stop::listen(options.control).await?;
     let (ended, mut endings) = mpsc::unbounded_channel();
     let begin = Instant::now();
     let mut clock = tokio::time::interval(Duration::from_micros(1_000_000 / options.rate));
     for number in 0..options.seconds * options.rate {
         clock.tick().await;
+        if stop.is_asked() {
+            break;
+        }
         let (work, session, ended) = (work(number, options), session.clone(), ended.clone());
         tokio::spawn(async move {
             // The receiver waits for every attempt.
@@ -77,6 +84,7 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, String> {
         "unreadable": back.unreadable.len(),
         "windows": windows(books.attempts()),
         "longest_gap_ms": longest_gap(books.attempts(), length) / 1_000,
+        "failures": failures(books.attempts()),
         "p50_ms": percentile(books.attempts(), 50),
         "p99_ms": percentile(books.attempts(), 99),
     });
@@ -178,6 +186,16 @@ fn longest_gap(attempts: &[Attempt], length: u64) -> u64 {
         last = end;
         longest.max(gap)
     })
+}
+
+/// The first attempts that failed: Unix milliseconds of their begin, how long they took, and why.
+fn failures(attempts: &[Attempt]) -> Vec<Value> {
+    let failed = attempts.iter().filter(|attempt| attempt.outcome != "ok");
+    let row = |attempt: &Attempt| {
+        let took = attempt.end_us.saturating_sub(attempt.start_us) / 1_000;
+        json!({"unix_ms": attempt.unix_ms, "took_ms": took, "error": attempt.error})
+    };
+    failed.take(40).map(row).collect()
 }
 
 /// A percentile of the time that successful attempts took, in milliseconds.

@@ -8,8 +8,10 @@
 
 mod books;
 mod continuous;
+mod control;
 mod fill;
 mod keys;
+mod occupy;
 mod options;
 mod session;
 
@@ -20,8 +22,9 @@ use options::{Command, Options};
 const USAGE: &str = "\
 tikv-check write --pd HOST:PORT[,HOST:PORT] --prefix P --count N [--workers W] [--patience S]
 tikv-check verify --pd HOST:PORT[,HOST:PORT] --prefix P --count N [--workers W] [--patience S]
+tikv-check occupy --file FILE    (grows FILE until the disk is full)
 tikv-check continuous --pd HOST:PORT[,HOST:PORT] --prefix P --seconds S --rate R --books FILE
-    [--registers K] [--patience S]
+    [--registers K] [--patience S] [--control PORT: GET /stop ends the run]
 patience: seconds after which a key that cannot be read or written counts as failed (60)";
 
 #[tokio::main(worker_threads = 2)]
@@ -34,6 +37,7 @@ async fn main() -> ExitCode {
         Command::Write => fill::write(&options).await,
         Command::Verify => fill::verify(&options).await,
         Command::Continuous => continuous::run(&options).await,
+        Command::Occupy => occupy::run(&options.file.clone().unwrap_or_default()),
     };
     match outcome {
         Ok(summary) => print(&summary),

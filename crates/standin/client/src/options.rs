@@ -12,6 +12,8 @@ pub(crate) enum Command {
     Verify,
     /// Put for a while, then read back.
     Continuous,
+    /// Fill a disk.
+    Occupy,
 }
 
 /// The command line.
@@ -29,14 +31,18 @@ pub(crate) struct Options {
     pub(crate) workers: usize,
     /// After this, what cannot be read or written counts as failed.
     pub(crate) patience: Duration,
-    /// How long to write.
+    /// How long to write, at most.
     pub(crate) seconds: u64,
     /// Attempts a second.
     pub(crate) rate: u64,
     /// Where each attempt is recorded, one JSON object a line.
     pub(crate) books: Option<PathBuf>,
+    /// The file that fills a disk.
+    pub(crate) file: Option<PathBuf>,
     /// Keys that are written again and again, with reads between, for a check of their histories.
     pub(crate) registers: u64,
+    /// Port on which `GET /stop` ends the writing.
+    pub(crate) control: Option<u16>,
 }
 
 impl Options {
@@ -47,6 +53,7 @@ impl Options {
             Some("write") => Command::Write,
             Some("verify") => Command::Verify,
             Some("continuous") => Command::Continuous,
+            Some("occupy") => Command::Occupy,
             Some(other) => return Err(format!("unknown command {other}")),
             None => return Err("no command".to_owned()),
         };
@@ -60,7 +67,9 @@ impl Options {
             seconds: 0,
             rate: 50,
             books: None,
+            file: None,
             registers: 4,
+            control: None,
         };
         while let Some(flag) = arguments.next() {
             let (flag, inline) = match flag.split_once('=') {
@@ -84,6 +93,11 @@ impl Options {
             "--seconds" => self.seconds = number()?,
             "--rate" => self.rate = number()?.clamp(1, 1_000),
             "--books" => self.books = Some(PathBuf::from(value)),
+            "--control" => {
+                let port = value.parse().map_err(|_| format!("{flag}: {value} is no port"))?;
+                self.control = Some(port);
+            }
+            "--file" => self.file = Some(PathBuf::from(value)),
             "--registers" => self.registers = number()?,
             unknown => return Err(format!("unknown flag {unknown}")),
         }
@@ -91,6 +105,9 @@ impl Options {
     }
 
     fn complete(self) -> Result<Self, String> {
+        if self.command == Command::Occupy {
+            return if self.file.is_some() { Ok(self) } else { Err("--file is needed".to_owned()) };
+        }
         if self.pd.is_empty() || self.prefix.is_empty() {
             return Err("--pd and --prefix are needed".to_owned());
         }
@@ -101,7 +118,7 @@ impl Options {
             Command::Continuous if self.seconds == 0 || self.books.is_none() => {
                 Err("--seconds and --books are needed".to_owned())
             }
-            Command::Write | Command::Verify | Command::Continuous => Ok(self),
+            Command::Write | Command::Verify | Command::Continuous | Command::Occupy => Ok(self),
         }
     }
 }

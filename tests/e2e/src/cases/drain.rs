@@ -1,0 +1,102 @@
+//! Does anybody notice that a node with a store is drained?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use tikv_operator_api::names::Component;
+
+use crate::cluster::Cluster;
+use crate::kube::until;
+use crate::manifest;
+use crate::nodes::{Cordon, evict, of_pod};
+use crate::scene::Scene;
+use crate::suite::{Case, Verdict};
+use crate::watchman::Watchman;
+
+const START: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// A node under a store is cordoned and its pod evicted.
+pub(crate) const CASE: Case = Case {
+    name: "drain",
+    proves: "a drained node's store gives up its leaders first, the eviction is refused until then; nobody notices",
+    bound: 500,
+    run,
+};
+
+fn run(scene: &Scene) -> Result<Verdict> {
+    let namespace = scene.namespace("drain")?;
+    let wanted = manifest::cluster(&scene.servers, "drain", 1, 3);
+    let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
+    cluster.wait_ready(START)?;
+    let pods = cluster.pods(None)?;
+    let pd = of_pod(pods.get("drain-pd-0").context("no PD pod")?)?;
+    let watchman = Watchman::start(&scene.kube, &cluster);
+    // A store that leads something, on a node without PD.
+    let (pod, node) = until("a store with leaders apart from PD", LIMIT, || {
+        let word = watchman.now();
+        let leads = |pod: &str| word.stores.get(pod).is_some_and(|store| store.leaders > 0);
+        let found = pods.iter().filter(|(name, _)| leads(name));
+        let mut found = found.filter_map(|(name, pod)| Some((name.clone(), of_pod(pod).ok()?)));
+        Ok(found.find(|(_, node)| *node != pd).ok_or_else(|| format!("{word:?}")))
+    })?;
+    let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
+    let drained = drain(scene, (&cluster, &pod, &node), &watchman);
+    let report = writer.stop()?;
+    println!("      {report}");
+    let words = drained?;
+    report.unnoticed()?;
+    Ok(Verdict::Held(format!("{words}; {report}")))
+}
+
+fn drain(
+    scene: &Scene,
+    (cluster, pod, node): (&Cluster, &str, &str),
+    watchman: &Watchman,
+) -> Result<String> {
+    let before = cluster.incarnations()?;
+    let id = watchman.now().stores.get(pod).context("no such store")?.id;
+    let begin = Instant::now();
+    let cordon = Cordon::of(&scene.kube, node)?;
+    until("the budget to close", LIMIT, || {
+        let open = evict(&scene.kube, cluster, pod, true)?;
+        Ok(if open { Err("an eviction would pass".to_owned()) } else { Ok(()) })
+    })?;
+    let closed = begin.elapsed();
+    let mut refused = 0;
+    until("the eviction to pass", LIMIT, || {
+        let passed = evict(&scene.kube, cluster, pod, false)?;
+        refused += u32::from(!passed);
+        Ok(if passed { Ok(()) } else { Err(format!("refused {refused} times")) })
+    })?;
+    let passed = begin.elapsed();
+    let word = watchman.now();
+    let leaders = word.stores.get(pod).map(|store| store.leaders);
+    ensure!(word.evicting.contains(&id), "the pod was let go while its store {id} could lead");
+    ensure!(leaders == Some(0), "the pod was let go while its store led {leaders:?} regions");
+    until("another pod in its place", LIMIT, || {
+        let now = cluster.incarnations()?;
+        let changed = now.get(pod).is_some_and(|now| before.get(pod) != Some(now));
+        Ok(if changed { Ok(()) } else { Err("not yet".to_owned()) })
+    })?;
+    drop(cordon);
+    cluster.wait_ready(LIMIT)?;
+    until("the store to be allowed to lead again", LIMIT, || {
+        let word = watchman.now();
+        let back = !word.evicting.contains(&id);
+        Ok(if back { Ok(()) } else { Err(format!("{word:?}")) })
+    })?;
+    let store = watchman.now().stores.get(pod).map(|store| store.id);
+    ensure!(store == Some(id), "store {id} came back as {store:?}");
+    let mut others = cluster.incarnations()?;
+    others.retain(|name, _| name != pod);
+    ensure!(others.iter().all(|(name, now)| before.get(name) == Some(now)), "others restarted");
+    ensure!(cluster.pods(Some(Component::Tikv))?.len() == 3, "not 3 stores' pods");
+    Ok(format!(
+        "budget closed after {:.1} s, {refused} evictions refused, evicted without leaders after \
+         {:.1} s, Ready after {:.1} s",
+        closed.as_secs_f64(),
+        passed.as_secs_f64(),
+        begin.elapsed().as_secs_f64()
+    ))
+}

@@ -1,0 +1,110 @@
+//! Does TiKV get over the death of a node by itself?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tikv_operator_api::names::Component;
+
+use crate::cluster::{Cluster, is_ready, summary, text};
+use crate::kube::until;
+use crate::manifest;
+use crate::nodes::of_pod;
+use crate::scene::Scene;
+use crate::suite::{Case, Verdict};
+use crate::watchman::{self, Watchman};
+
+const START: Duration = Duration::from_mins(3);
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// A node with a store, and its disk, are gone for good.
+pub(crate) const CASE: Case = Case {
+    name: "failover-store",
+    proves: "a store whose node is dead is replaced, then removed from PD; the cluster is Ready again by itself",
+    bound: 900,
+    run,
+};
+
+fn run(scene: &Scene) -> Result<Verdict> {
+    let Some(lab) = &scene.lab else {
+        return Ok(Verdict::NotRun("no lab whose nodes could be broken".to_owned()));
+    };
+    let namespace = scene.namespace("failover-store")?;
+    let cluster = Cluster::create(&scene.kube, &namespace, &impatient(scene))?;
+    cluster.wait_ready(START)?;
+    let pods = cluster.pods(None)?;
+    let spared = spared(scene, pods.get("dead-pd-0").context("no PD pod")?)?;
+    let stores = pods.iter().filter(|(name, _)| name.contains("-tikv-"));
+    let mut stores = stores.filter_map(|(name, pod)| Some((name.clone(), of_pod(pod).ok()?)));
+    let (victim, node) = stores
+        .find(|(_, node)| !spared.contains(node))
+        .with_context(|| format!("each store shares its node with PD or the operator: {spared:?}"))?;
+    let watchman = Watchman::start(&scene.kube, &cluster);
+    let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
+    let begin = Instant::now();
+    lab.off(&node)?;
+    let replaced = replaced(&cluster, &watchman, &victim);
+    let took = begin.elapsed();
+    let report = writer.stop();
+    let last = removed(scene, &cluster, &replaced);
+    lab.on(&scene.kube, &node)?;
+    let report = report?;
+    println!("      {report}");
+    replaced?;
+    last?;
+    report.nothing_lost()?;
+    Ok(Verdict::Held(format!("{victim} on {node} replaced after {:.0} s; {report}", took.as_secs_f64())))
+}
+
+/// The shortest delays that the resource and PD admit.
+fn impatient(scene: &Scene) -> Value {
+    let mut wanted = manifest::cluster(&scene.servers, "dead", 1, 3);
+    manifest::set(&mut wanted, "/spec/failover", json!({ "after": "1m" }));
+    let schedule = json!({ "max-store-down-time": "1m" });
+    manifest::set(&mut wanted, "/spec/pd/config", json!({ "schedule": schedule }));
+    wanted
+}
+
+/// Nodes of PD's only member and of the operator, which are not what is tried here.
+fn spared(scene: &Scene, pd: &Value) -> Result<Vec<String>> {
+    let mut nodes = vec![of_pod(pd)?];
+    for pod in scene.operator.pods()? {
+        nodes.push(of_pod(&pod)?);
+    }
+    Ok(nodes)
+}
+
+/// Waits until three other stores carry everything; the dead one's id.
+fn replaced(cluster: &Cluster, watchman: &Watchman, victim: &str) -> Result<u64> {
+    let begin = Instant::now();
+    let word = watchman.now();
+    let dead = word.stores.get(victim).with_context(|| format!("no store {victim}: {word:?}"))?.id;
+    let new = until("a replacement Up", LIMIT, || {
+        let word = watchman.now();
+        let up = word.stores.iter().filter(|(_, store)| store.state == "Up");
+        let new = up.map(|(pod, _)| pod.clone()).find(|pod| pod == "dead-tikv-3");
+        Ok(new.ok_or(summary(&cluster.get()?)))
+    })?;
+    println!("      replacement {new} Up {:6.1} s", begin.elapsed().as_secs_f64());
+    ensure!(begin.elapsed() >= Duration::from_mins(1), "replaced before failover.after");
+    until("3 stores Up with all regions, and Ready", LIMIT, || {
+        let (object, word) = (cluster.get()?, watchman.now());
+        let up = word.stores.values().filter(|s| s.state == "Up" && s.regions > 0).count();
+        let gone = word.stores.values().all(|store| store.id != dead);
+        let done = up == 3 && gone && is_ready(&object);
+        Ok(if done { Ok(()) } else { Err(format!("{:?}; {}", word.stores, summary(&object))) })
+    })?;
+    println!("      Ready with 3 stores       {:6.1} s", begin.elapsed().as_secs_f64());
+    let pods = cluster.pods(Some(Component::Tikv))?;
+    println!("      pods {:?}", pods.keys().collect::<Vec<_>>());
+    Ok(dead)
+}
+
+fn removed(scene: &Scene, cluster: &Cluster, dead: &Result<u64>) -> Result<()> {
+    let Ok(dead) = dead else { return Ok(()) };
+    let store = watchman::get(&scene.kube, cluster, &format!("store/{dead}"))?;
+    let state = text(&store, "/store/state_name");
+    ensure!(state == Some("Tombstone"), "PD says of the dead store {dead}: {state:?}");
+    Ok(())
+}
+

@@ -1,0 +1,107 @@
+//! How are nodes emptied, and how are they broken?
+//!
+//! Cordons and evictions go through the API server, as `kubectl drain` does it. Only a lab can be
+//! broken, by its own command.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, condition, text};
+use crate::kube::{Kube, status_code, until};
+
+/// Longest time for a node to come back.
+const BACK: Duration = Duration::from_mins(2);
+
+/// The lab under the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Lab(PathBuf);
+
+impl Lab {
+    /// The lab of this program.
+    pub(crate) fn of(program: &Path) -> Self {
+        Self(program.to_path_buf())
+    }
+
+    fn command(&self, words: &[&str]) -> Result<()> {
+        let output = Command::new(&self.0).arg("lab").args(words).output();
+        let output = output.with_context(|| format!("cannot start {}", self.0.display()))?;
+        if !output.status.success() {
+            bail!("lab {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
+    }
+
+    /// Ends a node as a power cut does.
+    pub(crate) fn off(&self, node: &str) -> Result<()> {
+        self.command(&["fault", "off", node])
+    }
+
+    /// Starts it again, and waits until Kubernetes sees it.
+    pub(crate) fn on(&self, kube: &Kube, node: &str) -> Result<()> {
+        self.command(&["fault", "on", node])?;
+        until(&format!("{node} Ready"), BACK, || {
+            let object = kube.get(&path(node))?;
+            let ready = condition(&object, "Ready").and_then(|c| text(c, "/status"));
+            Ok(if ready == Some("True") { Ok(()) } else { Err(format!("Ready is {ready:?}")) })
+        })
+    }
+
+    /// Kills the process of a container; the kubelet starts it again in the same pod.
+    pub(crate) fn kill(&self, node: &str, (cluster, pod): (&Cluster, &str)) -> Result<()> {
+        let container = if pod.contains("-pd-") { "pd" } else { "tikv" };
+        self.command(&["kill", node, &cluster.namespace, pod, container])
+    }
+}
+
+fn path(node: &str) -> String {
+    format!("/api/v1/nodes/{node}")
+}
+
+/// A node that takes no new pods until this is dropped.
+pub(crate) struct Cordon<'a> {
+    kube: &'a Kube,
+    node: String,
+}
+
+impl<'a> Cordon<'a> {
+    /// Cordons it.
+    pub(crate) fn of(kube: &'a Kube, node: &str) -> Result<Self> {
+        kube.merge(&path(node), &json!({ "spec": { "unschedulable": true } }))?;
+        Ok(Self { kube, node: node.to_owned() })
+    }
+}
+
+impl Drop for Cordon<'_> {
+    fn drop(&mut self) {
+        let open = json!({ "spec": { "unschedulable": null } });
+        if let Err(e) = self.kube.merge(&path(&self.node), &open) {
+            eprintln!("{} stays cordoned: {e:#}", self.node);
+        }
+    }
+}
+
+/// Asks for the eviction of a pod, as `kubectl drain` does. False: its disruption budget refuses.
+pub(crate) fn evict(kube: &Kube, cluster: &Cluster, pod: &str, dry: bool) -> Result<bool> {
+    let mut body = json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": { "name": pod, "namespace": cluster.namespace },
+    });
+    if dry {
+        body["deleteOptions"] = json!({ "dryRun": ["All"] });
+    }
+    match kube.create(&format!("{}/{pod}/eviction", cluster.core("pods")), &body) {
+        Ok(_) => Ok(true),
+        Err(e) if status_code(&e) == Some(429) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// The node on which a pod is.
+pub(crate) fn of_pod(pod: &Value) -> Result<String> {
+    Ok(text(pod, "/spec/nodeName").context("the pod is on no node")?.to_owned())
+}

@@ -1,0 +1,209 @@
+//! How long does each restart of a pod take, and whose time is it?
+//!
+//! The operator's own share is the time in which nobody else could make progress: from the moment
+//! at which the pod before is back until its next step, from a store without leaders until the
+//! deletion, from the pod's end until the new one exists, from the store's return until it may
+//! lead again.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tikv_operator_api::labels;
+
+use crate::cluster::{condition, label, text};
+use crate::timeline::{Seen, Timeline};
+use crate::watchman::{Heard, Store, Word};
+
+/// One pod that was deleted and made again.
+#[derive(Debug)]
+pub(crate) struct Restart {
+    /// Its name.
+    pub(crate) pod: String,
+    tikv: bool,
+    /// Its leaders were asked to leave.
+    asked: Option<Instant>,
+    /// It led nothing.
+    empty: Option<Instant>,
+    deleted: Instant,
+    gone: Instant,
+    made: Instant,
+    /// PD heard of it again.
+    back: Option<Instant>,
+    /// It may lead again.
+    free: Option<Instant>,
+    /// It leads its share again.
+    leads: Option<Instant>,
+}
+
+/// All restarts of a time, in order.
+#[derive(Debug)]
+pub(crate) struct Restarts {
+    begin: Instant,
+    rows: Vec<Restart>,
+}
+
+impl Restarts {
+    /// Reads them from what was seen of pods and heard from PD since `begin`.
+    pub(crate) fn read(begin: Instant, pods: &Timeline, heard: &Heard) -> Self {
+        let seen: Vec<Seen> = pods.seen().into_iter().filter(|seen| seen.at >= begin).collect();
+        let ends = seen.iter().filter(|event| event.kind == "DELETED");
+        let mut rows: Vec<Restart> =
+            ends.filter_map(|end| Restart::read(end, &seen, heard, begin)).collect();
+        rows.sort_by_key(|row| row.deleted);
+        Self { begin, rows }
+    }
+
+    /// Names of the pods in the order in which they were deleted.
+    pub(crate) fn order(&self) -> Vec<&str> {
+        self.rows.iter().map(|row| row.pod.as_str()).collect()
+    }
+
+    /// The longest share of the operator in one restart.
+    pub(crate) fn longest_share(&self) -> Duration {
+        (0..self.rows.len()).map(|index| self.share(index)).max().unwrap_or_default()
+    }
+
+    /// The operator's share in one restart. What is waited for between PD and TiKV is the minute in
+    /// which a new PD leader hears from all regions: that is nobody's overhead.
+    fn share(&self, index: usize) -> Duration {
+        let Some(row) = self.rows.get(index) else { return Duration::ZERO };
+        let before = index.checked_sub(1).and_then(|i| self.rows.get(i));
+        let begun = row.asked.unwrap_or(row.deleted);
+        let idle = match before {
+            None if row.tikv => Some(self.begin),
+            None => Some(self.begin),
+            Some(before) if before.tikv == row.tikv => before.leads.or(before.free).or(before.back),
+            Some(_) => None,
+        };
+        gap(idle, Some(begun))
+            + gap(row.empty, Some(row.deleted))
+            + gap(Some(row.gone), Some(row.made))
+            + gap(row.back.filter(|_| row.tikv), row.free)
+    }
+}
+
+impl Restart {
+    fn read(end: &Seen, seen: &[Seen], heard: &Heard, begin: Instant) -> Option<Self> {
+        let pod = text(&end.object, "/metadata/name")?.to_owned();
+        let component = label(&end.object, labels::COMPONENT)?;
+        let uid = text(&end.object, "/metadata/uid")?;
+        let same = |event: &&Seen| text(&event.object, "/metadata/uid") == Some(uid);
+        let going = |object: &Value| object.pointer("/metadata/deletionTimestamp").is_some();
+        let deleted = seen.iter().filter(same).find(|event| going(&event.object))?.at;
+        let again = seen.iter().find(|event| {
+            event.kind == "ADDED"
+                && event.at >= end.at
+                && text(&event.object, "/metadata/name") == Some(&pod)
+        })?;
+        let mut row = Self {
+            pod,
+            tikv: component == "tikv",
+            asked: None,
+            empty: None,
+            deleted,
+            gone: end.at,
+            made: again.at,
+            back: None,
+            free: None,
+            leads: None,
+        };
+        if row.tikv {
+            row.hear_store(heard, begin);
+        } else {
+            let runs = ready_at(seen, &again.object);
+            let healthy = |word: &Word| word.healthy.contains(&row.pod);
+            row.back = runs.and_then(|runs| first(heard, runs, healthy));
+        }
+        Some(row)
+    }
+
+    fn hear_store(&mut self, heard: &Heard, begin: Instant) {
+        let pod = self.pod.clone();
+        let of = |word: &Word| word.stores.get(&pod).cloned();
+        let evicted = |word: &Word| of(word).is_some_and(|store| word.evicting.contains(&store.id));
+        let before = heard.iter().rev().find(|(at, _)| *at <= self.deleted);
+        let Some(old) = before.and_then(|(_, word)| of(word)) else { return };
+        // The last time before the deletion at which it was asked.
+        let calm = heard.iter().rev().find(|(at, w)| *at <= self.deleted && !evicted(w));
+        let since = calm.map_or(begin, |(at, _)| *at);
+        self.asked = first(heard, since, evicted).filter(|at| *at <= self.deleted);
+        let empty = |word: &Word| of(word).is_some_and(|store| store.leaders == 0);
+        self.empty = self.asked.and_then(|asked| first(heard, asked, empty));
+        self.empty = self.empty.filter(|at| *at <= self.deleted);
+        let returned = |store: &Store| store.state == "Up" && store.started > old.started;
+        self.back = first(heard, self.made, |word| of(word).is_some_and(|s| returned(&s)));
+        self.free = self.back.and_then(|back| first(heard, back, |word| !evicted(word)));
+        self.leads = self.free.and_then(|free| first(heard, free, |w| leads_again(w, &pod)));
+    }
+}
+
+/// Two thirds of what each would lead if all had the same.
+fn leads_again(word: &Word, pod: &str) -> bool {
+    let all: u64 = word.stores.values().map(|store| store.leaders).sum();
+    let share = all / u64::try_from(word.stores.len().max(1)).unwrap_or(1);
+    word.stores.get(pod).is_some_and(|store| (store.leaders + 1) * 3 >= share * 2)
+}
+
+fn first(heard: &Heard, since: Instant, test: impl Fn(&Word) -> bool) -> Option<Instant> {
+    // What was said last before it still holds at that moment.
+    let held = heard.iter().rev().find(|(at, _)| *at <= since);
+    if held.is_some_and(|(_, word)| test(word)) {
+        return Some(since);
+    }
+    heard.iter().find(|(at, word)| *at > since && test(word)).map(|(at, _)| *at)
+}
+
+fn ready_at(seen: &[Seen], pod: &Value) -> Option<Instant> {
+    let uid = text(pod, "/metadata/uid");
+    let ready = |object: &Value| {
+        condition(object, "ContainersReady").and_then(|c| text(c, "/status")) == Some("True")
+    };
+    let events = seen.iter().filter(|event| text(&event.object, "/metadata/uid") == uid);
+    events.into_iter().find(|event| ready(&event.object)).map(|event| event.at)
+}
+
+fn gap(from: Option<Instant>, to: Option<Instant>) -> Duration {
+    match (from, to) {
+        (Some(from), Some(to)) => to.saturating_duration_since(from),
+        _ => Duration::ZERO,
+    }
+}
+
+impl fmt::Display for Restarts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "      seconds           at  asked  empty  deleted  gone  made  back  free  leads  \
+             operator"
+        )?;
+        for (index, row) in self.rows.iter().enumerate() {
+            let begun = row.asked.unwrap_or(row.deleted);
+            let at = |moment: Option<Instant>| {
+                moment.map_or("-".to_owned(), |moment| {
+                    format!("{:.1}", moment.saturating_duration_since(begun).as_secs_f64())
+                })
+            };
+            writeln!(
+                f,
+                "      {:<14} {:5.1}  {:>5}  {:>5}  {:>7}  {:>4}  {:>4}  {:>4}  {:>4}  {:>5}  {:>8.2}",
+                row.pod,
+                begun.saturating_duration_since(self.begin).as_secs_f64(),
+                at(row.asked),
+                at(row.empty),
+                at(Some(row.deleted)),
+                at(Some(row.gone)),
+                at(Some(row.made)),
+                at(row.back),
+                at(row.free),
+                at(row.leads),
+                self.share(index).as_secs_f64(),
+            )?;
+        }
+        write!(
+            f,
+            "      the operator's share per restarted pod: at most {:.2} s",
+            self.longest_share().as_secs_f64()
+        )
+    }
+}

@@ -1,0 +1,241 @@
+//! What does a user notice while something happens to the cluster?
+//!
+//! A client in a pod of its own writes all the time, through the cluster's Service, and reads back
+//! at the end all that was acknowledged.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::client::hardened;
+use crate::cluster::{Cluster, text};
+use crate::kube::{Kube, status_code, until};
+
+/// Attempts a second.
+const RATE: u32 = 25;
+/// A writer that nobody stops ends by itself after this time.
+const AT_MOST: Duration = Duration::from_mins(30);
+/// Longest time to connect, or to read everything back.
+const LIMIT: Duration = Duration::from_secs(150);
+/// Port on which it is told to end.
+const CONTROL: u16 = 8080;
+/// Promise for each 10 s window of a voluntary operation.
+const SUCCESS: f64 = 0.99;
+/// Promise for a voluntary operation: longest time in which nothing succeeds.
+const GAP: Duration = Duration::from_secs(2);
+
+/// A client that writes now.
+pub(crate) struct Writer {
+    kube: Kube,
+    path: String,
+}
+
+/// What it found.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Report {
+    attempts: u64,
+    acknowledged_puts: u64,
+    failed: u64,
+    lost: u64,
+    lost_keys: Vec<String>,
+    unreadable: u64,
+    longest_gap_ms: u64,
+    windows: Vec<Window>,
+    #[serde(default)]
+    failures: Vec<Value>,
+}
+
+/// Ten seconds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct Window {
+    from_s: u64,
+    attempts: u64,
+    ok: u64,
+}
+
+impl Writer {
+    /// Starts one, on any node but these, and waits until it writes.
+    pub(crate) fn start(
+        (kube, image): (&Kube, &str),
+        cluster: &Cluster,
+        avoid: &[String],
+    ) -> Result<Self> {
+        let name = format!("writer-{}", cluster.name);
+        let path = format!("{}/{name}", cluster.core("pods"));
+        let args = [
+            "continuous".to_owned(),
+            format!("--pd={}", cluster.pd_address()),
+            format!("--prefix=run-{}", cluster.name),
+            format!("--seconds={}", AT_MOST.as_secs()),
+            format!("--rate={RATE}"),
+            "--books=/books/attempts".to_owned(),
+            format!("--control={CONTROL}"),
+        ];
+        kube.create(&cluster.core("pods"), &pod(image, &name, &args, avoid))?;
+        let writer = Self { kube: kube.clone(), path };
+        until("the client to write", LIMIT, || {
+            Ok(match writer.ask("/") {
+                Ok(()) => Ok(()),
+                Err(e) if status_code(&e).is_some() => Err(format!("{e:#}")),
+                Err(e) => return Err(e),
+            })
+        })?;
+        Ok(writer)
+    }
+
+    /// Ends the writing, lets everything be read back, and returns what was found.
+    pub(crate) fn stop(self) -> Result<Report> {
+        self.ask("/stop")?;
+        let phase = until("the client to read everything back", LIMIT, || {
+            let pod = self.kube.get(&self.path)?;
+            Ok(match text(&pod, "/status/phase") {
+                Some(done @ ("Succeeded" | "Failed")) => Ok(done.to_owned()),
+                other => Err(format!("phase {other:?}")),
+            })
+        })?;
+        let log = self.kube.text(&format!("{}/log", self.path))?;
+        let json = log.lines().find(|line| line.starts_with('{'));
+        let Some(json) = json else { bail!("the client ended as {phase} without a report: {log}") };
+        serde_json::from_str(json).with_context(|| format!("the client's report: {json}"))
+    }
+
+    fn ask(&self, path: &str) -> Result<()> {
+        self.kube.text(&format!("{}:{CONTROL}/proxy{path}", self.path)).map(drop)
+    }
+}
+
+impl Report {
+    /// No acknowledged write is lost, and the client wrote at all.
+    pub(crate) fn nothing_lost(&self) -> Result<()> {
+        ensure!(self.acknowledged_puts > 0, "not one write was acknowledged");
+        ensure!(self.lost == 0, "{} acknowledged writes are lost: {:?}", self.lost, self.lost_keys);
+        ensure!(self.unreadable == 0, "{} acknowledged keys cannot be read", self.unreadable);
+        Ok(())
+    }
+
+    /// As [`Report::nothing_lost`], and nobody noticed anything: the promise for what is done on
+    /// purpose.
+    pub(crate) fn unnoticed(&self) -> Result<()> {
+        self.nothing_lost()?;
+        let worst = self.worst();
+        ensure!(
+            worst.share() >= SUCCESS,
+            "in the 10 s from {} s on {} of {} attempts succeeded: {:?}",
+            worst.from_s,
+            worst.ok,
+            worst.attempts,
+            self.failures,
+        );
+        ensure!(
+            u128::from(self.longest_gap_ms) <= GAP.as_millis(),
+            "nothing succeeded for {} ms: {:?}",
+            self.longest_gap_ms,
+            self.failures,
+        );
+        Ok(())
+    }
+
+    /// The window in which the least succeeded. The last one is short: alone, one failure in it
+    /// would weigh more than in the others.
+    fn worst(&self) -> Window {
+        let mut windows = self.windows.clone();
+        if windows.len() > 1
+            && let Some(last) = windows.pop()
+            && let Some(before) = windows.last_mut()
+        {
+            before.attempts += last.attempts;
+            before.ok += last.ok;
+        }
+        let none = Window { from_s: 0, attempts: 0, ok: 0 };
+        windows.into_iter().min_by(|a, b| a.share().total_cmp(&b.share())).unwrap_or(none)
+    }
+}
+
+impl Window {
+    fn share(self) -> f64 {
+        let small = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        if self.attempts == 0 { 0.0 } else { small(self.ok) / small(self.attempts) }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let worst = self.worst();
+        write!(
+            f,
+            "client: {} attempts, {} failed, {} of {} acknowledged writes lost, worst 10 s \
+             {:.1} % (from {} s on), longest gap {} ms",
+            self.attempts,
+            self.failed,
+            self.lost,
+            self.acknowledged_puts,
+            worst.share() * 100.0,
+            worst.from_s,
+            self.longest_gap_ms,
+        )
+    }
+}
+
+fn pod(image: &str, name: &str, args: &[String], avoid: &[String]) -> Value {
+    let mut pod = hardened(image, name, args);
+    let spec = &mut pod["spec"];
+    spec["volumes"] = json!([{ "name": "books", "emptyDir": {} }]);
+    spec["securityContext"]["fsGroup"] = json!(1000);
+    spec["containers"][0]["volumeMounts"] = json!([{ "name": "books", "mountPath": "/books" }]);
+    if !avoid.is_empty() {
+        let rule = json!({ "key": "kubernetes.io/hostname", "operator": "NotIn", "values": avoid });
+        let terms = json!([{ "matchExpressions": [rule] }]);
+        spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
+            json!({ "nodeSelectorTerms": terms });
+    }
+    pod
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(windows: &[(u64, u64)], gap: u64) -> Report {
+        let row = |(i, (attempts, ok)): (usize, &(u64, u64))| Window {
+            from_s: i as u64 * 10,
+            attempts: *attempts,
+            ok: *ok,
+        };
+        Report {
+            attempts: windows.iter().map(|w| w.0).sum(),
+            acknowledged_puts: 1,
+            failed: 0,
+            lost: 0,
+            lost_keys: Vec::new(),
+            unreadable: 0,
+            longest_gap_ms: gap,
+            windows: windows.iter().enumerate().map(row).collect(),
+            failures: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn one_bad_window_or_a_long_gap_is_noticed() {
+        assert!(report(&[(250, 250), (250, 248), (3, 3)], 1_900).unnoticed().is_ok());
+        assert!(report(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0).unnoticed().is_err());
+        assert!(report(&[(250, 250), (3, 2)], 0).unnoticed().is_ok());
+        assert!(report(&[(250, 250)], 2_001).unnoticed().is_err());
+        assert!(report(&[], 0).unnoticed().is_err());
+    }
+
+    #[test]
+    fn lost_or_unreadable_keys_fail_everything() {
+        let mut lost = report(&[(250, 250)], 0);
+        lost.lost = 1;
+        assert!(lost.nothing_lost().is_err() && lost.unnoticed().is_err());
+        let mut unreadable = report(&[(250, 250)], 0);
+        unreadable.unreadable = 1;
+        assert!(unreadable.nothing_lost().is_err());
+        let mut idle = report(&[(250, 250)], 0);
+        idle.acknowledged_puts = 0;
+        assert!(idle.nothing_lost().is_err());
+    }
+}
