@@ -73,7 +73,9 @@ fn empty(scene: &Scene<'_>, draft: &mut Draft<'_>, member: &Member<'_>) {
     let reason = "its node is cordoned".to_owned();
     let deletion = Step::DeletePod { name: name.clone(), uid: pod.uid.clone(), reason };
     let calm = || calm::disturbance(scene, &[member.slot]).is_none();
-    if draft.may(name, &deletion) || (is_marked(member) && calm()) {
+    // Once begun the question is not asked again: PD is asked for it only while something is to be
+    // taken down.
+    if (is_marked(member) && calm()) || draft.may(name, &deletion) {
         evict::begin(scene, draft, member.slot, REASON);
     }
 }

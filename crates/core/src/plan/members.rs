@@ -1,5 +1,7 @@
 //! Does every slot have its volume and its pod, and do they carry what we know of them?
 
+use jiff::SignedDuration;
+
 use super::draft::Draft;
 use super::scene::Member;
 use super::{Identity, Scene, Step, scale_out};
@@ -177,6 +179,10 @@ fn differs<T: PartialEq + Copy>(known: Option<T>, marked: Option<T>) -> Option<T
     if known == marked { None } else { known }
 }
 
+/// A new PD leader calls each store Disconnected until its next heartbeat, which comes every 10 s:
+/// all gates would close and open again at each change of the leader.
+const STORES_ARE_HEARD: SignedDuration = SignedDuration::from_secs(20);
+
 fn set_store_up(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     let member = scene.member(slot);
     let (Some(pod), Some(pd)) = (member.pod, scene.pd()) else {
@@ -186,6 +192,11 @@ fn set_store_up(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
         return;
     }
     let up = pod.containers_ready && member.store.is_some_and(|s| s.state == StoreState::Up);
+    let unheard = member.store.is_some_and(|s| s.state == StoreState::Disconnected);
+    let new_leader = pd.leader.changed && pd.leader.seen_for < STORES_ARE_HEARD;
+    if pod.containers_ready && unheard && new_leader {
+        return;
+    }
     // An unset gate counts as false, so false is written only over true.
     if up != pod.store_up_gate.unwrap_or(false) {
         let name = slot.pod_name(scene.name());

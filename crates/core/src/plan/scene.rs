@@ -141,12 +141,14 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The slot's volume exists and PD never listed its member as healthy.
+    /// The slot's volume is a first one and PD never listed its member as healthy. A volume that was
+    /// made later under the same ordinal, for a member that replaces a lost one or came after a
+    /// scale-in, carries no bootstrap record: its member joins.
     fn is_late(&self, slot: Slot) -> bool {
         match (&self.identity, self.member(slot).volume) {
             (Identity::Known(_) | Identity::Conflict(_), None) => false,
             (Identity::Known(_) | Identity::Conflict(_), Some(volume)) => {
-                volume.marks.member.is_none()
+                volume.marks.bootstrap.is_some() && volume.marks.member.is_none()
             }
             (Identity::Unborn | Identity::Starting(_), _) => true,
         }

@@ -103,10 +103,15 @@ fn s03_a_late_first_member_keeps_the_static_initial_cluster() {
     let mut world = fixture::settled(&cluster);
     world.resource.status.bootstrap = decided().resource.status.bootstrap;
     assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);
-    world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.member = None;
+    let record = BootstrapRecord { token: "t".into(), members: vec![0, 1, 2] };
+    let late = &mut world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks;
+    (late.member, late.bootstrap) = (None, Some(record));
     fixture::pd_of(&mut world).members.retain(|_, m| m.name != "c-pd-2");
     let start = Scene::new(&cluster, &world).pd_start();
     assert!(matches!(start, crate::build::PdStart::Bootstrap(_)), "{start:?}");
+    // The member lost its volume, was removed, and another one takes its ordinal: it joins.
+    world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.bootstrap = None;
+    assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);
 }
 
 #[test]
@@ -246,6 +251,13 @@ fn the_store_gate_follows_pds_word() {
     let set = |up| Step::SetStoreUp { pod: "c-tikv-0".into(), uid: uid.clone(), up };
     fixture::pd_of(&mut world).stores.values_mut().next().expect("a store").state =
         StoreState::Disconnected;
+    assert_eq!(plan(&cluster, &world).steps, [set(false)]);
+    // A new PD leader has heard no store yet.
+    let leader = &mut fixture::pd_of(&mut world).leader;
+    (leader.changed, leader.seen_for) = (true, jiff::SignedDuration::from_secs(19));
+    assert_eq!(plan(&cluster, &world).steps, []);
+    let leader = &mut fixture::pd_of(&mut world).leader;
+    leader.seen_for = jiff::SignedDuration::from_secs(20);
     assert_eq!(plan(&cluster, &world).steps, [set(false)]);
     let mut world = fixture::settled(&cluster);
     world.pods.get_mut(&Slot::tikv(0)).expect("a pod").store_up_gate = None;
