@@ -16,6 +16,7 @@ mod operator;
 mod pd;
 mod restarts;
 mod scene;
+mod sidecases;
 mod start;
 mod suite;
 mod timeline;
@@ -89,7 +90,7 @@ fn main() -> Result<ExitCode> {
         suite::list();
         return Ok(ExitCode::SUCCESS);
     }
-    let cases = suite::select(&args.only)?;
+    let cases = suite::select(&args.only, args.all)?;
     let kube = kube::Kube::connect(args.kubeconfig.as_deref(), args.context.as_deref())?;
     let servers = manifest::Servers {
         pd: manifest::Image::parse(&args.pd_image, &args.version)?,
@@ -99,7 +100,8 @@ fn main() -> Result<ExitCode> {
         few_open_files: args.few_open_files,
     };
     let lab = args.lab.as_deref().map(nodes::Lab::of);
-    let around = scene::Around { audit_log: args.audit_log, lab, growing_class: args.growing_class };
+    let around =
+        scene::Around { audit_log: args.audit_log, lab, growing_class: args.growing_class };
     let scene = scene::Scene::new(kube, servers, args.client_image, around, args.all)?;
     let passed = suite::run(&scene, &cases);
     scene.clear();

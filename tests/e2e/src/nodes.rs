@@ -85,15 +85,12 @@ impl Drop for Cordon<'_> {
 }
 
 /// Asks for the eviction of a pod, as `kubectl drain` does. False: its disruption budget refuses.
-pub(crate) fn evict(kube: &Kube, cluster: &Cluster, pod: &str, dry: bool) -> Result<bool> {
-    let mut body = json!({
+pub(crate) fn evict(kube: &Kube, cluster: &Cluster, pod: &str) -> Result<bool> {
+    let body = json!({
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": { "name": pod, "namespace": cluster.namespace },
     });
-    if dry {
-        body["deleteOptions"] = json!({ "dryRun": ["All"] });
-    }
     match kube.create(&format!("{}/{pod}/eviction", cluster.core("pods")), &body) {
         Ok(_) => Ok(true),
         Err(e) if status_code(&e) == Some(429) => Ok(false),

@@ -34,6 +34,9 @@ pub(crate) struct Restart {
     free: Option<Instant>,
     /// It leads its share again.
     leads: Option<Instant>,
+    /// When PD last began to say, before this restart, that all members and stores are well. Before
+    /// that, PD itself was in the way: a new leader calls stores Disconnected until it hears them.
+    calm: Option<Instant>,
 }
 
 /// All restarts of a time, in order.
@@ -71,12 +74,11 @@ impl Restarts {
         let before = index.checked_sub(1).and_then(|i| self.rows.get(i));
         let begun = row.asked.unwrap_or(row.deleted);
         let idle = match before {
-            None if row.tikv => Some(self.begin),
             None => Some(self.begin),
             Some(before) if before.tikv == row.tikv => before.leads.or(before.free).or(before.back),
             Some(_) => None,
         };
-        gap(idle, Some(begun))
+        gap(idle.map(|idle| row.calm.map_or(idle, |calm| idle.max(calm))), Some(begun))
             + gap(row.empty, Some(row.deleted))
             + gap(Some(row.gone), Some(row.made))
             + gap(row.back.filter(|_| row.tikv), row.free)
@@ -107,6 +109,7 @@ impl Restart {
             back: None,
             free: None,
             leads: None,
+            calm: None,
         };
         if row.tikv {
             row.hear_store(heard, begin);
@@ -115,6 +118,7 @@ impl Restart {
             let healthy = |word: &Word| word.healthy.contains(&row.pod);
             row.back = runs.and_then(|runs| first(heard, runs, healthy));
         }
+        row.calm = calm_since(heard, row.asked.unwrap_or(row.deleted));
         Some(row)
     }
 
@@ -136,6 +140,18 @@ impl Restart {
         self.free = self.back.and_then(|back| first(heard, back, |word| !evicted(word)));
         self.leads = self.free.and_then(|free| first(heard, free, |w| leads_again(w, &pod)));
     }
+}
+
+/// The last moment before `by` at which PD's word became that all is well.
+fn calm_since(heard: &Heard, by: Instant) -> Option<Instant> {
+    let before: Vec<_> = heard.iter().filter(|(at, _)| *at <= by).collect();
+    let restless = before.iter().rposition(|(_, word)| !is_calm(word));
+    let first_calm = restless.map_or(0, |index| index + 1);
+    before.get(first_calm).map(|(at, _)| *at)
+}
+
+fn is_calm(word: &Word) -> bool {
+    word.healthy == word.members && word.stores.values().all(|store| store.state == "Up")
 }
 
 /// Two thirds of what each would lead if all had the same.

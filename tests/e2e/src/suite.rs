@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use crate::cases;
 use crate::diagnose::diagnose;
 use crate::scene::Scene;
+use crate::sidecases::{self, End};
 
 /// How a case ended when nothing was wrong.
 pub(crate) enum Verdict {
@@ -16,10 +17,24 @@ pub(crate) enum Verdict {
     NotRun(String),
 }
 
+/// With what a case may run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// With nothing: it stops the operator, breaks a node, listens for silence, measures what a
+    /// client notices, or looks at the cluster that several cases share.
+    Alone,
+    /// With others that look at a namespace of their own only.
+    Side,
+}
+
 /// One promise and its proof.
 pub(crate) struct Case {
     /// Name, as in `--only`.
     pub(crate) name: &'static str,
+    /// With what it may run at the same time.
+    pub(crate) lane: Lane,
+    /// Run with `--all` or by its name only.
+    pub(crate) long: bool,
     /// The promise.
     pub(crate) proves: &'static str,
     /// Longest time that it may take, in seconds.
@@ -28,7 +43,7 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Scene) -> Result<Verdict>,
 }
 
-/// All cases, in an order that starts few clusters: the first six share one.
+/// All cases, those that run alone in an order that starts few clusters: the first six share one.
 const CASES: [Case; 22] = [
     cases::basic::START,
     cases::basic::WRITES,
@@ -55,19 +70,22 @@ const CASES: [Case; 22] = [
     cases::grow::CASE,
 ];
 
-/// The cases of these names, or all.
-pub(crate) fn select(only: &[String]) -> Result<Vec<&'static Case>> {
+/// The cases of these names; without names all, the long ones if asked for.
+pub(crate) fn select(only: &[String], all: bool) -> Result<Vec<&'static Case>> {
     if let Some(unknown) = only.iter().find(|name| !CASES.iter().any(|c| c.name == **name)) {
         let names: Vec<_> = CASES.iter().map(|c| c.name).collect();
         bail!("there is no case \"{unknown}\"; the cases are {}", names.join(", "));
     }
-    Ok(CASES.iter().filter(|c| only.is_empty() || only.iter().any(|n| n == c.name)).collect())
+    let named = |case: &&Case| only.iter().any(|name| name == case.name);
+    let chosen = |case: &&Case| if only.is_empty() { all || !case.long } else { named(case) };
+    Ok(CASES.iter().filter(chosen).collect())
 }
 
 /// Prints what there is.
 pub(crate) fn list() {
     for case in &CASES {
-        println!("{:<16} {}", case.name, case.proves);
+        let long = if case.long { " (--all)" } else { "" };
+        println!("{:<16} {}{long}", case.name, case.proves);
     }
 }
 
@@ -75,7 +93,10 @@ pub(crate) fn list() {
 pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
     let begin = Instant::now();
     let (mut passed, mut failed, mut not_run) = (0, 0, 0);
-    for case in cases {
+    // A single case stays in this process.
+    let aside = |case: &&&Case| cases.len() > 1 && case.lane == Lane::Side;
+    let names: Vec<&str> = cases.iter().filter(aside).map(|case| case.name).collect();
+    for case in cases.iter().filter(|case| !aside(case)) {
         println!("RUN   {:<16} {}", case.name, case.proves);
         let start = Instant::now();
         let result = bounded((case.run)(scene), start.elapsed(), case.bound);
@@ -96,6 +117,13 @@ pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
             }
         }
         scene.leave_case();
+    }
+    for end in sidecases::run(&names) {
+        match end {
+            End::Passed => passed += 1,
+            End::NotRun => not_run += 1,
+            End::Failed => failed += 1,
+        }
     }
     let total = begin.elapsed().as_secs();
     println!("end to end: {passed} passed, {failed} failed, {not_run} not run in {total} s");

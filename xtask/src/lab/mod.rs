@@ -184,8 +184,10 @@ impl Lab {
         let node = self.node(&machine);
         let labels = ["io.kubernetes.pod.namespace", "io.kubernetes.pod.name"];
         let labels = labels.into_iter().chain(["io.kubernetes.container.name"]);
-        let rules: Vec<String> =
-            labels.zip(named).map(|(label, value)| format!("labels.\"{label}\"=={value}")).collect();
+        let rules: Vec<String> = labels
+            .zip(named)
+            .map(|(label, value)| format!("labels.\"{label}\"=={value}"))
+            .collect();
         let mut list = node.ctr()?;
         let listed = shell::output(list.args(["containers", "list", "-q", &rules.join(",")]))?;
         // Ended containers of the same name are listed too; they have no task.

@@ -11,13 +11,15 @@ use crate::cluster::{Cluster, collection, is_ready, unchanged};
 use crate::kube::status_code;
 use crate::manifest::{self, set};
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// Bad resources beside a good one.
 pub(crate) const CASE: Case = Case {
     name: "bad-input",
+    lane: Lane::Side,
+    long: false,
     proves: "bad resources are refused or named by a condition, get no pod, and disturb no other cluster",
     bound: 300,
     run,

@@ -6,7 +6,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::audit::tally;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 /// Promise: apply to Ready.
 const READY: Duration = Duration::from_secs(45);
@@ -24,6 +24,8 @@ pub(crate) const PREFIX: &str = "basic";
 /// The time of a start and a client's keys.
 pub(crate) const START: Case = Case {
     name: "basic",
+    lane: Lane::Alone,
+    long: false,
     proves: "3 PD + 3 TiKV Ready in 45 s, never before full replication; a client's keys come back",
     bound: 330,
     run: start,
@@ -32,6 +34,8 @@ pub(crate) const START: Case = Case {
 /// The price of a start.
 pub(crate) const WRITES: Case = Case {
     name: "writes",
+    lane: Lane::Alone,
+    long: false,
     proves: "at most 36 writes by the operator make a 3+3 cluster (audit log)",
     bound: 300,
     run: writes,

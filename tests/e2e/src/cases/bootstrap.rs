@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, condition, is_ready, summary, text};
 use crate::kube::until;
 use crate::manifest::{self, set};
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const LIMIT: Duration = Duration::from_mins(4);
 /// No scheduler has this name: the case places the pods itself, when it wants to.
@@ -21,6 +21,8 @@ const BY_HAND: &str = "e2e-by-hand";
 /// A slow and disturbed start.
 pub(crate) const LATE_MEMBER: Case = Case {
     name: "late-member",
+    lane: Lane::Alone,
+    long: false,
     proves: "one PD late, spec edited, operator killed three times during the start: one cluster id",
     bound: 700,
     run: late_member,
@@ -29,6 +31,8 @@ pub(crate) const LATE_MEMBER: Case = Case {
 /// Everything that PD knew is gone.
 pub(crate) const VOLUMES_LOST: Case = Case {
     name: "volumes-lost",
+    lane: Lane::Alone,
+    long: false,
     proves: "all PD volumes lost after the start: no new cluster, Degraded says so",
     bound: 420,
     run: volumes_lost,

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, is_ready, summary};
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::Watchman;
 
 const START: Duration = Duration::from_mins(3);
@@ -19,6 +19,8 @@ const LIMIT: Duration = Duration::from_mins(6);
 /// A member's volume and pod are destroyed.
 pub(crate) const CASE: Case = Case {
     name: "failover-pd",
+    lane: Lane::Alone,
+    long: true,
     proves: "a PD member that loses its disk is replaced under a new name while a client writes; nothing is lost",
     bound: 600,
     run,

@@ -11,7 +11,7 @@ use crate::kube::until;
 use crate::manifest;
 use crate::nodes::of_pod;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::{self, Watchman};
 
 const START: Duration = Duration::from_mins(3);
@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_mins(10);
 /// A node with a store, and its disk, are gone for good.
 pub(crate) const CASE: Case = Case {
     name: "failover-store",
+    lane: Lane::Alone,
+    long: true,
     proves: "a store whose node is dead is replaced, then removed from PD; the cluster is Ready again by itself",
     bound: 900,
     run,
@@ -36,9 +38,9 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let spared = spared(scene, pods.get("dead-pd-0").context("no PD pod")?)?;
     let stores = pods.iter().filter(|(name, _)| name.contains("-tikv-"));
     let mut stores = stores.filter_map(|(name, pod)| Some((name.clone(), of_pod(pod).ok()?)));
-    let (victim, node) = stores
-        .find(|(_, node)| !spared.contains(node))
-        .with_context(|| format!("each store shares its node with PD or the operator: {spared:?}"))?;
+    let (victim, node) = stores.find(|(_, node)| !spared.contains(node)).with_context(|| {
+        format!("each store shares its node with PD or the operator: {spared:?}")
+    })?;
     let watchman = Watchman::start(&scene.kube, &cluster);
     let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
     let begin = Instant::now();
@@ -53,7 +55,10 @@ fn run(scene: &Scene) -> Result<Verdict> {
     replaced?;
     last?;
     report.nothing_lost()?;
-    Ok(Verdict::Held(format!("{victim} on {node} replaced after {:.0} s; {report}", took.as_secs_f64())))
+    Ok(Verdict::Held(format!(
+        "{victim} on {node} replaced after {:.0} s; {report}",
+        took.as_secs_f64()
+    )))
 }
 
 /// The shortest delays that the resource and PD admit.
@@ -107,4 +112,3 @@ fn removed(scene: &Scene, cluster: &Cluster, dead: &Result<u64>) -> Result<()> {
     ensure!(state == Some("Tombstone"), "PD says of the dead store {dead}: {state:?}");
     Ok(())
 }
-

@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, by_name, pod_ready, text, unchanged};
 use crate::kube::{Kube, until};
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// Furniture and a pod.
 pub(crate) const CASE: Case = Case {
     name: "furniture",
+    lane: Lane::Alone,
+    long: false,
     proves: "deleted or changed objects are restored without touching pods; a deleted pod keeps its store id",
     bound: 360,
     run,

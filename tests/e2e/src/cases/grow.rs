@@ -11,7 +11,7 @@ use crate::kube::until;
 use crate::manifest;
 use crate::nodes::of_pod;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::Watchman;
 
 const START: Duration = Duration::from_mins(3);
@@ -27,6 +27,8 @@ const FULL: &str = "grow-tikv-1";
 /// Growth with pods running, then with one down.
 pub(crate) const CASE: Case = Case {
     name: "grow",
+    lane: Lane::Alone,
+    long: true,
     proves: "volumes grow without a restart, and also under a store that a full disk keeps from running; nothing is lost",
     bound: 600,
     run,
@@ -82,7 +84,8 @@ fn online(cluster: &Cluster, watchman: &Watchman) -> Result<String> {
     // The servers see it themselves: they tell PD with their next heartbeat.
     until("PD to hear of the new sizes", LIMIT, || {
         let now = watchman.now().stores;
-        let same = |pod: &String| now.get(pod).map(|s| &s.capacity) == small.get(pod).map(|s| &s.capacity);
+        let same =
+            |pod: &String| now.get(pod).map(|s| &s.capacity) == small.get(pod).map(|s| &s.capacity);
         let left: Vec<_> = small.keys().filter(|pod| same(pod)).collect();
         Ok(if left.is_empty() { Ok(()) } else { Err(format!("{left:?} as before")) })
     })?;
@@ -112,7 +115,11 @@ fn full(scene: &Scene, cluster: &Cluster, watchman: &Watchman) -> Result<String>
             pod.pointer("/status/containerStatuses/0/restartCount").and_then(Value::as_u64)
         });
         let down = state.as_deref() != Some("Up") && restarts.is_some_and(|n| n > 0);
-        Ok(if down { Ok(format!("{state:?}, {restarts:?} restarts")) } else { Err(format!("{state:?}, {restarts:?}")) })
+        Ok(if down {
+            Ok(format!("{state:?}, {restarts:?} restarts"))
+        } else {
+            Err(format!("{state:?}, {restarts:?}"))
+        })
     })?;
     println!("      store {id} on the full disk: {down}");
     let begin = Instant::now();

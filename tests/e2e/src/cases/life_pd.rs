@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, is_ready, summary};
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::Watchman;
 
 const START: Duration = Duration::from_mins(3);
@@ -20,6 +20,8 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// 1 member, then 3, 5 and 3.
 pub(crate) const CASE: Case = Case {
     name: "life-pd",
+    lane: Lane::Alone,
+    long: true,
     proves: "1 -> 3 -> 5 -> 3 PD members while a client writes: nobody notices, one cluster id",
     bound: 700,
     run,

@@ -10,7 +10,8 @@ use crate::kube::until;
 use crate::manifest;
 use crate::restarts::Restarts;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
+use crate::timeline::Timeline;
 use crate::watchman::{self, Watchman};
 
 /// Longest time for a 3+3 cluster to start.
@@ -25,6 +26,8 @@ pub(crate) const SHARE: Duration = Duration::from_secs(8);
 /// A new version and an item that needs a restart, in one edit.
 pub(crate) const CASE: Case = Case {
     name: "life-roll",
+    lane: Lane::Alone,
+    long: false,
     proves: "version and configuration of 3 + 3 change while a client writes: nobody notices, each pod restarts once",
     bound: 700,
     run,
@@ -39,13 +42,15 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     cluster.wait_ready(START)?;
     let pods = scene.kube.watch(&cluster.core("pods"));
+    let resources = scene.kube.watch(&crate::cluster::collection(&namespace));
     let watchman = Watchman::start(&scene.kube, &cluster);
     let writer = scene.writer(&cluster, &[])?;
     let begin = Instant::now();
     cluster.merge(&edit(&next))?;
     let rolled = until("all pods on the new version, and Ready", ROLL, || {
         let object = cluster.get()?;
-        let old: Vec<_> = cluster.pods(None)?.into_iter().filter(|(_, p)| !runs(p, &next)).collect();
+        let old: Vec<_> =
+            cluster.pods(None)?.into_iter().filter(|(_, p)| !runs(p, &next)).collect();
         let old: Vec<_> = old.into_iter().map(|(name, _)| name).collect();
         let done = old.is_empty() && crate::cluster::is_ready(&object);
         let summary = crate::cluster::summary(&object);
@@ -54,12 +59,26 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let took = begin.elapsed();
     let report = writer.stop()?;
     println!("      {report}");
+    waits(begin, &resources);
     let restarts = Restarts::read(begin, &pods, &watchman.heard());
     println!("{restarts}");
     rolled?;
     judge(scene, &cluster, &restarts, &watchman)?;
     report.unnoticed()?;
     Ok(Verdict::Held(format!("{:.0} s; {report}", took.as_secs_f64())))
+}
+
+/// Prints what the operator said it waited for, and since when.
+fn waits(begin: Instant, resources: &Timeline) {
+    let mut last = String::new();
+    for event in resources.seen().iter().filter(|event| event.at >= begin) {
+        let said = crate::cluster::summary(&event.object);
+        if said != last {
+            let at = event.at.saturating_duration_since(begin).as_secs_f64();
+            println!("      {at:6.1} s  {said}");
+            last = said;
+        }
+    }
 }
 
 fn edit(next: &str) -> Value {
@@ -79,12 +98,7 @@ fn runs(pod: &Value, tag: &str) -> bool {
     image.ends_with(&format!(":{tag}")) && crate::cluster::pod_ready(pod)
 }
 
-fn judge(
-    scene: &Scene,
-    cluster: &Cluster,
-    restarts: &Restarts,
-    watchman: &Watchman,
-) -> Result<()> {
+fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts, watchman: &Watchman) -> Result<()> {
     let order = restarts.order();
     ensure!(order.len() == 6, "6 restarts expected: {order:?}");
     ensure!(

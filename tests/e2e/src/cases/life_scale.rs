@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, is_ready, summary};
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::{self, Watchman};
 
 const START: Duration = Duration::from_mins(3);
@@ -20,6 +20,8 @@ const IN: Duration = Duration::from_mins(8);
 /// 3 stores, then 5, then 3.
 pub(crate) const CASE: Case = Case {
     name: "life-scale",
+    lane: Lane::Alone,
+    long: false,
     proves: "3 -> 5 -> 3 stores while a client writes: nobody notices, stores leave empty, by PD's word",
     bound: 700,
     run,
@@ -59,7 +61,11 @@ fn there_and_back(scene: &Scene, cluster: &Cluster, watchman: &Watchman) -> Resu
     until("regions on the new stores", OUT, || {
         let now = watchman.now().stores;
         let empty = now.iter().filter(|(_, store)| store.regions == 0).count();
-        Ok(if empty == 0 { Ok(()) } else { Err(format!("{empty} stores without regions: {now:?}")) })
+        Ok(if empty == 0 {
+            Ok(())
+        } else {
+            Err(format!("{empty} stores without regions: {now:?}"))
+        })
     })?;
     println!("      regions on all of them    {:6.1} s", begin.elapsed().as_secs_f64());
     scene.kube.merge(&scale, &json!({ "spec": { "replicas": 3 } }))?;

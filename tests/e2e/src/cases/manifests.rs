@@ -8,13 +8,15 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const READY: Duration = Duration::from_mins(3);
 
 /// The manifest that the project was founded on.
 pub(crate) const FOUNDING: Case = Case {
     name: "founding",
+    lane: Lane::Side,
+    long: false,
     proves: "the founding manifest (but for the images) ends Ready",
     bound: 240,
     run: |scene| ready(scene, "founding", &manifest::founding(&scene.servers)),
@@ -23,6 +25,8 @@ pub(crate) const FOUNDING: Case = Case {
 /// Only `spec.version`.
 pub(crate) const ONLY_VERSION: Case = Case {
     name: "only-version",
+    lane: Lane::Side,
+    long: false,
     proves: "a manifest with only spec.version ends Ready",
     bound: 240,
     run: |scene| ready(scene, "only-version", &manifest::only_version(&scene.servers)),

@@ -8,7 +8,7 @@ use tikv_operator_api::names::CLUSTER_NAME_MAX;
 use crate::cluster::{Cluster, is_ready, unchanged};
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(150);
 const KEYS: u32 = 30;
@@ -16,6 +16,8 @@ const KEYS: u32 = 30;
 /// Names of one character and of the limit, one the prefix of the other.
 pub(crate) const CASE: Case = Case {
     name: "neighbours",
+    lane: Lane::Side,
+    long: false,
     proves: "clusters named with 1 and with the most characters, one the prefix of the other, do not mix",
     bound: 420,
     run,

@@ -12,7 +12,7 @@ use crate::kube::until;
 use crate::manifest;
 use crate::nodes::of_pod;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 use crate::watchman;
 
 const START: Duration = Duration::from_mins(3);
@@ -24,6 +24,8 @@ const ITEM: &str = "/raftstore/raft-log-gc-threshold";
 /// Items that both servers take over while they run.
 pub(crate) const CASE: Case = Case {
     name: "online-config",
+    lane: Lane::Side,
+    long: false,
     proves: "items that servers take over are live in all of them without a restart, also in one that was killed",
     bound: 400,
     run,
@@ -89,7 +91,8 @@ fn same_pods(
     before: &BTreeMap<String, Incarnation>,
     after: &BTreeMap<String, Incarnation>,
 ) -> Result<()> {
-    let same = before.iter().all(|(name, old)| after.get(name).is_some_and(|new| new.is_same_pod(old)));
+    let same =
+        before.iter().all(|(name, old)| after.get(name).is_some_and(|new| new.is_same_pod(old)));
     ensure!(same, "a pod was made anew: {before:?}, now {after:?}");
     Ok(())
 }

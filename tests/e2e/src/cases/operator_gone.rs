@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::cases::basic::{KEYS, PREFIX};
 use crate::cluster::unchanged;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 /// Time for a returned operator to do harm, if it does any.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -19,6 +19,8 @@ const LEADER_SETTLES: Duration = Duration::from_mins(2);
 /// Absence and return of the operator.
 pub(crate) const CASE: Case = Case {
     name: "operator-gone",
+    lane: Lane::Alone,
+    long: false,
     proves: "without the operator the cluster serves; when it comes back, or is killed, nothing restarts",
     bound: 300,
     run,

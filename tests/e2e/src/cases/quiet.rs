@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use crate::audit::tally;
 use crate::cluster::is_ready;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 /// Time for the last changes before it to come to rest.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -16,6 +16,8 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// Silence.
 pub(crate) const CASE: Case = Case {
     name: "quiet",
+    lane: Lane::Alone,
+    long: false,
     proves: "while nothing happens the operator reads and writes nothing but its Lease and re-opened watches",
     bound: 900,
     run,

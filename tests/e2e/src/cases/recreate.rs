@@ -11,13 +11,15 @@ use crate::cluster::Cluster;
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(150);
 
 /// The same cluster over its own volumes.
 pub(crate) const SAME: Case = Case {
     name: "recreate",
+    lane: Lane::Alone,
+    long: false,
     proves: "a deleted cluster keeps its volumes; made again it has the same cluster id and every key",
     bound: 420,
     run: same,
@@ -26,6 +28,8 @@ pub(crate) const SAME: Case = Case {
 /// A cluster over volumes of another one.
 pub(crate) const FOREIGN: Case = Case {
     name: "foreign-volumes",
+    lane: Lane::Side,
+    long: false,
     proves: "over volumes of another cluster: refused with their names, volumes untouched",
     bound: 300,
     run: foreign,

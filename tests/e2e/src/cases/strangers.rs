@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, is_ready};
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
-use crate::suite::{Case, Verdict};
+use crate::suite::{Case, Lane, Verdict};
 
 const LIMIT: Duration = Duration::from_secs(150);
 /// The cluster whose names are taken.
@@ -19,6 +19,8 @@ const NAME: &str = "taken";
 /// Objects of our names that are not ours.
 pub(crate) const CASE: Case = Case {
     name: "strangers",
+    lane: Lane::Side,
+    long: false,
     proves: "a Service, ConfigMap, PVC, pod or PDB of our name that is not ours is named, never adopted or deleted",
     bound: 360,
     run,
