@@ -13,9 +13,9 @@ use crate::check::check;
 use crate::cluster::Cluster;
 use crate::plan::{Step, plan};
 use crate::world::{
-    ClusterId, Component, LeaderFacts, Maintenance, ObjectFacts, ObjectKey, PdFacts, PdMember, PdMemberId,
-    PdView, PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState,
-    Uid, VolumeFacts, VolumeMarks, VolumePhase, World,
+    ClusterId, Component, LeaderFacts, Maintenance, ObjectFacts, ObjectKey, PdFacts, PdMember,
+    PdMemberId, PdView, PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId,
+    StoreState, Uid, VolumeFacts, VolumeMarks, VolumePhase, World,
 };
 
 pub(crate) const ID: ClusterId = ClusterId(7_711_106_130_007_928_711);
@@ -202,9 +202,9 @@ pub(crate) fn settled(cluster: &Cluster) -> World {
 /// What the planner makes where no furniture stands.
 fn furniture(cluster: &Cluster, world: &World) -> BTreeMap<ObjectKey, ObjectFacts> {
     let steps = plan(cluster, world).steps.into_iter();
-    let made = steps.filter(Step::is_furniture).filter_map(|step| {
-        if let Step::Create(object) = step { Some(object) } else { None }
-    });
+    let made = steps
+        .filter(Step::is_furniture)
+        .filter_map(|step| if let Step::Create(object) = step { Some(object) } else { None });
     made.map(|object| {
         let uid = Uid(format!("uid-{}", object.key.name));
         (object.key, ObjectFacts { uid, body: object.body, deleting: false })

@@ -64,7 +64,10 @@ fn check(name: &str) {
     };
     let mut claims = build::claims(&cluster, Slot::pd(0), &new);
     claims.extend(build::claims(&cluster, Slot::tikv(1), &old));
-    insta::assert_yaml_snapshot!(format!("{name}-volumes"), bodies(claims.into_iter().map(Cow::Owned)));
+    insta::assert_yaml_snapshot!(
+        format!("{name}-volumes"),
+        bodies(claims.into_iter().map(Cow::Owned))
+    );
 }
 
 macro_rules! golden {

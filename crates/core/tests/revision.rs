@@ -70,8 +70,8 @@ fn formatting_order_and_spelling_are_no_inputs() {
         },
     }));
     assert_eq!(revisions(&one), revisions(&two));
-    let names = [&one, &two]
-        .map(|m| config_map_name(&fixture::checked(m), Component::Tikv).to_owned());
+    let names =
+        [&one, &two].map(|m| config_map_name(&fixture::checked(m), Component::Tikv).to_owned());
     assert_eq!(names[0], names[1]);
 }
 

@@ -87,7 +87,12 @@ pub(crate) fn all() -> Vec<Case> {
     cases.push(planned("100 + 1,000: 1,000 stores to add", &more, settled(&large), within));
     cases.push(planned("100 + 1,000: a node with 300 stores lost", &large, lost(&large), within));
     let born = Required::Nothing;
-    cases.push(planned("100 + 1,000: every store to be made at once", &large, born_now(&large), born));
+    cases.push(planned(
+        "100 + 1,000: every store to be made at once",
+        &large,
+        born_now(&large),
+        born,
+    ));
     let (cluster, world) = (large.clone(), settled(&large));
     let planned = plan(&cluster, &world);
     cases.push(Case {

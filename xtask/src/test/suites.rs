@@ -30,12 +30,21 @@ pub(crate) struct Suite {
 /// What may a suite have running beside itself?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Nothing: it keeps all cores busy.
+    /// Nothing: it keeps all cores busy. These go first.
     Alone,
     /// Suites on the lab: it starts servers on loopback and mostly waits for them.
     Loopback,
-    /// Suites on loopback: it uses the lab, of which there is one, and mostly waits for it.
+    /// Suites on loopback: it uses the lab and mostly waits for it.
     Lab,
+    /// Nothing: it watches whether a client is served in time. These go last, on the lab.
+    Last,
+}
+
+impl Lane {
+    /// Its suites use the lab.
+    pub(crate) fn has_lab(self) -> bool {
+        matches!(self, Self::Lab | Self::Last)
+    }
 }
 
 /// How many checks did a suite make?
@@ -169,7 +178,7 @@ pub(crate) const SUITES: &[Suite] = &[
         counts: Counts::Tests,
         live: true,
         long: false,
-        lane: Lane::Lab,
+        lane: Lane::Last,
         jobs: |all| {
             let mut words = vec!["xtask", "e2e"];
             words.extend(all.then_some("--all"));

@@ -9,7 +9,11 @@ use crate::world::{Component, Slot, VolumeMarks};
 
 /// New stores that have to wait: as many register at a time as `scalePolicy.scaleOutParallelism`
 /// says, except that the first stores of a cluster start together.
-pub(super) fn later(scene: &Scene<'_>, component: Component, draft: &mut Draft<'_>) -> BTreeSet<Slot> {
+pub(super) fn later(
+    scene: &Scene<'_>,
+    component: Component,
+    draft: &mut Draft<'_>,
+) -> BTreeSet<Slot> {
     let born = scene.pd().is_some_and(|pd| pd.bootstrapped);
     if component == Component::Pd || !born {
         return BTreeSet::new();

@@ -17,8 +17,8 @@ pub use cache::{Cache, News, Scope, Wake};
 use http::uri::Authority;
 use jiff::Timestamp;
 pub use memory::Memory;
-pub use spec::LastCheck;
 use serde_json::Value;
+pub use spec::LastCheck;
 use tikv_operator_api::{
     labels,
     names::{PD_CLIENT_PORT, peer_service, pod_dns},
