@@ -3,13 +3,28 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 7] =
-    ["pdpb", "keyspacepb", "tikvpb", "errorpb", "etcdserverpb", "standinpb", "grpc_health"];
+const PROTOS: [&str; 5] = ["pdpb", "tikvpb", "errorpb", "etcdserverpb", "standinpb"];
+
+/// What PD's HTTP API shows as JSON.
+const SHOWN: [&str; 8] = [
+    "metapb.Store",
+    "metapb.StoreLabel",
+    "metapb.Peer",
+    "pdpb.Member",
+    "pdpb.GetMembersResponse",
+    "pdpb.ResponseHeader",
+    "pdpb.Error",
+    "pdpb.SlowTrend",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = PROTOS.map(|name| format!("proto/{name}.proto"));
     let descriptors = protox::compile(files, ["proto"])?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    let mut build = tonic_prost_build::configure();
+    for shown in SHOWN {
+        build = build.type_attribute(shown, "#[derive(serde::Serialize)]");
+    }
+    build.compile_fds(descriptors)?;
     Ok(())
 }

@@ -15,16 +15,9 @@ generated! {
     eraftpb: "Raft's configuration change types.",
     errorpb: "Region errors of TiKV's client protocol.",
     etcdserverpb: "etcd's client protocol.",
-    keyspacepb: "Keyspaces of PD's protocol.",
     kvrpcpb: "Requests of TiKV's client protocol.",
     metapb: "Stores, regions and peers.",
     pdpb: "PD's gRPC protocol.",
     standinpb: "What stand-in stores say to each other and write to disk.",
     tikvpb: "TiKV's gRPC service.",
-}
-
-/// The standard gRPC health service.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
-pub mod health {
-    tonic::include_proto!("grpc.health.v1");
 }

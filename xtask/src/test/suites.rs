@@ -237,6 +237,8 @@ fn targets(dir: &Path) -> Result<Vec<String>> {
 fn standin(_all: bool) -> Result<Vec<Job>> {
     let mut job =
         Job::cargo(&["test", "--workspace", "--no-fail-fast", "--manifest-path", STANDIN]);
+    // These tests wait for clocks more than they compute: more of them than cores run at once.
+    job.command.env("RUST_TEST_THREADS", "16");
     with_servers(&mut job.command, &["etcd"])?;
     Ok(vec![job])
 }

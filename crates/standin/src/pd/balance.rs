@@ -4,7 +4,7 @@
 use super::checkers::Checker;
 use super::operators::{Kind, Operator, Step};
 use super::region::Region;
-use super::schedulers::{BALANCE_LEADER, BALANCE_REGION};
+use super::schedulers::{BALANCE_LEADER, BALANCE_REGION, BATCH};
 
 /// Peers that move at once to spread the load, whatever `region-schedule-limit` allows beyond.
 const MOVES_AT_ONCE: usize = 2;
@@ -36,13 +36,8 @@ fn transfer(region: &Region, to: u64, reason: &'static str) -> Operator {
 
 fn evict_leader(checker: &Checker<'_>) -> Option<Operator> {
     let cluster = checker.cluster;
-    for store in cluster.schedulers.evicting(checker.now) {
-        let moving = cluster.operators.values().filter(|operator| {
-            let region = cluster.regions.get(operator.region);
-            operator.kind == Kind::Leader
-                && region.is_some_and(|region| region.leader_store() == store)
-        });
-        if moving.count() >= cluster.schedulers.batch() {
+    for store in cluster.schedulers.evicting() {
+        if cluster.leaders_leaving(store) >= BATCH {
             continue;
         }
         let mut leading = idle(checker).filter(|region| region.leader_store() == store);
@@ -57,11 +52,11 @@ fn evict_leader(checker: &Checker<'_>) -> Option<Operator> {
 /// Usable stores with their leader counts, and whether each may get leaders.
 fn balance_leader(checker: &Checker<'_>) -> Option<Operator> {
     let cluster = checker.cluster;
-    if !cluster.schedulers.is_active(BALANCE_LEADER, checker.now) {
+    if !cluster.schedulers.is_active(BALANCE_LEADER) {
         return None;
     }
     let usable = cluster.stores.values().filter(|store| checker.is_usable(store));
-    let moving = |store: u64| u64::from(cluster.leaders_leaving(store));
+    let moving = |store: u64| cluster.leaders_leaving(store) as u64;
     let counts: Vec<(u64, u64)> = usable
         .map(|store| {
             let leaders = cluster.regions.load_of(store.meta.id).leaders;
@@ -94,9 +89,7 @@ fn balance_leader(checker: &Checker<'_>) -> Option<Operator> {
 fn balance_region(checker: &Checker<'_>, new_peer: u64) -> Option<Operator> {
     let cluster = checker.cluster;
     // Spreading waits for repair: a region without its replicas comes first.
-    if !cluster.schedulers.is_active(BALANCE_REGION, checker.now)
-        || cluster.running(Kind::Replica) > 0
-    {
+    if !cluster.schedulers.is_active(BALANCE_REGION) || cluster.running(Kind::Replica) > 0 {
         return None;
     }
     let usable = cluster.stores.values().filter(|store| checker.is_usable(store));

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::clock;
+use tonic::Status;
+
 use super::cluster::keys;
-use super::etcd::EtcdError;
 use super::lead::Lead;
-use super::log;
 use super::server::{LeaderRecord, Server};
+use crate::log;
+use crate::units;
 
 /// Time between two looks at the leader key.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -55,8 +56,8 @@ pub async fn run(server: Arc<Server>) {
             }
             None => {
                 server.leader.send_replace(None);
-                if let Err(EtcdError(text)) = campaign(&server).await {
-                    log::line(&format!("campaign: {text}"));
+                if let Err(status) = campaign(&server).await {
+                    log::info(&format!("campaign: {}", status.message()));
                 }
             }
         }
@@ -73,12 +74,12 @@ async fn remember(server: &Server) {
     }
 }
 
-async fn etcd_leads(server: &Server) -> Result<bool, EtcdError> {
+async fn etcd_leads(server: &Server) -> Result<bool, Status> {
     let (own, leader) = server.etcd.identity_and_leader().await?;
     Ok(own == leader)
 }
 
-async fn campaign(server: &Arc<Server>) -> Result<(), EtcdError> {
+async fn campaign(server: &Arc<Server>) -> Result<(), Status> {
     if !etcd_leads(server).await? {
         return Ok(());
     }
@@ -91,13 +92,15 @@ async fn campaign(server: &Arc<Server>) -> Result<(), EtcdError> {
         Ok(lead) => {
             *server.lead().await = Some(lead);
             server.leader.send_replace(Some(server.record.clone()));
-            log::line("leading");
+            log::info("leading");
             lead_while_held(server, lease, granted).await;
             *server.lead().await = None;
             server.leader.send_replace(None);
-            log::line("not leading any more");
+            log::info("not leading any more");
         }
-        Err(text) => log::line(&format!("cannot read the persisted state: {text}")),
+        Err(status) => {
+            log::info(&format!("cannot read the persisted state: {}", status.message()));
+        }
     }
     server.etcd.revoke(lease).await
 }
@@ -107,7 +110,6 @@ async fn lead_while_held(server: &Arc<Server>, lease: i64, granted: Instant) {
     let time = Duration::from_secs(server.options.lease.unsigned_abs());
     let mut renewed = granted;
     let (mut scheduled, mut checked) = (Instant::now(), Instant::now());
-    let mut preferred = Instant::now();
     while renewed.elapsed() < time && server.is_leader().await {
         tokio::time::sleep(LOOK_EVERY).await;
         if renewed.elapsed() > time / 3 {
@@ -129,10 +131,6 @@ async fn lead_while_held(server: &Arc<Server>, lease: i64, granted: Instant) {
                 checked = Instant::now();
             }
         }
-        if preferred.elapsed() >= server.check_interval * 6 {
-            preferred = Instant::now();
-            drop(prefer_higher_priority(server).await);
-        }
     }
 }
 
@@ -140,26 +138,9 @@ async fn lead_while_held(server: &Arc<Server>, lease: i64, granted: Instant) {
 async fn round(server: &Server, check_stores: bool) {
     let mut lead = server.lead().await;
     let Some(leading) = lead.as_mut() else { return };
-    if check_stores {
-        let now = clock::now_nanos();
-        let writes = leading.parts().map(|(cluster, settings)| cluster.check_stores(settings, now));
-        leading.note(writes.unwrap_or_default());
+    if check_stores && let Ok((cluster, settings)) = leading.parts() {
+        cluster.check_stores(settings, units::now_nanos());
     }
     leading.schedule();
     drop(server.commit(&mut lead).await);
-}
-
-/// A member with a higher priority than the leader gets etcd's leadership, and PD's follows.
-async fn prefer_higher_priority(server: &Server) -> Result<(), EtcdError> {
-    let members = server.members().await?;
-    let own = server.record.member_id;
-    let priority = |id: u64| {
-        let found = members.all.iter().find(|member| member.member_id == id);
-        found.map_or(0, |member| member.leader_priority)
-    };
-    let best = members.all.iter().max_by_key(|member| member.leader_priority);
-    match best.filter(|best| best.leader_priority > priority(own)) {
-        Some(best) => server.etcd.move_leader(best.member_id).await,
-        None => Ok(()),
-    }
 }

@@ -8,16 +8,14 @@ use tokio::sync::mpsc::Sender;
 
 use super::balance;
 use super::checkers::Checker;
-use super::clock;
-use super::etcd::{Pair, Write};
 use super::operators::{Kind, Operator};
 use super::region::{Region, Regions};
 use super::schedulers::Schedulers;
 use super::settings::Settings;
 use super::store::Store;
-use super::unsafe_recovery::UnsafeRecovery;
 use crate::proto::metapb::{self, NodeState, StoreState};
 use crate::proto::pdpb::RegionHeartbeatResponse;
+use crate::units;
 
 /// Commands go to the region's leader over the stream that its store holds open.
 pub type Stream = Sender<Result<RegionHeartbeatResponse, tonic::Status>>;
@@ -46,8 +44,6 @@ pub struct Cluster {
     pub operators: BTreeMap<u64, Operator>,
     /// By store.
     pub streams: BTreeMap<u64, Stream>,
-    /// The last request to give up failed stores.
-    pub unsafe_recovery: UnsafeRecovery,
     /// The id of the next new peer: kept until an operator needs it, so that rest costs no ids.
     new_peer: Option<u64>,
 }
@@ -60,8 +56,6 @@ pub mod keys {
     pub const STORES: &str = "raft/s/";
     /// One key per region.
     pub const REGIONS: &str = "raft/r/";
-    /// Leader and region weight per store.
-    pub const WEIGHTS: &str = "schedule/store_weight/";
     /// The schedulers.
     pub const SCHEDULERS: &str = "scheduler_config";
 }
@@ -76,17 +70,18 @@ impl Cluster {
             schedulers,
             operators: BTreeMap::new(),
             streams: BTreeMap::new(),
-            unsafe_recovery: UnsafeRecovery::default(),
             new_peer: None,
         }
     }
 
-    /// Reads back what was persisted below `prefix`; `None` before the bootstrap.
-    pub fn load(pairs: &[Pair], fallback: Schedulers) -> Result<Option<Self>, String> {
-        let find = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value);
-        let Some(time) = find(keys::BOOTSTRAPPED) else { return Ok(None) };
+    /// Reads back what was persisted; `None` before the bootstrap.
+    pub fn load(
+        pairs: &BTreeMap<String, Vec<u8>>,
+        fallback: Schedulers,
+    ) -> Result<Option<Self>, String> {
+        let Some(time) = pairs.get(keys::BOOTSTRAPPED) else { return Ok(None) };
         let time = String::from_utf8_lossy(time).parse().unwrap_or_default();
-        let schedulers = find(keys::SCHEDULERS).map(|value| serde_json::from_slice(value));
+        let schedulers = pairs.get(keys::SCHEDULERS).map(|value| serde_json::from_slice(value));
         let schedulers = schedulers.transpose().map_err(|error| error.to_string())?;
         let mut cluster = Self::new(time, schedulers.unwrap_or(fallback));
         for (key, value) in pairs {
@@ -98,14 +93,24 @@ impl Cluster {
                 cluster.regions.put(Region::from_meta(meta));
             }
         }
-        for (key, value) in pairs {
-            let id = key.strip_prefix(keys::WEIGHTS).and_then(|id| id.parse().ok());
-            if let Some(store) = id.and_then(|id: u64| cluster.stores.get_mut(&id)) {
-                let (leader, region) = serde_json::from_slice(value).unwrap_or((1.0, 1.0));
-                (store.leader_weight, store.region_weight) = (leader, region);
-            }
-        }
         Ok(Some(cluster))
+    }
+
+    /// What must survive, by its key.
+    pub fn persisted(&self) -> Vec<(String, Vec<u8>)> {
+        let schedulers = serde_json::to_vec(&self.schedulers).unwrap_or_default();
+        let mut all = vec![
+            (keys::BOOTSTRAPPED.to_owned(), self.bootstrapped_at.to_string().into_bytes()),
+            (keys::SCHEDULERS.to_owned(), schedulers),
+        ];
+        let store =
+            |(id, store): (&u64, &Store)| (format!("{}{id:020}", keys::STORES), store.persisted());
+        all.extend(self.stores.iter().map(store));
+        let region = |region: &Region| {
+            (format!("{}{:020}", keys::REGIONS, region.id()), region.meta.encode_to_vec())
+        };
+        all.extend(self.regions.iter().map(region));
+        all
     }
 
     /// Running operators of a kind.
@@ -123,12 +128,12 @@ impl Cluster {
     }
 
     /// Leaders that are about to leave a store.
-    pub fn leaders_leaving(&self, store: u64) -> u8 {
+    pub fn leaders_leaving(&self, store: u64) -> usize {
         let leaving = self.operators.values().filter(|operator| {
             let region = self.regions.get(operator.region);
             operator.kind == Kind::Leader && region.is_some_and(|r| r.leader_store() == store)
         });
-        u8::try_from(leaving.count()).unwrap_or(u8::MAX)
+        leaving.count()
     }
 
     /// Leaders on their way to a store.
@@ -137,38 +142,16 @@ impl Cluster {
             as u64
     }
 
-    /// Takes over a region heartbeat; what has to be persisted of it.
-    pub fn region_heartbeat(&mut self, region: Region) -> Vec<Write> {
-        let id = region.id();
-        let encoded = region.meta.encode_to_vec();
-        let Some(change) = self.regions.put(region) else { return Vec::new() };
-        let mut writes: Vec<Write> =
-            change.replaced.iter().map(|id| (format!("{}{id:020}", keys::REGIONS), None)).collect();
-        for id in &change.replaced {
-            self.operators.remove(id);
+    /// Takes over a region heartbeat.
+    pub fn region_heartbeat(&mut self, region: Region) {
+        for replaced in self.regions.put(region) {
+            self.operators.remove(&replaced);
         }
-        if change.persist {
-            writes.push((format!("{}{id:020}", keys::REGIONS), Some(encoded)));
-        }
-        writes
-    }
-
-    /// The write that persists a store as it is now.
-    pub fn persist_store(store: &mut Store) -> Write {
-        store.heartbeat_persisted = store.meta.last_heartbeat;
-        (format!("{}{:020}", keys::STORES, store.meta.id), Some(store.meta.encode_to_vec()))
-    }
-
-    /// The write that persists the schedulers.
-    pub fn persist_schedulers(&self) -> Write {
-        let text = serde_json::to_vec(&self.schedulers).unwrap_or_default();
-        (keys::SCHEDULERS.into(), Some(text))
     }
 
     /// The state changes of stores that PD looks at every ten seconds: Preparing to Serving,
     /// Offline to Tombstone once no region has a peer there, tombstones forgotten after 30 days.
-    pub fn check_stores(&mut self, settings: &mut Settings, now: i64) -> Vec<Write> {
-        let mut writes = Vec::new();
+    pub fn check_stores(&mut self, settings: &mut Settings, now: i64) {
         let few_regions = self.regions.len() < INITIAL_REGIONS;
         let share = self.regions.len() * settings.max_replicas() / self.stores.len().max(1);
         for store in self.stores.values_mut() {
@@ -177,41 +160,26 @@ impl Cluster {
             match store.meta.node_state() {
                 NodeState::Preparing if few_regions || has_share => {
                     store.meta.set_node_state(NodeState::Serving);
-                    writes.push(Self::persist_store(store));
                 }
                 NodeState::Removing if load.regions > 0 => store.note_removing(load, now),
                 NodeState::Removing => {
-                    bury(store);
-                    writes.push(Self::persist_store(store));
-                    if let Some(limits) = settings.store_limits() {
-                        limits.remove(&store.meta.id.to_string());
-                    }
+                    store.meta.set_state(StoreState::Tombstone);
+                    store.meta.set_node_state(NodeState::Removed);
+                    settings.set_store_limit(store.meta.id, None);
                 }
                 NodeState::Preparing | NodeState::Serving | NodeState::Removed => {}
             }
         }
-        let old = |store: &Store| {
+        let is_old = |store: &Store| {
             store.state() == StoreState::Tombstone && store.down_time(now) > TOMBSTONE_KEPT
         };
-        let old: Vec<u64> =
-            self.stores.iter().filter(|(_, store)| old(store)).map(|(id, _)| *id).collect();
-        for id in old {
-            writes.extend(self.forget_store(id));
-        }
-        writes
-    }
-
-    /// Forgets a tombstone.
-    pub fn forget_store(&mut self, id: u64) -> Vec<Write> {
-        self.stores.remove(&id);
-        let store = (format!("{}{id:020}", keys::STORES), None);
-        vec![store, (format!("{}{id}", keys::WEIGHTS), None)]
+        self.stores.retain(|_, store| !is_old(store));
     }
 
     /// Looks at every region: operators go on or end, repairs and moves begin. `allocate` gives the
     /// ids of new peers.
     pub fn schedule(&mut self, settings: &Settings, allocate: &mut dyn FnMut() -> u64) {
-        let now = clock::now_nanos();
+        let now = units::now_nanos();
         let ids: Vec<u64> = self.regions.iter().map(Region::id).collect();
         for id in &ids {
             self.drive(*id, settings, now);
@@ -219,7 +187,7 @@ impl Cluster {
         if settings.enabled("halt-scheduling") {
             return;
         }
-        self.schedulers.take_stopping(&self.stopping_stores(), now);
+        self.schedulers.take_stopping(&self.stopping_stores());
         for id in ids {
             let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
             let checker = Checker { cluster: self, settings, now };
@@ -272,10 +240,4 @@ impl Cluster {
             drop(stream.try_send(Ok(command)));
         }
     }
-}
-
-/// Makes a store a tombstone.
-pub fn bury(store: &mut Store) {
-    store.meta.set_state(StoreState::Tombstone);
-    store.meta.set_node_state(NodeState::Removed);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::proto::etcdserverpb as pb;
@@ -25,17 +26,8 @@ pub type Pair = (String, Vec<u8>);
 /// One write of a transaction: the new value, or `None` to delete the key.
 pub type Write = (String, Option<Vec<u8>>);
 
-/// Why etcd did not do as asked: its message, as PD passes it on.
-#[derive(Clone, Debug)]
-pub struct EtcdError(pub String);
-
-impl From<tonic::Status> for EtcdError {
-    fn from(status: tonic::Status) -> Self {
-        Self(status.message().to_owned())
-    }
-}
-
-type Result<T> = std::result::Result<T, EtcdError>;
+/// Why etcd did not do as asked: a status with its message, as PD passes it on.
+type Result<T> = std::result::Result<T, Status>;
 
 /// A client of one etcd member.
 #[derive(Clone, Debug)]
@@ -58,11 +50,11 @@ impl Etcd {
     /// The etcd API of another member at its client URL.
     pub async fn at_url(url: &str) -> Result<Self> {
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| EtcdError(format!("{url}: {error}")))?
+            .map_err(|error| Status::unavailable(format!("{url}: {error}")))?
             .connect_timeout(Duration::from_secs(3))
             .timeout(REQUEST_LIMIT);
         let connected = endpoint.connect().await;
-        let channel = connected.map_err(|error| EtcdError(format!("{url}: {error}")))?;
+        let channel = connected.map_err(|error| Status::unavailable(format!("{url}: {error}")))?;
         Ok(Self { channel })
     }
 

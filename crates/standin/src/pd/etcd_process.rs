@@ -1,19 +1,18 @@
 //! Who holds the member's data? A real etcd, run as a child on the member's peer URL. It dies with
 //! the server, also when that is killed: the child asks the kernel for it before it becomes etcd.
 
-use std::collections::VecDeque;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use super::log;
 use super::options::Options;
+use crate::log;
 
 /// First argument of the re-executed server that turns into etcd.
 pub const EXEC_ETCD: &str = "--exec-etcd";
@@ -37,7 +36,6 @@ pub struct EtcdProcess {
     /// Where it listens for this server.
     pub socket: PathBuf,
     removed: Arc<AtomicBool>,
-    tail: Arc<Mutex<VecDeque<String>>>,
 }
 
 impl EtcdProcess {
@@ -66,11 +64,10 @@ impl EtcdProcess {
             .spawn()
             .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
         let removed = Arc::new(AtomicBool::new(false));
-        let tail = Arc::new(Mutex::new(VecDeque::new()));
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(follow(stderr, Arc::clone(&removed), Arc::clone(&tail)));
+            tokio::spawn(follow(stderr, Arc::clone(&removed)));
         }
-        Ok(Self { child, socket, removed, tail })
+        Ok(Self { child, socket, removed })
     }
 
     /// Waits for the child's end; says whether it ended because the member was removed.
@@ -81,9 +78,7 @@ impl EtcdProcess {
         if self.removed.load(Ordering::SeqCst) {
             return Ended::Removed;
         }
-        let tail = self.tail.lock().map(|tail| tail.iter().cloned().collect::<Vec<_>>());
-        let tail = tail.unwrap_or_default().join("\n");
-        Ended::Failed(format!("etcd ended: {status:?}\n{tail}"))
+        Ended::Failed(format!("etcd ended: {status:?}"))
     }
 
     /// Ends etcd as the server ends: politely, which also hands its leadership on.
@@ -103,7 +98,7 @@ impl EtcdProcess {
 pub enum Ended {
     /// Its member was removed from the cluster.
     Removed,
-    /// Anything else, with the last lines of its log.
+    /// Anything else; its own words are in the log.
     Failed(String),
 }
 
@@ -148,24 +143,14 @@ fn arguments(
     ]
 }
 
-/// Passes etcd's log on, keeps its last lines, and notices that the member was removed.
-async fn follow(
-    stderr: impl tokio::io::AsyncRead + Unpin,
-    removed: Arc<AtomicBool>,
-    tail: Arc<Mutex<VecDeque<String>>>,
-) {
+/// Passes etcd's log on, and notices that the member was removed.
+async fn follow(stderr: impl tokio::io::AsyncRead + Unpin, removed: Arc<AtomicBool>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(text)) = lines.next_line().await {
         if text.contains(REMOVED) {
             removed.store(true, Ordering::SeqCst);
         }
-        if let Ok(mut tail) = tail.lock() {
-            tail.push_back(text.clone());
-            while tail.len() > 20 {
-                tail.pop_front();
-            }
-        }
-        log::line(&format!("etcd: {text}"));
+        log::info(&format!("etcd: {text}"));
     }
 }
 

@@ -4,7 +4,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::etcd::{Etcd, EtcdError};
+use tonic::Status;
+
+use super::etcd::Etcd;
 use super::etcd_process::Founding;
 use super::options::Options;
 use crate::proto::etcdserverpb::Member;
@@ -46,7 +48,7 @@ fn has_data(directory: &Path) -> bool {
 /// Adds this member; the answer is the `initial-cluster` that etcd needs.
 async fn join(options: &Options) -> Result<String, String> {
     let etcd = connect(&options.join).await?;
-    let text = |error: EtcdError| format!("join failed: {}", error.0);
+    let text = |error: Status| format!("join failed: {}", error.message());
     let members = etcd.members().await.map_err(text)?;
     check_members(&members, &options.name)?;
     let peer_urls: Vec<String> = split(&options.advertise_peer_urls);
@@ -67,7 +69,7 @@ async fn connect(urls: &str) -> Result<Etcd, String> {
     for url in split(urls) {
         match Etcd::at_url(&url).await {
             Ok(etcd) => return Ok(etcd),
-            Err(error) => last = error.0,
+            Err(error) => error.message().clone_into(&mut last),
         }
     }
     Err(format!("join failed: no member answers: {last}"))

@@ -8,7 +8,6 @@
 pub mod balance;
 pub mod campaign;
 pub mod checkers;
-pub mod clock;
 pub mod cluster;
 pub mod etcd;
 pub mod etcd_process;
@@ -16,7 +15,6 @@ pub mod grpc;
 pub mod http;
 pub mod join;
 pub mod lead;
-pub mod log;
 pub mod membership_grpc;
 pub mod operators;
 pub mod options;
@@ -29,6 +27,6 @@ pub mod server;
 pub mod settings;
 pub mod shown;
 pub mod store;
-pub mod timestamps;
-pub mod unsafe_recovery;
 pub mod version;
+
+pub use run::main;

@@ -3,11 +3,11 @@
 
 use std::collections::VecDeque;
 
-use super::clock;
 use super::region::Region;
 use crate::proto::eraftpb::ConfChangeType;
 use crate::proto::metapb::{Peer, PeerRole};
 use crate::proto::pdpb::{ChangePeer, RegionHeartbeatResponse, TransferLeader};
+use crate::units;
 
 /// Nanoseconds before a step that has not happened is sent again.
 const SEND_AGAIN: i64 = 2_000_000_000;
@@ -111,7 +111,7 @@ pub struct Operator {
 impl Operator {
     /// An operator that starts now.
     pub fn new(region: u64, kind: Kind, reason: &'static str, steps: Vec<Step>) -> Self {
-        let since = clock::now_nanos();
+        let since = units::now_nanos();
         Self { region, kind, reason, steps: steps.into(), since, sent: 0 }
     }
 
@@ -168,7 +168,7 @@ impl Operator {
             self.reason,
             self.kind,
             self.region,
-            clock::rfc3339(self.since),
+            units::rfc3339(self.since),
             self.steps,
         )
     }

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use toml::Value;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
 use super::version::Version;
+use crate::arguments;
 
-/// What a start of `pd-server` was asked for.
-#[derive(Clone, Debug)]
+/// What a start of `pd-server` was asked for. Serialised, it is its part of GET `/config`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case", default)]
 pub struct Options {
     /// Name of the member; `pd` unless given.
     pub name: String,
@@ -31,16 +34,17 @@ pub struct Options {
     pub initial_cluster_token: String,
     /// Client URLs of a cluster to join.
     pub join: String,
-    /// Where the log goes instead of stderr.
-    pub log_file: Option<PathBuf>,
     /// Seconds of the leader's lease.
     pub lease: i64,
-    /// Sections of the file that PD persists: schedule, replication, pd-server, ….
-    pub persisted: BTreeMap<String, Value>,
+    /// The rest of the file, with the sections that PD persists.
+    #[serde(flatten, skip_serializing)]
+    pub rest: Table,
+    /// Where the log goes instead of stderr.
+    #[serde(skip)]
+    pub log_file: Option<PathBuf>,
     /// The release to behave as.
+    #[serde(skip)]
     pub version: Version,
-    /// What was wrong with the file without being an error.
-    pub warnings: Vec<String>,
 }
 
 /// What the command line asks for.
@@ -67,7 +71,7 @@ pub const PERSISTED: [&str; 5] =
     ["schedule", "replication", "pd-server", "replication-mode", "label-property"];
 
 /// Other keys of the file that the real one knows; most have no effect on a fixture.
-const KEYS: &str = "lease log security metric dashboard keyspace micro-service controller labels \
+const KEYS: &str = "log security metric dashboard keyspace micro-service controller labels \
     force-new-cluster enable-grpc-gateway tso-save-interval tso-update-physical-interval \
     enable-local-tso quota-backend-bytes auto-compaction-mode auto-compaction-retention \
     auto-compaction-retention-v2 tick-interval election-interval enable-prevote log-file log-level \
@@ -79,155 +83,99 @@ fn is_one_of(words: &str, key: &str) -> bool {
 
 /// Reads flags, environment and file. Errors are sentences for the user.
 pub fn parse(args: impl Iterator<Item = String>, environment: &str) -> Result<Command, String> {
-    let flags = Flags::read(args)?;
-    let version_text = flags.get("as-version").unwrap_or(environment);
-    let version = match version_text {
-        "" => Version::DEFAULT,
+    let flags = arguments::read(args, &["V", "version", "config-check"])?;
+    let flags: BTreeMap<String, String> = flags.into_iter().collect();
+    let known = |name: &str| is_one_of(FLAGS, name) || is_one_of(FLAG_KEYS, name);
+    if let Some(odd) = flags.keys().find(|name| !known(name)) {
+        return Err(format!("flag provided but not defined: -{odd}"));
+    }
+    let version = match flags.get("as-version").map_or(environment, String::as_str) {
+        "" => Version::default(),
         text => Version::parse(text).ok_or_else(|| format!("{text:?} is not a version"))?,
     };
-    if flags.set("V") || flags.set("version") {
+    if flags.contains_key("V") || flags.contains_key("version") {
         return Ok(Command::PrintVersion(version));
     }
     let file = match flags.get("config") {
-        None => toml::Table::new(),
+        None => Table::new(),
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read configuration file {path}: {error}"))?
             .parse()
             .map_err(|error| format!("configuration file {path} is not TOML: {error}"))?,
     };
-    let options = Box::new(build(&flags, &file, version)?);
-    if flags.set("config-check") {
-        return Ok(Command::ConfigChecked(options));
-    }
-    Ok(Command::Run(options))
+    let options = Box::new(build(&flags, file, version)?);
+    let checked = flags.contains_key("config-check");
+    Ok(if checked { Command::ConfigChecked(options) } else { Command::Run(options) })
 }
 
-fn build(flags: &Flags, file: &toml::Table, version: Version) -> Result<Options, String> {
-    let text = |key: &str| -> Result<String, String> {
-        if let Some(value) = flags.get(key) {
-            return Ok(value.to_owned());
-        }
-        match file.get(key) {
-            None => Ok(String::new()),
-            Some(Value::String(value)) => Ok(value.clone()),
-            Some(other) => Err(format!("{key} must be a string, not {other}")),
-        }
-    };
-    let or = |value: String, default: &str| if value.is_empty() { default.into() } else { value };
-    let name = or(text("name")?, "pd");
-    let client_urls = or(text("client-urls")?, "http://127.0.0.1:2379");
-    let peer_urls = or(text("peer-urls")?, "http://127.0.0.1:2380");
-    let advertise_peer_urls = or(text("advertise-peer-urls")?, &peer_urls);
-    let join = text("join")?;
-    let mut initial_cluster = text("initial-cluster")?;
-    if !initial_cluster.is_empty() && !join.is_empty() {
+fn build(
+    flags: &BTreeMap<String, String>,
+    mut file: Table,
+    version: Version,
+) -> Result<Options, String> {
+    for (key, value) in flags.iter().filter(|(key, _)| is_one_of(FLAG_KEYS, key)) {
+        file.insert(key.clone(), value.clone().into());
+    }
+    let mut options: Options = file.try_into().map_err(|error| error.to_string())?;
+    if !options.initial_cluster.is_empty() && !options.join.is_empty() {
         return Err("-initial-cluster and -join can not be provided at the same time".into());
     }
-    if initial_cluster.is_empty() && join.is_empty() {
-        initial_cluster = advertise_peer_urls
-            .split(',')
-            .map(|url| format!("{name}={url}"))
-            .collect::<Vec<_>>()
-            .join(",");
+    fill(&mut options.name, "pd");
+    fill(&mut options.client_urls, "http://127.0.0.1:2379");
+    fill(&mut options.peer_urls, "http://127.0.0.1:2380");
+    fill(&mut options.advertise_client_urls, &options.client_urls);
+    fill(&mut options.advertise_peer_urls, &options.peer_urls);
+    fill(&mut options.initial_cluster_state, "new");
+    fill(&mut options.initial_cluster_token, "pd-cluster");
+    if options.join.is_empty() {
+        let urls = options.advertise_peer_urls.split(',');
+        let own: Vec<String> = urls.map(|url| format!("{}={url}", options.name)).collect();
+        fill(&mut options.initial_cluster, &own.join(","));
     }
-    let data_dir = PathBuf::from(or(text("data-dir")?, &format!("default.{name}")));
-    let log_file = log_file(flags, file);
-    if log_file.as_ref().is_some_and(|log| log.starts_with(&data_dir)) {
+    if options.data_dir.as_os_str().is_empty() {
+        options.data_dir = format!("default.{}", options.name).into();
+    }
+    options.lease = if options.lease > 0 { options.lease } else { 5 };
+    options.version = version;
+    let in_file = || options.in_file(&["log", "file", "filename"]);
+    let log_file = flags.get("log-file").map(String::as_str).or_else(in_file);
+    options.log_file = log_file.filter(|path| !path.is_empty()).map(PathBuf::from);
+    if options.log_file.as_ref().is_some_and(|log| log.starts_with(&options.data_dir)) {
         return Err("log directory shouldn't be the subdirectory of data directory".into());
     }
-    refuse_tls(flags, file)?;
-    Ok(Options {
-        data_dir,
-        advertise_client_urls: or(text("advertise-client-urls")?, &client_urls),
-        client_urls,
-        peer_urls,
-        advertise_peer_urls,
-        initial_cluster,
-        initial_cluster_state: or(text("initial-cluster-state")?, "new"),
-        initial_cluster_token: or(text("initial-cluster-token")?, "pd-cluster"),
-        join,
-        log_file,
-        lease: file.get("lease").and_then(Value::as_integer).filter(|s| *s > 0).unwrap_or(5),
-        persisted: persisted(file)?,
-        version,
-        warnings: unknown_keys(file),
-        name,
-    })
-}
-
-fn log_file(flags: &Flags, file: &toml::Table) -> Option<PathBuf> {
-    let in_file = || {
-        let log = file.get("log")?.get("file")?.get("filename")?.as_str();
-        log.or_else(|| file.get("log-file")?.as_str())
+    let certificate = |key: &&str| {
+        let path = options.in_file(&["security", &format!("{key}-path")]);
+        flags.contains_key(*key) || path.is_some_and(|path| !path.is_empty())
     };
-    flags.get("log-file").or_else(in_file).filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-/// The fixture has no TLS: a start that asks for it must not look as if it had worked.
-fn refuse_tls(flags: &Flags, file: &toml::Table) -> Result<(), String> {
-    let in_file = |key: &str| {
-        let value = file.get("security").and_then(|security| security.get(key));
-        value.and_then(Value::as_str).is_some_and(|path| !path.is_empty())
-    };
-    let in_flags = ["cacert", "cert", "key"].iter().any(|key| flags.get(key).is_some());
-    if in_flags || ["cacert-path", "cert-path", "key-path"].iter().any(|key| in_file(key)) {
+    if ["cacert", "cert", "key"].iter().any(certificate) {
+        // A start that asks for TLS must not look as if it had worked.
         return Err("this stand-in for PD does not serve TLS; start it without certificates".into());
     }
-    Ok(())
+    Ok(options)
 }
 
-fn persisted(file: &toml::Table) -> Result<BTreeMap<String, Value>, String> {
-    let mut sections = BTreeMap::new();
-    for key in PERSISTED {
-        match file.get(key) {
-            None => {}
-            Some(value @ Value::Table(_)) => drop(sections.insert(key.to_owned(), value.clone())),
-            Some(_) => return Err(format!("[{key}] must be a table")),
-        }
+fn fill(value: &mut String, default: &str) {
+    if value.is_empty() {
+        default.clone_into(value);
     }
-    Ok(sections)
 }
 
-fn unknown_keys(file: &toml::Table) -> Vec<String> {
-    let known =
-        |key: &str| is_one_of(KEYS, key) || is_one_of(FLAG_KEYS, key) || PERSISTED.contains(&key);
-    let unknown = file.keys().filter(|key| !known(key));
-    unknown.map(|key| format!("Config contains undefined item: {key}")).collect()
-}
-
-/// Flags as Go's parser reads them: one or two dashes, `=` or the next word; some take no value.
-struct Flags(BTreeMap<String, String>);
-
-impl Flags {
-    fn read(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut flags = BTreeMap::new();
-        while let Some(arg) = args.next() {
-            let Some(body) = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-')) else {
-                return Err(format!("unexpected argument {arg:?}"));
-            };
-            let (key, value) = match body.split_once('=') {
-                Some((key, value)) => (key, Some(value.to_owned())),
-                None => (body, None),
-            };
-            let value = match (key, value) {
-                ("V" | "version" | "config-check", value) => value.unwrap_or_else(|| "true".into()),
-                (_, Some(value)) => value,
-                (_, None) => args.next().ok_or_else(|| format!("flag needs a value: -{key}"))?,
-            };
-            if !is_one_of(FLAGS, key) && !is_one_of(FLAG_KEYS, key) {
-                return Err(format!("flag provided but not defined: -{key}"));
-            }
-            flags.insert(key.to_owned(), value);
-        }
-        Ok(Self(flags))
+impl Options {
+    fn in_file(&self, path: &[&str]) -> Option<&str> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.rest.get(*first)?, |value, key| value.get(key))?.as_str()
     }
 
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+    /// What is wrong with the file without being an error.
+    pub fn warnings(&self) -> Vec<String> {
+        let known = |key: &str| is_one_of(KEYS, key) || PERSISTED.contains(&key);
+        let unknown = self.rest.keys().filter(|key| !known(key));
+        unknown.map(|key| format!("Config contains undefined item: {key}")).collect()
     }
 
-    fn set(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| value != "false")
+    /// The sections of the file that PD persists.
+    pub fn persisted(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.rest.iter().filter(|(key, _)| PERSISTED.contains(&key.as_str()))
     }
 }
 
@@ -249,7 +197,7 @@ mod tests {
         let options = run(&["--name=pd-1", "-peer-urls", "http://127.0.0.1:9"]).unwrap();
         assert_eq!(options.initial_cluster, "pd-1=http://127.0.0.1:9");
         assert_eq!(options.advertise_client_urls, "http://127.0.0.1:2379");
-        assert_eq!(options.version, Version::DEFAULT);
+        assert_eq!(options.version, Version::default());
     }
 
     #[test]
@@ -277,11 +225,11 @@ mod tests {
              [log.file]\nfilename = '/l'"
             .parse()
             .unwrap();
-        let flags = Flags(BTreeMap::from([("name".into(), "flag".into())]));
-        let options = build(&flags, &file, Version::DEFAULT).unwrap();
+        let flags = BTreeMap::from([("name".into(), "flag".into())]);
+        let options = build(&flags, file, Version::default()).unwrap();
         assert_eq!(options.name, "flag");
-        assert_eq!(options.warnings, ["Config contains undefined item: odd"]);
-        assert_eq!(options.persisted["replication"]["max-replicas"].as_integer(), Some(5));
+        assert_eq!(options.warnings(), ["Config contains undefined item: odd"]);
+        assert_eq!(options.rest["replication"]["max-replicas"].as_integer(), Some(5));
         assert_eq!(options.log_file, Some(PathBuf::from("/l")));
     }
 }

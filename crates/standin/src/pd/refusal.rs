@@ -13,6 +13,13 @@ pub struct Refusal {
     pub as_object: bool,
 }
 
+/// etcd's message, passed on.
+impl From<tonic::Status> for Refusal {
+    fn from(status: tonic::Status) -> Self {
+        Self::internal(status.message())
+    }
+}
+
 impl Refusal {
     /// A refusal whose body is a JSON string.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::shown::{hex, without_zeros};
+use super::shown::{extend, hex, without_zeros};
 use super::store::Load;
 use crate::proto::metapb::{self, Peer, PeerRole};
 use crate::proto::pdpb::{self, PeerStats};
@@ -118,25 +118,17 @@ impl Region {
             "approximate_size": self.size,
             "approximate_keys": self.keys,
         });
-        let optional = without_zeros([
-            ("down_peers", down.collect::<Vec<_>>().into()),
-            ("pending_peers", peers(&self.pending).into()),
-        ]);
-        if let (Value::Object(shown), Value::Object(optional)) = (&mut shown, optional) {
-            shown.extend(optional);
-        }
+        let (down, pending) = (down.collect::<Vec<_>>(), peers(&self.pending));
+        extend(&mut shown, without_zeros(&json!({"down_peers": down, "pending_peers": pending})));
         shown
     }
 }
 
 fn show_peer(peer: &Peer) -> Value {
-    without_zeros([
-        ("role_name", format!("{:?}", peer.role()).into()),
-        ("id", peer.id.into()),
-        ("store_id", peer.store_id.into()),
-        ("role", peer.role.into()),
-        ("is_learner", (peer.role() == PeerRole::Learner).into()),
-    ])
+    let mut shown = without_zeros(peer);
+    let (role, is_learner) = (peer.role().as_str_name(), peer.role() == PeerRole::Learner);
+    extend(&mut shown, without_zeros(&json!({"role_name": role, "is_learner": is_learner})));
+    shown
 }
 
 /// All regions, found by id and by key.
@@ -146,24 +138,15 @@ pub struct Regions {
     by_start: BTreeMap<Vec<u8>, u64>,
 }
 
-/// What a heartbeat changed.
-#[derive(Debug, Default)]
-pub struct Change {
-    /// The meta is new: it has to be persisted.
-    pub persist: bool,
-    /// Regions that the new one replaced.
-    pub replaced: Vec<u64>,
-}
-
 impl Regions {
-    /// Takes over a heartbeat; `None` when something newer is known.
-    pub fn put(&mut self, region: Region) -> Option<Change> {
+    /// Takes over a heartbeat, unless something newer is known; the regions that this one replaced.
+    pub fn put(&mut self, region: Region) -> Vec<u64> {
         let (version, conf_ver) = region.epoch();
         if let Some(known) = self.by_id.get(&region.id()) {
             let (known_version, known_conf_ver) = known.epoch();
             let older_term = region.term > 0 && region.term < known.term;
             if version < known_version || conf_ver < known_conf_ver || older_term {
-                return None;
+                return Vec::new();
             }
         }
         let others = self
@@ -173,17 +156,16 @@ impl Regions {
         let overlapping: Vec<(u64, u64)> =
             others.map(|other| (other.id(), other.epoch().0)).collect();
         if overlapping.iter().any(|(_, other_version)| *other_version > version) {
-            return None;
+            return Vec::new();
         }
         let replaced: Vec<u64> = overlapping.into_iter().map(|(id, _)| id).collect();
         for id in &replaced {
             self.remove(*id);
         }
-        let persist = self.by_id.get(&region.id()).is_none_or(|known| known.meta != region.meta);
         self.remove(region.id());
         self.by_start.insert(region.meta.start_key.clone(), region.id());
         self.by_id.insert(region.id(), region);
-        Some(Change { persist, replaced })
+        replaced
     }
 
     fn remove(&mut self, id: u64) {
@@ -219,13 +201,6 @@ impl Regions {
             .range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key)))
             .next_back()?;
         self.by_id.get(id).filter(|region| region.contains(key))
-    }
-
-    /// The region before the one that holds `key`.
-    pub fn before(&self, key: &[u8]) -> Option<&Region> {
-        let start = &self.at(key)?.meta.start_key;
-        let (_, id) = self.by_start.range(..start.clone()).next_back()?;
-        self.by_id.get(id)
     }
 
     /// Regions of `[start, end)` in key order; an empty end is the end of all keys.
@@ -275,19 +250,20 @@ mod tests {
     #[test]
     fn a_split_replaces_the_range_and_an_older_heartbeat_is_left_out() {
         let mut regions = Regions::default();
-        regions.put(region(1, "", "", 1)).unwrap();
-        regions.put(region(2, "", "m", 2)).unwrap();
-        regions.put(region(1, "m", "", 2)).unwrap();
+        regions.put(region(1, "", "", 1));
+        regions.put(region(2, "", "m", 2));
+        assert!(regions.put(region(1, "m", "", 2)).is_empty());
         assert_eq!(regions.at(b"a").unwrap().id(), 2);
         assert_eq!(regions.at(b"m").unwrap().id(), 1);
-        assert_eq!(regions.before(b"z").unwrap().id(), 2);
         assert_eq!(regions.scan(b"", b"m").len(), 1);
-        assert!(regions.put(region(1, "", "", 1)).is_none(), "the old range must not come back");
-        assert!(regions.put(region(3, "", "", 1)).is_none(), "nor under another id");
+        regions.put(region(1, "", "", 1));
+        regions.put(region(3, "", "", 1));
+        assert_eq!(regions.at(b"a").unwrap().id(), 2, "the old range must not come back");
         assert_eq!(regions.len(), 2);
         let mut after_change = region(2, "", "m", 2);
         after_change.meta.region_epoch = Some(metapb::RegionEpoch { conf_ver: 5, version: 2 });
-        regions.put(after_change).unwrap();
-        assert!(regions.put(region(2, "", "m", 2)).is_none(), "the old peers must not come back");
+        regions.put(after_change);
+        regions.put(region(2, "", "m", 2));
+        assert_eq!(regions.get(2).unwrap().epoch().1, 5, "the old peers must not come back");
     }
 }

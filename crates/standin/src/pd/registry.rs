@@ -1,17 +1,14 @@
 //! How does a store's life go? Registration, heartbeats, removal and its cancellation, with the
 //! checks and messages of PD v8.5.7.
 
-use serde_json::json;
-
-use super::clock;
 use super::cluster::Cluster;
-use super::etcd::Write;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::store::Store;
 use super::version::Version;
 use crate::proto::metapb::{self, NodeState, StoreState};
 use crate::proto::pdpb::{ErrorType, StoreStats};
+use crate::units;
 
 /// Nanoseconds between two writes of one store's heartbeat time: 5 minutes (trap 2).
 const HEARTBEAT_PERSISTED_EVERY: i64 = 300_000_000_000;
@@ -25,7 +22,7 @@ impl Cluster {
         &mut self,
         meta: metapb::Store,
         settings: &mut Settings,
-    ) -> Result<Vec<Write>, HeaderError> {
+    ) -> Result<(), HeaderError> {
         let unknown = |message: String| (ErrorType::Unknown, message);
         if meta.id == 0 {
             return Err(unknown(format!("invalid put store {meta:?}")));
@@ -37,7 +34,6 @@ impl Cluster {
         check_version(&meta, settings).map_err(unknown)?;
         self.check_address(&meta).map_err(unknown)?;
         let id = meta.id;
-        let limits = json!({"add-peer": 15, "remove-peer": 15});
         let fresh = || {
             let (state, node_state) = (StoreState::Up.into(), NodeState::Preparing.into());
             Store::new(metapb::Store { id, state, node_state, ..metapb::Store::default() })
@@ -60,12 +56,9 @@ impl Cluster {
             start_timestamp: meta.start_timestamp,
             deploy_path: meta.deploy_path,
         };
-        let write = Self::persist_store(store);
-        if let Some(all) = settings.store_limits() {
-            all.entry(id.to_string()).or_insert(limits);
-        }
+        settings.set_store_limit(id, Some(15));
         self.raise_cluster_version(settings);
-        Ok(vec![write])
+        Ok(())
     }
 
     /// No other store that is neither a tombstone nor destroyed may have the address.
@@ -97,11 +90,7 @@ impl Cluster {
     }
 
     /// A store's heartbeat. The time is persisted at most every five minutes.
-    pub fn store_heartbeat(
-        &mut self,
-        stats: StoreStats,
-        now: i64,
-    ) -> Result<Vec<Write>, HeaderError> {
+    pub fn store_heartbeat(&mut self, stats: StoreStats, now: i64) -> Result<(), HeaderError> {
         let id = stats.store_id;
         let missing = || (ErrorType::Unknown, format!("store {id} not found"));
         let store = self.stores.get_mut(&id).ok_or_else(missing)?;
@@ -110,10 +99,10 @@ impl Cluster {
         }
         store.stats = stats;
         store.meta.last_heartbeat = now;
-        if now - store.heartbeat_persisted < HEARTBEAT_PERSISTED_EVERY {
-            return Ok(Vec::new());
+        if now - store.heartbeat_persisted >= HEARTBEAT_PERSISTED_EVERY {
+            store.heartbeat_persisted = now;
         }
-        Ok(vec![Self::persist_store(store)])
+        Ok(())
     }
 
     /// The store, or 404.
@@ -127,28 +116,26 @@ impl Cluster {
         id: u64,
         force: bool,
         settings: &mut Settings,
-    ) -> Result<Vec<Write>, Refusal> {
+    ) -> Result<(), Refusal> {
         let load = self.regions.load_of(id);
         let store = self.store_mut(id)?;
         let destroyed = store.meta.physically_destroyed;
         match store.state() {
             StoreState::Tombstone => return Err(Refusal::store_removed(id)),
-            StoreState::Offline if destroyed == force => return Ok(Vec::new()),
+            StoreState::Offline if destroyed == force => return Ok(()),
             StoreState::Offline | StoreState::Up if destroyed && !force => {
                 return Err(Refusal::store_destroyed(id));
             }
             StoreState::Offline | StoreState::Up => {}
         }
         let store = self.store_mut(id)?;
-        store.note_removing(load, clock::now_nanos());
+        store.note_removing(load, units::now_nanos());
         store.meta.set_state(StoreState::Offline);
         store.meta.set_node_state(NodeState::Removing);
         store.meta.physically_destroyed = force;
-        let write = Self::persist_store(store);
-        if let Some(limits) = settings.store_limits() {
-            limits.insert(id.to_string(), json!({"add-peer": 15, "remove-peer": 100_000_000}));
-        }
-        Ok(vec![write])
+        // A removal is not held back.
+        settings.set_store_limit(id, Some(100_000_000));
+        Ok(())
     }
 
     /// Enough other stores must be left, dead ones counted in (trap 4), and one that takes leaders.
@@ -177,42 +164,30 @@ impl Cluster {
     }
 
     /// POST `/store/{id}/state?state=Up`: the removal is off.
-    pub fn cancel_removal(
-        &mut self,
-        id: u64,
-        settings: &mut Settings,
-    ) -> Result<Vec<Write>, Refusal> {
+    pub fn cancel_removal(&mut self, id: u64, settings: &mut Settings) -> Result<(), Refusal> {
         let store = self.store_mut(id)?;
         match store.state() {
             StoreState::Tombstone => return Err(Refusal::store_removed(id)),
             StoreState::Offline | StoreState::Up if store.meta.physically_destroyed => {
                 return Err(Refusal::store_destroyed(id));
             }
-            StoreState::Up => return Ok(Vec::new()),
+            StoreState::Up => return Ok(()),
             StoreState::Offline => {}
         }
         store.meta.set_state(StoreState::Up);
         store.meta.set_node_state(NodeState::Serving);
         store.removing_from = None;
-        let write = Self::persist_store(store);
-        if let Some(limits) = settings.store_limits() {
-            limits.insert(id.to_string(), json!({"add-peer": 15, "remove-peer": 15}));
-        }
-        Ok(vec![write])
+        settings.set_store_limit(id, Some(15));
+        Ok(())
     }
 }
 
 /// A store below the cluster's major.minor may not come in.
 fn check_version(meta: &metapb::Store, settings: &Settings) -> Result<(), String> {
     let cluster = settings.cluster_version();
-    let (Some(store), Some(known)) = (Version::parse(&meta.version), Version::parse(cluster))
-    else {
-        return match Version::parse(&meta.version) {
-            Some(_) => Ok(()),
-            None => Err(format!("{:?} is not a valid version of a store", meta.version)),
-        };
-    };
-    if store.compatible_with(known) {
+    let invalid = || format!("{:?} is not a valid version of a store", meta.version);
+    let store = Version::parse(&meta.version).ok_or_else(invalid)?;
+    if Version::parse(cluster).is_none_or(|cluster| store.compatible_with(cluster)) {
         return Ok(());
     }
     Err(format!("version should compatible with version  {cluster}, got {}", meta.version))

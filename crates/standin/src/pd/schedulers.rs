@@ -1,9 +1,8 @@
 //! Which schedulers run, which are paused, and whose leaders are to leave? One evict-leader
 //! scheduler holds all stores, and vanishes with the last one; all of it survives a restart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -30,20 +29,16 @@ const OTHERS: [&str; 6] = [
     "random-merge-scheduler",
 ];
 
-/// Leaders moved from one store at a time unless changed.
-const DEFAULT_BATCH: u64 = 3;
+/// Leaders moved from one store at a time.
+pub const BATCH: usize = 3;
 
 /// The schedulers of a cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Schedulers {
     running: BTreeSet<String>,
-    /// Until when, nanoseconds since the epoch.
-    paused: BTreeMap<String, i64>,
     evicting: BTreeSet<u64>,
     /// The stopping store whose leaders are to leave.
-    #[serde(default)]
     stopping: Option<u64>,
-    batch: u64,
 }
 
 impl Schedulers {
@@ -55,31 +50,23 @@ impl Schedulers {
         if version.has(Feature::LocalAnswers) {
             running.insert(EVICT_STOPPING.to_owned());
         }
-        let (paused, evicting) = (BTreeMap::new(), BTreeSet::new());
-        Self { running, paused, evicting, stopping: None, batch: DEFAULT_BATCH }
+        Self { running, evicting: BTreeSet::new(), stopping: None }
     }
 
-    /// Names, of all or of the paused ones.
-    pub fn names(&self, only_paused: bool, now: i64) -> Vec<String> {
-        let evict = (!self.evicting.is_empty()).then(|| EVICT_LEADER.to_owned());
-        let all = self.running.iter().cloned().chain(evict);
-        all.filter(|name| !only_paused || self.is_paused(name, now)).collect()
+    /// Names of all.
+    pub fn names(&self) -> Vec<&str> {
+        let evict = (!self.evicting.is_empty()).then_some(EVICT_LEADER);
+        self.running.iter().map(String::as_str).chain(evict).collect()
     }
 
-    /// Whether a scheduler runs and is not paused.
-    pub fn is_active(&self, name: &str, now: i64) -> bool {
-        self.running.contains(name) && !self.is_paused(name, now)
+    /// Whether a scheduler runs.
+    pub fn is_active(&self, name: &str) -> bool {
+        self.running.contains(name)
     }
 
-    fn is_paused(&self, name: &str, now: i64) -> bool {
-        self.paused.get(name).is_some_and(|until| *until > now)
-    }
-
-    /// Stores whose leaders are to leave, unless their scheduler is paused.
-    pub fn evicting(&self, now: i64) -> BTreeSet<u64> {
-        let asked = self.evicting.iter().filter(|_| !self.is_paused(EVICT_LEADER, now));
-        let stopping = self.stopping.iter().filter(|_| self.is_active(EVICT_STOPPING, now));
-        asked.chain(stopping).copied().collect()
+    /// Stores whose leaders are to leave.
+    pub fn evicting(&self) -> BTreeSet<u64> {
+        self.evicting.iter().chain(&self.stopping).copied().collect()
     }
 
     /// Whether no leader may be moved to this store.
@@ -90,19 +77,14 @@ impl Schedulers {
     /// Takes over which stores say that they are stopping: the one taken before for as long as it
     /// says so, else the only one. Of several that stop together PD takes none, and while one is
     /// taken it looks at no other.
-    pub fn take_stopping(&mut self, stores: &[u64], now: i64) {
+    pub fn take_stopping(&mut self, stores: &[u64]) {
         if self.stopping.is_some_and(|taken| stores.contains(&taken)) {
             return;
         }
         self.stopping = match stores {
-            [only] if self.is_active(EVICT_STOPPING, now) => Some(*only),
+            [only] if self.is_active(EVICT_STOPPING) => Some(*only),
             _ => None,
         };
-    }
-
-    /// Leaders moved from one store at a time.
-    pub fn batch(&self) -> usize {
-        usize::try_from(self.batch).unwrap_or(1)
     }
 
     /// POST `/schedulers`; `store_exists` answers for PD's stores.
@@ -147,7 +129,7 @@ impl Schedulers {
     pub fn delete(&mut self, name: &str) -> bool {
         if name == EVICT_LEADER {
             let any = !self.evicting.is_empty();
-            self.forget_evictions();
+            self.evicting.clear();
             return any;
         }
         if let Some(store) = name.strip_prefix("evict-leader-scheduler-") {
@@ -156,41 +138,12 @@ impl Schedulers {
         if name == EVICT_STOPPING {
             self.stopping = None;
         }
-        self.paused.remove(name);
         self.running.remove(name)
     }
 
     /// Takes one store out of evict-leader; `false` when it was not in.
     pub fn stop_evicting(&mut self, store: u64) -> bool {
-        let was_in = self.evicting.remove(&store);
-        if self.evicting.is_empty() {
-            self.forget_evictions();
-        }
-        was_in
-    }
-
-    fn forget_evictions(&mut self) {
-        self.evicting.clear();
-        self.paused.remove(EVICT_LEADER);
-        self.batch = DEFAULT_BATCH;
-    }
-
-    /// POST `/schedulers/{name}`: pause for `delay` seconds, 0 to resume.
-    pub fn pause(&mut self, name: &str, delay: i64, now: i64) -> Result<(), Refusal> {
-        let names = self.names(false, now);
-        let all = name == "all";
-        if !all && !names.iter().any(|known| known == name) {
-            let message = "[PD:scheduler:ErrSchedulerNotFound]scheduler not found";
-            return Err(Refusal::new(StatusCode::NOT_FOUND, message));
-        }
-        for name in names.into_iter().filter(|known| all || known == name) {
-            if delay > 0 {
-                self.paused.insert(name, now.saturating_add(delay.saturating_mul(1_000_000_000)));
-            } else {
-                self.paused.remove(&name);
-            }
-        }
-        Ok(())
+        self.evicting.remove(&store)
     }
 
     /// GET `/scheduler-config/evict-leader-scheduler/list`; `None` while nothing is evicted.
@@ -198,26 +151,6 @@ impl Schedulers {
         let range = json!([{"end-key": "", "start-key": ""}]);
         let ranges = self.evicting.iter().map(|id| (id.to_string(), range.clone()));
         let ranges: Map<String, Value> = ranges.collect();
-        (!ranges.is_empty()).then(|| json!({"store-id-ranges": ranges, "batch": self.batch}))
-    }
-
-    /// POST `/scheduler-config/evict-leader-scheduler/config`.
-    pub fn configure(
-        &mut self,
-        body: &Map<String, Value>,
-        version: Version,
-    ) -> Result<&'static str, Refusal> {
-        let largest = if version.has(Feature::Probes) { 100 } else { 10 };
-        if let Some(batch) = body.get("batch") {
-            let batch = batch.as_u64().filter(|batch| (1..=largest).contains(batch));
-            let wrong =
-                || Refusal::bad(format!("batch is invalid, it should be in [1, {largest}]"));
-            self.batch = batch.ok_or_else(wrong)?;
-        }
-        if let Some(store) = body.get("store_id") {
-            let store = store.as_u64().ok_or_else(|| Refusal::bad("missing store id"))?;
-            self.evicting.insert(store);
-        }
-        Ok("The scheduler has been applied to the store.")
+        (!ranges.is_empty()).then(|| json!({"store-id-ranges": ranges, "batch": BATCH}))
     }
 }

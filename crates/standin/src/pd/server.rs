@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, watch};
+use tonic::Status;
 
-use super::clock;
-use super::etcd::{Etcd, EtcdError};
+use super::etcd::{Etcd, Write};
 use super::lead::Lead;
-use super::log;
 use super::options::Options;
 use super::refusal::Refusal;
-use crate::proto::{etcdserverpb, pdpb};
+use crate::log;
+use crate::proto::etcdserverpb;
+use crate::proto::pdpb::{self, GetMembersResponse, ResponseHeader};
+use crate::units;
 
 /// The key of the cluster's id, outside every cluster's own prefix.
 const CLUSTER_ID: &str = "/pd/cluster_id";
@@ -57,20 +59,9 @@ pub struct Server {
     members: Mutex<Vec<etcdserverpb::Member>>,
 }
 
-/// A member of the cluster, as the API shows it.
-#[derive(Clone, Debug, Default)]
-pub struct Members {
-    /// Ordered by id.
-    pub all: Vec<pdpb::Member>,
-    /// The PD leader.
-    pub leader: Option<pdpb::Member>,
-    /// etcd's leader.
-    pub etcd_leader: Option<pdpb::Member>,
-}
-
 impl Server {
     /// A member over an etcd that has a quorum: finds or creates the cluster's id.
-    pub async fn new(options: Options, etcd: Etcd) -> Result<Arc<Self>, EtcdError> {
+    pub async fn new(options: Options, etcd: Etcd) -> Result<Arc<Self>, Status> {
         let cluster_id = cluster_id(&etcd).await?;
         let (member_id, _) = etcd.identity_and_leader().await?;
         let split = |urls: &str| urls.split(',').map(str::to_owned).collect::<Vec<_>>();
@@ -85,7 +76,7 @@ impl Server {
             etcd,
             cluster_id,
             record,
-            started: clock::now_nanos() / 1_000_000_000,
+            started: units::now_nanos() / 1_000_000_000,
             check_interval: Duration::from_millis(interval.unwrap_or(10_000)),
             leader: watch::channel(None).0,
             removed: AtomicBool::new(false),
@@ -115,6 +106,11 @@ impl Server {
         serde_json::to_vec(&self.record).unwrap_or_default()
     }
 
+    /// Writes as long as this member leads; `false` when it does not.
+    pub async fn write_while_leading(&self, writes: &[Write]) -> Result<bool, Status> {
+        self.etcd.write_while((&self.leader_key(), &self.leader_value()), writes).await
+    }
+
     /// The leader's state, `None` inside while another member leads.
     pub async fn lead(&self) -> MutexGuard<'_, Option<Lead>> {
         self.lead.lock().await
@@ -128,10 +124,10 @@ impl Server {
         let failure = match leading.commit(&self.etcd, (&key, &value)).await {
             Ok(true) => return Ok(()),
             Ok(false) => "leader key is not held any more".to_owned(),
-            Err(EtcdError(text)) => text,
+            Err(status) => status.message().to_owned(),
         };
         *lead = None;
-        log::line(&format!("stepping down: {failure}"));
+        log::info(&format!("stepping down: {failure}"));
         Err(Refusal::internal(format!(
             "[PD:etcd:ErrEtcdTxnInternal]internal etcd transaction error occurred: {failure}"
         )))
@@ -143,7 +139,7 @@ impl Server {
     }
 
     /// Members as the own etcd lists them; the last known list once that is gone.
-    pub async fn local_members(&self) -> Result<Vec<etcdserverpb::Member>, EtcdError> {
+    pub async fn local_members(&self) -> Result<Vec<etcdserverpb::Member>, Status> {
         match self.etcd.members().await {
             Ok(members) => {
                 if let Ok(mut known) = self.members.lock() {
@@ -159,21 +155,20 @@ impl Server {
     }
 
     /// Members with what PD knows of each, and the leaders among them.
-    pub async fn members(&self) -> Result<Members, EtcdError> {
+    pub async fn members(&self) -> Result<GetMembersResponse, Status> {
         let listed = self.local_members().await?;
         let facts = self.etcd.list(&format!("{}member/", self.prefix())).await?;
-        let fact = |id: u64, name: &str| {
-            let key = format!("{}member/{id}/{name}", self.prefix());
+        let version = |id: u64| {
+            let key = format!("{}member/{id}/binary_version", self.prefix());
             let found = facts.iter().find(|(known, _)| *known == key);
             found.map(|(_, value)| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
         };
         let all: Vec<pdpb::Member> = listed
             .into_iter()
             .map(|member| {
-                let version = fact(member.id, "binary_version");
+                let version: String = version(member.id);
                 let known = !version.is_empty();
                 pdpb::Member {
-                    leader_priority: fact(member.id, "leader_priority").parse().unwrap_or(0),
                     deploy_path: if known { "/".into() } else { String::new() },
                     git_hash: if known { GIT_HASH.into() } else { String::new() },
                     binary_version: version,
@@ -181,14 +176,19 @@ impl Server {
                     member_id: member.id,
                     peer_urls: member.peer_ur_ls,
                     client_urls: member.client_ur_ls,
-                    dc_location: String::new(),
+                    ..pdpb::Member::default()
                 }
             })
             .collect();
         let leader = self.leader.borrow().as_ref().map(|leader| leader.member_id);
         let (_, etcd_leader) = self.etcd.identity_and_leader().await?;
         let find = |id: u64| all.iter().find(|member| member.member_id == id).cloned();
-        Ok(Members { leader: leader.and_then(find), etcd_leader: find(etcd_leader), all })
+        Ok(GetMembersResponse {
+            header: Some(ResponseHeader { cluster_id: self.cluster_id, error: None }),
+            leader: leader.and_then(find),
+            etcd_leader: find(etcd_leader),
+            members: all,
+        })
     }
 }
 
@@ -196,14 +196,14 @@ impl Server {
 pub const GIT_HASH: &str = "standin-not-tikv-pd";
 
 /// The cluster's id, created exactly once: seconds in the upper half, random below, as PD does.
-async fn cluster_id(etcd: &Etcd) -> Result<u64, EtcdError> {
+async fn cluster_id(etcd: &Etcd) -> Result<u64, Status> {
     let mut random = [0_u8; 4];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| EtcdError(format!("no random bytes: {error}")))?;
-    let seconds = u64::try_from(clock::now_nanos() / 1_000_000_000).unwrap_or_default();
+        .map_err(|error| Status::internal(format!("no random bytes: {error}")))?;
+    let seconds = u64::try_from(units::now_nanos() / 1_000_000_000).unwrap_or_default();
     let wanted = (seconds << 32) | u64::from(u32::from_be_bytes(random));
     etcd.create(CLUSTER_ID, wanted.to_string().as_bytes(), 0).await?;
     let text = etcd.get(CLUSTER_ID).await?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    text.parse().map_err(|_| EtcdError(format!("cluster id {text:?} is unreadable")))
+    text.parse().map_err(|_| Status::data_loss(format!("cluster id {text:?} is unreadable")))
 }

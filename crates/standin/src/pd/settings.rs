@@ -1,11 +1,12 @@
 //! What is PD's configuration now? A tree as GET `/config` shows it. Some sections live in etcd
 //! after the first start and are changed through the API only (trap 9).
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::clock;
 use super::options::{Options, PERSISTED};
 use super::refusal::Refusal;
+use super::shown::extend;
+use crate::units;
 
 /// Every default of v8.5.7, as a fresh member answers GET `/config`.
 const DEFAULTS: &str = include_str!("config_default.json");
@@ -21,21 +22,21 @@ impl Settings {
     /// What the configuration file says, over the defaults.
     pub fn from_options(options: &Options) -> Result<Self, String> {
         let mut settings = Self::defaults()?;
-        for (section, table) in &options.persisted {
-            let Value::Object(items) = json(table) else { continue };
+        for (section, items) in options.persisted() {
+            let items = serde_json::to_value(items).map_err(|error| error.to_string())?;
+            let items = items.as_object().ok_or_else(|| format!("[{section}] must be a table"))?;
             for (key, value) in items {
                 // A key that this release does not have is only warned about, as at the top level.
-                drop(settings.set(section, &key, &value));
+                drop(settings.set(section, key, value));
             }
         }
         Ok(settings)
     }
 
     fn defaults() -> Result<Self, String> {
-        let mut tree = defaults()?;
-        let keep = |key: &str| PERSISTED.contains(&key) || key == "cluster-version";
-        tree.retain(|key, _| keep(key));
-        Ok(Self(tree))
+        let mut settings = Self::decode(DEFAULTS.as_bytes())?;
+        settings.0.retain(|key, _| PERSISTED.contains(&key.as_str()) || key == "cluster-version");
+        Ok(settings)
     }
 
     /// The text that is kept in etcd.
@@ -45,33 +46,18 @@ impl Settings {
 
     /// Reads what [`Settings::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(tree)) => Ok(Self(tree)),
-            other => Err(format!("persisted configuration is unreadable: {other:?}")),
-        }
+        let unreadable = |error| format!("persisted configuration is unreadable: {error}");
+        serde_json::from_slice(bytes).map(Self).map_err(unreadable)
     }
 
     /// The whole of GET `/config` for the member that `options` started.
     pub fn full(&self, options: &Options) -> Result<Value, String> {
-        let mut tree = defaults()?;
-        let log_file = options.log_file.as_ref().map(|path| path.display().to_string());
-        for (key, text) in [
-            ("client-urls", options.client_urls.as_str()),
-            ("peer-urls", &options.peer_urls),
-            ("advertise-client-urls", &options.advertise_client_urls),
-            ("advertise-peer-urls", &options.advertise_peer_urls),
-            ("name", &options.name),
-            ("data-dir", &options.data_dir.display().to_string()),
-            ("initial-cluster", &options.initial_cluster),
-            ("initial-cluster-state", &options.initial_cluster_state),
-            ("initial-cluster-token", &options.initial_cluster_token),
-            ("join", &options.join),
-        ] {
-            tree.insert(key.into(), text.into());
-        }
-        tree.insert("lease".into(), options.lease.into());
+        let Self(mut tree) = Self::decode(DEFAULTS.as_bytes())?;
+        let own = serde_json::to_value(options).map_err(|error| error.to_string())?;
+        tree.extend(own.as_object().cloned().unwrap_or_default());
         if let Some(file) = tree.get_mut("log").and_then(|log| log.get_mut("file")) {
-            file["filename"] = log_file.unwrap_or_default().into();
+            let path = options.log_file.as_ref().map(|path| path.display().to_string());
+            extend(file, json!({"filename": path.unwrap_or_default()}));
         }
         tree.extend(self.0.clone());
         Ok(Value::Object(tree))
@@ -85,18 +71,21 @@ impl Settings {
     /// POST `/config`: flat keys, either `section.key` or a key that only one section has.
     pub fn post(&mut self, items: &Map<String, Value>) -> Result<(), Refusal> {
         for (item, value) in items {
-            let not_found = || Refusal::bad(format!("config item {item} not found"));
             if item == "cluster-version" {
-                let text = value.as_str().ok_or_else(|| wrong_type(value, "string"))?;
-                self.set_cluster_version(text);
+                self.0.insert(item.clone(), converted(&Value::from(""), value)?);
                 continue;
             }
+            let section = || {
+                let has = |section: &Value| section.get(item).is_some();
+                let found = self.0.iter().find(|(_, section)| has(section));
+                found.map_or("schedule", |(name, _)| name.as_str()).to_owned()
+            };
             let (section, key) = match item.split_once('.') {
                 Some((section, key)) => (section.to_owned(), key),
-                None => (self.section_with(item).ok_or_else(not_found)?, item.as_str()),
+                None => (section(), item.as_str()),
             };
             if !self.set(&section, key, value)? {
-                return Err(not_found());
+                return Err(Refusal::bad(format!("config item {item} not found")));
             }
         }
         Ok(())
@@ -105,29 +94,16 @@ impl Settings {
     /// POST `/config/schedule` or `/config/replicate`: part of one section; unknown keys are left.
     pub fn post_section(&mut self, name: &str, items: &Map<String, Value>) -> Result<(), Refusal> {
         let section = if name == "replicate" { "replication" } else { name };
-        for (key, value) in items {
-            self.set(section, key, value)?;
-        }
-        Ok(())
-    }
-
-    fn section_with(&self, key: &str) -> Option<String> {
-        if key == HALT {
-            return Some("schedule".into());
-        }
-        let has = |section: &Value| section.get(key).is_some();
-        self.0.iter().find(|(_, section)| has(section)).map(|(name, _)| name.clone())
+        items.iter().try_for_each(|(key, value)| self.set(section, key, value).map(drop))
     }
 
     /// Sets one key; `false` when the section has no such key.
     fn set(&mut self, section: &str, key: &str, value: &Value) -> Result<bool, Refusal> {
         let Some(Value::Object(items)) = self.0.get_mut(section) else { return Ok(false) };
         if section == "schedule" && key == HALT {
-            if converted(&Value::from("false"), value)? == "true" {
-                items.insert(key.into(), "true".into());
-            } else {
-                items.remove(key);
-            }
+            items.remove(key);
+            let wanted = converted(&"false".into(), value)?;
+            items.extend((wanted == "true").then(|| (HALT.to_owned(), wanted)));
             return Ok(true);
         }
         let Some(current) = items.get_mut(key) else { return Ok(false) };
@@ -135,47 +111,42 @@ impl Settings {
         Ok(true)
     }
 
-    fn number(&self, section: &str, key: &str) -> u64 {
-        let value = self.0.get(section).and_then(|section| section.get(key));
-        value.and_then(Value::as_u64).unwrap_or_default()
-    }
-
-    fn text(&self, section: &str, key: &str) -> &str {
-        let value = self.0.get(section).and_then(|section| section.get(key));
-        value.and_then(Value::as_str).unwrap_or_default()
+    fn value(&self, section: &str, key: &str) -> &Value {
+        self.0.get(section).and_then(|section| section.get(key)).unwrap_or(&Value::Null)
     }
 
     /// Wanted peers of a region.
     pub fn max_replicas(&self) -> usize {
-        usize::try_from(self.number("replication", "max-replicas")).unwrap_or(3)
+        let wanted = self.value("replication", "max-replicas").as_u64();
+        wanted.and_then(|wanted| wanted.try_into().ok()).unwrap_or(3)
     }
 
     /// Labels that tell failure domains apart, outermost first.
     pub fn location_labels(&self) -> Vec<&str> {
-        let labels = self.text("replication", "location-labels");
+        let labels = self.value("replication", "location-labels").as_str().unwrap_or_default();
         labels.split(',').filter(|label| !label.is_empty()).collect()
     }
 
     /// Nanoseconds without a heartbeat after which a store is Down.
     pub fn max_store_down_time(&self) -> i64 {
-        let text = self.text("schedule", "max-store-down-time");
-        clock::parse_go_duration(text).unwrap_or(1_800_000_000_000)
+        let text = self.value("schedule", "max-store-down-time").as_str().unwrap_or_default();
+        units::parse_duration(text).unwrap_or(1_800 * units::SECOND)
     }
 
     /// A limit of `[schedule]`, such as `leader-schedule-limit`.
     pub fn limit(&self, key: &str) -> usize {
-        usize::try_from(self.number("schedule", key)).unwrap_or(usize::MAX)
+        let limit = self.value("schedule", key).as_u64().unwrap_or_default();
+        usize::try_from(limit).unwrap_or(usize::MAX)
     }
 
     /// A switch of `[schedule]`, such as `enable-make-up-replica`.
     pub fn enabled(&self, key: &str) -> bool {
-        self.text("schedule", key) == "true"
+        self.value("schedule", key) == "true"
     }
 
     /// Share of a disk above which no peer is placed on it.
     pub fn low_space_ratio(&self) -> f64 {
-        let ratio = self.0.get("schedule").and_then(|section| section.get("low-space-ratio"));
-        ratio.and_then(Value::as_f64).unwrap_or(0.8)
+        self.value("schedule", "low-space-ratio").as_f64().unwrap_or(0.8)
     }
 
     /// The cluster's version, `0.0.0` before the first store.
@@ -188,80 +159,44 @@ impl Settings {
         self.0.insert("cluster-version".into(), version.into());
     }
 
-    /// The store limits, by store id.
-    pub fn store_limits(&mut self) -> Option<&mut Map<String, Value>> {
-        self.0.get_mut("schedule")?.get_mut("store-limit")?.as_object_mut()
+    /// Shows a store's limits, peers per minute; nothing is held back by them. `None` forgets them.
+    pub fn set_store_limit(&mut self, id: u64, remove_peer: Option<u64>) {
+        let limits = self.0.get_mut("schedule").and_then(|items| items.get_mut("store-limit"));
+        let Some(Value::Object(limits)) = limits else { return };
+        limits.remove(&id.to_string());
+        let shown = remove_peer.map(|rate| json!({"add-peer": 15, "remove-peer": rate}));
+        limits.extend(shown.map(|limit| (id.to_string(), limit)));
     }
 }
 
-fn defaults() -> Result<Map<String, Value>, String> {
-    match serde_json::from_str(DEFAULTS) {
-        Ok(Value::Object(tree)) => Ok(tree),
-        other => Err(format!("the built-in defaults are unreadable: {other:?}")),
-    }
-}
-
-/// `new` in the shape of `current`: PD keeps booleans and durations as strings.
+/// `new` in the shape of `current`: PD keeps booleans, durations and lists as strings.
 fn converted(current: &Value, new: &Value) -> Result<Value, Refusal> {
+    let is_switch = |value: &Value| *value == "true" || *value == "false";
+    let wrong = || Refusal::bad(format!("json: cannot unmarshal {new} in place of {current}"));
     match (current, new) {
-        (Value::Number(old), Value::Number(given)) if old.is_u64() && !given.is_u64() => {
-            Err(wrong_type(new, "uint64"))
-        }
-        (Value::Number(_), Value::Number(_))
-        | (Value::Object(_), Value::Object(_))
-        | (Value::Bool(_), Value::Bool(_))
-        | (Value::Null | Value::Array(_), _) => Ok(new.clone()),
-        (Value::String(old), Value::Bool(given)) if old == "true" || old == "false" => {
+        (Value::String(_), Value::Bool(given)) if is_switch(current) => {
             Ok(given.to_string().into())
         }
-        (Value::String(old), Value::String(given)) if old == "true" || old == "false" => {
-            match given.as_str() {
-                "true" | "false" => Ok(new.clone()),
-                _ => Err(wrong_type(new, "bool")),
-            }
+        (Value::String(_), Value::Array(items)) if !is_switch(current) => {
+            let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            Ok(texts.join(",").into())
         }
         (Value::String(old), Value::String(given)) => {
-            if clock::parse_go_duration(old).is_none() {
+            if is_switch(current) {
+                return if is_switch(new) { Ok(new.clone()) } else { Err(wrong()) };
+            }
+            if units::parse_duration(old).is_none() {
                 return Ok(new.clone());
             }
-            let nanos = clock::parse_go_duration(given)
-                .ok_or_else(|| Refusal::bad(format!("time: invalid duration {given:?}")))?;
-            Ok(clock::go_duration(nanos).into())
+            let invalid = || Refusal::bad(format!("time: invalid duration {given:?}"));
+            let nanos = units::parse_duration(given).ok_or_else(invalid)?;
+            Ok(units::go_duration(nanos).into())
         }
-        (Value::String(_), _) => Err(wrong_type(new, "string")),
-        (Value::Number(_), _) => Err(wrong_type(new, "uint64")),
-        (Value::Bool(_), _) => Err(wrong_type(new, "bool")),
-        (Value::Object(_), _) => Err(wrong_type(new, "map[string]interface {}")),
-    }
-}
-
-fn wrong_type(value: &Value, wanted: &str) -> Refusal {
-    let kind = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    Refusal::bad(format!("json: cannot unmarshal {kind} into Go value of type {wanted}"))
-}
-
-/// TOML as JSON; a list of strings becomes PD's comma separated text.
-fn json(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::String(text) => text.clone().into(),
-        toml::Value::Integer(number) => (*number).into(),
-        toml::Value::Float(number) => (*number).into(),
-        toml::Value::Boolean(flag) => (*flag).into(),
-        toml::Value::Datetime(time) => time.to_string().into(),
-        toml::Value::Array(items) => {
-            let texts: Vec<&str> = items.iter().filter_map(toml::Value::as_str).collect();
-            texts.join(",").into()
+        (Value::Number(old), Value::Number(given)) if !old.is_u64() || given.is_u64() => {
+            Ok(new.clone())
         }
-        toml::Value::Table(table) => {
-            Value::Object(table.iter().map(|(key, value)| (key.clone(), json(value))).collect())
-        }
+        (Value::Bool(_), Value::Bool(_)) | (Value::Object(_), Value::Object(_)) => Ok(new.clone()),
+        _other => Err(wrong()),
     }
 }
 

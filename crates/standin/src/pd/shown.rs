@@ -3,20 +3,35 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::Value;
 
-/// An object of those fields that are neither zero, false nor empty.
-pub fn without_zeros<'a>(fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
-    let is_zero = |value: &Value| match value {
+/// A message as Go's JSON has it: without fields that are zero, false or empty.
+pub fn without_zeros(message: &impl Serialize) -> Value {
+    let mut value = serde_json::to_value(message).unwrap_or_default();
+    strip(&mut value);
+    value
+}
+
+fn strip(value: &mut Value) {
+    if let Value::Array(items) = value {
+        items.iter_mut().for_each(strip);
+    }
+    if let Value::Object(fields) = value {
+        fields.values_mut().for_each(strip);
+        fields.retain(|_, field| !is_zero(field));
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
         Value::Null => true,
         Value::Bool(flag) => !flag,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
         Value::Array(items) => items.is_empty(),
         Value::Object(_) => false,
-    };
-    let kept = fields.into_iter().filter(|(_, value)| !is_zero(value));
-    Value::Object(kept.map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>())
+    }
 }
 
 /// A float as Go prints it: without a fraction when it has none.
@@ -26,6 +41,13 @@ pub fn number(value: f64) -> Value {
         return Value::from(value as i64);
     }
     Value::from(value)
+}
+
+/// Adds the fields of another object.
+pub fn extend(shown: &mut Value, more: Value) {
+    if let (Value::Object(shown), Value::Object(more)) = (shown, more) {
+        shown.extend(more);
+    }
 }
 
 /// Keys are shown in upper-case hex.

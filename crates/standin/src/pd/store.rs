@@ -1,13 +1,14 @@
 //! What does PD know about one store, and how does it show it? Zero values are left out of the
 //! answers, and Down or Disconnected exist only for stores that are Up (traps 1 and 3).
 
+use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::clock;
 use super::settings::Settings;
-use super::shown::{number, without_zeros};
+use super::shown::{extend, without_zeros};
 use crate::proto::metapb::{self, NodeState, StoreState};
 use crate::proto::pdpb::StoreStats;
+use crate::units;
 
 /// PD's `InitClusterRegionThreshold`.
 const FEW_REGIONS: u32 = 100;
@@ -25,10 +26,6 @@ pub struct Store {
     pub meta: metapb::Store,
     /// The last heartbeat's figures; nothing before the first one to this PD leader.
     pub stats: StoreStats,
-    /// Wanted share of leaders.
-    pub leader_weight: f64,
-    /// Wanted share of regions.
-    pub region_weight: f64,
     /// Time of the heartbeat that was persisted last, nanoseconds since the epoch; 0 never.
     pub heartbeat_persisted: i64,
     /// Since when this PD leader has watched the removal, nanoseconds since the epoch, and the size
@@ -57,14 +54,13 @@ impl Store {
     /// A store that registers, or was read back.
     pub fn new(meta: metapb::Store) -> Self {
         let heartbeat_persisted = meta.last_heartbeat;
-        Self {
-            meta,
-            stats: StoreStats::default(),
-            leader_weight: 1.0,
-            region_weight: 1.0,
-            heartbeat_persisted,
-            removing_from: None,
-        }
+        Self { meta, stats: StoreStats::default(), heartbeat_persisted, removing_from: None }
+    }
+
+    /// What survives: everything but heartbeats since the last that was persisted.
+    pub fn persisted(&self) -> Vec<u8> {
+        let last_heartbeat = self.heartbeat_persisted;
+        metapb::Store { last_heartbeat, ..self.meta.clone() }.encode_to_vec()
     }
 
     /// Up, Offline (being removed) or Tombstone (removed).
@@ -106,7 +102,7 @@ impl Store {
     }
 
     /// Merges labels: a key that comes again gets the new value. An empty value removes the label.
-    pub fn merge_labels(&mut self, labels: Vec<metapb::StoreLabel>) {
+    pub fn merge_labels(&mut self, labels: impl IntoIterator<Item = metapb::StoreLabel>) {
         for label in labels {
             let same = |known: &&mut metapb::StoreLabel| known.key.eq_ignore_ascii_case(&label.key);
             match self.meta.labels.iter_mut().find(same) {
@@ -130,74 +126,42 @@ impl Store {
 
     /// The object that `/stores` lists.
     pub fn show(&self, now: i64, settings: &Settings, load: Load) -> Value {
-        json!({
-            "store": self.show_meta(self.state_name(now, settings)),
-            "status": self.show_status(load),
-        })
+        let mut meta = without_zeros(&self.meta);
+        extend(&mut meta, json!({"state_name": self.state_name(now, settings)}));
+        json!({"store": meta, "status": self.show_status(load)})
     }
 
-    fn show_meta(&self, state_name: &str) -> Value {
-        let meta = self.meta.clone();
-        let labels = meta.labels.into_iter().map(|l| json!({"key": l.key, "value": l.value}));
-        without_zeros([
-            ("id", meta.id.into()),
-            ("address", meta.address.into()),
-            ("state", meta.state.into()),
-            ("labels", labels.collect::<Vec<_>>().into()),
-            ("version", meta.version.into()),
-            ("peer_address", meta.peer_address.into()),
-            ("status_address", meta.status_address.into()),
-            ("git_hash", meta.git_hash.into()),
-            ("start_timestamp", meta.start_timestamp.into()),
-            ("deploy_path", meta.deploy_path.into()),
-            ("last_heartbeat", meta.last_heartbeat.into()),
-            ("physically_destroyed", meta.physically_destroyed.into()),
-            ("node_state", meta.node_state.into()),
-            ("state_name", state_name.into()),
-        ])
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "scores are nominal figures")]
     fn show_status(&self, load: Load) -> Value {
         let stats = &self.stats;
         let start = self.meta.start_timestamp.saturating_mul(1_000_000_000);
         let seen = self.meta.last_heartbeat;
         let mut shown = json!({
-            "capacity": clock::byte_size(stats.capacity),
-            "available": clock::byte_size(stats.available),
-            "used_size": clock::byte_size(stats.used_size),
+            "capacity": units::go_size(stats.capacity),
+            "available": units::go_size(stats.available),
+            "used_size": units::go_size(stats.used_size),
             "leader_count": load.leaders,
-            "leader_weight": number(self.leader_weight),
-            "leader_score": number(load.leaders as f64 / self.leader_weight.max(1e-6)),
+            "leader_weight": 1,
+            "leader_score": load.leaders,
             "leader_size": load.leader_size,
             "region_count": load.regions,
-            "region_weight": number(self.region_weight),
-            "region_score": number(load.region_size as f64 / self.region_weight.max(1e-6)),
+            "region_weight": 1,
+            "region_score": load.region_size,
             "region_size": load.region_size,
-            "start_ts": clock::rfc3339(start),
-            "last_heartbeat_ts": clock::rfc3339(seen),
+            "start_ts": units::rfc3339(start),
+            "last_heartbeat_ts": units::rfc3339(seen),
         });
-        let uptime = (seen > start).then(|| clock::go_duration(seen - start));
-        let trend = stats.slow_trend.map(|trend| {
-            json!({
-                "cause_value": number(trend.cause_value),
-                "cause_rate": number(trend.cause_rate),
-                "result_value": number(trend.result_value),
-                "result_rate": number(trend.result_rate),
-            })
-        });
-        let optional = without_zeros([
-            ("learner_count", load.learners.into()),
-            ("pending_peer_count", load.pending.into()),
-            ("slow_score", stats.slow_score.into()),
-            ("slow_trend", trend.into()),
-            ("sending_snap_count", stats.sending_snap_count.into()),
-            ("receiving_snap_count", stats.receiving_snap_count.into()),
-            ("is_busy", stats.is_busy.into()),
-            ("uptime", uptime.into()),
-        ]);
-        if let (Value::Object(shown), Value::Object(optional)) = (&mut shown, optional) {
-            shown.extend(optional);
+        let optional = without_zeros(&json!({
+            "learner_count": load.learners,
+            "pending_peer_count": load.pending,
+            "slow_score": stats.slow_score,
+            "sending_snap_count": stats.sending_snap_count,
+            "receiving_snap_count": stats.receiving_snap_count,
+            "is_busy": stats.is_busy,
+            "uptime": (seen > start).then(|| units::go_duration(seen - start)),
+        }));
+        extend(&mut shown, optional);
+        if let Some(trend) = &stats.slow_trend {
+            extend(&mut shown, json!({"slow_trend": trend}));
         }
         shown
     }

@@ -1,8 +1,6 @@
 //! What can a client ask of a region? Reads and writes, with the header that says which region,
 //! peer and epoch the client believes in, and where the answer goes.
 
-#![allow(clippy::result_large_err)] // A region error goes into an answer once; boxing gains nothing.
-
 use tokio::sync::oneshot;
 
 use super::region::RegionState;
@@ -11,11 +9,13 @@ use crate::proto::errorpb;
 use crate::proto::kvrpcpb::{Context, KvPair};
 use crate::proto::standinpb::Command;
 
+/// What comes of a call: an answer, or a refusal that sends the client elsewhere.
+pub type Answered = Result<Answer, errorpb::Error>;
+
 /// Where the answer goes. Dropped without an answer when the outcome is unknown.
-pub type Reply = oneshot::Sender<Result<Answer, errorpb::Error>>;
+pub type Reply = oneshot::Sender<Answered>;
 
 /// A request on its way to its region's peer.
-#[derive(Debug)]
 pub struct Call {
     /// What the client believes about the region.
     pub context: Context,
@@ -26,7 +26,6 @@ pub struct Call {
 }
 
 /// A read or a write.
-#[derive(Debug)]
 pub enum Operation {
     /// Answered from the leader's pairs once a majority confirmed the leader.
     Read(Read),
@@ -34,15 +33,18 @@ pub enum Operation {
     Write(Command),
 }
 
-/// What a read wants.
-#[derive(Debug)]
-pub enum Read {
-    /// One value.
-    Get(Vec<u8>),
-    /// The pairs of those keys that exist.
-    BatchGet(Vec<Vec<u8>>),
-    /// A range.
-    Scan(Scan),
+/// Reads from a region's pairs; a key of another region is refused.
+pub type Read = Box<dyn FnOnce(&RegionState) -> Answered + Send>;
+
+/// The answer to a call: what it asked for, nothing for a plain write.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Answer {
+    /// The value of the key; before a compare-and-swap.
+    pub value: Option<Vec<u8>>,
+    /// The pairs of several keys, or of a range.
+    pub pairs: Vec<KvPair>,
+    /// Whether a compare-and-swap wrote.
+    pub succeeded: bool,
 }
 
 /// A range read. Backward, `start` is the upper bound (exclusive) and `end` the lower (inclusive).
@@ -60,64 +62,44 @@ pub struct Scan {
     pub reverse: bool,
 }
 
-/// The answer to a call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    /// To [`Read::Get`].
-    Value(Option<Vec<u8>>),
-    /// To the other reads.
-    Pairs(Vec<KvPair>),
-    /// To a write.
-    Written,
-    /// To a compare-and-swap.
-    Swapped {
-        /// Whether the new value was written.
-        succeeded: bool,
-        /// The value before.
-        previous: Option<Vec<u8>>,
-    },
-}
-
-/// Reads from the region's pairs; a key of another region is refused.
-pub fn serve(read: &Read, region: &RegionState) -> Result<Answer, errorpb::Error> {
-    match read {
-        Read::Get(key) => {
-            within(key, region)?;
-            Ok(Answer::Value(region.pairs.get(key).cloned()))
-        }
-        Read::BatchGet(keys) => {
-            let mut pairs = Vec::new();
-            for key in keys {
-                within(key, region)?;
-                let value = region.pairs.get(key).cloned();
-                pairs.extend(value.map(|value| KvPair { key: key.clone(), value, error: None }));
-            }
-            Ok(Answer::Pairs(pairs))
-        }
-        Read::Scan(scan) => Ok(Answer::Pairs(scan_pairs(scan, region))),
-    }
-}
-
 /// Refuses a key outside the region.
 pub fn within(key: &[u8], region: &RegionState) -> Result<(), errorpb::Error> {
     if region.contains(key) { Ok(()) } else { Err(refuse::key_not_in_region(key, region)) }
 }
 
-fn scan_pairs(scan: &Scan, region: &RegionState) -> Vec<KvPair> {
+/// Reads one key.
+pub fn get(key: &[u8], region: &RegionState) -> Answered {
+    within(key, region)?;
+    Ok(Answer { value: region.pairs.get(key).cloned(), ..Answer::default() })
+}
+
+/// Reads those of some keys that exist.
+pub fn batch_get(keys: Vec<Vec<u8>>, region: &RegionState) -> Answered {
+    let mut pairs = Vec::new();
+    for key in keys {
+        let value = get(&key, region)?.value;
+        pairs.extend(value.map(|value| KvPair { key, value, error: None }));
+    }
+    Ok(Answer { pairs, ..Answer::default() })
+}
+
+/// Reads the region's part of a range.
+pub fn scan(scan: &Scan, region: &RegionState) -> Answer {
     let (low, high) =
         if scan.reverse { (&scan.end, &scan.start) } else { (&scan.start, &scan.end) };
-    let inside = |key: &[u8]| key >= low.as_slice() && (high.is_empty() || key < high.as_slice());
     let pair = |(key, value): (&Vec<u8>, &Vec<u8>)| KvPair {
         key: key.clone(),
         value: if scan.key_only { Vec::new() } else { value.clone() },
         error: None,
     };
+    let inside = |key: &Vec<u8>| key >= low && (high.is_empty() || key < high);
     let found = region.pairs.iter().filter(|(key, _)| inside(key));
-    if scan.reverse {
+    let pairs = if scan.reverse {
         found.rev().take(scan.limit).map(pair).collect()
     } else {
         found.take(scan.limit).map(pair).collect()
-    }
+    };
+    Answer { pairs, ..Answer::default() }
 }
 
 #[cfg(test)]
@@ -131,9 +113,11 @@ mod tests {
         let region = RegionState::new(Region::default(), 1, pairs.into_iter().collect());
         let scan = |start: &str, end: &str, limit, reverse| {
             let (start, end) = (start.into(), end.into());
-            let scan = Scan { start, end, limit, key_only: true, reverse };
-            let Ok(Answer::Pairs(pairs)) = serve(&Read::Scan(scan), &region) else { panic!() };
-            let keys = pairs.into_iter().map(|pair| String::from_utf8(pair.key).unwrap());
+            let wanted = Scan { start, end, limit, key_only: true, reverse };
+            let keys = super::scan(&wanted, &region)
+                .pairs
+                .into_iter()
+                .map(|pair| String::from_utf8(pair.key).unwrap());
             keys.collect::<String>()
         };
         assert_eq!(scan("b", "d", 9, false), "bc");

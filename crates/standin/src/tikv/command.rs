@@ -3,43 +3,28 @@
 
 use std::collections::BTreeMap;
 
+use super::call::Answer;
 use super::region::RegionState;
+use super::region_error as refuse;
+use crate::proto::errorpb;
 use crate::proto::metapb::{Peer, Region};
 use crate::proto::standinpb::{Command, CompareAndSwap, Mutation, Split, mutation};
 
-/// What applying a command did.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// The mutations are in the region's pairs.
-    Written,
-    /// A compare-and-swap ran; `previous` is what it found.
-    Swapped {
-        /// Whether the new value was written.
-        succeeded: bool,
-        /// The value before.
-        previous: Option<Vec<u8>>,
-    },
-    /// The region gave parts of itself to new regions, which are returned.
-    Split(Vec<RegionState>),
-    /// The region was split after the command was proposed; nothing was done.
-    StaleVersion,
-}
-
-/// Applies `command`.
-pub fn apply(command: Command, region: &mut RegionState) -> Outcome {
+/// Applies `command`: its answer, and the new regions that a split makes of parts of this one.
+/// Nothing is done when the region was split after the command was proposed.
+pub fn apply(
+    command: Command,
+    region: &mut RegionState,
+) -> Result<(Answer, Vec<RegionState>), errorpb::Error> {
     if command.version != region.epoch().version {
-        return Outcome::StaleVersion;
-    }
-    if let Some(split) = command.split {
-        return Outcome::Split(apply_split(split, region));
-    }
-    if let Some(swap) = command.compare_and_swap {
-        return apply_swap(swap, region);
+        return Err(refuse::epoch_not_match(region));
     }
     for mutation in command.mutations {
         apply_mutation(mutation, region);
     }
-    Outcome::Written
+    let swapped = command.compare_and_swap.map(|swap| apply_swap(swap, region));
+    let created = command.split.map(|split| apply_split(split, region));
+    Ok((swapped.unwrap_or_default(), created.unwrap_or_default()))
 }
 
 fn apply_mutation(mutation: Mutation, region: &mut RegionState) {
@@ -59,16 +44,16 @@ fn apply_mutation(mutation: Mutation, region: &mut RegionState) {
     }
 }
 
-fn apply_swap(swap: CompareAndSwap, region: &mut RegionState) -> Outcome {
-    let previous = region.pairs.get(&swap.key).cloned();
-    let succeeded = match &previous {
+fn apply_swap(swap: CompareAndSwap, region: &mut RegionState) -> Answer {
+    let value = region.pairs.get(&swap.key).cloned();
+    let succeeded = match &value {
         None => swap.previous_not_exist,
         Some(value) => !swap.previous_not_exist && *value == swap.previous_value,
     };
     if succeeded {
         region.put(swap.key, swap.value);
     }
-    Outcome::Swapped { succeeded, previous }
+    Answer { value, succeeded, ..Answer::default() }
 }
 
 /// Cuts the region at each part's key, from the right. The version rises by the number of new
@@ -126,7 +111,7 @@ mod tests {
         };
         let split = Split { parts: vec![part("f", 10, 11), part("k", 20, 21)] };
         let command = Command { version: 1, split: Some(split), ..Command::default() };
-        let Outcome::Split(created) = apply(command.clone(), &mut left) else { panic!("no split") };
+        let (_, created) = apply(command.clone(), &mut left).unwrap();
         assert_eq!(keys(&left), "a");
         let [last, middle] = created.as_slice() else { panic!("{created:?}") };
         assert_eq!((keys(middle).as_str(), middle.region.id, middle.peer_id), ("fg", 10, 11));
@@ -136,7 +121,7 @@ mod tests {
         assert!(last.region.end_key.is_empty());
         assert!(created.iter().all(|region| region.epoch() == left.epoch()));
         assert_eq!(left.bytes + middle.bytes + last.bytes, 8);
-        assert!(matches!(apply(command, &mut left), Outcome::StaleVersion), "never applied twice");
+        assert!(apply(command, &mut left).is_err(), "never applied twice");
     }
 
     #[test]
@@ -151,12 +136,8 @@ mod tests {
             };
             let command =
                 Command { version: 1, compare_and_swap: Some(swap), ..Command::default() };
-            match apply(command, &mut region) {
-                Outcome::Swapped { succeeded, previous } => (succeeded, previous),
-                other @ (Outcome::Written | Outcome::Split(_) | Outcome::StaleVersion) => {
-                    panic!("{other:?}")
-                }
-            }
+            let (answer, _) = apply(command, &mut region).unwrap();
+            (answer.succeeded, answer.value)
         };
         assert_eq!(swap(None, "x"), (false, Some(b"1".to_vec())));
         assert_eq!(swap(Some("0"), "x"), (false, Some(b"1".to_vec())));
@@ -173,7 +154,7 @@ mod tests {
             value: b"g".to_vec(),
         };
         let command = Command { version: 1, mutations: vec![mutation], ..Command::default() };
-        assert!(matches!(apply(command, &mut region), Outcome::Written));
+        apply(command, &mut region).unwrap();
         assert_eq!(keys(&region), "agp");
         assert_eq!(region.bytes, 6);
     }

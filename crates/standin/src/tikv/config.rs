@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::units;
+use crate::units;
 
 const DEFAULTS: &str = include_str!("config_default.json");
 
@@ -28,28 +28,14 @@ pub struct Config {
     pub unknown: Vec<String>,
 }
 
-/// What kind of value a key takes, seen from its default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Size,
-    Duration,
-    Text,
-    Integer,
-    Float,
-    Bool,
-    List,
-    Any,
-}
-
 impl Config {
     /// All defaults.
     pub fn defaults() -> Result<Self, String> {
         let shown = serde_json::from_str(DEFAULTS).map_err(|error| error.to_string())?;
-        let hidden = HIDDEN.iter().map(|(key, value)| {
-            let value = value.parse::<u64>().map_or_else(|_| json!(value), |number| json!(number));
-            ((*key).to_owned(), value)
+        let hidden = HIDDEN.map(|(key, value)| {
+            (key.to_owned(), value.parse::<u64>().map_or(json!(value), |number| json!(number)))
         });
-        Ok(Self { shown, hidden: hidden.collect(), unknown: Vec::new() })
+        Ok(Self { shown, hidden: hidden.into_iter().collect(), unknown: Vec::new() })
     }
 
     /// Defaults overlaid by a TOML document; the reason when it is no TOML or has a wrong type.
@@ -84,8 +70,7 @@ impl Config {
         let checked = if default.is_object() {
             value.clone()
         } else {
-            normalise(kind(default), value)
-                .map_err(|reason| format!("{reason} for key `{path}`"))?
+            normalise(default, value).map_err(|reason| format!("{reason} for key `{path}`"))?
         };
         if let Some(hidden) = self.hidden.get_mut(path) {
             *hidden = checked;
@@ -117,7 +102,8 @@ impl Config {
 
     /// A duration; zero when absent.
     pub fn duration(&self, path: &str) -> Duration {
-        units::parse_duration(self.text(path)).unwrap_or_default()
+        let nanos = units::parse_duration(self.text(path)).unwrap_or_default();
+        Duration::from_nanos(nanos.unsigned_abs())
     }
 
     /// A list of texts.
@@ -163,52 +149,39 @@ fn pointer(path: &str) -> String {
     format!("/{}", path.replace('.', "/"))
 }
 
-fn kind(default: &Value) -> Kind {
-    match default {
-        Value::Bool(_) => Kind::Bool,
-        Value::Number(number) if number.is_f64() => Kind::Float,
-        Value::Number(_) => Kind::Integer,
-        Value::Array(_) => Kind::List,
-        Value::Null | Value::Object(_) => Kind::Any,
-        Value::String(text) if units::parse_duration(text).is_some() => Kind::Duration,
-        Value::String(text) if text.ends_with('B') && units::parse_size(text).is_some() => {
-            Kind::Size
+/// The value as TiKV shows it; the reason when it is of another kind than the default.
+fn normalise(default: &Value, value: &Value) -> Result<Value, String> {
+    let is_duration = |text: &str| units::parse_duration(text).is_some();
+    let is_size = |text: &str| text.ends_with('B') && units::parse_size(text).is_some();
+    let expected = match (default, value) {
+        (Value::Bool(_), Value::Bool(_))
+        | (Value::Array(_), Value::Array(_))
+        | (Value::Null | Value::Object(_), _) => return Ok(value.clone()),
+        (Value::Number(old), Value::Number(given)) if old.is_f64() => {
+            return Ok(json!(given.as_f64()));
         }
-        Value::String(_) => Kind::Text,
-    }
-}
-
-/// The value as TiKV shows it; the reason when it does not fit.
-fn normalise(kind: Kind, value: &Value) -> Result<Value, String> {
-    let wrong = |expected: &str| Err(format!("invalid type: {value}, expected {expected}"));
-    let unparsed = |text: &str| format!("failed to parse: {text}");
-    match (kind, value) {
-        (Kind::Size, Value::Number(number)) => match number.as_u64() {
-            Some(bytes) => Ok(json!(units::size_text(bytes))),
-            None => wrong("a size"),
+        (Value::Number(_), Value::Number(given)) if !given.is_f64() => return Ok(value.clone()),
+        (Value::String(old), Value::String(given)) if is_duration(old) => {
+            let spelled = units::parse_duration(given).map(units::tikv_duration);
+            return spelled.map(Value::from).ok_or_else(|| format!("failed to parse: {given}"));
+        }
+        (Value::String(old), _) if is_duration(old) => "a duration such as \"10s\"",
+        (Value::String(old), Value::String(given)) if is_size(old) => {
+            let spelled = units::parse_size(given).map(units::tikv_size);
+            return spelled.map(Value::from).ok_or_else(|| format!("failed to parse: {given}"));
+        }
+        (Value::String(old), _) if is_size(old) => match value.as_u64() {
+            Some(bytes) => return Ok(units::tikv_size(bytes).into()),
+            None => "a size such as \"64MB\"",
         },
-        (Kind::Size, Value::String(text)) => {
-            let bytes = units::parse_size(text).ok_or_else(|| unparsed(text))?;
-            Ok(json!(units::size_text(bytes)))
-        }
-        (Kind::Duration, Value::String(text)) => {
-            let duration = units::parse_duration(text).ok_or_else(|| unparsed(text))?;
-            Ok(json!(units::duration_text(duration)))
-        }
-        (Kind::Float, Value::Number(number)) => Ok(json!(number.as_f64())),
-        (Kind::Integer, Value::Number(number)) if !number.is_f64() => Ok(json!(number)),
-        (Kind::Bool, Value::Bool(_))
-        | (Kind::Text, Value::String(_))
-        | (Kind::List, Value::Array(_))
-        | (Kind::Any, _) => Ok(value.clone()),
-        (Kind::Size, _) => wrong("a size such as \"64MB\""),
-        (Kind::Duration, _) => wrong("a duration such as \"10s\""),
-        (Kind::Text, _) => wrong("a string"),
-        (Kind::Integer, _) => wrong("an integer"),
-        (Kind::Float, _) => wrong("a number"),
-        (Kind::Bool, _) => wrong("a boolean"),
-        (Kind::List, _) => wrong("a sequence"),
-    }
+        (Value::String(_), _) if value.is_string() => return Ok(value.clone()),
+        (Value::String(_), _) => "a string",
+        (Value::Number(old), _) if old.is_f64() => "a number",
+        (Value::Number(_), _) => "an integer",
+        (Value::Bool(_), _) => "a boolean",
+        (Value::Array(_), _) => "a sequence",
+    };
+    Err(format!("invalid type: {value}, expected {expected}"))
 }
 
 #[cfg(test)]

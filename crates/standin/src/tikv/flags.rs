@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::config::Config;
+use crate::arguments;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -26,70 +27,53 @@ impl Flags {
     /// Reads the arguments; the reason when one is not known or lacks its value.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut flags = Self::default();
-        let mut arguments = arguments.into_iter();
         let mut endpoints: Vec<String> = Vec::new();
-        while let Some(argument) = arguments.next() {
-            let (name, inline) = match argument.split_once('=') {
-                Some((name, value)) if name.starts_with("--") => {
-                    (name.to_owned(), Some(value.to_owned()))
+        for (name, value) in arguments::read(arguments, &["config-check", "V", "version"])? {
+            let key = match name.as_str() {
+                "config-check" => {
+                    flags.config_check = true;
+                    continue;
                 }
-                Some(_) | None => (argument.clone(), None),
+                "V" | "version" => {
+                    flags.version = true;
+                    continue;
+                }
+                "config" | "C" => {
+                    flags.config = Some(value.into());
+                    continue;
+                }
+                "as-version" => {
+                    flags.as_version = Some(value);
+                    continue;
+                }
+                "pd-endpoints" | "pd" | "pd-endpoint" => {
+                    endpoints.extend(value.split(',').map(str::to_owned));
+                    continue;
+                }
+                "labels" | "label" => {
+                    flags.values.push(("server.labels", labels(&value)?));
+                    continue;
+                }
+                "addr" | "A" => "server.addr",
+                "advertise-addr" => "server.advertise-addr",
+                "status-addr" => "server.status-addr",
+                "advertise-status-addr" => "server.advertise-status-addr",
+                "data-dir" | "s" | "store" => "storage.data-dir",
+                "capacity" => "raftstore.capacity",
+                "log-file" | "f" => "log.file.filename",
+                "log-level" | "L" | "log" => "log.level",
+                unknown => {
+                    return Err(format!(
+                        "error: Found argument '--{unknown}' which wasn't expected"
+                    ));
+                }
             };
-            if flags.take_switch(&name) {
-                continue;
-            }
-            let value = inline.or_else(|| arguments.next());
-            let value =
-                value.ok_or_else(|| format!("error: The argument '{name}' requires a value"))?;
-            if matches!(name.as_str(), "--pd-endpoints" | "--pd" | "--pd-endpoint") {
-                endpoints.extend(value.split(',').map(str::to_owned));
-            } else {
-                flags.take_value(&name, value)?;
-            }
+            flags.values.push((key, json!(value)));
         }
         if !endpoints.is_empty() {
             flags.values.push(("pd.endpoints", json!(endpoints)));
         }
         Ok(flags)
-    }
-
-    fn take_switch(&mut self, name: &str) -> bool {
-        match name {
-            "--config-check" => self.config_check = true,
-            "-V" | "--version" => self.version = true,
-            _other => return false,
-        }
-        true
-    }
-
-    fn take_value(&mut self, name: &str, value: String) -> Result<(), String> {
-        let key = match name {
-            "--config" | "-C" => {
-                self.config = Some(PathBuf::from(value));
-                return Ok(());
-            }
-            "--as-version" => {
-                self.as_version = Some(value);
-                return Ok(());
-            }
-            "--labels" | "--label" => {
-                self.values.push(("server.labels", labels(&value)?));
-                return Ok(());
-            }
-            "--addr" | "-A" => "server.addr",
-            "--advertise-addr" => "server.advertise-addr",
-            "--status-addr" => "server.status-addr",
-            "--advertise-status-addr" => "server.advertise-status-addr",
-            "--data-dir" | "-s" | "--store" => "storage.data-dir",
-            "--capacity" => "raftstore.capacity",
-            "--log-file" | "-f" => "log.file.filename",
-            "--log-level" | "-L" | "--log" => "log.level",
-            unknown => {
-                return Err(format!("error: Found argument '{unknown}' which wasn't expected"));
-            }
-        };
-        self.values.push((key, json!(value)));
-        Ok(())
     }
 
     /// Lays the flags over the configuration.

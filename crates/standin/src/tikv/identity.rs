@@ -1,15 +1,15 @@
 //! Which store is this? The data directory says: cluster id and store id, written once. A directory
-//! without them is a new store with a new id; one of another cluster is refused. Beside it lies the
-//! first region while this store tries to start the cluster with it.
+//! without them is a new store with a new id; one of another cluster is refused. With them are the
+//! ids of the first region while this store tries to start the cluster with it.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::proto::metapb::Region;
+/// Where it is written.
+const FILE: &str = "store-ident.json";
 
 /// Who the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Identity {
     pub cluster_id: u64,
     /// The store's id in it.
     pub store_id: u64,
+    /// Ids of the region that this store wants to start the cluster with, and of its peer.
+    pub first_region: Option<(u64, u64)>,
 }
 
 /// The files of one data directory that say who the store is.
@@ -36,9 +38,13 @@ impl IdentityFiles {
 
     /// Who the store is, if it was one before; refused when it belongs to another cluster.
     pub fn read(&self, cluster_id: u64) -> Result<Option<Identity>, String> {
-        let Some(bytes) = self.content("store-ident.json")? else { return Ok(None) };
+        let bytes = match fs::read(self.dir.join(FILE)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{FILE}: {error}")),
+        };
         let identity: Identity =
-            serde_json::from_slice(&bytes).map_err(|error| format!("store ident: {error}"))?;
+            serde_json::from_slice(&bytes).map_err(|error| format!("{FILE}: {error}"))?;
         if identity.cluster_id == cluster_id {
             Ok(Some(identity))
         } else {
@@ -53,49 +59,17 @@ impl IdentityFiles {
     /// Keeps who the store is.
     pub fn write(&self, identity: Identity) -> Result<(), String> {
         let bytes = serde_json::to_vec(&identity).map_err(|error| error.to_string())?;
-        self.replace("store-ident.json", &bytes)
-    }
-
-    /// The region that this store wants to start the cluster with.
-    pub fn first_region(&self) -> Result<Option<Region>, String> {
-        let Some(bytes) = self.content("first-region")? else { return Ok(None) };
-        Region::decode(bytes.as_slice()).map(Some).map_err(|error| format!("first region: {error}"))
-    }
-
-    /// Keeps it before PD is asked, so that a crash right after PD agreed does not lose it.
-    pub fn write_first_region(&self, region: &Region) -> Result<(), String> {
-        self.replace("first-region", &region.encode_to_vec())
-    }
-
-    /// Forgets it: it is in the region log, or another store was first.
-    pub fn forget_first_region(&self) -> Result<(), String> {
-        match fs::remove_file(self.dir.join("first-region")) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(format!("first region: {error}")),
-        }
+        let unfinished = self.dir.join("store-ident.tmp");
+        let written = File::create(&unfinished)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+            .and_then(|()| fs::rename(&unfinished, self.dir.join(FILE)))
+            .and_then(|()| File::open(&self.dir)?.sync_all());
+        written.map_err(|error| format!("{FILE}: {error}"))
     }
 
     /// Where the region log is.
     pub fn log_dir(&self) -> PathBuf {
         self.dir.join("regions")
-    }
-
-    fn content(&self, name: &str) -> Result<Option<Vec<u8>>, String> {
-        match fs::read(self.dir.join(name)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(format!("{name}: {error}")),
-        }
-    }
-
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), String> {
-        let unfinished = self.dir.join(format!("{name}.tmp"));
-        let written = File::create(&unfinished)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&unfinished, self.dir.join(name)))
-            .and_then(|()| File::open(&self.dir)?.sync_all());
-        written.map_err(|error| format!("{name}: {error}"))
     }
 }
 
@@ -124,7 +98,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = IdentityFiles::new(dir.path()).unwrap();
         assert_eq!(files.read(7), Ok(None));
-        let identity = Identity { cluster_id: 7, store_id: 3 };
+        let identity = Identity { cluster_id: 7, store_id: 3, first_region: Some((4, 5)) };
         files.write(identity).unwrap();
         assert_eq!(files.read(7), Ok(Some(identity)));
         let refused = files.read(8).unwrap_err();

@@ -8,10 +8,10 @@ use tokio::sync::Mutex;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use super::log::{self, Level};
+use crate::log;
 use crate::proto::metapb::{Region, Store};
 use crate::proto::pdpb::pd_client::PdClient as Grpc;
-use crate::proto::pdpb::{self, ErrorType, RequestHeader, ResponseHeader};
+use crate::proto::pdpb::{self as pb, ErrorType, RequestHeader, ResponseHeader, SplitId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,7 +41,7 @@ type Headed<A> = Result<(Option<ResponseHeader>, A), Status>;
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Client URLs of all members ever seen, the configured ones first.
+    /// Client URLs of all members ever seen.
     members: Vec<String>,
     leader: Option<Grpc<Channel>>,
     cluster_id: u64,
@@ -60,41 +60,27 @@ impl Pd {
         Self { known: Arc::new(Mutex::new(Known { members, ..Known::default() })) }
     }
 
-    /// Waits until some PD leads and returns the cluster id.
-    pub async fn wait_for_cluster(&self) -> u64 {
-        for attempt in 0u64.. {
-            match self.leader().await {
-                Ok((_, header)) => return header.cluster_id,
-                Err(reason) if attempt % 10 == 0 => {
-                    log::line(Level::Warn, &format!("waiting for PD: {reason}"));
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(RETRY_INTERVAL).await;
-        }
-        0
-    }
-
     /// A client to the leader and the header that requests carry.
     pub async fn leader(&self) -> Result<(Grpc<Channel>, RequestHeader), PdError> {
         let mut known = self.known.lock().await;
+        let header = |cluster_id| RequestHeader { cluster_id, sender_id: 0 };
         if let Some(leader) = &known.leader {
             return Ok((leader.clone(), header(known.cluster_id)));
         }
         let mut reason = "no endpoint configured".to_owned();
         for member in known.members.clone() {
             match ask_member(&member).await {
-                Ok((leader, members)) => {
-                    if known.cluster_id != 0 && known.cluster_id != members.0 {
-                        reason = format!("{member} is of cluster {}", members.0);
-                        continue;
-                    }
-                    known.cluster_id = members.0;
-                    let new = members.1.iter().map(|member| url(member));
-                    let new: Vec<String> = new.filter(|m| !known.members.contains(m)).collect();
+                Ok((_, id, _)) if known.cluster_id != 0 && known.cluster_id != id => {
+                    reason = format!("{member} is of cluster {id}");
+                }
+                Ok((leader, cluster_id, members)) => {
+                    known.cluster_id = cluster_id;
+                    let new: Vec<String> = members.iter().map(|member| url(member)).collect();
                     known.members.extend(new);
+                    known.members.sort_unstable();
+                    known.members.dedup();
                     known.leader = Some(leader.clone());
-                    return Ok((leader, header(known.cluster_id)));
+                    return Ok((leader, header(cluster_id)));
                 }
                 Err(error) => reason = format!("{member}: {error}"),
             }
@@ -110,7 +96,7 @@ impl Pd {
     /// Asks the leader, and once more the new one when it does not answer.
     async fn ask<A, F>(
         &self,
-        call: impl Fn(Grpc<Channel>, RequestHeader) -> F,
+        call: impl Fn(Grpc<Channel>, Option<RequestHeader>) -> F,
     ) -> Result<A, PdError>
     where
         F: Future<Output = Headed<A>>,
@@ -120,32 +106,49 @@ impl Pd {
             if attempt > 0 {
                 tokio::time::sleep(RETRY_INTERVAL).await;
             }
-            let (client, header) = match self.leader().await {
-                Ok(found) => found,
+            let asked = match self.leader().await {
+                Ok((client, header)) => {
+                    tokio::time::timeout(CALL_TIMEOUT, call(client, Some(header))).await
+                }
                 Err(error) => {
                     failure = error;
                     continue;
                 }
             };
-            match tokio::time::timeout(CALL_TIMEOUT, call(client, header)).await {
+            failure = match asked {
                 Ok(Ok((header, answer))) => match header.and_then(|header| header.error) {
-                    None => return Ok(answer),
-                    Some(error) if error.r#type() == ErrorType::Ok => return Ok(answer),
-                    Some(error) => return Err(PdError::Refused(error.r#type(), error.message)),
+                    Some(error) if error.r#type() != ErrorType::Ok => {
+                        return Err(PdError::Refused(error.r#type(), error.message));
+                    }
+                    Some(_) | None => return Ok(answer),
                 },
-                Ok(Err(status)) => failure = PdError::Unreachable(status.message().to_owned()),
-                Err(_) => failure = PdError::Unreachable("timed out".to_owned()),
-            }
+                Ok(Err(status)) => PdError::Unreachable(status.message().to_owned()),
+                Err(_) => PdError::Unreachable("timed out".to_owned()),
+            };
             self.forget_leader().await;
         }
         Err(failure)
     }
 
+    /// Waits while PD is unreachable; an answer that refuses is an error.
+    pub async fn patiently<A, F>(&self, what: &str, call: impl Fn() -> F) -> Result<A, String>
+    where
+        F: Future<Output = Result<A, PdError>>,
+    {
+        loop {
+            match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(PdError::Refused(_, message)) => return Err(format!("{what}: {message}")),
+                Err(error) => log::warn(&format!("{what}: {error}")),
+            }
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+
     /// A new unique id.
     pub async fn alloc_id(&self) -> Result<u64, PdError> {
         self.ask(|mut pd, header| async move {
-            let answer =
-                pd.alloc_id(pdpb::AllocIdRequest { header: Some(header) }).await?.into_inner();
+            let answer = pd.alloc_id(pb::AllocIdRequest { header }).await?.into_inner();
             Ok((answer.header, answer.id))
         })
         .await
@@ -154,7 +157,7 @@ impl Pd {
     /// Whether any store ever made the first region.
     pub async fn is_bootstrapped(&self) -> Result<bool, PdError> {
         self.ask(|mut pd, header| async move {
-            let request = pdpb::IsBootstrappedRequest { header: Some(header) };
+            let request = pb::IsBootstrappedRequest { header };
             let answer = pd.is_bootstrapped(request).await?.into_inner();
             Ok((answer.header, answer.bootstrapped))
         })
@@ -165,11 +168,8 @@ impl Pd {
     pub async fn bootstrap(&self, store: &Store, region: &Region) -> Result<(), PdError> {
         self.ask(|mut pd, header| {
             let (store, region) = (Some(store.clone()), Some(region.clone()));
-            async move {
-                let request = pdpb::BootstrapRequest { header: Some(header), store, region };
-                let answer = pd.bootstrap(request).await?.into_inner();
-                Ok((answer.header, ()))
-            }
+            let request = pb::BootstrapRequest { header, store, region };
+            async move { Ok((pd.bootstrap(request).await?.into_inner().header, ())) }
         })
         .await
     }
@@ -177,12 +177,8 @@ impl Pd {
     /// Registers this store.
     pub async fn put_store(&self, store: &Store) -> Result<(), PdError> {
         self.ask(|mut pd, header| {
-            let store = Some(store.clone());
-            async move {
-                let request = pdpb::PutStoreRequest { header: Some(header), store };
-                let answer = pd.put_store(request).await?.into_inner();
-                Ok((answer.header, ()))
-            }
+            let request = pb::PutStoreRequest { header, store: Some(store.clone()) };
+            async move { Ok((pd.put_store(request).await?.into_inner().header, ())) }
         })
         .await
     }
@@ -190,7 +186,7 @@ impl Pd {
     /// What PD knows of a store.
     pub async fn store(&self, store_id: u64) -> Result<Option<Store>, PdError> {
         self.ask(|mut pd, header| async move {
-            let request = pdpb::GetStoreRequest { header: Some(header), store_id };
+            let request = pb::GetStoreRequest { header, store_id };
             let answer = pd.get_store(request).await?.into_inner();
             Ok((answer.header, answer.store))
         })
@@ -198,18 +194,11 @@ impl Pd {
     }
 
     /// Says that this store lives.
-    pub async fn store_heartbeat(&self, stats: pdpb::StoreStats) -> Result<(), PdError> {
-        self.ask(|mut pd, header| {
-            let stats = Some(stats);
-            async move {
-                let request = pdpb::StoreHeartbeatRequest {
-                    header: Some(header),
-                    stats,
-                    ..pdpb::StoreHeartbeatRequest::default()
-                };
-                let answer = pd.store_heartbeat(request).await?.into_inner();
-                Ok((answer.header, ()))
-            }
+    pub async fn store_heartbeat(&self, stats: pb::StoreStats) -> Result<(), PdError> {
+        self.ask(|mut pd, header| async move {
+            let (stats, store_report) = (Some(stats), None);
+            let request = pb::StoreHeartbeatRequest { header, stats, store_report };
+            Ok((pd.store_heartbeat(request).await?.into_inner().header, ()))
         })
         .await
     }
@@ -217,8 +206,7 @@ impl Pd {
     /// What PD knows of a region.
     pub async fn region(&self, region_id: u64) -> Result<Option<Region>, PdError> {
         self.ask(|mut pd, header| async move {
-            let header = Some(header);
-            let request = pdpb::GetRegionByIdRequest { header, region_id, need_buckets: false };
+            let request = pb::GetRegionByIdRequest { header, region_id, need_buckets: false };
             let answer = pd.get_region_by_id(request).await?.into_inner();
             Ok((answer.header, answer.region))
         })
@@ -226,30 +214,13 @@ impl Pd {
     }
 
     /// Ids for `count` new regions split from `region`.
-    pub async fn ask_split(
-        &self,
-        region: &Region,
-        count: u32,
-    ) -> Result<Vec<pdpb::SplitId>, PdError> {
+    pub async fn ask_split(&self, region: &Region, count: u32) -> Result<Vec<SplitId>, PdError> {
         self.ask(|mut pd, header| {
-            let (header, region) = (Some(header), Some(region.clone()));
+            let region = Some(region.clone());
+            let request = pb::AskBatchSplitRequest { header, region, split_count: count };
             async move {
-                let request = pdpb::AskBatchSplitRequest { header, region, split_count: count };
                 let answer = pd.ask_batch_split(request).await?.into_inner();
                 Ok((answer.header, answer.ids))
-            }
-        })
-        .await
-    }
-
-    /// Tells of a split, left to right.
-    pub async fn report_split(&self, regions: &[Region]) -> Result<(), PdError> {
-        self.ask(|mut pd, header| {
-            let (header, regions) = (Some(header), regions.to_vec());
-            async move {
-                let request = pdpb::ReportBatchSplitRequest { header, regions };
-                let answer = pd.report_batch_split(request).await?.into_inner();
-                Ok((answer.header, ()))
             }
         })
         .await
@@ -259,10 +230,6 @@ impl Pd {
 fn url(endpoint: &str) -> String {
     let bare = endpoint.trim().trim_end_matches('/');
     if bare.contains("://") { bare.to_owned() } else { format!("http://{bare}") }
-}
-
-fn header(cluster_id: u64) -> RequestHeader {
-    RequestHeader { cluster_id, sender_id: 0 }
 }
 
 /// Connects to an address that may be gone by the next try.
@@ -277,9 +244,9 @@ pub async fn connect(url: &str) -> Result<Channel, String> {
 }
 
 /// Asks one member who leads; a client to the leader, the cluster id and all client URLs.
-async fn ask_member(member: &str) -> Result<(Grpc<Channel>, (u64, Vec<String>)), String> {
+async fn ask_member(member: &str) -> Result<(Grpc<Channel>, u64, Vec<String>), String> {
     let mut asked = Grpc::new(connect(member).await?);
-    let call = asked.get_members(pdpb::GetMembersRequest::default());
+    let call = asked.get_members(pb::GetMembersRequest::default());
     let answer = tokio::time::timeout(CALL_TIMEOUT, call).await;
     let answer = answer.map_err(|_| "timed out")?.map_err(|status| status.message().to_owned())?;
     let members = answer.into_inner();
@@ -288,5 +255,5 @@ async fn ask_member(member: &str) -> Result<(Grpc<Channel>, (u64, Vec<String>)),
     let client =
         if url(&leader) == member { asked } else { Grpc::new(connect(&url(&leader)).await?) };
     let urls = members.members.into_iter().flat_map(|member| member.client_urls).collect();
-    Ok((client, (members.header.unwrap_or_default().cluster_id, urls)))
+    Ok((client, members.header.unwrap_or_default().cluster_id, urls))
 }

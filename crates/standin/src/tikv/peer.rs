@@ -3,8 +3,6 @@
 //! a majority has confirmed, after the read came in, that this peer still leads (`ReadIndex`), so
 //! neither a partition nor a pause lets an old leader answer.
 
-#![allow(clippy::result_large_err)] // A region error goes into an answer once; boxing gains nothing.
-
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -12,16 +10,13 @@ use prost::Message as _;
 use raft::eraftpb::{Message, MessageType};
 use raft::{Config, RawNode, StateRole};
 
-use super::call::{self, Answer, Call, Operation, Read, Reply};
+use super::call::{self, Answered, Call, Operation, Read, Reply};
 use super::region::RegionState;
 use super::region_error as refuse;
 use crate::proto::errorpb;
 use crate::proto::kvrpcpb::Context;
 use crate::proto::metapb::{self, RegionEpoch};
 use crate::proto::standinpb::{Command, Envelope};
-
-/// Proposals under way before a region answers that it is busy.
-const MAX_PROPOSALS: usize = 8_192;
 
 /// Raft's clock and limits; the keys are TiKV's.
 #[derive(Clone, Debug)]
@@ -32,8 +27,6 @@ pub struct RaftTiming {
     pub heartbeat_ticks: usize,
     /// `raftstore.raft-election-timeout-ticks`, 10; a real one is between this and twice this.
     pub election_ticks: usize,
-    /// `raftstore.raft-entry-max-size`, bytes.
-    pub entry_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -44,7 +37,6 @@ pub(super) struct Proposal {
 }
 
 /// A read with the region's version when it came in.
-#[derive(Debug)]
 pub(super) struct WaitingRead {
     read: Read,
     version: u64,
@@ -55,7 +47,6 @@ pub(super) struct WaitingRead {
 pub struct Peer {
     pub(super) node: RawNode<RegionState>,
     pub(super) store_id: u64,
-    entry_bytes: u64,
     /// A peer not heard for this long is not counted on.
     pub(super) patience: Duration,
     pub(super) proposals: VecDeque<Proposal>,
@@ -100,7 +91,6 @@ impl Peer {
         Ok(Self {
             node,
             store_id,
-            entry_bytes: timing.entry_bytes,
             patience: timing.tick * u32::try_from(timing.election_ticks).unwrap_or(u32::MAX),
             proposals: VecDeque::new(),
             reads: Vec::new(),
@@ -215,13 +205,10 @@ impl Peer {
     pub fn propose(&mut self, mut command: Command, reply: Option<Reply>) {
         command.version = self.epoch().version;
         let refused = self.refused(&command);
-        let data = command.encode_to_vec();
-        let size = data.len() as u64;
-        let outcome = match refused {
-            Some(error) => Err(error),
-            None if size > self.entry_bytes => Err(refuse::entry_too_large(self.region_id(), size)),
-            None => self.node.propose(Vec::new(), data).map_err(|_| refuse::proposal_dropped()),
-        };
+        let outcome = refused.map_or(Ok(()), Err).and_then(|()| {
+            let proposed = self.node.propose(Vec::new(), command.encode_to_vec());
+            proposed.map_err(|_| refuse::proposal_dropped())
+        });
         let Some(reply) = reply else { return };
         match outcome {
             Err(error) => {
@@ -238,9 +225,6 @@ impl Peer {
     fn refused(&self, command: &Command) -> Option<errorpb::Error> {
         if self.node.raft.lead_transferee.is_some() {
             return Some(refuse::proposal_dropped());
-        }
-        if self.proposals.len() >= MAX_PROPOSALS {
-            return Some(refuse::busy());
         }
         let keys = command.mutations.iter().map(|mutation| &mutation.key);
         let mut keys = keys.chain(command.compare_and_swap.iter().map(|swap| &swap.key));
@@ -270,7 +254,7 @@ impl Peer {
         for waiting in due.into_iter().flat_map(|(_, reads)| reads) {
             let state = self.state();
             let answer = if waiting.version == state.epoch().version {
-                call::serve(&waiting.read, state)
+                (waiting.read)(state)
             } else {
                 Err(refuse::epoch_not_match(state))
             };
@@ -290,7 +274,7 @@ impl Peer {
     }
 
     /// Answers the proposal of this index, if it is this peer's and of this term.
-    pub(super) fn settle(&mut self, index: u64, term: u64, answer: Result<Answer, errorpb::Error>) {
+    pub(super) fn settle(&mut self, index: u64, term: u64, answer: Answered) {
         while self.proposals.front().is_some_and(|waiting| waiting.index < index) {
             // Skipped by a snapshot: whether it was applied is unknown, so nobody is told anything.
             self.proposals.pop_front();

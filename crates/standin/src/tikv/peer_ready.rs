@@ -10,10 +10,9 @@ use raft::eraftpb::{ConfChange, ConfChangeType, Entry, EntryType};
 use raft::{ReadState, Ready, StateRole};
 
 use super::call::Answer;
-use super::command::{self, Outcome};
+use super::command;
 use super::peer::Peer;
 use super::region::{RegionState, encode};
-use super::region_error as refuse;
 use crate::proto::metapb::{self, PeerRole};
 use crate::proto::standinpb::{Command, Envelope, RaftAppend, Record};
 
@@ -121,31 +120,22 @@ impl Peer {
     }
 
     fn apply(&mut self, entry: &Entry, batch: &mut Batch) -> Result<Vec<RegionState>, String> {
-        let mut created = Vec::new();
-        let answer = match entry.get_entry_type() {
-            EntryType::EntryNormal if entry.data.is_empty() => Ok(Answer::Written),
+        let mut done = Ok((Answer::default(), Vec::new()));
+        match entry.get_entry_type() {
+            EntryType::EntryNormal if entry.data.is_empty() => {}
             EntryType::EntryNormal => {
                 let command =
                     Command::decode(&*entry.data).map_err(|error| format!("command: {error}"))?;
-                match command::apply(command, self.node.mut_store()) {
-                    Outcome::Written => Ok(Answer::Written),
-                    Outcome::Swapped { succeeded, previous } => {
-                        Ok(Answer::Swapped { succeeded, previous })
-                    }
-                    Outcome::Split(regions) => {
-                        created = regions;
-                        Ok(Answer::Written)
-                    }
-                    Outcome::StaleVersion => Err(refuse::epoch_not_match(self.state())),
-                }
+                done = command::apply(command, self.node.mut_store());
             }
-            EntryType::EntryConfChange => {
-                self.apply_conf_change(entry, batch)?;
-                Ok(Answer::Written)
-            }
+            EntryType::EntryConfChange => self.apply_conf_change(entry, batch)?,
             EntryType::EntryConfChangeV2 => return Err("a joint configuration change".to_owned()),
-        };
+        }
         self.node.mut_store().set_applied(entry);
+        let (answer, created) = match done {
+            Ok((answer, created)) => (Ok(answer), created),
+            Err(refusal) => (Err(refusal), Vec::new()),
+        };
         self.settle(entry.index, entry.term, answer);
         Ok(created)
     }

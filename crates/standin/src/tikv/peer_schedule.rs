@@ -64,25 +64,21 @@ impl Peer {
 
     fn propose_change(&mut self, wanted: &ChangePeer) -> Result<(), String> {
         let peer = wanted.peer.ok_or("no peer named")?;
-        let known = self.state().peer(peer.id).copied();
-        let voter = known.is_some_and(|known| known.role() == PeerRole::Voter);
-        let change_type = match wanted.change_type() {
-            eraftpb::ConfChangeType::AddNode if voter => {
-                return Err("is a voter already".to_owned());
+        let known = self.state().peer(peer.id);
+        let is_voter = known.is_some_and(|known| known.role() == PeerRole::Voter);
+        let (change_type, has_happened) = match wanted.change_type() {
+            eraftpb::ConfChangeType::AddNode => (ConfChangeType::AddNode, is_voter),
+            eraftpb::ConfChangeType::AddLearnerNode => {
+                (ConfChangeType::AddLearnerNode, known.is_some())
             }
-            eraftpb::ConfChangeType::AddNode => ConfChangeType::AddNode,
-            eraftpb::ConfChangeType::AddLearnerNode if known.is_some() => {
-                return Err("is a member already".to_owned());
-            }
-            eraftpb::ConfChangeType::AddLearnerNode => ConfChangeType::AddLearnerNode,
-            eraftpb::ConfChangeType::RemoveNode if known.is_none() => {
-                return Err("is no member".to_owned());
-            }
-            eraftpb::ConfChangeType::RemoveNode if peer.id == self.id() => {
-                return Err("is the leader; it must be moved first".to_owned());
-            }
-            eraftpb::ConfChangeType::RemoveNode => ConfChangeType::RemoveNode,
+            eraftpb::ConfChangeType::RemoveNode => (ConfChangeType::RemoveNode, known.is_none()),
         };
+        if has_happened {
+            return Err("has happened already".to_owned());
+        }
+        if change_type == ConfChangeType::RemoveNode && peer.id == self.id() {
+            return Err("is the leader; it must be moved first".to_owned());
+        }
         if self.node.raft.has_pending_conf() || self.node.raft.lead_transferee.is_some() {
             return Err("another change is under way".to_owned());
         }
@@ -127,14 +123,11 @@ impl Peer {
 
     /// Asks Raft to move leadership to another voter.
     pub fn transfer_to(&mut self, peer_id: u64) -> Result<(), String> {
-        let target = self.state().peer(peer_id).copied();
-        match target.map(|peer| peer.role()) {
-            None => Err("is no member".to_owned()),
-            Some(PeerRole::Voter) if peer_id != self.id() => {
-                self.node.transfer_leader(peer_id);
-                Ok(())
-            }
-            Some(_) => Err("cannot lead".to_owned()),
+        let target = self.state().peer(peer_id);
+        if peer_id == self.id() || target.is_none_or(|peer| peer.role() != PeerRole::Voter) {
+            return Err("cannot lead".to_owned());
         }
+        self.node.transfer_leader(peer_id);
+        Ok(())
     }
 }

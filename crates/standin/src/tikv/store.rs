@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use super::call::Call;
 use super::disk_log::DiskLog;
-use super::log::Level;
 use super::peer::{Peer, RaftTiming};
 use super::peer_ready::{Batch, Unfinished};
 use super::region::RegionState;
 use super::region_error as refuse;
+use crate::log;
 use crate::proto::metapb::{self, Region};
 use crate::proto::pdpb::{RegionHeartbeatRequest, RegionHeartbeatResponse};
 use crate::proto::standinpb::{Destroyed, Envelope, Record, Split};
@@ -28,7 +28,6 @@ const MESSAGES_PER_ROUND: usize = 4_096;
 const ASK_PD_AFTER: Duration = Duration::from_mins(1);
 
 /// What the store's thread is told.
-#[derive(Debug)]
 pub enum StoreMessage {
     /// From other stores.
     Raft(Vec<Envelope>),
@@ -93,8 +92,6 @@ pub enum Errand {
     Report(Box<RegionHeartbeatRequest>),
     /// Ask PD for the ids to split this region, which spans all keys.
     AskSplit(Region),
-    /// Tell PD of a split.
-    ReportSplit(Vec<Region>),
     /// Ask PD whether this region still has us.
     Verify(u64),
 }
@@ -215,7 +212,7 @@ impl Store {
         if let Err(reason) = scheduled {
             let text =
                 format!("region {region_id}: PD's answer {answer:?} is not followed: {reason}");
-            super::log::line(Level::Info, &text);
+            log::info(&text);
         }
     }
 
@@ -330,10 +327,7 @@ impl Store {
         }
         for region_id in removed {
             let Some(peer) = self.peers.remove(&region_id) else { continue };
-            super::log::line(
-                Level::Info,
-                &format!("region {region_id}: peer {} is destroyed", peer.id()),
-            );
+            log::info(&format!("region {region_id}: peer {} is destroyed", peer.id()));
             self.note_destroyed(region_id, peer.id());
             self.record(Record {
                 destroyed: Some(Destroyed { region_id, peer_id: peer.id() }),
@@ -429,3 +423,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Message, MessageType), String> {
 
 /// The store's address for those that give it work.
 pub type StoreSender = Sender<StoreMessage>;
+
+/// Asks the store's thread what it has; `None` when it has ended.
+pub async fn inspect(store: &StoreSender) -> Option<Inspection> {
+    let (reply, inspection) = oneshot::channel();
+    store.send(StoreMessage::Inspect(reply)).ok()?;
+    inspection.await.ok()
+}

@@ -4,9 +4,9 @@
 
 use raft::eraftpb::MessageType;
 
-use super::log::{self, Level};
 use super::region::{RegionState, decode_entries, decode_hard_state};
 use super::store::{Errand, Store, StoreMessage, decode};
+use crate::log;
 use crate::proto::metapb::Region;
 use crate::proto::standinpb::{Command, Envelope, Record, Split};
 
@@ -56,7 +56,6 @@ impl Store {
         parts: Vec<RegionState>,
     ) -> Result<(), String> {
         let led = self.peers.get(&parent).is_some_and(super::peer::Peer::is_leader);
-        let mut regions: Vec<Region> = parts.iter().rev().map(|part| part.region.clone()).collect();
         for part in parts {
             let region_id = part.region.id;
             let newer = self.destroyed.get(&region_id).is_some_and(|gone| *gone >= part.peer_id);
@@ -71,11 +70,6 @@ impl Store {
             if let Some(peer) = self.peers.get_mut(&region_id).filter(|_| led) {
                 peer.campaign();
             }
-        }
-        if led {
-            let parent = self.peers.get(&parent).map(|peer| peer.state().region.clone());
-            regions.splice(0..0, parent);
-            self.errand(Errand::ReportSplit(regions));
         }
         Ok(())
     }
@@ -127,10 +121,9 @@ impl Store {
         if kind == MessageType::MsgSnapshot
             && self.overlaps(region_id, &message.get_snapshot().data)
         {
-            log::line(
-                Level::Info,
-                &format!("region {region_id}: snapshot overlaps a region that must split first"),
-            );
+            log::info(&format!(
+                "region {region_id}: snapshot overlaps a region that must split first"
+            ));
             return Ok(());
         }
         if let Some(peer) = self.peers.get_mut(&region_id) {

@@ -1,16 +1,16 @@
-//! How do stores send each other Raft messages? One client stream per receiving store, opened at
-//! its address in PD. Nothing is acknowledged and what cannot be sent is dropped: Raft sends again.
+//! How do stores send each other Raft messages? In batches, one call after the other to each
+//! receiving store at its address in PD. What cannot be sent is dropped: Raft sends again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
 use super::pd_client::{Pd, connect};
 use super::store::{StoreMessage, StoreSender};
+use crate::log;
 use crate::proto::standinpb::raft_transport_client::RaftTransportClient;
 use crate::proto::standinpb::raft_transport_server::RaftTransport;
 use crate::proto::standinpb::{Done, Envelope, EnvelopeBatch};
@@ -79,55 +79,41 @@ struct Link {
 
 impl Link {
     async fn run(self, mut queue: mpsc::Receiver<Envelope>) {
-        while let Some(first) = queue.recv().await {
-            let mut waiting = vec![first];
-            if let Err(reason) = self.stream(&mut queue, &mut waiting).await {
-                super::log::line(
-                    super::log::Level::Warn,
-                    &format!("store {} cannot be reached: {reason}", self.to),
-                );
+        let (mut client, mut batch) = (None, Vec::new());
+        while queue.recv_many(&mut batch, BATCH).await > 0 {
+            if let Err(reason) = self.deliver(&mut client, &batch).await {
+                log::warn(&format!("store {} cannot be reached: {reason}", self.to));
+                client = None;
+                while let Ok(late) = queue.try_recv() {
+                    batch.push(late);
+                }
+                dropped(&self.store, self.to, &batch);
+                tokio::time::sleep(PAUSE).await;
             }
-            while let Ok(late) = queue.try_recv() {
-                waiting.push(late);
-            }
-            dropped(&self.store, self.to, &waiting);
-            tokio::time::sleep(PAUSE).await;
+            batch.clear();
         }
     }
 
-    /// Streams until the connection breaks.
-    async fn stream(
+    async fn deliver(
         &self,
-        queue: &mut mpsc::Receiver<Envelope>,
-        waiting: &mut Vec<Envelope>,
+        client: &mut Option<RaftTransportClient<Channel>>,
+        batch: &[Envelope],
     ) -> Result<(), String> {
+        let client = match client {
+            Some(client) => client,
+            None => client.insert(self.connect().await?),
+        };
+        let request = EnvelopeBatch { cluster_id: self.cluster_id, envelopes: batch.to_vec() };
+        client.send(request).await.map_err(|status| status.message().to_owned())?;
+        tell_of_snapshots(&self.store, batch, true);
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<RaftTransportClient<Channel>, String> {
         let store = self.pd.store(self.to).await.map_err(|error| error.to_string())?;
         let address = store.ok_or("PD does not know it")?.address;
         let channel = connect(&format!("http://{address}")).await?;
-        let mut client = RaftTransportClient::new(channel).max_encoding_message_size(MESSAGE_BYTES);
-        let (sender, receiver) = mpsc::channel::<EnvelopeBatch>(16);
-        let mut call =
-            tokio::spawn(async move { client.send(ReceiverStream::new(receiver)).await });
-        loop {
-            let batch =
-                EnvelopeBatch { cluster_id: self.cluster_id, envelopes: std::mem::take(waiting) };
-            tell_of_snapshots(&self.store, &batch.envelopes, true);
-            tokio::select! {
-                sent = sender.send(batch) => sent.map_err(|_| "the stream ended")?,
-                ended = &mut call => return Err(format!("the stream ended: {ended:?}")),
-            }
-            tokio::select! {
-                next = queue.recv() => match next {
-                    Some(envelope) => waiting.push(envelope),
-                    None => return Ok(()),
-                },
-                ended = &mut call => return Err(format!("the stream ended: {ended:?}")),
-            }
-            while waiting.len() < BATCH {
-                let Ok(envelope) = queue.try_recv() else { break };
-                waiting.push(envelope);
-            }
-        }
+        Ok(RaftTransportClient::new(channel).max_encoding_message_size(MESSAGE_BYTES))
     }
 }
 
@@ -141,19 +127,13 @@ pub struct Receiving {
 
 #[tonic::async_trait]
 impl RaftTransport for Receiving {
-    async fn send(
-        &self,
-        request: Request<Streaming<EnvelopeBatch>>,
-    ) -> Result<Response<Done>, Status> {
-        let mut batches = request.into_inner();
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            if batch.cluster_id != self.cluster_id {
-                return Err(Status::failed_precondition("of another cluster"));
-            }
-            let taken = self.store.send(StoreMessage::Raft(batch.envelopes));
-            taken.map_err(|_| Status::unavailable("the store ends"))?;
+    async fn send(&self, request: Request<EnvelopeBatch>) -> Result<Response<Done>, Status> {
+        let EnvelopeBatch { cluster_id, envelopes } = request.into_inner();
+        if cluster_id != self.cluster_id {
+            return Err(Status::failed_precondition("of another cluster"));
         }
+        let taken = self.store.send(StoreMessage::Raft(envelopes));
+        taken.map_err(|_| Status::unavailable("the store ends"))?;
         Ok(Response::new(Done {}))
     }
 }

@@ -11,15 +11,14 @@ mod v2;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
-use http_body_util::Full;
-use serde_json::{Map, Value};
+use http::{HeaderValue, Method, StatusCode};
+use serde_json::{Map, Value, json};
 
 use super::lead::Lead;
 use super::refusal::Refusal;
 use super::server::Server;
 use super::version::Feature;
+use crate::port::{Answer, Ask, typed};
 
 /// Content type of most answers.
 const JSON: &str = "application/json; charset=UTF-8";
@@ -32,154 +31,73 @@ const ALLOW_FOLLOWER: &str = "pd-allow-follower-handle";
 /// Set by a follower that passes a request on.
 const REDIRECTOR: &str = "pd-redirector";
 
-/// A request, read fully.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// GET, POST, ….
-    pub method: Method,
-    /// Path and query as they came.
-    pub target: String,
-    /// Parts of the path, decoded.
-    pub path: Vec<String>,
-    /// Parameters in their order.
-    pub query: Vec<(String, String)>,
-    /// Headers.
-    pub headers: HeaderMap,
-    /// Body.
-    pub body: Bytes,
+type Result<T = Answer> = std::result::Result<T, Refusal>;
+
+/// Indented JSON with a status, as API v1 writes it.
+fn json_with(status: StatusCode, value: &Value) -> Answer {
+    typed(status, JSON, format!("{value:#}\n"))
 }
 
-impl Ask {
-    /// Splits a request's target and takes over the rest.
-    pub fn new(method: Method, target: String, headers: HeaderMap, body: Bytes) -> Self {
-        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-        let path = path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
-        let query = query.split('&').filter(|part| !part.is_empty()).map(|part| {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            (decode(key), decode(value))
-        });
-        Self { query: query.collect(), path, method, headers, body, target }
-    }
-
-    /// The path after its first `skip` parts, to match on.
-    pub fn route(&self, skip: usize) -> Vec<&str> {
-        self.path.iter().skip(skip).map(String::as_str).collect()
-    }
-
-    /// The first parameter of this name.
-    pub fn parameter(&self, key: &str) -> Option<&str> {
-        self.query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
-    }
-
-    /// Every parameter of this name.
-    pub fn parameters<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.query.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
-    }
-
-    /// The body as a JSON object; anything else is bad input.
-    pub fn object(&self) -> Result<Map<String, Value>, Refusal> {
-        match serde_json::from_slice(&self.body) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(_) => Err(Refusal::input("json: cannot unmarshal value into Go value of type map")),
-            Err(error) => Err(Refusal::input(error.to_string())),
-        }
-    }
+/// 200 with indented JSON.
+#[expect(clippy::unnecessary_wraps, reason = "an answer like the others")]
+fn shown(value: &Value) -> Result {
+    Ok(json_with(StatusCode::OK, value))
 }
 
-/// `%2F` and `+` of a path or query.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let escaped = hex.filter(|_| *first == b'%').and_then(|h| u8::from_str_radix(h, 16).ok());
-        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+/// 200 with a JSON string.
+fn said(text: &str) -> Result {
+    shown(&text.into())
 }
 
-/// An answer before it becomes a response.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    status: StatusCode,
-    headers: Vec<(&'static str, String)>,
-    body: Bytes,
+/// Compact JSON, as API v2 writes it.
+fn json_v2(status: StatusCode, value: &Value) -> Answer {
+    typed(status, JSON_V2, value.to_string())
 }
 
-impl Answer {
-    fn typed(status: StatusCode, kind: &str, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: vec![("content-type", kind.to_owned())], body: body.into() }
-    }
+/// Plain text of the router or the redirector.
+fn text(status: StatusCode, text: &str) -> Answer {
+    let mut answer = typed(status, TEXT, format!("{text}\n"));
+    let options = HeaderValue::from_static("nosniff");
+    answer.headers_mut().insert(http::header::X_CONTENT_TYPE_OPTIONS, options);
+    answer
+}
 
-    /// 200 with indented JSON, as API v1 writes it.
-    pub fn json(value: &Value) -> Self {
-        Self::json_with(StatusCode::OK, value)
-    }
+/// No such path in API v1.
+fn not_found() -> Answer {
+    text(StatusCode::NOT_FOUND, "404 page not found")
+}
 
-    /// Indented JSON with a status.
-    pub fn json_with(status: StatusCode, value: &Value) -> Self {
-        let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        Self::typed(status, JSON, format!("{text}\n"))
-    }
+/// The body as a JSON object; anything else is bad input.
+fn object(ask: &Ask) -> Result<Map<String, Value>> {
+    ask.object().map_err(|error| Refusal::input(error.to_string()))
+}
 
-    /// 200 with a JSON string.
-    pub fn said(text: &str) -> Self {
-        Self::json(&text.into())
-    }
-
-    /// Compact JSON, as API v2 writes it.
-    pub fn json_v2(status: StatusCode, value: &Value) -> Self {
-        Self::typed(status, JSON_V2, value.to_string())
-    }
-
-    /// Plain text of the router or the redirector.
-    pub fn text(status: StatusCode, text: &str) -> Self {
-        let mut answer = Self::typed(status, TEXT, format!("{text}\n"));
-        answer.headers.push(("x-content-type-options", "nosniff".into()));
-        answer
-    }
-
-    /// A status and nothing else.
-    pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
-    }
-
-    /// No such path in API v1.
-    pub fn not_found() -> Self {
-        Self::text(StatusCode::NOT_FOUND, "404 page not found")
-    }
-
-    /// The HTTP response.
-    pub fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::builder().status(self.status);
-        for (name, value) in self.headers {
-            response = response.header(name, value);
-        }
-        response.body(Full::new(self.body)).unwrap_or_default()
-    }
+/// A number of the path.
+fn id(text: &str) -> Result<u64> {
+    let bad = |_| Refusal::input(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+    text.parse().map_err(bad)
 }
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         if !refusal.as_object {
-            return Self::json_with(refusal.status, &refusal.message.into());
+            return json_with(refusal.status, &refusal.message.into());
         }
-        let body = serde_json::json!({"code": "input", "msg": refusal.message, "data": {}});
-        let mut answer = Self::json_with(refusal.status, &body);
-        answer.headers.push(("tidb-error-code", "input".into()));
+        let body = json!({"code": "input", "msg": refusal.message, "data": {}});
+        let mut answer = json_with(refusal.status, &body);
+        answer.headers_mut().insert("tidb-error-code", HeaderValue::from_static("input"));
         answer
     }
 }
 
 /// Answers one request.
-pub async fn answer(server: &Arc<Server>, ask: Ask) -> Answer {
+pub async fn answer(server: Arc<Server>, ask: Ask) -> Answer {
     match ask.route(0).as_slice() {
-        ["health"] => local::etcd_health(server).await,
-        ["metrics"] => metrics::answer(server).await,
-        ["pd", "api", "v2", ..] => v2::answer(server, &ask).await,
-        ["pd", "api", "v1", ..] => v1(server, &ask).await,
-        _ => Answer::not_found(),
+        ["health"] => local::etcd_health(&server).await,
+        ["metrics"] => metrics::answer(&server).await,
+        ["pd", "api", "v2", ..] => v2::answer(&server, &ask).await,
+        ["pd", "api", "v1", ..] => v1(&server, &ask).await,
+        _ => not_found(),
     }
 }
 
@@ -188,56 +106,46 @@ async fn v1(server: &Arc<Server>, ask: &Ask) -> Answer {
     let own = server.options.version.has(Feature::LocalAnswers)
         && (matches!(route.as_slice(), ["health" | "ping" | "status" | "version"])
             || (ask.method == Method::GET && route == ["config"]));
-    let here = own || ask.headers.contains_key(ALLOW_FOLLOWER) || server.is_leader().await;
-    if here {
-        return handle(server, ask).await;
+    if own || ask.headers.contains_key(ALLOW_FOLLOWER) || server.is_leader().await {
+        return here(server, ask, &route).await.unwrap_or_else(Answer::from);
     }
     if ask.headers.contains_key(REDIRECTOR) {
-        let text = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
-        return Answer::text(StatusCode::INTERNAL_SERVER_ERROR, text);
+        let reason = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
+        return text(StatusCode::INTERNAL_SERVER_ERROR, reason);
     }
     proxy::pass_on(server, ask).await
 }
 
 /// Answers as this member: with the leader's state if it leads, else with what every member has.
-async fn handle(server: &Arc<Server>, ask: &Ask) -> Answer {
-    let route = ask.route(3);
-    let found = match local::answer(server, ask, &route).await {
-        Some(answer) => return answer,
-        None => members::answer(server, ask, &route).await,
-    };
-    if let Some(result) = found {
-        return result.unwrap_or_else(Answer::from);
+async fn here(server: &Arc<Server>, ask: &Ask, route: &[&str]) -> Result {
+    if let Some(answer) = local::answer(server, ask, route).await {
+        return answer;
+    }
+    if let Some(answer) = members::answer(server, ask, route).await {
+        return answer;
     }
     let mut guard = server.lead().await;
-    let result = match guard.as_mut() {
-        Some(lead) => on_leader(server, lead, ask, &route),
-        None => on_follower(ask, &route),
+    let answer = match guard.as_mut() {
+        Some(lead) => on_leader(server, lead, ask, route),
+        None => on_follower(ask, route),
     };
-    match server.commit(&mut guard).await {
-        Ok(()) => result.unwrap_or_else(Answer::from),
-        Err(refusal) => refusal.into(),
-    }
+    server.commit(&mut guard).await?;
+    answer
 }
 
-fn on_leader(
-    server: &Server,
-    lead: &mut Lead,
-    ask: &Ask,
-    route: &[&str],
-) -> Result<Answer, Refusal> {
+fn on_leader(server: &Server, lead: &mut Lead, ask: &Ask, route: &[&str]) -> Result {
     stores::answer(lead, ask, route)
         .or_else(|| cluster::answer(server, lead, ask, route))
-        .unwrap_or_else(|| Ok(Answer::not_found()))
+        .unwrap_or_else(|| Ok(not_found()))
 }
 
 /// What a follower can say itself: it has no cluster object.
-fn on_follower(ask: &Ask, route: &[&str]) -> Result<Answer, Refusal> {
+fn on_follower(ask: &Ask, route: &[&str]) -> Result {
     match (ask.method.as_str(), route) {
-        ("GET", ["regions", "count"]) => Ok(cluster::region_count(0)),
+        ("GET", ["regions", "count"]) => cluster::region_count(0),
         (_, ["stores" | "store" | "schedulers" | "regions" | "region" | "operators", ..]) => {
             Err(Refusal::not_bootstrapped())
         }
-        _ => Ok(Answer::not_found()),
+        _ => Ok(not_found()),
     }
 }

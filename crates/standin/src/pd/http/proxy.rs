@@ -4,15 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderName, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::StatusCode;
 
-use super::{Answer, Ask};
+use super::text;
 use crate::pd::server::{LeaderRecord, Server};
 use crate::pd::version::Feature;
+use crate::port::{self, Answer, Ask};
 
 /// Longest wait for a leader.
 const LEADER_WAIT: Duration = Duration::from_secs(3);
@@ -24,23 +21,25 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 pub(super) async fn pass_on(server: &Arc<Server>, ask: &Ask) -> Answer {
     let waits = server.options.version.has(Feature::LeaderWait);
     if !waits && server.leader.borrow().is_none() {
-        return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "no leader");
+        return text(StatusCode::SERVICE_UNAVAILABLE, "no leader");
     }
     let Some(leader) = wait_for_leader(server).await else {
-        let text = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader";
-        return Answer::text(StatusCode::SERVICE_UNAVAILABLE, text);
+        let reason = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader";
+        return text(StatusCode::SERVICE_UNAVAILABLE, reason);
     };
     if leader.member_id == server.record.member_id {
         // It became leader, or lost it, while this request waited.
-        return Box::pin(super::answer(server, ask.clone())).await;
+        return Box::pin(super::answer(Arc::clone(server), ask.clone())).await;
     }
     for url in &leader.client_urls {
-        if let Some(answer) = forward(server, ask, url).await {
+        let target = format!("{}{}", url.trim_end_matches('/'), ask.target);
+        let marked = (super::REDIRECTOR, server.options.name.as_str());
+        let passed = port::ask(ask.method.clone(), &target, marked, ask.body.clone());
+        if let Ok(Some(answer)) = tokio::time::timeout(ANSWER_LIMIT, passed).await {
             return answer;
         }
     }
-    let text = "[PD:apiutil:ErrRedirect]redirect failed";
-    Answer::text(StatusCode::INTERNAL_SERVER_ERROR, text)
+    text(StatusCode::INTERNAL_SERVER_ERROR, "[PD:apiutil:ErrRedirect]redirect failed")
 }
 
 async fn wait_for_leader(server: &Server) -> Option<LeaderRecord> {
@@ -48,26 +47,4 @@ async fn wait_for_leader(server: &Server) -> Option<LeaderRecord> {
     let found = leaders.wait_for(Option::is_some);
     let found = tokio::time::timeout(LEADER_WAIT, found).await.ok()?.ok()?;
     found.clone()
-}
-
-async fn forward(server: &Server, ask: &Ask, url: &str) -> Option<Answer> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let target = format!("{}{}", url.trim_end_matches('/'), ask.target);
-    let mut request = Request::builder().method(ask.method.clone()).uri(target);
-    if let Some(kind) = ask.headers.get(http::header::CONTENT_TYPE) {
-        request = request.header(http::header::CONTENT_TYPE, kind);
-    }
-    let request = request.header(super::REDIRECTOR, &server.options.name);
-    let request = request.body(Full::new(ask.body.clone())).ok()?;
-    let response = tokio::time::timeout(ANSWER_LIMIT, client.request(request)).await.ok()?.ok()?;
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.ok()?.to_bytes();
-    let mut headers = Vec::new();
-    for name in ["content-type", "x-content-type-options", "tidb-error-code"] {
-        let value = parts.headers.get(HeaderName::from_static(name));
-        if let Some(value) = value.and_then(|value| value.to_str().ok()) {
-            headers.push((name, value.to_owned()));
-        }
-    }
-    Some(Answer { status: parts.status, headers, body })
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, PATIENCE, QUICK};
+use crate::tikv::cluster::{Cluster, PATIENCE, QUICK};
 
 /// A stream of numbers that look random; the seed is printed so that a failure can be told apart.
 struct Dice(u64);

@@ -1,6 +1,6 @@
 //! Do regions follow what PD says, also when a store was away meanwhile?
 
-use crate::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
+use crate::tikv::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
 
 #[test]
 fn a_store_that_was_away_while_its_regions_moved_gives_them_up_and_is_retired() {

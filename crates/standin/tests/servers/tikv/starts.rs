@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::cluster::{Cluster, wait_for};
+use crate::tikv::cluster::{Cluster, wait_for};
 
 fn run(config: &str, flags: &[&str]) -> (Option<i32>, String, String) {
     let dir = tempfile::tempdir().unwrap();
@@ -65,8 +65,9 @@ fn an_older_store_reports_its_version_and_lacks_what_it_lacked() {
     let mut cluster = Cluster::only_pd();
     cluster.version = Some("v9.0.0-beta.2".to_owned());
     cluster.add_store();
-    let ready =
-        |cluster: &Cluster| crate::cluster::http(&cluster.stores[0].status, "GET", "/ready", "").0;
+    let ready = |cluster: &Cluster| {
+        crate::tikv::cluster::http(&cluster.stores[0].status, "GET", "/ready", "").0
+    };
     wait_for("/ready", || ready(&cluster) == 200);
     let stores = cluster.pd_json("/pd/api/v1/stores");
     assert_eq!(stores["stores"][0]["store"]["version"], "9.0.0-beta.2");

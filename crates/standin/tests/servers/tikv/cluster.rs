@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::ports;
 
 /// Seconds that a test waits for what must come. No test measures how fast that is, so that a busy
 /// machine fails none; where all is well it is over at once.
@@ -85,24 +86,11 @@ pub struct Cluster {
     pub flags: Vec<String>,
 }
 
-/// A free loopback port below the range that the kernel takes for outgoing connections: those may
-/// take a port between this choice and the server's start.
-pub fn free_port() -> u32 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let offset = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::SeqCst);
-        let port = 12_000 + offset % 20_000;
-        if TcpListener::bind(format!("127.0.0.1:{port}")).is_ok() {
-            return port;
-        }
-    }
-}
-
 /// Starts `count` PD members as one cluster; their client addresses and processes.
 fn start_pds(dir: &Path, count: usize) -> Vec<(String, Process)> {
     let etcd = std::env::var("TEST_ETCD").expect("TEST_ETCD must name the etcd program");
-    let address = || format!("127.0.0.1:{}", free_port());
-    let members: Vec<(String, String)> = (0..count).map(|_| (address(), address())).collect();
+    let members: Vec<(String, String)> =
+        (0..count).map(|_| (ports::address(), ports::address())).collect();
     let peers = members.iter().enumerate().map(|(n, (_, peer))| format!("pd-{n}=http://{peer}"));
     let peers = peers.collect::<Vec<_>>().join(",");
     let start = |(n, (client, peer)): (usize, &(String, String))| {
@@ -121,6 +109,24 @@ fn start_pds(dir: &Path, count: usize) -> Vec<(String, Process)> {
         (client.clone(), Process(child))
     };
     members.iter().enumerate().map(start).collect()
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let names = self.stores.iter().map(|store| store.name.clone());
+        for name in names.chain((0..self.pds.len()).map(|n| format!("pd-{n}"))) {
+            let log = fs::read_to_string(self.dir.path().join(format!("{name}.log")));
+            let lines: Vec<String> = log.unwrap_or_default().lines().map(str::to_owned).collect();
+            let tail = &lines[lines.len().saturating_sub(30)..];
+            eprintln!("--- {name} said at last:\n{}", tail.join("\n"));
+        }
+        for path in ["operators", "stores", "regions"] {
+            eprintln!("--- {path}: {}", self.pd_get(&format!("/pd/api/v1/{path}")).1);
+        }
+    }
 }
 
 impl Cluster {
@@ -157,8 +163,8 @@ impl Cluster {
     pub fn add_store(&mut self) -> usize {
         let name = format!("tikv-{}", self.stores.len());
         self.stores.push(StoreSlot {
-            address: format!("127.0.0.1:{}", free_port()),
-            status: format!("127.0.0.1:{}", free_port()),
+            address: ports::address(),
+            status: ports::address(),
             dir: self.dir.path().join(&name),
             name,
             process: None,

@@ -1,6 +1,6 @@
 //! Is a store who its disk says it is?
 
-use crate::cluster::{Cluster, PATIENCE, wait_for};
+use crate::tikv::cluster::{Cluster, PATIENCE, wait_for};
 
 #[test]
 fn a_wiped_volume_is_a_new_store_and_its_old_address_is_taken() {

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Member, Members, Reply, Stores, ask, eventually, region, store, store_at};
+use crate::pd::harness::{
+    Member, Members, Reply, Stores, ask, eventually, region, store, store_at,
+};
 
 /// One file: a request and its answer.
 struct Recording {

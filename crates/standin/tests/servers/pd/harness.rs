@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,6 +15,8 @@ use standin::proto::pdpb::{self as pb, pd_client::PdClient};
 use tempfile::TempDir;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
+
+use crate::ports;
 
 /// One `pd-server` process. Its place stays when the process ends.
 pub struct Member {
@@ -34,17 +35,9 @@ pub fn etcd() -> String {
         .expect("TEST_ETCD must name an etcd 3.7 binary: the stand-in for PD runs on a real etcd")
 }
 
-/// A URL on a free loopback port, below the range that the kernel takes for outgoing connections:
-/// those may take a port between this choice and the server's start.
+/// A URL on a free loopback port.
 pub fn free_url() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let offset = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::SeqCst);
-        let address = format!("127.0.0.1:{}", 12_000 + offset % 20_000);
-        if std::net::TcpListener::bind(&address).is_ok() {
-            return format!("http://{address}");
-        }
-    }
+    format!("http://{}", ports::address())
 }
 
 impl Member {
@@ -178,7 +171,7 @@ impl Reply {
 
 /// How long a test waits for what must come. No test measures how fast that is, so that a busy
 /// machine fails none; where all is well it is over at once.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// Longest wait for an answer. No test measures it, and a loaded machine is slow.
 const ANSWER_TIME: Duration = Duration::from_secs(30);

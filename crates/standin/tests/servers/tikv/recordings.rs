@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, http_parts};
+use crate::tikv::cluster::{Cluster, http_parts};
 
 struct Recording {
     name: String,
@@ -150,14 +150,14 @@ fn every_recording_is_answered_alike() {
     let count = cluster.pd_json("/pd/api/v1/regions/count");
     assert_eq!(count["count"], 5, "as recorded");
     assert_eq!(cluster.pd_json("/pd/api/v1/stores")["count"], 3, "as recorded");
-    let (status, _) = crate::cluster::http(
+    let (status, _) = crate::tikv::cluster::http(
         &cluster.stores[0].status,
         "POST",
         "/config?persist=false",
         r#"{"server.snap-io-max-bytes-per-sec":"64MiB"}"#,
     );
     assert_eq!(status, 200);
-    let (_, config) = crate::cluster::http(&cluster.stores[0].status, "GET", "/config", "");
+    let (_, config) = crate::tikv::cluster::http(&cluster.stores[0].status, "GET", "/config", "");
     let config: Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["server"]["snap-io-max-bytes-per-sec"], "64MiB", "the change is read back");
 }
@@ -168,6 +168,6 @@ fn a_version_without_ready_says_path_not_found() {
     cluster.add_store();
     cluster.wait_replicated(1);
     let (status, body) =
-        crate::cluster::http(&cluster.stores[0].status, "GET", "/ready?verbose", "");
+        crate::tikv::cluster::http(&cluster.stores[0].status, "GET", "/ready?verbose", "");
     assert_eq!((status, body.as_str()), (404, "path not found"));
 }

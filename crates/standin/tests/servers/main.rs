@@ -1,5 +1,5 @@
-//! Does the stand-in for PD behave as the real one where an operator could lose data by it?
-
+//! Are the stand-ins honest? One program, so that tests that wait do so side by side; `TEST_ETCD`
+//! names the etcd program.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -11,9 +11,6 @@
     reason = "a test fails by panicking, helpers too"
 )]
 
-mod harness;
-mod life;
-mod membership;
-mod recordings;
-mod scheduling;
-mod traps;
+mod pd;
+mod ports;
+mod tikv;

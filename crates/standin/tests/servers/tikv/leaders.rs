@@ -9,7 +9,7 @@ use standin::proto::metapb::{Peer, RegionEpoch};
 use standin::proto::tikvpb::tikv_client::TikvClient;
 use tonic::transport::Channel;
 
-use crate::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
+use crate::tikv::cluster::{Cluster, PATIENCE, QUICK, http, wait_for};
 
 /// PD's view of the region of a key: context for its leader, and all its peers.
 fn region_of(cluster: &Cluster, key: &str) -> (Context, Vec<Peer>) {
@@ -77,6 +77,20 @@ async fn put(
     client.raw_put(request).await.unwrap().into_inner().region_error
 }
 
+/// Writes at whoever leads the key's region: who that is, and the way to it.
+async fn write(cluster: &Cluster, key: &str, value: &str) -> (Context, TikvClient<Channel>) {
+    for _ in 0..100 {
+        let (context, _) = region_of(cluster, key);
+        let leader = slots(cluster)[&context.peer.unwrap().store_id];
+        let mut client = connect(cluster, leader).await;
+        if put(&mut client, context, key, value).await.is_none() {
+            return (context, client);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("{key} cannot be written");
+}
+
 #[tokio::test]
 async fn a_request_at_the_wrong_place_is_told_where_to_go() {
     let mut cluster = Cluster::only_pd();
@@ -121,20 +135,12 @@ async fn a_request_at_the_wrong_place_is_told_where_to_go() {
 #[tokio::test]
 async fn a_paused_leader_does_not_answer_with_an_old_value() {
     let cluster = Cluster::start(3);
-    let (context, _) = region_of(&cluster, "m");
-    let slots = slots(&cluster);
-    let old = slots[&context.peer.unwrap().store_id];
-    let mut at_old = connect(&cluster, old).await;
-    assert!(put(&mut at_old, context, "m", "old").await.is_none());
-
+    cluster.settle();
+    let (context, mut at_old) = write(&cluster, "m", "old").await;
+    let old = slots(&cluster)[&context.peer.unwrap().store_id];
     cluster.stores[old].process.as_ref().unwrap().signal("-STOP");
-    let mut now = context;
-    wait_for("another leader", || {
-        now = region_of(&cluster, "m").0;
-        now.peer != context.peer
-    });
-    let mut at_new = connect(&cluster, slots[&now.peer.unwrap().store_id]).await;
-    assert!(put(&mut at_new, now, "m", "new").await.is_none());
+    wait_for("another leader", || region_of(&cluster, "m").0.peer != context.peer);
+    write(&cluster, "m", "new").await;
     // The read waits in the paused leader's socket and is answered first when it goes on.
     let read = tokio::spawn(async move { get(&mut at_old, context, "m").await });
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -10,7 +10,7 @@ use standin::proto::eraftpb::ConfChangeType;
 use standin::proto::metapb::{Peer, PeerRole, Region};
 use standin::proto::pdpb::RegionHeartbeatResponse;
 
-use crate::harness::{Member, Members, RegionStream, Stores, eventually, region, store};
+use crate::pd::harness::{Member, Members, RegionStream, Stores, eventually, region, store};
 
 /// Regions as their leaders know them: the region and its leader's peer id.
 type World = Arc<Mutex<Vec<(Region, u64)>>>;
@@ -295,7 +295,7 @@ async fn one_stopping_store_is_drained_and_two_at_once_are_not() {
     let list = cluster.pd().get("/pd/api/v1/scheduler-config/evict-leader-scheduler/list").await;
     assert_eq!(list.status, 404, "evict-leader is somebody else's");
     // Store 1 is taken, so the next one is not, and of two that are left neither is.
-    stopping(&[1, 2]);
+    stopping(&[1, 2, 3]);
     assert!(keeps_leaders(&cluster, 2).await);
     stopping(&[2, 3]);
     assert!(keeps_leaders(&cluster, 2).await && cluster.leaders(3).await > 0);

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::cluster::{Cluster, PATIENCE, wait_for};
+use crate::tikv::cluster::{Cluster, PATIENCE, wait_for};
 
 const KEYS: u64 = 104;
 

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use standin::proto::keyspacepb::{LoadKeyspaceRequest, keyspace_client::KeyspaceClient};
 use standin::proto::metapb::StoreLabel;
 use standin::proto::pdpb::{self as pb, ErrorType};
-use tokio_stream::StreamExt;
 
-use crate::harness::{Members, Stores, ask, region, store};
+use crate::pd::harness::{Members, Stores, ask, region, store};
 
 async fn bootstrapped() -> (Members, Stores) {
     let mut members = Members::start(1, &[]).await;
@@ -62,7 +60,7 @@ fn pb_store(id: u64, version: &str) -> standin::proto::metapb::Store {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn labels_weights_and_limits_are_kept() {
+async fn labels_are_kept() {
     let (mut members, mut stores) = bootstrapped().await;
     let pd = &members.all[0];
     let label = |key: &str, value: &str| StoreLabel { key: key.into(), value: value.into() };
@@ -74,45 +72,24 @@ async fn labels_weights_and_limits_are_kept() {
     // The store's own configuration wins for its keys when it registers again.
     let again = standin::proto::metapb::Store { labels: vec![label("zone", "b")], ..store(1) };
     assert_eq!(stores.put(again).await, None);
-    let path = format!("{}/pd/api/v1/store/1/label", pd.client);
-    assert_eq!(ask("DELETE", &path, "\"rack\"", &[]).await.unwrap().status, 200);
-    assert_eq!(ask("DELETE", &path, "\"rack\"", &[]).await.unwrap().status, 500);
-    assert_eq!(post("/pd/api/v1/store/1/weight", r#"{"leader":2,"region":0.5}"#).await, 200);
-    assert_eq!(post("/pd/api/v1/store/1/limit", r#"{"type":"add-peer","rate":30}"#).await, 200);
-    assert_eq!(post("/pd/api/v1/store/1/limit", r#"{"rate":0}"#).await, 400);
+    // An empty value takes the label away.
+    assert_eq!(post("/pd/api/v1/store/1/label", r#"{"rack":""}"#).await, 200);
     restarted(&mut members).await;
     let shown = members.all[0].get("/pd/api/v1/store/1").await.json();
     let expected =
         serde_json::json!([{"key": "zone", "value": "b"}, {"key": "host", "value": "h"}]);
     assert_eq!(shown["store"]["labels"], expected);
-    assert_eq!(shown["status"]["leader_weight"], 2);
-    assert_eq!(shown["status"]["region_weight"], 0.5);
-    let limits = members.all[0].get("/pd/api/v1/stores/limit").await.json();
-    assert_eq!(limits["1"], serde_json::json!({"add-peer": 30, "remove-peer": 15}));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ids_and_timestamps_are_never_given_twice() {
+async fn ids_are_never_given_twice() {
     let (mut members, mut stores) = bootstrapped().await;
     let mut ids = BTreeSet::new();
-    let mut last = (0, 0);
     for _ in 0..3 {
         for _ in 0..5 {
             let request = pb::AllocIdRequest { header: stores.header() };
             let id = stores.client.alloc_id(request).await.unwrap().into_inner().id;
             assert!(ids.insert(id), "{id} twice");
-        }
-        let request = pb::TsoRequest { header: stores.header(), count: 10, ..Default::default() };
-        let mut answers = stores
-            .client
-            .tso(tokio_stream::iter([request.clone(), request]))
-            .await
-            .unwrap()
-            .into_inner();
-        while let Some(answer) = answers.next().await {
-            let time = answer.unwrap().timestamp.unwrap();
-            assert!((time.physical, time.logical - 10) >= last, "{time:?} after {last:?}");
-            last = (time.physical, time.logical);
         }
         stores = restarted(&mut members).await;
     }
@@ -128,7 +105,7 @@ async fn regions_are_found_and_split_ids_are_new() {
     right.start_key = b"m".to_vec();
     stream.report(&left, 5, &[], &[]).await;
     stream.report(&right, 15, &[], &[]).await;
-    crate::harness::eventually("both are known", || async {
+    crate::pd::harness::eventually("both are known", || async {
         let count = members.all[0].get("/pd/api/v1/regions/count").await.json();
         (count["count"] == 2).then_some(())
     })
@@ -140,12 +117,9 @@ async fn regions_are_found_and_split_ids_are_new() {
     let id =
         |answer: tonic::Response<pb::GetRegionResponse>| answer.into_inner().region.map(|r| r.id);
     assert_eq!(id(stores.client.get_region(at("z")).await.unwrap()), Some(14));
-    assert_eq!(id(stores.client.get_prev_region(at("z")).await.unwrap()), Some(4));
-    assert_eq!(id(stores.client.get_prev_region(at("a")).await.unwrap()), None);
+    assert_eq!(id(stores.client.get_region(at("a")).await.unwrap()), Some(4));
     let by_id = pb::GetRegionByIdRequest { header, region_id: 4, need_buckets: false };
     assert_eq!(id(stores.client.get_region_by_id(by_id).await.unwrap()), Some(4));
-    let scan = pb::ScanRegionsRequest { header, limit: 1, ..Default::default() };
-    assert_eq!(stores.client.scan_regions(scan).await.unwrap().into_inner().regions.len(), 1);
     let ask = pb::AskBatchSplitRequest { header, region: Some(left), split_count: 2 };
     let ids = stores.client.ask_batch_split(ask).await.unwrap().into_inner().ids;
     let all: BTreeSet<u64> = ids
@@ -155,11 +129,6 @@ async fn regions_are_found_and_split_ids_are_new() {
     assert_eq!((ids.len(), all.len()), (2, 4));
     let shown = members.all[0].get("/pd/api/v1/region/id/14").await.json();
     assert_eq!((&shown["start_key"], &shown["end_key"]), (&"6D".into(), &"".into()));
-    let request = LoadKeyspaceRequest { header, name: "DEFAULT".into() };
-    let url = members.all[0].client.clone();
-    let mut keyspaces = KeyspaceClient::connect(url).await.unwrap();
-    let found = keyspaces.load_keyspace(request).await.unwrap().into_inner().keyspace.unwrap();
-    assert_eq!((found.id, found.name.as_str()), (0, "DEFAULT"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,21 +137,13 @@ async fn schedulers_and_the_maintenance_lock_survive_a_restart() {
     let pd = &members.all[0];
     let evict = r#"{"name":"evict-leader-scheduler","store_id":1}"#;
     assert_eq!(pd.post("/pd/api/v1/schedulers", evict).await.status, 200);
-    let config = "/pd/api/v1/scheduler-config/evict-leader-scheduler/config";
-    assert_eq!(pd.post(config, r#"{"store_id":1,"batch":11}"#).await.status, 400, "10 at most");
-    assert_eq!(pd.post(config, r#"{"store_id":1,"batch":7}"#).await.status, 200);
-    let pause = pd.post("/pd/api/v1/schedulers/balance-leader-scheduler", r#"{"delay":600}"#).await;
-    assert_eq!(pause.status, 200);
     assert_eq!(pd.delete("/pd/api/v1/schedulers/balance-region-scheduler").await.status, 200);
     let lock = format!("{}/pd/api/v2/maintenance/restart/mine", pd.client);
     assert_eq!(ask("PUT", &lock, "", &[]).await.unwrap().status, 200);
     restarted(&mut members).await;
     let pd = &members.all[0];
     let list = pd.get("/pd/api/v1/scheduler-config/evict-leader-scheduler/list").await.json();
-    assert_eq!(list["batch"], 7);
     assert!(list["store-id-ranges"].get("1").is_some());
-    let paused = pd.get("/pd/api/v1/schedulers?status=paused").await.json();
-    assert_eq!(paused, serde_json::json!(["balance-leader-scheduler"]));
     let names = pd.get("/pd/api/v1/schedulers").await.body;
     assert!(!names.contains("balance-region-scheduler"), "{names}");
     assert_eq!(ask("PUT", &lock, "", &[]).await.unwrap().status, 409);
@@ -192,32 +153,6 @@ async fn schedulers_and_the_maintenance_lock_survive_a_restart() {
     assert_eq!(again.status, 404);
     let other = pd.delete("/pd/api/v2/maintenance/restart/other").await;
     assert_eq!(other.status, 409);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn unsafe_recovery_makes_tombstones_at_once() {
-    let (members, mut stores) = bootstrapped().await;
-    stores.beat_all(&[1]).await;
-    assert_eq!(stores.put(store(2)).await, None);
-    let pd = &members.all[0];
-    let path = "/pd/api/v1/admin/unsafe/remove-failed-stores";
-    let text = pd.post(path, r#"{"stores":["2"]}"#).await;
-    assert_eq!((text.status, text.body.trim()), (400, "\"Store ids are invalid\""));
-    for body in [r#"{"stores":[1]}"#, r#"{"stores":[9]}"#, "{}"] {
-        let refused = pd.post(path, body).await;
-        assert_eq!(refused.status, 500, "{body}");
-        assert!(refused.body.contains("ErrUnsafeRecoveryInvalidInput"), "{}", refused.body);
-    }
-    let accepted = pd.post(path, r#"{"stores":[2],"timeout":600}"#).await;
-    assert_eq!((accepted.status, accepted.body.trim()), (200, "\"Request has been accepted.\""));
-    let shown = pd.get("/pd/api/v1/store/2").await.json();
-    assert_eq!(shown["store"]["state_name"], "Tombstone");
-    assert_eq!(shown["store"]["physically_destroyed"], true);
-    let running = pd.post(path, r#"{"stores":[2]}"#).await;
-    assert!(running.body.contains("ErrUnsafeRecoveryIsRunning"), "{}", running.body);
-    let metrics = pd.get("/metrics").await.body;
-    assert!(metrics.contains("type=\"store_tombstone_count\"} 1\n"), "{metrics}");
-    assert!(metrics.contains("etcd_server_has_leader 1\n"), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

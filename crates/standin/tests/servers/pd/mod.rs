@@ -1,0 +1,8 @@
+//! Does the stand-in for PD behave as the real one where an operator could lose data by it?
+
+mod harness;
+mod life;
+mod membership;
+mod recordings;
+mod scheduling;
+mod traps;
