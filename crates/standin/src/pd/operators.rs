@@ -121,6 +121,11 @@ impl Operator {
             self.steps.pop_front();
             self.sent = 0;
         }
+        let removes_leader = |step: &Step| *step == Step::Remove { store: region.leader_store() };
+        if self.steps.front().is_some_and(removes_leader) {
+            // As in PD: leadership went to the peer that is to go, and a leader is never removed.
+            return false;
+        }
         let limit = match self.kind {
             Kind::Leader => 30_000_000_000,
             Kind::Replica | Kind::Region => 600_000_000_000,
@@ -171,5 +176,24 @@ impl Operator {
             units::rfc3339(self.since),
             self.steps,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::metapb;
+
+    #[test]
+    fn an_operator_ends_where_leadership_went_to_the_peer_that_is_to_go() {
+        let peer = |id, store_id| Peer { id, store_id, ..Peer::default() };
+        let meta = metapb::Region { peers: vec![peer(5, 1), peer(6, 2)], ..Default::default() };
+        let mut region = Region { leader: Some(peer(5, 1)), ..Region::from_meta(meta) };
+        let steps = vec![Step::Remove { store: 2 }];
+        let mut operator = Operator::new(1, Kind::Region, "balance-region", steps);
+        let now = units::now_nanos();
+        assert!(operator.advance(&region, now));
+        region.leader = Some(peer(6, 2));
+        assert!(!operator.advance(&region, now));
     }
 }
