@@ -14,17 +14,15 @@ use crate::products;
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {}
 
-impl BenchArgs {
-    /// Runs the command.
-    pub(crate) fn run(&self) -> Result<()> {
-        let program = products::build_release("tikv-operator-bench")?;
-        let program = program.join("tikv-operator-bench");
-        let status = Command::new(&program)
-            .status()
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        if !status.success() {
-            bail!("slower than required");
-        }
-        Ok(())
+/// Runs the command.
+pub(crate) fn run() -> Result<()> {
+    let program = products::build_release("tikv-operator-bench")?;
+    let program = program.join("tikv-operator-bench");
+    let status = Command::new(&program)
+        .status()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !status.success() {
+        bail!("slower than required");
     }
+    Ok(())
 }
