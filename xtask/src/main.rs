@@ -38,7 +38,7 @@ enum Command {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Bench(bench::BenchArgs {}) => bench::run(),
+        Command::Bench(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::E2e(args) => args.run(),

@@ -13,9 +13,10 @@ use super::draft::Draft;
 use super::scene::Member;
 use super::{Scene, Step};
 use crate::build::{self, hash};
+use crate::cluster::{Cluster, Version};
 use crate::rules;
 use crate::settings::{self, Items};
-use crate::world::{Component, ConfigItem, Kind, ObjectKey, PodFacts, StoreFacts, StoreState};
+use crate::world::{Component, ConfigItem, Kind, ObjectKey, PodFacts, Slot, StoreFacts, StoreState};
 
 /// Annotation on a store's pod: `<hash of the items>@<start of the process that has them>`.
 pub(crate) const APPLIED_CONFIG: &str = "tikv.org/applied-config";
@@ -31,14 +32,29 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for slot in scene.wanted(Component::Tikv) {
         let member = scene.member(slot);
         if let Some((pod, store)) = running(&member) {
-            configure(scene, &slot.pod_name(scene.name()), (pod, store), draft);
+            configure(scene, slot, (pod, store), draft);
         }
     }
 }
 
-/// The items of the spec that this store takes over while it runs.
-pub(crate) fn items<'s>(scene: &'s Scene<'_>, store: &StoreFacts) -> Option<&'s Items> {
-    scene.store_items(&store.version)
+/// What stores of one version take over of the spec while they run.
+#[derive(Debug)]
+pub(crate) struct Online {
+    /// The items.
+    pub(crate) items: Items,
+    hash: String,
+}
+
+impl Online {
+    /// Of stores that report this version.
+    pub(super) fn of(cluster: &Cluster, version: &str) -> Self {
+        let version = Version::parse(version);
+        let config = &cluster.tikv.common.config;
+        let items = settings::online_items(Component::Tikv, &version, config);
+        let text = |(item, value)| format!("{item}={}", settings::canonical(value));
+        let texts: Vec<String> = items.iter().map(text).collect();
+        Self { hash: hash::hex(&texts.join("\n"), DIGITS), items }
+    }
 }
 
 /// Was this very process given these items? Either the pod says so, or nothing was set since the
@@ -47,11 +63,11 @@ pub(crate) fn was_applied(
     scene: &Scene<'_>,
     pod: &PodFacts,
     store: &StoreFacts,
-    items: &Items,
+    online: &Online,
 ) -> bool {
     let noted = pod.annotations.get(APPLIED_CONFIG);
     if let Some(noted) = noted.filter(|noted| noted.ends_with(&format!("@{}", start(store)))) {
-        return *noted == stamp(store, items);
+        return *noted == stamp(store, online);
     }
     let file = build::config_map_name(scene.cluster, Component::Tikv);
     store.started.is_some() && pod.config_map.as_deref() == Some(file)
@@ -64,12 +80,8 @@ fn running<'a>(member: &Member<'a>) -> Option<(&'a PodFacts, &'a StoreFacts)> {
     Some((pod, store))
 }
 
-fn stamp(store: &StoreFacts, items: &Items) -> String {
-    let texts: Vec<String> = items
-        .iter()
-        .map(|(item, value)| format!("{item}={}", settings::canonical(value)))
-        .collect();
-    format!("{}@{}", hash::hex(&texts.join("\n"), DIGITS), start(store))
+fn stamp(store: &StoreFacts, online: &Online) -> String {
+    format!("{}@{}", online.hash, start(store))
 }
 
 fn start(store: &StoreFacts) -> String {
@@ -78,12 +90,15 @@ fn start(store: &StoreFacts) -> String {
 
 fn configure(
     scene: &Scene<'_>,
-    name: &str,
+    slot: Slot,
     (pod, store): (&PodFacts, &StoreFacts),
     draft: &mut Draft<'_>,
 ) {
-    let unset = |items: &&Items| !items.is_empty() && !was_applied(scene, pod, store, items);
-    let Some(items) = items(scene, store).filter(unset) else { return };
+    let unset = |online: &&Online| {
+        !online.items.is_empty() && !was_applied(scene, pod, store, online)
+    };
+    let Some(online) = scene.online(&store.version).filter(unset) else { return };
+    let name = slot.pod_name(scene.name());
     let process = scene.world.processes.get(&store.id);
     let Some(config) = process.and_then(|process| process.config.as_ref()) else {
         let detail = format!("{name} is configured when its store has said what it has now");
@@ -91,7 +106,7 @@ fn configure(
         return;
     };
     let mut complete = true;
-    for (item, value) in items {
+    for (item, value) in &online.items {
         let live = settings::live(config, item);
         if live.is_some_and(|live| settings::same(value, live)) {
             continue;
@@ -111,8 +126,8 @@ fn configure(
         }
     }
     if complete {
-        let annotations = BTreeMap::from([(APPLIED_CONFIG.to_owned(), Some(stamp(store, items)))]);
-        let key = ObjectKey::new(Kind::Pod, name);
+        let annotations = BTreeMap::from([(APPLIED_CONFIG.to_owned(), Some(stamp(store, online)))]);
+        let key = ObjectKey::new(Kind::Pod, name.clone());
         let uid = pod.uid.clone();
         draft.propose(name, Step::Mark { key, uid, annotations, labels: BTreeMap::new() });
     }

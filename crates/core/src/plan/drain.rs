@@ -85,7 +85,7 @@ pub(super) fn pd_leader_to_move(scene: &Scene<'_>) -> Option<String> {
     let pd = scene.pd()?;
     let leader = pd.members.get(&pd.leader.id)?;
     let mut slots = scene.wanted(Component::Pd);
-    let leads = slots.clone().find(|slot| slot.pod_name(scene.name()) == leader.name)?;
+    let leads = scene.pd_slot(leader).filter(|leads| slots.clone().any(|slot| slot == *leads))?;
     if scene.cluster.paused || !scene.is_cordoned(leads) {
         return None;
     }

@@ -3,7 +3,7 @@
 //! The answer is pieced together from three independent places (status, volumes, PD), so that any
 //! one may be lost. Where two disagree, there is no answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tikv_operator_api::names;
 
@@ -25,25 +25,34 @@ pub enum Identity {
 impl Identity {
     /// Derives the identity from everything that names it.
     pub fn of(world: &World) -> Self {
-        let mut claims: BTreeMap<ClusterId, Vec<String>> = BTreeMap::new();
-        if let Some(id) = status_cluster_id(world) {
-            claims.entry(id).or_default().push("status.clusterId".to_owned());
-        }
-        for (name, volume) in &world.volumes {
-            if let Some(id) = volume.marks.cluster {
-                claims.entry(id).or_default().push(format!("volume claim {name}"));
-            }
-        }
-        if let PdView::Known(facts) = &world.pd {
-            claims.entry(facts.cluster_id).or_default().push("PD".to_owned());
-        }
-        let mut ids = claims.keys().copied();
-        match (ids.next(), ids.next()) {
-            (Some(id), None) => Self::Known(id),
-            (Some(_), Some(_)) => Self::Conflict(describe(&claims)),
+        let ids: BTreeSet<ClusterId> = claims(world).map(|(id, _)| id).collect();
+        match (ids.first(), ids.len()) {
+            (Some(id), 1) => Self::Known(*id),
+            (Some(_), _) => Self::Conflict(describe(world)),
             (None, _) => recorded_bootstrap(world).map_or(Self::Unborn, Self::Starting),
         }
     }
+}
+
+/// Who names a cluster id.
+enum Source<'a> {
+    Status,
+    Volume(&'a str),
+    Pd,
+}
+
+/// Everything that names a cluster id, and which.
+fn claims(world: &World) -> impl Iterator<Item = (ClusterId, Source<'_>)> {
+    let status = status_cluster_id(world).map(|id| (id, Source::Status));
+    let volumes = world
+        .volumes
+        .iter()
+        .filter_map(|(name, volume)| Some((volume.marks.cluster?, Source::Volume(name))));
+    let pd = match &world.pd {
+        PdView::Known(facts) => Some((facts.cluster_id, Source::Pd)),
+        PdView::NotCreated | PdView::Unreachable { .. } => None,
+    };
+    status.into_iter().chain(volumes).chain(pd)
 }
 
 /// The cluster id in status; unreadable text counts as none, since the volumes carry it too.
@@ -74,8 +83,16 @@ pub(super) fn recorded_bootstrap(world: &World) -> Option<BootstrapRecord> {
     })
 }
 
-fn describe(claims: &BTreeMap<ClusterId, Vec<String>>) -> String {
+fn describe(world: &World) -> String {
+    let mut by_id: BTreeMap<ClusterId, Vec<String>> = BTreeMap::new();
+    for (id, source) in claims(world) {
+        by_id.entry(id).or_default().push(match source {
+            Source::Status => "status.clusterId".to_owned(),
+            Source::Volume(name) => format!("volume claim {name}"),
+            Source::Pd => "PD".to_owned(),
+        });
+    }
     let parts: Vec<String> =
-        claims.iter().map(|(id, who)| format!("{id} by {}", who.join(", "))).collect();
+        by_id.iter().map(|(id, who)| format!("{id} by {}", who.join(", "))).collect();
     format!("more than one cluster id is named: {}", parts.join("; "))
 }

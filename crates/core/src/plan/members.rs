@@ -1,6 +1,7 @@
 //! Does every slot have its volume and its pod, and do they carry what we know of them?
 
 use jiff::SignedDuration;
+use tikv_operator_api::names;
 
 use super::draft::Draft;
 use super::scene::Member;
@@ -90,6 +91,9 @@ fn has_left(scene: &Scene<'_>, slot: Slot) -> bool {
 /// Also while the pod runs: a claim that is being deleted under it is worth saying before the pod
 /// goes.
 fn make_volumes(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
+    if has_volumes(scene, slot) {
+        return true;
+    }
     let mut complete = true;
     for claim in build::claims(scene.cluster, slot, &first_marks(scene, slot)) {
         let name = claim.key.name.clone();
@@ -106,6 +110,18 @@ fn make_volumes(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
         complete &= !scene.world.strangers.contains_key(&key);
     }
     complete
+}
+
+/// All claims of the slot stand: the usual case, seen without building any.
+fn has_volumes(scene: &Scene<'_>, slot: Slot) -> bool {
+    let stands = |volume: &VolumeFacts| !volume.deleting;
+    let extra = |name: &str| {
+        let claim = names::extra_volume(scene.name(), slot.component, name, slot.ordinal);
+        scene.world.volumes.get(&claim).is_some_and(stands)
+    };
+    scene.world.strangers.is_empty()
+        && scene.member(slot).volume.is_some_and(stands)
+        && scene.common(slot.component).volumes.iter().all(|volume| extra(&volume.name))
 }
 
 fn claim_of(scene: &Scene<'_>, slot: Slot) -> String {

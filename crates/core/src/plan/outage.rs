@@ -47,8 +47,8 @@ impl Outage {
 }
 
 impl Scene<'_> {
-    /// The stores that are away. `None` where PD does not say, or did not say `max-replicas`.
-    pub fn outage(&self) -> Option<Outage> {
+    /// What [`Scene::outage`] keeps.
+    pub(super) fn derive_outage(&self) -> Option<Outage> {
         let pd = self.pd()?;
         let bearable = pd.max_replicas?.saturating_sub(1) / 2;
         let label = domain_label(pd);

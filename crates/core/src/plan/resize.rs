@@ -30,13 +30,15 @@ pub(super) fn grow(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             kinds.push((wish, field));
         }
         let mut busy = false;
-        for (wish, field) in &kinds {
-            let claims = claims(scene, component, *wish);
-            busy |= say_growing(&claims, draft);
-            compare(*wish, component, field, &claims, draft);
+        let kinds =
+            kinds.into_iter().map(|(wish, field)| (wish, field, claims(scene, component, wish)));
+        let kinds: Vec<_> = kinds.collect();
+        for (wish, field, claims) in &kinds {
+            busy |= say_growing(claims, draft);
+            compare(*wish, component, field, claims, draft);
         }
-        for (wish, _) in kinds {
-            busy |= ask(scene, wish, &claims(scene, component, wish), busy, draft);
+        for (wish, _, claims) in &kinds {
+            busy |= ask(scene, *wish, claims, busy, draft);
         }
     }
 }
@@ -48,7 +50,7 @@ struct Wish<'a> {
     storage: &'a Storage,
 }
 
-type Claims<'a> = Vec<(String, &'a VolumeFacts)>;
+type Claims<'a> = Vec<(&'a String, &'a VolumeFacts)>;
 
 fn claims<'a>(scene: &Scene<'a>, component: Component, wish: Wish<'_>) -> Claims<'a> {
     let world = scene.world;
@@ -56,11 +58,9 @@ fn claims<'a>(scene: &Scene<'a>, component: Component, wish: Wish<'_>) -> Claims
         .occupied(component)
         .iter()
         .filter_map(|slot| {
-            let name = match wish.volume {
-                Some(volume) => names::extra_volume(scene.name(), component, volume, slot.ordinal),
-                None => slot.claim_name(scene.name()),
-            };
-            world.volumes.get(&name).map(|facts| (name, facts))
+            let Some(volume) = wish.volume else { return scene.main_claim(*slot) };
+            let name = names::extra_volume(scene.name(), component, volume, slot.ordinal);
+            world.volumes.get_key_value(&name)
         })
         .filter(|(_, facts)| !facts.marks.retired && !facts.deleting)
         .filter(|(_, facts)| facts.marks.resource.as_ref() == Some(&world.resource.uid))
@@ -73,7 +73,7 @@ fn say_growing(claims: &Claims<'_>, draft: &mut Draft<'_>) -> bool {
         facts.phase == VolumePhase::Bound && facts.capacity > 0 && facts.requested > facts.capacity
     };
     let mut any = false;
-    for (name, facts) in claims.iter().filter(|(_, facts)| growing(facts)) {
+    for &(name, facts) in claims.iter().filter(|(_, facts)| growing(facts)) {
         let words = facts.growth.as_deref().unwrap_or("Kubernetes has not begun");
         let (capacity, requested) = (facts.capacity, facts.requested);
         let detail = format!("{name} has {capacity} of {requested} bytes asked for: {words}");
@@ -95,7 +95,7 @@ fn ask(
     let wanted = wish.storage.size.units();
     let small = |facts: &VolumeFacts| facts.requested < wanted;
     let mut asked = busy;
-    for (name, facts) in claims.iter().filter(|(_, facts)| small(facts)) {
+    for &(name, facts) in claims.iter().filter(|(_, facts)| small(facts)) {
         let refusal = scene.world.growth_refused.get(name);
         if let Some(refusal) = refusal {
             let detail =
@@ -126,8 +126,8 @@ fn compare(
     draft: &mut Draft<'_>,
 ) {
     let named = |differs: &dyn Fn(&VolumeFacts) -> bool| {
-        let names = claims.iter().filter(|(_, facts)| differs(facts)).map(|(name, _)| name);
-        names.cloned().collect::<Vec<_>>().join(", ")
+        let names = claims.iter().filter(|(_, facts)| differs(facts));
+        names.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     };
     let size = &wish.storage.size;
     let larger = named(&|facts| facts.requested > size.units());

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Copied;
 use std::slice::Iter;
 
+use super::config_tikv::Online;
 use super::identity::recorded_bootstrap;
-use super::{Identity, Roster, furniture};
+use super::{Identity, Outage, Roster, furniture};
 use crate::build::{self, PdStart};
-use crate::cluster::{self, Cluster, ReclaimPolicy, Version};
-use crate::settings::{self, Items};
+use crate::cluster::{self, Cluster, ReclaimPolicy};
 use crate::world::{
     ClusterId, Component, NodeView, Object, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts,
     VolumeFacts, World,
@@ -42,7 +42,8 @@ struct Once<'a> {
     roster: Each<Roster>,
     wanted: Each<Vec<Slot>>,
     furniture: OnceCell<Vec<Cow<'a, Object>>>,
-    store_items: OnceCell<BTreeMap<&'a str, Items>>,
+    outage: OnceCell<Option<Outage>>,
+    online: OnceCell<BTreeMap<&'a str, Online>>,
 }
 
 /// One of something per component.
@@ -194,14 +195,13 @@ impl<'a> Scene<'a> {
     pub fn member(&self, slot: Slot) -> Member<'a> {
         match self.rows.get(&slot) {
             Some(row) => row.member,
-            // What is in no row has no pod and no record; a claim may bear its name all the same.
-            None => Member::alone(slot, self.volume_of(slot)),
+            None => Member::of(slot),
         }
     }
 
-    /// The claim that bears the name of the slot's main volume.
-    fn volume_of(&self, slot: Slot) -> Option<&'a VolumeFacts> {
-        self.world.volumes.get(&slot.claim_name(self.name()))
+    /// The slot's main volume claim and its name.
+    pub fn main_claim(&self, slot: Slot) -> Option<(&'a String, &'a VolumeFacts)> {
+        self.rows.get(&slot)?.main
     }
 
     /// Claims that say that they are of this slot, the additional ones included.
@@ -248,19 +248,19 @@ impl<'a> Scene<'a> {
         self.once.furniture.get_or_init(|| furniture::wanted(self))
     }
 
+    /// The stores that are away. `None` where PD does not say, or did not say `max-replicas`.
+    pub fn outage(&self) -> Option<&Outage> {
+        self.once.outage.get_or_init(|| self.derive_outage()).as_ref()
+    }
+
     /// The items of the spec that a store of this version takes over while it runs.
-    pub(crate) fn store_items(&self, version: &str) -> Option<&Items> {
+    pub(crate) fn online(&self, version: &str) -> Option<&Online> {
         let derive = || {
             let stores = self.pd().into_iter().flat_map(PdFacts::live_stores);
             let versions: BTreeSet<&'a str> = stores.map(|store| store.version.as_str()).collect();
-            let config = &self.cluster.tikv.common.config;
-            let items = |version: &'a str| {
-                let parsed = Version::parse(version);
-                (version, settings::online_items(Component::Tikv, &parsed, config))
-            };
-            versions.into_iter().map(items).collect()
+            versions.into_iter().map(|v| (v, Online::of(self.cluster, v))).collect()
         };
-        self.once.store_items.get_or_init(derive).get(version)
+        self.once.online.get_or_init(derive).get(version)
     }
 }
 
@@ -268,12 +268,14 @@ impl<'a> Scene<'a> {
 #[derive(Debug)]
 struct Row<'a> {
     member: Member<'a>,
+    /// The claim that bears the name of the slot's main volume, whatever it says.
+    main: Option<(&'a String, &'a VolumeFacts)>,
     claims: Vec<(&'a String, &'a VolumeFacts)>,
 }
 
 impl<'a> Row<'a> {
     fn new(slot: Slot) -> Self {
-        Self { member: Member::alone(slot, None), claims: Vec::new() }
+        Self { member: Member::of(slot), main: None, claims: Vec::new() }
     }
 
     fn is_occupied(&self) -> bool {
@@ -286,8 +288,9 @@ impl<'a> Row<'a> {
 }
 
 impl<'a> Member<'a> {
-    fn alone(slot: Slot, volume: Option<&'a VolumeFacts>) -> Self {
-        Self { slot, pod: None, volume, store: None, listed: None }
+    /// A slot that holds nothing.
+    fn of(slot: Slot) -> Self {
+        Self { slot, pod: None, volume: None, store: None, listed: None }
     }
 }
 
@@ -300,6 +303,10 @@ fn rows<'a>(cluster: &'a Cluster, world: &'a World) -> BTreeMap<Slot, Row<'a>> {
     }
     for (claim, volume) in &world.volumes {
         row(&mut rows, volume.slot).claims.push((claim, volume));
+        if let Some(slot) = Slot::of_claim(name, claim) {
+            let row = row(&mut rows, slot);
+            (row.main, row.member.volume) = (Some((claim, volume)), Some(volume));
+        }
     }
     if let PdView::Known(pd) = &world.pd {
         for member in pd.members.values() {
@@ -315,9 +322,6 @@ fn rows<'a>(cluster: &'a Cluster, world: &'a World) -> BTreeMap<Slot, Row<'a>> {
                 row(&mut rows, slot).member.store.get_or_insert(store);
             }
         }
-    }
-    for (slot, row) in &mut rows {
-        row.member.volume = world.volumes.get(&slot.claim_name(name));
     }
     rows
 }

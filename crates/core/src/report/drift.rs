@@ -54,10 +54,10 @@ fn of_store(scene: &Scene<'_>, slot: Slot, name: &str) -> Option<Vec<Drift>> {
     let member = scene.member(slot);
     let (pod, store) = (member.pod?, member.store?);
     let config = scene.world.processes.get(&store.id)?.config.as_ref()?;
-    let online = config_tikv::items(scene, store)?;
+    let online = scene.online(&store.version)?;
     let applied = config_tikv::was_applied(scene, pod, store, online);
     let current = scene.is_current(Component::Tikv, pod);
-    let settled = |item: &String| if online.contains_key(item) { applied } else { current };
+    let settled = |item: &String| if online.items.contains_key(item) { applied } else { current };
     let items = scene.cluster.prepared().tikv_items.iter().filter(|(item, _)| settled(item));
     Some(items.filter_map(|(item, value)| difference(name, config, item, value)).collect())
 }

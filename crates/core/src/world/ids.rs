@@ -34,6 +34,14 @@ impl Slot {
         })
     }
 
+    /// The slot whose main volume claim in `cluster` has this name, if it is one.
+    pub fn of_claim(cluster: &str, claim: &str) -> Option<Self> {
+        Component::ALL.into_iter().find_map(|component| {
+            let pod = claim.strip_prefix(component.as_str())?.strip_prefix('-')?;
+            names::ordinal(cluster, component, pod).map(|ordinal| Self { component, ordinal })
+        })
+    }
+
     /// `<cluster>-pd-0`: the name of the pod, and of the PD member.
     pub fn pod_name(self, cluster: &str) -> String {
         names::pod(cluster, self.component, self.ordinal)
@@ -116,6 +124,16 @@ mod tests {
             ["a-pd", "a-pd-", "a-pd-00", "a-pd-+1", "a-pd-x", "b-pd-0", "a-b-pd-0", "a-pd-0-0"]
         {
             assert_eq!(Slot::of_pod("a", foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_slot_is_found_by_its_main_claims_name_only() {
+        for slot in [Slot::pd(0), Slot::tikv(12)] {
+            assert_eq!(Slot::of_claim("a", &slot.claim_name("a")), Some(slot));
+        }
+        for foreign in ["a-pd-0", "pd-a-tikv-0", "tikv-raft-a-tikv-0", "pd-b-pd-0", "pd-a-pd-00"] {
+            assert_eq!(Slot::of_claim("a", foreign), None, "{foreign}");
         }
     }
 
