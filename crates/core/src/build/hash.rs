@@ -3,6 +3,8 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use crate::settings::{self, Items};
+
 /// JSON text with object keys sorted at every level: one text per meaning. `serde_json` keeps
 /// the order of insertion here, so sorting is done by hand.
 pub(crate) fn canonical(value: &Value) -> String {
@@ -41,6 +43,21 @@ fn write(value: &Value, text: &mut String) {
             text.push_str(&value.to_string());
         }
     }
+}
+
+/// Digits of hashes of settings: 40 bits, enough to tell two values of one item apart.
+const SETTING_DIGITS: usize = 10;
+
+/// The hash of what a setting means.
+pub(crate) fn of_setting(meaning: &str) -> String {
+    hex(meaning, SETTING_DIGITS)
+}
+
+/// The hash of what all these settings mean.
+pub(crate) fn of_items(items: &Items) -> String {
+    let text = |(item, value)| format!("{item}={}", settings::canonical(value));
+    let texts: Vec<String> = items.iter().map(text).collect();
+    of_setting(&texts.join("\n"))
 }
 
 /// The first `digits` hexadecimal digits of the SHA-256 of `text`.

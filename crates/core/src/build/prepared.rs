@@ -3,7 +3,9 @@
 //! Names with a hash in them, revisions and most furniture. Making them takes many times as long as
 //! all decisions of a pass, so [`Cluster`] keeps them from one pass to the next.
 
-use super::{address, budget, config, revision, service};
+use std::collections::BTreeMap;
+
+use super::{address, budget, config, hash, revision, service};
 use crate::cluster::Cluster;
 use crate::settings::{self, Items};
 use crate::world::{Component, Object, Slot};
@@ -29,14 +31,22 @@ pub(crate) struct Prepared {
     store_suffix: String,
     /// The items of TiKV's configuration.
     pub(crate) tikv_items: Items,
-    /// Those of PD's that change online.
+    /// Those of them that stores of the spec's own version take over while they run.
+    pub(crate) tikv_online: Items,
+    /// Their hash.
+    pub(crate) tikv_online_hash: String,
+    /// PD's that change online.
     pub(crate) pd_online: Items,
+    /// The hash of each of these.
+    pub(crate) pd_hashes: BTreeMap<String, String>,
 }
 
 impl Prepared {
     /// Derives everything. Calls nothing that asks the cluster for what is being prepared.
     pub(crate) fn of(cluster: &Cluster) -> Self {
-        let pd = &cluster.pd.common;
+        let (pd, tikv) = (&cluster.pd.common, &cluster.tikv.common);
+        let pd_online = settings::online_items(Component::Pd, &pd.version, &pd.config);
+        let tikv_online = settings::online_items(Component::Tikv, &tikv.version, &tikv.config);
         Self {
             services: [
                 service::client(cluster),
@@ -50,8 +60,11 @@ impl Prepared {
             config_names: Component::ALL.map(|component| config::content_name(cluster, component)),
             revisions: Component::ALL.map(|component| revision::halves(cluster, component)),
             store_suffix: address::store_suffix(cluster),
-            tikv_items: settings::items(&cluster.tikv.common.config),
-            pd_online: settings::online_items(Component::Pd, &pd.version, &pd.config),
+            tikv_items: settings::items(&tikv.config),
+            tikv_online_hash: hash::of_items(&tikv_online),
+            tikv_online,
+            pd_hashes: hashes(&pd_online),
+            pd_online,
         }
     }
 
@@ -63,6 +76,11 @@ impl Prepared {
             Component::Tikv => tikv,
         }
     }
+}
+
+fn hashes(items: &Items) -> BTreeMap<String, String> {
+    let hash = |value| hash::of_setting(&settings::canonical(value));
+    items.iter().map(|(item, value)| (item.clone(), hash(value))).collect()
 }
 
 fn budgets(cluster: &Cluster) -> Vec<(Component, u32, Object)> {

@@ -5,6 +5,7 @@
 //! connection ConfigMap: an item is set when the spec gives it another value than was applied last,
 //! and never because somebody changed it in PD. Such a change is drift: reported, not reverted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -19,9 +20,6 @@ use crate::world::{ConfigItem, Kind, ObjectFacts, ObjectKey, PdFacts};
 /// Annotation on the connection ConfigMap: JSON, the hash of each item of PD's configuration as it
 /// was last applied.
 pub(crate) const APPLIED_PD_CONFIG: &str = "tikv.org/applied-pd-config";
-
-/// Digits of a hash: 40 bits, enough to tell two values of one item apart.
-const DIGITS: usize = 10;
 
 /// Hashes by item.
 type Applied = BTreeMap<String, String>;
@@ -40,12 +38,11 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let mut now = before.clone();
     now.retain(|item, _| wanted.contains_key(item));
     for (item, value) in wanted {
-        let hash = hash_of(item, value, pd);
-        if before.get(item) != Some(&hash) && is_live(item, value, pd, draft) {
-            now.insert(item.clone(), hash);
+        if pending(scene, &before, item, pd) && is_live(item, value, pd, draft) {
+            now.insert(item.clone(), hash_of(scene, item, pd).into_owned());
         }
     }
-    for (item, value) in wanted.iter().filter(|(item, value)| pending(&now, item, value, pd)) {
+    for (item, value) in wanted.iter().filter(|(item, _)| pending(scene, &now, item, pd)) {
         set(scene, item, value, draft);
     }
     if now != before {
@@ -63,21 +60,22 @@ pub(crate) fn items<'a>(scene: &Scene<'a>) -> &'a Items {
 }
 
 /// Was this value applied before? Then a difference is drift.
-pub(crate) fn was_applied(scene: &Scene<'_>, pd: &PdFacts, item: &str, value: &Value) -> bool {
-    connection(scene).is_some_and(|(_, facts)| !pending(&applied(facts), item, value, pd))
+pub(crate) fn was_applied(scene: &Scene<'_>, pd: &PdFacts, item: &str) -> bool {
+    connection(scene).is_some_and(|(_, facts)| !pending(scene, &applied(facts), item, pd))
 }
 
-fn pending(applied: &Applied, item: &str, value: &Value, pd: &PdFacts) -> bool {
-    applied.get(item) != Some(&hash_of(item, value, pd))
+fn pending(scene: &Scene<'_>, applied: &Applied, item: &str, pd: &PdFacts) -> bool {
+    applied.get(item).map(String::as_str) != Some(&*hash_of(scene, item, pd))
 }
 
 /// PD keeps its log level in the leader's process alone, so it is applied once per leader.
-fn hash_of(item: &str, value: &Value, pd: &PdFacts) -> String {
-    let text = settings::canonical(value);
-    match item {
-        "log.level" => hash::hex(&format!("{text}@{}", pd.leader.id), DIGITS),
-        _ => hash::hex(&text, DIGITS),
+fn hash_of<'a>(scene: &Scene<'a>, item: &str, pd: &PdFacts) -> Cow<'a, str> {
+    let prepared = scene.cluster.prepared();
+    if item == "log.level" {
+        let level = prepared.pd_online.get(item).map(settings::canonical).unwrap_or_default();
+        return Cow::Owned(hash::of_setting(&format!("{level}@{}", pd.leader.id)));
     }
+    Cow::Borrowed(prepared.pd_hashes.get(item).map_or("", String::as_str))
 }
 
 pub(super) fn connection<'a>(scene: &Scene<'a>) -> Option<(&'a ObjectKey, &'a ObjectFacts)> {

@@ -5,6 +5,7 @@
 //! process has them is noted on its pod, with the process's start. From then on a difference is
 //! somebody's change, or a value that TiKV adjusts: drift, reported and not reverted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -16,13 +17,12 @@ use crate::build::{self, hash};
 use crate::cluster::{Cluster, Version};
 use crate::rules;
 use crate::settings::{self, Items};
-use crate::world::{Component, ConfigItem, Kind, ObjectKey, PodFacts, Slot, StoreFacts, StoreState};
+use crate::world::{
+    Component, ConfigItem, Kind, ObjectKey, PodFacts, Slot, StoreFacts, StoreState,
+};
 
 /// Annotation on a store's pod: `<hash of the items>@<start of the process that has them>`.
 pub(crate) const APPLIED_CONFIG: &str = "tikv.org/applied-config";
-
-/// Digits of the hash.
-const DIGITS: usize = 10;
 
 /// Sets what running stores lack, and notes those that have all.
 pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
@@ -39,21 +39,24 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 
 /// What stores of one version take over of the spec while they run.
 #[derive(Debug)]
-pub(crate) struct Online {
+pub(crate) struct Online<'a> {
     /// The items.
-    pub(crate) items: Items,
-    hash: String,
+    pub(crate) items: Cow<'a, Items>,
+    hash: Cow<'a, str>,
 }
 
-impl Online {
-    /// Of stores that report this version.
-    pub(super) fn of(cluster: &Cluster, version: &str) -> Self {
+impl<'a> Online<'a> {
+    /// Of stores that report this version: the one of the spec, but for an upgrade.
+    pub(super) fn of(cluster: &'a Cluster, version: &str) -> Self {
+        let (prepared, part) = (cluster.prepared(), &cluster.tikv.common);
+        let of_spec = part.version.as_str();
+        if of_spec.strip_prefix('v').unwrap_or(of_spec) == version {
+            let (items, hash) = (&prepared.tikv_online, prepared.tikv_online_hash.as_str());
+            return Self { items: Cow::Borrowed(items), hash: Cow::Borrowed(hash) };
+        }
         let version = Version::parse(version);
-        let config = &cluster.tikv.common.config;
-        let items = settings::online_items(Component::Tikv, &version, config);
-        let text = |(item, value)| format!("{item}={}", settings::canonical(value));
-        let texts: Vec<String> = items.iter().map(text).collect();
-        Self { hash: hash::hex(&texts.join("\n"), DIGITS), items }
+        let items = settings::online_items(Component::Tikv, &version, &part.config);
+        Self { hash: Cow::Owned(hash::of_items(&items)), items: Cow::Owned(items) }
     }
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn was_applied(
     scene: &Scene<'_>,
     pod: &PodFacts,
     store: &StoreFacts,
-    online: &Online,
+    online: &Online<'_>,
 ) -> bool {
     let noted = pod.annotations.get(APPLIED_CONFIG);
     if let Some(noted) = noted.filter(|noted| noted.ends_with(&format!("@{}", start(store)))) {
@@ -80,7 +83,7 @@ fn running<'a>(member: &Member<'a>) -> Option<(&'a PodFacts, &'a StoreFacts)> {
     Some((pod, store))
 }
 
-fn stamp(store: &StoreFacts, online: &Online) -> String {
+fn stamp(store: &StoreFacts, online: &Online<'_>) -> String {
     format!("{}@{}", online.hash, start(store))
 }
 
@@ -94,9 +97,8 @@ fn configure(
     (pod, store): (&PodFacts, &StoreFacts),
     draft: &mut Draft<'_>,
 ) {
-    let unset = |online: &&Online| {
-        !online.items.is_empty() && !was_applied(scene, pod, store, online)
-    };
+    let unset =
+        |online: &&Online<'_>| !online.items.is_empty() && !was_applied(scene, pod, store, online);
     let Some(online) = scene.online(&store.version).filter(unset) else { return };
     let name = slot.pod_name(scene.name());
     let process = scene.world.processes.get(&store.id);
@@ -106,7 +108,7 @@ fn configure(
         return;
     };
     let mut complete = true;
-    for (item, value) in &online.items {
+    for (item, value) in online.items.iter() {
         let live = settings::live(config, item);
         if live.is_some_and(|live| settings::same(value, live)) {
             continue;

@@ -54,14 +54,18 @@ fn say_blind(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// Proposes a replacement for each store that is away: the rules say whether it is time. One in a
 /// pass, since they judge by what there is.
 fn make(scene: &Scene<'_>, roster: &Roster, draft: &mut Draft<'_>) {
+    let silent =
+        |slot: &&Slot| scene.member(**slot).store.is_some_and(|store| is_silent(scene, store));
+    let mut silent = roster.staying.iter().filter(silent).peekable();
+    if silent.peek().is_none() {
+        return;
+    }
     let used = scene.occupied(Component::Tikv);
     // The lowest free ordinals are those of the members that are wanted anyway.
     let free = scene.free(Component::Tikv, used, roster.joining.len() + 1);
     let Some(target) = free.last().copied() else { return };
-    for slot in &roster.staying {
-        let Some(store) = scene.member(*slot).store.filter(|store| is_silent(scene, store)) else {
-            continue;
-        };
+    for slot in silent {
+        let Some(store) = scene.member(*slot).store else { continue };
         let marks = VolumeMarks { replaces: Some(store.id), ..first_marks(scene, target) };
         let main = build::claims(scene.cluster, target, &marks).into_iter().next();
         let subject = format!("store {}", store.id);

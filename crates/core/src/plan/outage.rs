@@ -17,11 +17,16 @@ const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 /// Names of labels that tell machines apart. One of them going is not a zone going.
 const MACHINE: [&str; 3] = ["host", "hostname", "kubernetes.io/hostname"];
 
+/// As many stores are named in a sentence.
+const NAMED: usize = 5;
+
 /// The stores that are away and what that means for regions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outage {
     /// Stores that PD lists and has not heard lately.
     pub away: BTreeSet<StoreId>,
+    /// The first of them and the number of the others, for a sentence.
+    pub named: String,
     /// Failure domains that they are in.
     pub domains: BTreeSet<String>,
     /// Failure domains that may be away before some region may have lost its majority:
@@ -36,14 +41,6 @@ impl Outage {
     pub fn is_too_much(&self) -> bool {
         u32::try_from(self.domains.len()).is_ok_and(|domains| domains > self.bearable)
     }
-
-    /// The stores that are away, for a sentence.
-    pub fn named(&self, pd: &PdFacts) -> String {
-        let name = |id: &StoreId| {
-            pd.stores.get(id).map(|store| format!("store {id} at {}", store.address))
-        };
-        self.away.iter().filter_map(name).collect::<Vec<_>>().join(", ")
-    }
 }
 
 impl Scene<'_> {
@@ -54,6 +51,7 @@ impl Scene<'_> {
         let label = domain_label(pd);
         let away: Vec<&StoreFacts> = pd.live_stores().filter(|s| self.is_away(s)).collect();
         Some(Outage {
+            named: named(&away),
             away: away.iter().map(|store| store.id).collect(),
             domains: away.iter().map(|store| domain(store, label)).collect(),
             bearable,
@@ -97,6 +95,16 @@ impl Scene<'_> {
         };
         let (zone, _) = zones.into_iter().find(|(_, stores)| lost(stores))?;
         Some((label.to_owned(), zone.clone()))
+    }
+}
+
+/// The stores for a sentence that is said of each of them, so it must not grow with their number.
+fn named(stores: &[&StoreFacts]) -> String {
+    let name = |store: &&StoreFacts| format!("store {} at {}", store.id, store.address);
+    let first: Vec<String> = stores.iter().take(NAMED).map(name).collect();
+    match stores.len().saturating_sub(NAMED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more stores", first.join(", ")),
     }
 }
 

@@ -70,6 +70,9 @@ impl Scene<'_> {
     /// The `count` lowest ordinals of `component` that hold nothing, not even a removed member's
     /// volume or a pod that never ends on a lost node.
     pub fn free(&self, component: Component, used: &BTreeSet<Slot>, count: usize) -> Vec<Slot> {
+        if count == 0 {
+            return Vec::new();
+        }
         let volumes = self.world.volumes.values().map(|v| v.slot);
         let pods = self.world.pods.keys().copied();
         let taken: BTreeSet<Slot> = used.iter().copied().chain(volumes).chain(pods).collect();

@@ -43,7 +43,7 @@ struct Once<'a> {
     wanted: Each<Vec<Slot>>,
     furniture: OnceCell<Vec<Cow<'a, Object>>>,
     outage: OnceCell<Option<Outage>>,
-    online: OnceCell<BTreeMap<&'a str, Online>>,
+    online: OnceCell<BTreeMap<&'a str, Online<'a>>>,
 }
 
 /// One of something per component.
@@ -254,7 +254,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The items of the spec that a store of this version takes over while it runs.
-    pub(crate) fn online(&self, version: &str) -> Option<&Online> {
+    pub(crate) fn online(&self, version: &str) -> Option<&Online<'a>> {
         let derive = || {
             let stores = self.pd().into_iter().flat_map(PdFacts::live_stores);
             let versions: BTreeSet<&'a str> = stores.map(|store| store.version.as_str()).collect();

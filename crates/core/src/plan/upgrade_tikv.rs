@@ -74,6 +74,7 @@ fn scaling(scene: &Scene<'_>) -> Option<String> {
 /// A store that was started a short while ago and leads much less than its share.
 fn leaders_away(scene: &Scene<'_>) -> Option<String> {
     let pd = scene.pd()?;
+    let share = share(scene, pd);
     let slots = scene.wanted(Component::Tikv).map(|slot| scene.member(slot));
     slots.filter(|member| calm::returned(scene, member.slot)).find_map(|member| {
         let store = member.store?;
@@ -82,7 +83,7 @@ fn leaders_away(scene: &Scene<'_>) -> Option<String> {
         if pd.evicting.contains(&store.id) && !ours {
             return None;
         }
-        let (has, share) = (leaders_of(scene, store), share(scene, pd));
+        let has = leaders_of(scene, store);
         // One less is nothing: PD leaves small differences alone.
         let fewer = (has + 1).saturating_mul(RETURNED.1) < share.saturating_mul(RETURNED.0);
         let detail = format!(

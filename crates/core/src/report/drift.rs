@@ -40,8 +40,7 @@ fn of_pd(scene: &Scene<'_>) -> Option<Vec<Drift>> {
     }
     let pd = scene.pd()?;
     let config = pd.config.as_ref()?;
-    let applied =
-        items.iter().filter(|(item, value)| config_pd::was_applied(scene, pd, item, value));
+    let applied = items.iter().filter(|(item, _)| config_pd::was_applied(scene, pd, item));
     Some(applied.filter_map(|(item, value)| difference(PD, config, item, value)).collect())
 }
 

@@ -122,10 +122,9 @@ pub(super) fn failover_waits_for_pd(step: &Step, scene: &Scene<'_>) -> Verdict {
 }
 
 pub(super) fn too_many_stores_down(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let (Some(loss), Some(outage)) = (either(step, scene), scene.outage()) else {
-        return Ok(());
-    };
-    let loss = loss?;
+    let Some(loss) = either(step, scene) else { return Ok(()) };
+    let Some(outage) = scene.outage() else { return Ok(()) };
+    loss?;
     if !outage.is_too_much() {
         return Ok(());
     }
@@ -133,16 +132,15 @@ pub(super) fn too_many_stores_down(step: &Step, scene: &Scene<'_>) -> Verdict {
         "{} are away at once, in {} failure domains where at most {} may be: some regions may have \
          lost their majority. Nothing is done about it automatically; bring one of them back, or \
          follow docs/runbooks/stores-lost.md",
-        outage.named(loss.pd),
+        outage.named,
         outage.domains.len(),
         outage.bearable
     ))
 }
 
 pub(super) fn zone_outage(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let (Some(loss), Some(outage)) = (either(step, scene), scene.outage()) else {
-        return Ok(());
-    };
+    let Some(loss) = either(step, scene) else { return Ok(()) };
+    let Some(outage) = scene.outage() else { return Ok(()) };
     let store = loss?.store;
     match &outage.zone {
         Some((label, zone)) if store.labels.get(label) == Some(zone) => Err(format!(

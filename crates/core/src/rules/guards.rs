@@ -23,8 +23,7 @@ pub(super) fn created_pod(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
 /// The slot whose main volume a step would make.
 pub(super) fn created_volume(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     let key = created(step).filter(|key| key.kind == Kind::PersistentVolumeClaim)?;
-    let pod = key.name.split_once('-')?.1;
-    Slot::of_pod(scene.name(), pod).filter(|slot| slot.claim_name(scene.name()) == key.name)
+    Slot::of_claim(scene.name(), &key.name)
 }
 
 pub(super) fn one_cluster_id(step: &Step, scene: &Scene<'_>) -> Verdict {

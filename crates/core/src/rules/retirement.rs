@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 
 use super::facts::Verdict;
+use super::guards::created_volume;
 use crate::build::REPLACES;
 use crate::plan::{Scene, Step};
 use crate::world::{Component, Kind, PdFacts, PodPhase, Slot, StoreState, VolumeFacts};
@@ -151,10 +152,9 @@ pub(super) fn unmarked_volume(step: &Step, scene: &Scene<'_>) -> Verdict {
 
 pub(super) fn stores_join_in_turn(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Step::Create(object) = step else { return Ok(()) };
-    let claim = object.key.kind == Kind::PersistentVolumeClaim;
-    let joining = &scene.roster(Component::Tikv).joining;
-    let named = |slot: &&Slot| slot.claim_name(scene.name()) == object.key.name;
-    let Some(slot) = joining.iter().find(named).filter(|_| claim) else { return Ok(()) };
+    let joins = |slot: &Slot| scene.roster(slot.component).joining.contains(slot);
+    let slot = created_volume(step, scene).filter(|slot| slot.component == Component::Tikv);
+    let Some(slot) = slot.filter(joins) else { return Ok(()) };
     let annotations = object.body.pointer("/metadata/annotations");
     let replacement = annotations.is_some_and(|all| all.get(REPLACES).is_some());
     let born = scene.pd().is_some_and(|pd| pd.bootstrapped);
