@@ -34,6 +34,8 @@ pub(crate) struct Store {
     pub(crate) regions: u64,
     /// Size of its volume, as PD words it.
     pub(crate) capacity: String,
+    /// What is free of it.
+    pub(crate) available: String,
 }
 
 /// What PD said at one moment.
@@ -146,6 +148,7 @@ fn store(found: &Value) -> Option<(String, Store)> {
         leaders: number("/status/leader_count").unwrap_or_default(),
         regions: number("/status/region_count").unwrap_or_default(),
         capacity: text(found, "/status/capacity").unwrap_or_default().to_owned(),
+        available: text(found, "/status/available").unwrap_or_default().to_owned(),
     };
     Some((pod, store))
 }

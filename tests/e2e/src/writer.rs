@@ -26,6 +26,10 @@ const CONTROL: u16 = 8080;
 const SUCCESS: f64 = 0.99;
 /// Promise for a voluntary operation: longest time in which nothing succeeds.
 const GAP: Duration = Duration::from_secs(2);
+/// Below this share of a window, and above that gap, it is not the machine.
+const FAULT: f64 = 0.9;
+/// See [`FAULT`].
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// A client that writes now.
 pub(crate) struct Writer {
@@ -117,24 +121,24 @@ impl Report {
     }
 
     /// As [`Report::nothing_lost`], and nobody noticed anything: the promise for what is done on
-    /// purpose.
-    pub(crate) fn unnoticed(&self) -> Result<()> {
+    /// purpose. What misses it is said, and is an error if `strict`; what only a fault explains
+    /// always is one. A machine that is busy with other things makes every server slow.
+    pub(crate) fn unnoticed(&self, strict: bool) -> Result<()> {
         self.nothing_lost()?;
-        let worst = self.worst();
+        let (least, longest) = if strict { (SUCCESS, GAP) } else { (FAULT, OUTAGE) };
+        let (worst, gap) = (self.worst(), Duration::from_millis(self.longest_gap_ms));
+        if worst.share() < SUCCESS || gap > GAP {
+            println!("      promise missed: {:.0} % in 10 s, {GAP:?}; {self}", SUCCESS * 100.0);
+        }
         ensure!(
-            worst.share() >= SUCCESS,
+            worst.share() >= least,
             "in the 10 s from {} s on {} of {} attempts succeeded: {:?}",
             worst.from_s,
             worst.ok,
             worst.attempts,
             self.failures,
         );
-        ensure!(
-            u128::from(self.longest_gap_ms) <= GAP.as_millis(),
-            "nothing succeeded for {} ms: {:?}",
-            self.longest_gap_ms,
-            self.failures,
-        );
+        ensure!(gap <= longest, "nothing succeeded for {gap:?}: {:?}", self.failures);
         Ok(())
     }
 
@@ -219,18 +223,24 @@ mod tests {
 
     #[test]
     fn one_bad_window_or_a_long_gap_is_noticed() {
-        assert!(report(&[(250, 250), (250, 248), (3, 3)], 1_900).unnoticed().is_ok());
-        assert!(report(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0).unnoticed().is_err());
-        assert!(report(&[(250, 250), (3, 2)], 0).unnoticed().is_ok());
-        assert!(report(&[(250, 250)], 2_001).unnoticed().is_err());
-        assert!(report(&[], 0).unnoticed().is_err());
+        let passes =
+            |windows: &[(u64, u64)], gap, strict| report(windows, gap).unnoticed(strict).is_ok();
+        assert!(passes(&[(250, 250), (250, 248), (3, 3)], 1_900, true));
+        assert!(!passes(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0, true));
+        assert!(passes(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0, false));
+        assert!(!passes(&[(250, 250), (250, 224), (250, 250), (3, 3)], 0, false));
+        assert!(passes(&[(250, 250), (3, 2)], 0, true), "the last window is short");
+        assert!(!passes(&[(250, 250)], 2_001, true));
+        assert!(passes(&[(250, 250)], 2_001, false));
+        assert!(!passes(&[(250, 250)], 10_001, false));
+        assert!(!passes(&[], 0, false));
     }
 
     #[test]
     fn lost_or_unreadable_keys_fail_everything() {
         let mut lost = report(&[(250, 250)], 0);
         lost.lost = 1;
-        assert!(lost.nothing_lost().is_err() && lost.unnoticed().is_err());
+        assert!(lost.nothing_lost().is_err() && lost.unnoticed(false).is_err());
         let mut unreadable = report(&[(250, 250)], 0);
         unreadable.unreadable = 1;
         assert!(unreadable.nothing_lost().is_err());

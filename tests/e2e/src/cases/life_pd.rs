@@ -47,7 +47,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let report = writer.stop()?;
     println!("      {report}");
     steps?;
-    report.unnoticed()?;
+    report.unnoticed(scene.all)?;
     let after = cluster.incarnations()?;
     for pod in ["members-pd-0", "members-tikv-0"] {
         ensure!(before.get(pod) == after.get(pod), "{pod} was restarted");

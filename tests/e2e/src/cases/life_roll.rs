@@ -64,7 +64,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     println!("{restarts}");
     rolled?;
     judge(scene, &cluster, &restarts, &watchman)?;
-    report.unnoticed()?;
+    report.unnoticed(scene.all)?;
     Ok(Verdict::Held(format!("{:.0} s; {report}", took.as_secs_f64())))
 }
 

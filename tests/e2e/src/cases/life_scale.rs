@@ -41,7 +41,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let report = writer.stop()?;
     println!("      {report}");
     let gone = scaled?;
-    report.unnoticed()?;
+    report.unnoticed(scene.all)?;
     // Those that were there before are the same processes.
     crate::cluster::unchanged(&before, &cluster.incarnations()?)?;
     Ok(Verdict::Held(format!("{:.0} s, stores {gone:?} left; {report}", took.as_secs_f64())))
