@@ -188,15 +188,20 @@ async fn report(
 #[tokio::test(flavor = "multi_thread")]
 async fn regions_grow_to_their_replicas_and_leaders_spread() {
     let cluster = Obedient::start(3, 6, &[]).await;
-    assert_eq!(cluster.get("cluster/status").await["is_initialized"], true, "several regions");
+    eventually("several regions", || async {
+        (cluster.get("cluster/status").await["is_initialized"] == true).then_some(())
+    })
+    .await;
     cluster.await_voters(3).await;
     eventually("two leaders a store", || async {
         let counts = [cluster.leaders(1).await, cluster.leaders(2).await, cluster.leaders(3).await];
         (counts.iter().sum::<u64>() == 6 && counts.iter().all(|count| *count >= 1)).then_some(())
     })
     .await;
-    let miss = cluster.get("regions/check/miss-peer").await;
-    assert_eq!(miss["count"], 0);
+    eventually("no region misses a peer", || async {
+        (cluster.get("regions/check/miss-peer").await["count"] == 0).then_some(())
+    })
+    .await;
     cluster.post("config", r#"{"replication.max-replicas":1}"#).await;
     cluster.await_voters(1).await;
 }
