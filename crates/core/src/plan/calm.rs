@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::Scene;
-use super::scene::Member;
+use super::rows::Member;
 use crate::world::{Component, PdView, PodFacts, Slot, StoreFacts, StoreState};
 
 /// A store that has not sent a heartbeat for this long is not taken for present, whatever its state

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::draft::Draft;
-use super::scene::Member;
+use super::rows::Member;
 use super::{Scene, Step};
 use crate::build::{self, hash};
 use crate::cluster::{Cluster, Version};

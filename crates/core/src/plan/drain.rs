@@ -9,7 +9,7 @@
 
 use super::draft::Draft;
 use super::evict::{self, Eviction};
-use super::scene::Member;
+use super::rows::Member;
 use super::{Identity, Scene, Step, calm, restart};
 use crate::build;
 use crate::cluster::Version;

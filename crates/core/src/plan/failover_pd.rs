@@ -49,12 +49,12 @@ fn say_quorum_lost(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let PdView::Unreachable { seen_for, .. } = &scene.world.pd else {
         return;
     };
-    let joined = |member: &&super::scene::Member<'_>| {
+    let joined = |member: &&super::rows::Member<'_>| {
         member.volume.is_some_and(|volume| volume.marks.member.is_some())
     };
     let slots = scene.pd_slots();
     let members: Vec<_> = slots.iter().filter(joined).collect();
-    let runs = |member: &&&super::scene::Member<'_>| {
+    let runs = |member: &&&super::rows::Member<'_>| {
         member.pod.is_some_and(|pod| pod.containers_ready && pod.deleting_since.is_none())
     };
     let running = members.iter().filter(runs).count();

@@ -58,7 +58,7 @@ fn restarts(scene: &Scene<'_>, component: Component) -> Vec<Restart> {
     due.sort_by_key(|(member, _)| {
         (member.listed.is_some_and(|listed| Some(listed.id) == leader), Reverse(member.slot))
     });
-    let restart = |(member, pod): (super::scene::Member<'_>, &crate::world::PodFacts)| {
+    let restart = |(member, pod): (super::rows::Member<'_>, &crate::world::PodFacts)| {
         let name = member.slot.pod_name(scene.name());
         let reason = "a forecast".to_owned();
         let step = Step::DeletePod { name: name.clone(), uid: pod.uid.clone(), reason };

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use tikv_operator_api::labels;
 
 use super::draft::Draft;
-use super::scene::Member;
+use super::rows::Member;
 use super::{Scene, Step};
 use crate::build::marks::LEAVING;
 use crate::rules::{self, REPLACED};

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use tikv_operator_api::names;
 
 use super::draft::Draft;
-use super::scene::Member;
+use super::rows::Member;
 use super::{Identity, Scene, Step, scale_out};
 use crate::build;
 use crate::rules;

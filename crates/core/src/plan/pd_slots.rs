@@ -4,7 +4,7 @@
 //! slot may have held another member before.
 
 use super::Scene;
-use super::scene::Member;
+use super::rows::Member;
 use crate::world::{Component, PdFacts, PdMember, Slot, VolumeFacts};
 
 impl<'a> Scene<'a> {

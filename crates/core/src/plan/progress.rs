@@ -5,7 +5,7 @@
 use jiff::SignedDuration;
 
 use super::draft::Draft;
-use super::scene::Member;
+use super::rows::Member;
 use super::{Identity, Scene, Severity};
 use crate::rules;
 use crate::world::{Component, PdFacts, PdView, PodFacts, Replication, StoreFacts, StoreState};

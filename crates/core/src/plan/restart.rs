@@ -7,7 +7,7 @@
 
 use super::draft::Draft;
 use super::evict::{self, Eviction};
-use super::scene::Member;
+use super::rows::Member;
 use super::{Scene, Step, calm, maintenance};
 
 /// Why the store is evicted, on its volume.

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use super::draft::Draft;
 use super::evict::{self, Eviction};
-use super::scene::Member;
+use super::rows::Member;
 use super::{Scene, Severity, Step, calm, retire};
 use crate::build::LEAVING;
 use crate::rules;

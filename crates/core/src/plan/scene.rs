@@ -1,19 +1,19 @@
 //! What do planners and rules look at? The checked spec, the world, and what follows from both.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::Copied;
 use std::slice::Iter;
 
 use super::config_tikv::Online;
 use super::identity::recorded_bootstrap;
+use super::once::Once;
+use super::rows::{Member, Row, rows};
 use super::{Identity, Outage, Roster, furniture};
 use crate::build::{self, PdStart};
 use crate::cluster::{self, Cluster, ReclaimPolicy};
 use crate::world::{
-    ClusterId, Component, NodeView, Object, PdFacts, PdMember, PdView, PodFacts, Slot, StoreFacts,
-    VolumeFacts, World,
+    ClusterId, Component, NodeView, Object, PdFacts, PdView, PodFacts, Slot, VolumeFacts, World,
 };
 
 /// Annotation on a pod by which a user has just this one restarted, with all care that a change of
@@ -33,54 +33,6 @@ pub struct Scene<'a> {
     /// Every slot that holds anything.
     rows: BTreeMap<Slot, Row<'a>>,
     once: Once<'a>,
-}
-
-/// What is derived at most once in a pass.
-#[derive(Debug, Default)]
-struct Once<'a> {
-    occupied: Each<BTreeSet<Slot>>,
-    roster: Each<Roster>,
-    wanted: Each<Vec<Slot>>,
-    furniture: OnceCell<Vec<Cow<'a, Object>>>,
-    outage: OnceCell<Option<Outage>>,
-    online: OnceCell<BTreeMap<&'a str, Online<'a>>>,
-}
-
-/// One of something per component.
-#[derive(Debug)]
-struct Each<T> {
-    pd: OnceCell<T>,
-    tikv: OnceCell<T>,
-}
-
-impl<T> Each<T> {
-    fn of(&self, component: Component) -> &OnceCell<T> {
-        match component {
-            Component::Pd => &self.pd,
-            Component::Tikv => &self.tikv,
-        }
-    }
-}
-
-impl<T> Default for Each<T> {
-    fn default() -> Self {
-        Self { pd: OnceCell::new(), tikv: OnceCell::new() }
-    }
-}
-
-/// One slot with all that is in it: the join of pod, volume and PD's record.
-#[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
-    /// The slot.
-    pub slot: Slot,
-    /// Its pod.
-    pub pod: Option<&'a PodFacts>,
-    /// Its main volume claim.
-    pub volume: Option<&'a VolumeFacts>,
-    /// Its store in PD, tombstones apart (TiKV slots).
-    pub store: Option<&'a StoreFacts>,
-    /// Its member in PD (PD slots).
-    pub listed: Option<&'a PdMember>,
 }
 
 impl<'a> Scene<'a> {
@@ -262,70 +214,4 @@ impl<'a> Scene<'a> {
         };
         self.once.online.get_or_init(derive).get(version)
     }
-}
-
-/// One slot and every claim that says that it is of it.
-#[derive(Debug)]
-struct Row<'a> {
-    member: Member<'a>,
-    /// The claim that bears the name of the slot's main volume, whatever it says.
-    main: Option<(&'a String, &'a VolumeFacts)>,
-    claims: Vec<(&'a String, &'a VolumeFacts)>,
-}
-
-impl<'a> Row<'a> {
-    fn new(slot: Slot) -> Self {
-        Self { member: Member::of(slot), main: None, claims: Vec::new() }
-    }
-
-    fn is_occupied(&self) -> bool {
-        let recorded = self.member.store.is_some() || self.member.listed.is_some();
-        let usable = |volume: &VolumeFacts| volume.main && !volume.marks.retired;
-        recorded
-            || self.member.pod.is_some()
-            || self.claims.iter().any(|(_, volume)| usable(volume))
-    }
-}
-
-impl<'a> Member<'a> {
-    /// A slot that holds nothing.
-    fn of(slot: Slot) -> Self {
-        Self { slot, pod: None, volume: None, store: None, listed: None }
-    }
-}
-
-/// Joins pods, volumes and PD's records by slot, each looked at once.
-fn rows<'a>(cluster: &'a Cluster, world: &'a World) -> BTreeMap<Slot, Row<'a>> {
-    let name = cluster.name.as_str();
-    let mut rows: BTreeMap<Slot, Row<'a>> = BTreeMap::new();
-    for (slot, pod) in &world.pods {
-        row(&mut rows, *slot).member.pod = Some(pod);
-    }
-    for (claim, volume) in &world.volumes {
-        row(&mut rows, volume.slot).claims.push((claim, volume));
-        if let Some(slot) = Slot::of_claim(name, claim) {
-            let row = row(&mut rows, slot);
-            (row.main, row.member.volume) = (Some((claim, volume)), Some(volume));
-        }
-    }
-    if let PdView::Known(pd) = &world.pd {
-        for member in pd.members.values() {
-            let slot = Slot::of_pod(name, &member.name);
-            if let Some(slot) = slot.filter(|slot| slot.component == Component::Pd) {
-                row(&mut rows, slot).member.listed.get_or_insert(member);
-            }
-        }
-        // A cluster of the same name in another namespace may share this PD: the whole address
-        // counts.
-        for store in pd.live_stores() {
-            if let Some(slot) = build::slot_at(cluster, &store.address) {
-                row(&mut rows, slot).member.store.get_or_insert(store);
-            }
-        }
-    }
-    rows
-}
-
-fn row<'r, 'a>(rows: &'r mut BTreeMap<Slot, Row<'a>>, slot: Slot) -> &'r mut Row<'a> {
-    rows.entry(slot).or_insert_with(|| Row::new(slot))
 }

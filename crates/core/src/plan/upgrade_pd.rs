@@ -5,7 +5,7 @@
 //! business.
 
 use super::draft::Draft;
-use super::scene::Member;
+use super::rows::Member;
 use super::{Identity, Scene, Step, calm, leave_pd, maintenance};
 use crate::rules;
 use crate::world::Component;

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::draft::Draft;
 use super::evict::leaders_of;
-use super::scene::Member;
+use super::rows::Member;
 use super::{Identity, Scene, calm, restart, scale_in_tikv};
 use crate::rules;
 use crate::world::{Component, PdFacts, StoreFacts, StoreState, Symptom};
