@@ -7,7 +7,13 @@ mod case;
 mod clock;
 /// The clusters and worlds of core's own tests.
 #[path = "../../../crates/core/src/fixture.rs"]
-#[allow(dead_code, clippy::expect_used, clippy::panic, reason = "shared with core's tests")]
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "shared with core's tests"
+)]
 mod fixture;
 mod settled;
 
