@@ -26,6 +26,8 @@ pub(super) struct Draft<'a> {
     noted: BTreeSet<(&'static str, String)>,
     /// Slots whose leaders some planner wants away in this pass.
     evictions: BTreeSet<Slot>,
+    /// The rule whose guard is not asked ([`super::plan_without`]).
+    unasked: Option<&'static str>,
 }
 
 impl<'a> Draft<'a> {
@@ -36,7 +38,13 @@ impl<'a> Draft<'a> {
             waits: Vec::new(),
             noted: BTreeSet::new(),
             evictions: BTreeSet::new(),
+            unasked: None,
         }
+    }
+
+    /// As [`Self::new`], with a rule whose guard is not asked.
+    pub(super) fn without(scene: &'a Scene<'a>, rule: &'static str) -> Self {
+        Self { unasked: Some(rule), ..Self::new(scene) }
     }
 
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
@@ -73,7 +81,9 @@ impl<'a> Draft<'a> {
     /// Does every rule allow this step, whatever else is in the plan? A refusal is noted as a wait.
     pub(super) fn passes(&mut self, subject: impl Into<String>, step: &Step) -> bool {
         for rule in RULES {
-            let Some(guard) = rule.guard else { continue };
+            let Some(guard) = rule.guard.filter(|_| self.unasked != Some(rule.name)) else {
+                continue;
+            };
             if let Err(detail) = guard(step, self.scene) {
                 self.wait_as(subject, rule, rule.severity, detail);
                 return false;

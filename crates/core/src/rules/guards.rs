@@ -34,6 +34,10 @@ pub(super) fn one_cluster_id(step: &Step, scene: &Scene<'_>) -> Verdict {
         (Identity::Known(known), Step::RecordClusterId(id)) if known != id => {
             Err(format!("the cluster id is {known}, not {id}"))
         }
+        // An id is written down for ever, so it must be one that PD or a volume names.
+        (Identity::Unborn | Identity::Starting(_), Step::RecordClusterId(id)) => {
+            Err(format!("neither PD nor a volume names {id}"))
+        }
         (Identity::Unborn | Identity::Starting(_) | Identity::Known(_), _) => Ok(()),
     }
 }
@@ -167,6 +171,11 @@ pub(super) fn pd_joins_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict 
     if let Some(member) = pd.members.values().find(|m| m.name.is_empty() || !m.healthy) {
         let name = if member.name.is_empty() { "(half-joined)" } else { &member.name };
         return Err(format!("{slot} joins when PD member {name} ({}) is healthy", member.id));
+    }
+    // Those that are to join in the same pass have nothing yet: the lowest ordinal goes first.
+    let first = scene.roster(Component::Pd).joining.first().copied();
+    if let Some(first) = first.filter(|first| *first < slot) {
+        return Err(format!("{slot} joins after {first} has"));
     }
     let joining = scene
         .occupied(Component::Pd)

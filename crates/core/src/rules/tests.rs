@@ -60,6 +60,9 @@ fn one_cluster_id() {
     fixture::pd_of(&mut world).cluster_id = ClusterId(1);
     holds(&ONE_CLUSTER_ID, &cluster, &world, &step);
     allows(&ONE_CLUSTER_ID, &cluster, &world, &Step::ReleaseFinalizer);
+    // Before anybody names an id there is none to write down.
+    let unborn = fixture::empty();
+    holds(&ONE_CLUSTER_ID, &cluster, &unborn, &Step::RecordClusterId(ClusterId(1)));
 }
 
 #[test]
@@ -163,11 +166,14 @@ fn pd_joins_one_at_a_time() {
         let id = fixture::pd_member(ordinal).id;
         fixture::pd_of(&mut world).members.remove(&id);
     }
-    let step = make_volume(&cluster, Slot::pd(4));
+    let step = make_volume(&cluster, Slot::pd(3));
     allows(&PD_JOINS_ONE_AT_A_TIME, &cluster, &world, &step);
+    // Not both in the same pass.
+    let second = make_volume(&cluster, Slot::pd(4));
+    holds(&PD_JOINS_ONE_AT_A_TIME, &cluster, &world, &second);
     let mut joining = world.clone();
     joining.pods.insert(Slot::pd(3), fixture::pod(&cluster, Slot::pd(3)));
-    holds(&PD_JOINS_ONE_AT_A_TIME, &cluster, &joining, &step);
+    holds(&PD_JOINS_ONE_AT_A_TIME, &cluster, &joining, &second);
     for change in [|m: &mut PdMember| m.healthy = false, |m: &mut PdMember| m.name.clear()] {
         let mut sick = world.clone();
         let first = fixture::pd_member(0).id;
