@@ -27,6 +27,8 @@ pub struct Harness {
     pub faults: Faults,
     /// Every granted write of every operator, as `verb kind`.
     pub writes: Vec<(Verb, Key)>,
+    /// The run is over with the first finding that has these words in it.
+    pub stops_at: Option<String>,
     seed: u64,
 }
 
@@ -40,6 +42,7 @@ impl Harness {
             brain: Brain::default(),
             faults: Faults::default(),
             writes: Vec::new(),
+            stops_at: None,
             seed,
         }
     }
@@ -96,8 +99,17 @@ impl Harness {
         }
     }
 
+    /// What the run was for was found.
+    pub fn is_over(&self) -> bool {
+        let Some(words) = &self.stops_at else { return false };
+        self.auditor.findings.iter().any(|found| found.invariant.contains(words))
+    }
+
     /// Lets a second pass, and every operator that has cause look.
     pub fn tick(&mut self) {
+        if self.is_over() {
+            return;
+        }
         self.universe.tick();
         self.auditor.after_tick(&mut self.universe);
         for operator in &mut self.operators {
@@ -110,6 +122,9 @@ impl Harness {
     /// Lets time pass.
     pub fn run(&mut self, seconds: u64) {
         for _ in 0..seconds {
+            if self.is_over() {
+                return;
+            }
             self.tick();
         }
     }
@@ -120,6 +135,9 @@ impl Harness {
         let begun = self.universe.now;
         let (mut written, mut calm_since) = (self.writes.len(), begun);
         for _ in 0..limit {
+            if self.is_over() {
+                return None;
+            }
             self.tick();
             if self.writes.len() != written || !self.is_settled() {
                 written = self.writes.len();

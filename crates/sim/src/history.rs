@@ -33,10 +33,12 @@ pub struct Verdict {
     pub events: Vec<String>,
 }
 
-/// As [`run`], without the rest afterwards: for operators that never come to rest.
+/// As [`run`], until a finding and without the rest afterwards: for operators that never
+/// come to rest.
 pub fn run_briefly(seed: u64, prepare: impl Fn(&mut Harness)) -> Verdict {
     let mut history = History::new(seed);
     prepare(&mut history.harness);
+    history.harness.stops_at.get_or_insert_default();
     history.play_events();
     history.harness.run(300);
     history.collect();

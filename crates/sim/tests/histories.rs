@@ -14,6 +14,7 @@
 use std::ops::Range;
 
 use tikv_operator_sim::history;
+use tikv_operator_sim::queue::each;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -34,11 +35,10 @@ fn every_history_ends_well() {
     );
 }
 
-/// The seeds that end badly, on as many threads as there are processors.
+/// The seeds that end badly.
 fn failures(seeds: Range<u64>, talk: bool) -> Vec<String> {
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-    let run = |seed: u64| {
-        let verdict = history::run(seed, |_| {});
+    let run = |seed: &u64| {
+        let verdict = history::run(*seed, |_| {});
         if talk {
             eprintln!("{}", verdict.events.join("\n"));
         }
@@ -50,14 +50,8 @@ fn failures(seeds: Range<u64>, talk: bool) -> Vec<String> {
             )
         })
     };
-    std::thread::scope(|scope| {
-        let share = |thread: u64| {
-            let mine = seeds.clone().filter(move |seed| seed % threads == thread);
-            scope.spawn(move || mine.filter_map(run).collect::<Vec<_>>())
-        };
-        let threads: Vec<_> = (0..threads).map(share).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    })
+    let seeds: Vec<u64> = seeds.collect();
+    each(&seeds, run).into_iter().flatten().collect()
 }
 
 #[test]

@@ -9,12 +9,28 @@
     clippy::too_many_lines
 )]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use tikv_operator_sim::operator::Brain;
-use tikv_operator_sim::script;
+use tikv_operator_sim::queue::each;
+use tikv_operator_sim::script::{self, Played};
+
+/// A script as it is written, with what came of it. Both tests look at it; it is run once.
+type Whole = OnceLock<(String, Played)>;
+
+static WHOLE: LazyLock<BTreeMap<PathBuf, Whole>> =
+    LazyLock::new(|| files().into_iter().map(|file| (file, Whole::new())).collect());
+
+fn whole(file: &Path) -> &'static (String, Played) {
+    WHOLE[file].get_or_init(|| {
+        let text = fs::read_to_string(file).unwrap();
+        let played = script::run(&text);
+        (text, played)
+    })
+}
 
 /// The scripts, or those whose name contains `ONLY`.
 fn files() -> Vec<PathBuf> {
@@ -34,28 +50,28 @@ fn replay(name: &str) -> String {
 
 #[test]
 fn scripts_print_what_they_say() {
-    let mut failed = Vec::new();
-    for file in &files() {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = fs::read_to_string(file).unwrap();
-        assert!(text.contains("> "), "{name} does nothing");
-        let played = script::run(&text);
-        let now = played.printed;
-        for finding in &played.findings {
-            failed.push(format!("{name}: {finding} ({})", replay(&name)));
-        }
-        if now != text {
-            if std::env::var_os("UPDATE").is_some() {
-                fs::write(file, &now).unwrap();
-            } else {
-                failed.push(format!(
-                    "{name} prints something else now:\n{}",
-                    difference(&text, &now)
-                ));
-            }
+    let failed = each(&files(), |file| prints_what_it_says(file));
+    let failed: Vec<String> = failed.into_iter().flatten().collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+fn prints_what_it_says(file: &Path) -> Vec<String> {
+    let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+    let (text, played) = whole(file);
+    assert!(text.contains("> "), "{name} does nothing");
+    let mut failed: Vec<String> = Vec::new();
+    for finding in &played.findings {
+        failed.push(format!("{name}: {finding} ({})", replay(&name)));
+    }
+    if played.printed != *text {
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(file, &played.printed).unwrap();
+        } else {
+            let lines = difference(text, &played.printed);
+            failed.push(format!("{name} prints something else now:\n{lines}"));
         }
     }
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    failed
 }
 
 /// How many of a script's writes are followed by an end of the operator; `CRASHES=all` for every
@@ -64,35 +80,22 @@ const CRASHES: usize = 3;
 
 #[test]
 fn scripts_end_the_same_with_a_crash_after_a_write() {
-    let files = files();
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut failed = Vec::new();
-        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            failed.extend(crash_after_writes(file));
-        }
-        failed
-    };
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let failed: Vec<String> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    let failed = each(&files(), |file| crash_after_writes(file));
+    let failed: Vec<String> = failed.into_iter().flatten().collect();
     assert!(failed.is_empty(), "{} bad ends:\n{}", failed.len(), failed.join("\n"));
 }
 
 /// What went wrong in a script when the operator ended after one of its writes.
 fn crash_after_writes(file: &Path) -> Vec<String> {
     let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-    let text = fs::read_to_string(file).unwrap();
+    let (text, whole) = whole(file);
     // Scripts about crashes and chance have their own.
     if ["crash-after", "> faults", "second-operator"].iter().any(|word| text.contains(word)) {
         return Vec::new();
     }
-    let whole = script::run(&text);
     let mut failed = Vec::new();
     for write in points(whole.writes, name.len()) {
-        let crashed = script::run_with(&text, Brain::default(), Some(write));
+        let crashed = script::run_with(text, Brain::default(), Some(write));
         let mut say = |what: String| {
             failed.push(format!("{name}, crash after write {write}: {what} ({})", replay(&name)));
         };

@@ -90,6 +90,7 @@ fn judge(row: &Row, tests: &[(String, String)], root: &Path) -> Result<(&'static
             }
             Note::Checked(how) => shown.push((*how).to_owned()),
             Note::NotApplicable(why) => reason = Some(("not applicable", *why)),
+            Note::Elsewhere(why) => reason = Some(("another feature", *why)),
             Note::Open(why) => reason = Some(("open", *why)),
         }
     }

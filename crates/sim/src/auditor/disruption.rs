@@ -225,7 +225,7 @@ fn is_over(gone: &Disrupted, universe: &Universe) -> bool {
 }
 
 /// Somewhere in the spec the component, or everything, is to be stopped.
-fn is_suspended(resource: &Value, component: &str) -> bool {
+pub(super) fn is_suspended(resource: &Value, component: &str) -> bool {
     let stops = |pointer: &str| at(resource, pointer).as_bool() == Some(true);
     stops("/spec/suspendAction/suspendStatefulSet")
         || stops(&format!("/spec/{component}/suspendAction/suspendStatefulSet"))

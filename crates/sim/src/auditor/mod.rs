@@ -6,7 +6,10 @@
 
 mod disruption;
 mod left;
+mod loss;
+mod order;
 mod removal;
+mod settings;
 mod truth;
 mod writes;
 
@@ -70,6 +73,20 @@ pub struct Auditor {
     users_evictions: BTreeSet<u64>,
     /// Stores that a user gave up for lost.
     users_tombstones: BTreeSet<u64>,
+    /// Stores whose removal a user began.
+    users_removals: BTreeSet<u64>,
+    /// Since when stores and PD members do not serve, by consensus history and id.
+    silent_since: BTreeMap<(usize, u64), u64>,
+    /// The leaders of PD as they were before the pass.
+    leaders: BTreeMap<usize, u64>,
+    /// When the operator last moved PD's leadership, by cluster.
+    transferred: BTreeMap<String, u64>,
+    /// What the first store of a resource was made with, by its uid.
+    formats: BTreeMap<String, BTreeMap<&'static str, String>>,
+    /// The generation of the spec that each pod was made of, by its uid.
+    made_of: BTreeMap<String, u64>,
+    /// When calls were refused, by what was called.
+    refused: BTreeMap<String, Vec<u64>>,
     now: u64,
 }
 
@@ -129,6 +146,9 @@ impl Auditor {
         self.now = universe.now;
         self.note_resources(universe);
         self.follow_disruptions(universe);
+        self.follow_silence(universe);
+        let leaders = universe.pd.ensembles.iter().enumerate();
+        self.leaders = leaders.filter_map(|(index, e)| Some((index, e.leader?))).collect();
         for minted in std::mem::take(&mut universe.pd.minted) {
             self.judge_new_cluster(universe, &minted.by, minted.cluster_id, minted.forgot);
         }
@@ -194,6 +214,7 @@ impl Auditor {
         for write in &pass.writes {
             self.judge_write(universe, cluster, write);
         }
+        self.judge_refusals(pass);
         self.judge_silence(universe, cluster, pass);
     }
 

@@ -12,7 +12,10 @@ use crate::universe::Universe;
 const GOOD: &str = "I1 nothing is removed for good that may still be needed";
 const INTENT: &str = "I1 the intent is on the volume before the effect";
 const STORES: &str = "I3 never fewer stores than max-replicas";
-const VOTERS: &str = "I3 never fewer PD voters than a majority";
+pub(super) const VOTERS: &str = "I3 never fewer PD voters than a majority";
+const ROOM: &str = "F65 the others have room for what a leaving store holds";
+const LEADER: &str = "scenario 53: PD's leader is removed after its leadership was moved";
+const SERVED: &str = "scenario 53: a PD member leaves the client Service before it is removed";
 const EXTRAS: &str = "I3 no more replacements than the limit";
 
 /// `maxFailoverCount` where the spec says nothing.
@@ -36,6 +39,15 @@ impl Auditor {
         if left < needed {
             let what = format!("{}: {left} stores are left, {needed} are needed", write.key);
             self.find(STORES, what);
+        }
+        let used = |id: u64| ensemble.cluster.stores.get(&id).map_or(0, |s| s.used);
+        let others = present_stores(universe, ensemble, Some(store));
+        let room: u64 =
+            others.iter().filter(|id| up(id)).map(|id| ensemble.cluster.free(*id)).sum();
+        if used(store) > room {
+            let what =
+                format!("{}: {} GiB have to go where {room} are free", write.key, used(store));
+            self.find(ROOM, what);
         }
         self.judge_intent(universe, cluster, ("store-id", "leaving"), write);
     }
@@ -73,6 +85,20 @@ impl Auditor {
             let all = ensemble.members.len();
             self.find(VOTERS, format!("{}: {well} of {all} members serve", write.key));
         }
+        let id = write.key.name.parse().ok();
+        if id.is_some() && self.leaders.get(&index).copied() == id && ensemble.members.len() > 1 {
+            self.find(LEADER, write.key.to_string());
+        }
+        let claims = universe.kube.list("PersistentVolumeClaim");
+        let of = claims.filter(|claim| note(claim, "member-id") == write.key.name);
+        for pod in of.map(|claim| name_of(claim).trim_start_matches("pd-")) {
+            let pod = universe.kube.get("Pod", pod).filter(|pod| !is_deleting(pod));
+            let served =
+                pod.is_some_and(|p| !at(p, "/metadata/labels/tikv.org~1serving").is_null());
+            if served {
+                self.find(SERVED, write.key.to_string());
+            }
+        }
         self.judge_intent(universe, cluster, ("member-id", "leaving"), write);
     }
 
@@ -86,8 +112,39 @@ impl Auditor {
         {
             self.find(GOOD, format!("{} was retired: {why}", write.key));
         }
-        if write.before.is_none() && !note(after, "replaces-store").is_empty() {
-            self.judge_replacement(universe, cluster, after);
+        if write.before.is_none() {
+            self.judge_new_volume(universe, cluster, after);
+            if !note(after, "replaces-store").is_empty() {
+                self.judge_replacement(universe, cluster, after);
+                self.judge_need(universe, cluster, after);
+            }
+        } else {
+            self.judge_marks(universe, cluster, write);
+        }
+    }
+
+    /// A mark that was taken off, or one that is new.
+    fn judge_marks(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        let (Some(before), Some(after)) = (write.before.as_deref(), write.after.as_deref()) else {
+            return;
+        };
+        let (was, is) = (note(before, "leaving"), note(after, "leaving"));
+        let tikv = text(after, "/metadata/labels/app.kubernetes.io~1component") == "tikv";
+        if was.is_empty() && !is.is_empty() && !is.ends_with(" replaced") && tikv {
+            self.judge_new_leaver(universe, cluster, write);
+        }
+        let ensemble =
+            universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
+        let store: Option<u64> = note(after, "store-id").parse().ok();
+        let (Some(ensemble), Some(id)) = (ensemble, store) else { return };
+        let offline =
+            ensemble.cluster.stores.get(&id).is_some_and(|s| s.state == StoreState::Offline);
+        if !was.is_empty() && is.is_empty() && offline {
+            self.find(INTENT, format!("{} does not say leaving any more", write.key));
+        }
+        let ours = !note(before, "evicting").is_empty() && note(after, "evicting").is_empty();
+        if ours && ensemble.cluster.evicting.contains(&id) && !self.users_evictions.contains(&id) {
+            self.find(INTENT, format!("{} does not say evicting any more", write.key));
         }
     }
 
@@ -167,6 +224,12 @@ fn needed(
         let live = ensemble.cluster.stores.values().filter(|s| s.state != StoreState::Tombstone);
         return live.into_iter().find(at).map(|s| format!("store {} runs on it", s.id));
     };
+    if ensemble.unsafe_recovery {
+        return Some("an unsafe recovery is going on".to_owned());
+    }
+    if universe.now.saturating_sub(ensemble.leader_since) < 55 * crate::clock::SECOND {
+        return Some("PD's leader is new".to_owned());
+    }
     if users.contains(&store) {
         return Some(format!("store {store} was given up by a user, not by us"));
     }

@@ -1,6 +1,9 @@
 //! Does the status say what is true?
 
+use serde_json::Value;
+
 use super::{Auditor, condition};
+use crate::clock::SECOND;
 use crate::kube::{at, text};
 use crate::pd::{Ensemble, StoreState};
 use crate::universe::Universe;
@@ -54,4 +57,36 @@ fn obstacle(ensemble: &Ensemble) -> Option<String> {
     let wanted = ensemble.cluster.full_replication();
     let thin = ensemble.cluster.regions.iter().find(|region| region.voters().count() < wanted);
     thin.map(|region| format!("region {} has too few replicas", region.id))
+}
+
+/// A field of a component in the spec, else the cluster's own.
+pub(super) fn setting<'a>(
+    universe: &'a Universe,
+    cluster: &str,
+    component: &str,
+    field: &str,
+) -> &'a Value {
+    let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return &Value::Null };
+    let own = at(resource, &format!("/spec/{component}{field}"));
+    if own.is_null() { at(resource, &format!("/spec{field}")) } else { own }
+}
+
+/// A duration such as `10m` in milliseconds; `default` is in seconds.
+pub(super) fn duration(value: &Value, default: u64) -> u64 {
+    let Some(text) = value.as_str() else { return default * SECOND };
+    let (mut total, mut number) = (0, 0);
+    for letter in text.chars() {
+        match letter.to_digit(10) {
+            Some(digit) => number = number * 10 + u64::from(digit),
+            None => {
+                let unit = match letter {
+                    'h' => 3600,
+                    'm' => 60,
+                    _ => 1,
+                };
+                (total, number) = (total + number * unit, 0);
+            }
+        }
+    }
+    total * SECOND
 }

@@ -6,6 +6,7 @@ use super::Auditor;
 use super::removal::note;
 use crate::kube::{Verb, at, name_of, owners, text, uid_of};
 use crate::operator::Write;
+use crate::pd::StoreState;
 use crate::universe::Universe;
 
 const OURS: &str = "I6 only what is ours is touched, by uid";
@@ -24,6 +25,7 @@ impl Auditor {
         let uid = self.uids.get(cluster).cloned().unwrap_or_default();
         if write.key.kind == "TikvCluster" {
             self.judge_resource(cluster, write);
+            self.judge_decision(universe, write);
             return;
         }
         let touched = write.before.as_deref().or(write.after.as_deref());
@@ -32,7 +34,10 @@ impl Auditor {
         }
         match (write.verb, write.key.kind.as_str()) {
             (Verb::Create, "Pod") => self.judge_new_pod(universe, cluster, &uid, write),
-            (Verb::Delete, "Pod") => self.judge_lost_pod(universe, cluster, write),
+            (Verb::Delete, "Pod") => {
+                self.judge_lost_pod(universe, cluster, write);
+                self.judge_turn(universe, cluster, write);
+            }
             (Verb::Delete, "PersistentVolumeClaim") => {
                 self.judge_lost_volume(universe, cluster, write);
             }
@@ -46,8 +51,17 @@ impl Auditor {
     /// A call to PD or to a store.
     fn judge_call(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         match write.key.kind.as_str() {
-            "OfflineStore" => self.judge_offline(universe, cluster, write),
-            "RemovePdMember" => self.judge_removed_member(universe, cluster, write),
+            "OfflineStore" => {
+                self.judge_offline(universe, cluster, write);
+                self.judge_given_up(universe, cluster, write);
+            }
+            "RemovePdMember" => {
+                self.judge_removed_member(universe, cluster, write);
+                self.judge_lost_member_removed(universe, cluster, write);
+            }
+            "KeepStore" => self.judge_kept(write),
+            "SetPdConfig" => self.judge_setting(universe, cluster, write),
+            "TransferPdLeader" => self.judge_transfer(universe, cluster, write),
             "EvictLeaders" => {
                 self.judge_intent(universe, cluster, ("store-id", "evicting"), write);
             }
@@ -96,6 +110,8 @@ impl Auditor {
             let what = format!("{} was made before it", write.key);
             self.find("the cluster id is recorded before the first store", what);
         }
+        self.judge_start(universe, cluster, pod);
+        self.judge_format(universe, cluster, pod);
         for volume in at(pod, "/spec/volumes").as_array().into_iter().flatten() {
             let claim = text(volume, "/persistentVolumeClaim/claimName");
             let Some(claim) = universe.kube.get("PersistentVolumeClaim", claim) else { continue };
@@ -103,10 +119,30 @@ impl Auditor {
                 let what = format!("{} mounts {}", write.key, name_of(claim));
                 self.find("F19 a foreign volume is never mounted", what);
             }
-            if !note(claim, "retired").is_empty() {
+            if note(claim, "resource-uid").is_empty() {
+                let what =
+                    format!("{} mounts {}, of which nobody knows", write.key, name_of(claim));
+                self.find("F19 a foreign volume is never mounted", what);
+            }
+            if !note(claim, "retired").is_empty() || self.was_removed(universe, cluster, claim) {
                 let what = format!("{} mounts {}", write.key, name_of(claim));
                 self.find(RETIRED, what);
             }
         }
+    }
+}
+
+impl Auditor {
+    /// The member or the store on a volume was removed from PD for good, before this pass.
+    fn was_removed(&self, universe: &Universe, cluster: &str, claim: &Value) -> bool {
+        let Some(index) = universe.cluster_of(cluster) else { return false };
+        let Some(ensemble) = universe.pd.ensembles.get(index) else { return false };
+        if let Ok(member) = note(claim, "member-id").parse::<u64>() {
+            let until_now = self.silent_since.contains_key(&(index, member));
+            return !until_now && !ensemble.members.contains_key(&member);
+        }
+        let store = note(claim, "store-id").parse::<u64>().ok();
+        let store = store.and_then(|id| ensemble.cluster.stores.get(&id));
+        store.is_some_and(|store| store.state == StoreState::Tombstone)
     }
 }

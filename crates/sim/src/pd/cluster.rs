@@ -45,7 +45,14 @@ pub struct Store {
     pub destroyed: bool,
     /// Regions that it had when its removal began.
     pub had: usize,
+    /// Data on it, in GiB of the [`CAPACITY`] that every store has.
+    pub used: u64,
 }
+
+/// Size of every store, in GiB.
+pub(super) const CAPACITY: u64 = 100;
+/// What else is on every volume, in GiB.
+const OVERHEAD: u64 = 9;
 
 impl Store {
     /// `state_name` as PD computes it ([`beliefs::DOWN_WITHOUT_HEARTBEAT`]).
@@ -167,6 +174,7 @@ impl Cluster {
             started: now,
             destroyed: false,
             had: 0,
+            used: 1,
         });
         if store.state == StoreState::Tombstone {
             return Err("store is tombstone".to_owned());
@@ -267,6 +275,12 @@ impl Cluster {
     pub fn full_replication(&self) -> usize {
         let there = self.stores.values().filter(|store| store.state == StoreState::Up).count();
         there.min(self.max_replicas as usize)
+    }
+
+    /// Free space of a store, in GiB.
+    pub fn free(&self, store: u64) -> u64 {
+        let used = self.stores.get(&store).map_or(0, |store| store.used);
+        CAPACITY.saturating_sub(OVERHEAD + used)
     }
 
     /// Leaders and regions of a store, as PD has heard.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Request};
-use super::cluster::{Cluster, Store, StoreState};
+use super::cluster::{CAPACITY, Cluster, Store, StoreState};
 use super::{Pd, region_answers};
 use crate::clock;
 
@@ -285,11 +285,11 @@ fn nanoseconds(heard: u64) -> i64 {
 fn status(cluster: &Cluster, store: &Store) -> Value {
     let (leaders, regions) = cluster.load(store.id);
     let known = store.heartbeat.is_some();
-    let sized = |size: &str| json!(if known { size } else { "0B" });
+    let sized = |gib: u64| json!(if known { format!("{gib}GiB") } else { "0B".to_owned() });
     let mut shown = json!({
-        "capacity": sized("100GiB"),
-        "available": sized("90GiB"),
-        "used_size": sized("1GiB"),
+        "capacity": sized(CAPACITY),
+        "available": sized(cluster.free(store.id)),
+        "used_size": sized(store.used),
         "leader_count": leaders,
         "leader_weight": 1,
         "leader_score": leaders,

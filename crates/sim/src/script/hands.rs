@@ -95,7 +95,14 @@ impl Play {
             }
             ("user-offlines", [cluster, store]) => {
                 let store = self.store_id(cluster, store)?;
+                self.harness.auditor.users_removal(store);
                 ("DELETE", cluster, format!("v1/store/{store}"), Value::Null)
+            }
+            ("user-purges", [cluster]) => {
+                ("DELETE", cluster, "v1/stores/remove-tombstone".to_owned(), Value::Null)
+            }
+            ("user-removes-member", [cluster, member]) => {
+                ("DELETE", cluster, format!("v1/members/name/{member}"), Value::Null)
             }
             ("user-locks", [cluster, task]) => {
                 ("PUT", cluster, format!("v2/maintenance/{task}"), json!({}))
@@ -107,6 +114,14 @@ impl Play {
                 let ids: Result<Vec<u64>, String> =
                     stores.iter().map(|store| self.store_id(cluster, store)).collect();
                 return self.unsafe_recovery(cluster, &ids?);
+            }
+            ("fill-store", [cluster, store, gib]) => {
+                let id = self.store_id(cluster, store)?;
+                let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
+                let ensemble = self.harness.universe.pd.ensembles.get_mut(index);
+                let store = ensemble.and_then(|e| e.cluster.stores.get_mut(&id));
+                store.ok_or("no such store")?.used = number(gib)?;
+                return Ok(String::new());
             }
             ("kill-pd-leader", [cluster]) => {
                 let pod = self.pd_leader(cluster)?;

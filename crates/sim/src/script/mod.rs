@@ -41,6 +41,20 @@ pub fn run_with(text: &str, brain: Brain, crash_after: Option<usize>) -> Played 
     play(text, play_with)
 }
 
+/// What the auditor finds with other parts of the operator, until it finds something with `words`.
+pub fn find(text: &str, brain: Brain, words: &str) -> Vec<String> {
+    let mut play = Play { brain, stops_at: Some(words.to_owned()), ..Play::default() };
+    play.begin(1);
+    for command in text.lines().filter_map(|line| line.strip_prefix("> ")) {
+        // A command may be refused: the run is not the one that the script was written for.
+        let _ = play.obey(command);
+        if play.harness.is_over() {
+            break;
+        }
+    }
+    play.harness.auditor.findings.iter().map(ToString::to_string).collect()
+}
+
 fn play(text: &str, mut play: Play) -> Played {
     let mut out = String::new();
     for line in text.lines() {
@@ -83,6 +97,8 @@ struct Play {
     brain: Brain,
     /// Every operator's process ends after this write.
     crash_after: Option<usize>,
+    /// A run is over with a finding that has these words in it.
+    stops_at: Option<String>,
 }
 
 impl Play {
@@ -91,6 +107,7 @@ impl Play {
         self.harness = Harness::new(seed);
         self.shown = 0;
         self.harness.brain = self.brain;
+        self.harness.stops_at.clone_from(&self.stops_at);
         self.harness.set_faults(Faults { crash_after: self.crash_after, ..Faults::default() });
     }
 }
@@ -105,6 +122,7 @@ impl Default for Play {
             shown: 0,
             brain: Brain::default(),
             crash_after: None,
+            stops_at: None,
         }
     }
 }
