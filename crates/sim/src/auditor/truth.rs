@@ -76,17 +76,16 @@ pub(super) fn duration(value: &Value, default: u64) -> u64 {
     let Some(text) = value.as_str() else { return default * SECOND };
     let (mut total, mut number) = (0, 0);
     for letter in text.chars() {
-        match letter.to_digit(10) {
-            Some(digit) => number = number * 10 + u64::from(digit),
-            None => {
-                let unit = match letter {
-                    'h' => 3600,
-                    'm' => 60,
-                    _ => 1,
-                };
-                (total, number) = (total + number * unit, 0);
-            }
+        if let Some(digit) = letter.to_digit(10) {
+            number = number * 10 + u64::from(digit);
+            continue;
         }
+        let unit = match letter {
+            'h' => 3600,
+            'm' => 60,
+            _ => 1,
+        };
+        (total, number) = (total + number * unit, 0);
     }
     total * SECOND
 }

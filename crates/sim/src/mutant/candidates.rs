@@ -4,8 +4,8 @@ use serde_json::json;
 use tikv_operator_core::build::{self, EVICTING, LEAVING};
 use tikv_operator_core::plan::{Identity, Scene, Step};
 use tikv_operator_core::world::{
-    BootstrapRecord, ClusterId, Component, Kind, Leaving, ObjectKey, Slot, StoreId, StoreState,
-    VolumeFacts, VolumeMarks,
+    BootstrapRecord, ClusterId, Component, Kind, Leaving, ObjectKey, PdFacts, Slot, StoreId,
+    StoreState, VolumeFacts, VolumeMarks,
 };
 
 /// Every candidate, the more harmful first.
@@ -27,20 +27,20 @@ pub(super) fn candidates(scene: &Scene<'_>) -> Vec<Step> {
 
 /// What a step does, without when.
 pub(super) fn name(step: &Step) -> String {
-    match step {
-        Step::MarkVolume { name, marks, .. } => {
-            let why = marks.leaving.as_ref().map(|leaving| &leaving.reason);
-            format!("MarkVolume {name} {why:?} {} {:?}", marks.retired, marks.evicting)
-        }
-        // There is always another free slot: all of a component count as one.
-        Step::Create(object) => {
-            let replaces = object.body.pointer("/metadata/annotations/tikv.org~1replaces-store");
-            let name = object.key.name.trim_end_matches(|letter: char| letter.is_ascii_digit());
-            format!("Create {:?} {name} {replaces:?}", object.key.kind)
-        }
-        Step::DeletePod { name, .. } => format!("DeletePod {name}"),
-        other => format!("{other:?}"),
+    if let Step::MarkVolume { name, marks, .. } = step {
+        let why = marks.leaving.as_ref().map(|leaving| &leaving.reason);
+        return format!("MarkVolume {name} {why:?} {} {:?}", marks.retired, marks.evicting);
     }
+    // There is always another free slot: all of a component count as one.
+    if let Step::Create(object) = step {
+        let replaces = object.body.pointer("/metadata/annotations/tikv.org~1replaces-store");
+        let name = object.key.name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        return format!("Create {:?} {name} {replaces:?}", object.key.kind);
+    }
+    if let Step::DeletePod { name, .. } = step {
+        return format!("DeletePod {name}");
+    }
+    format!("{step:?}")
 }
 
 fn in_pd(scene: &Scene<'_>) -> Vec<Step> {
@@ -121,7 +121,7 @@ fn new_members(scene: &Scene<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for component in Component::ALL {
         let used = scene.occupied(component);
-        let free = scene.free(component, &used, 2);
+        let free = scene.free(component, used, 2);
         let retired = scene.world.volumes.values().filter(|volume| volume.marks.retired);
         let retired = retired.map(|volume| volume.slot).filter(|slot| slot.component == component);
         for slot in used.iter().copied().chain(retired).chain(free.iter().copied()) {
@@ -133,7 +133,7 @@ fn new_members(scene: &Scene<'_>) -> Vec<Step> {
             }
         }
         let stores = scene.pd().filter(|_| component == Component::Tikv).into_iter();
-        for store in stores.flat_map(|pd| pd.live_stores()) {
+        for store in stores.flat_map(PdFacts::live_stores) {
             steps.extend(free.last().and_then(|slot| claim(scene, *slot, Some(store.id))));
         }
     }

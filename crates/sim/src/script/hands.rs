@@ -115,14 +115,7 @@ impl Play {
                     stores.iter().map(|store| self.store_id(cluster, store)).collect();
                 return self.unsafe_recovery(cluster, &ids?);
             }
-            ("fill-store", [cluster, store, gib]) => {
-                let id = self.store_id(cluster, store)?;
-                let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
-                let ensemble = self.harness.universe.pd.ensembles.get_mut(index);
-                let store = ensemble.and_then(|e| e.cluster.stores.get_mut(&id));
-                store.ok_or("no such store")?.used = number(gib)?;
-                return Ok(String::new());
-            }
+            ("fill-store", [cluster, store, gib]) => return self.fill_store(cluster, store, gib),
             ("kill-pd-leader", [cluster]) => {
                 let pod = self.pd_leader(cluster)?;
                 self.harness.universe.kill_process(&pod);
@@ -131,6 +124,16 @@ impl Play {
             _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
         };
         self.ask_pd(cluster, method, &format!("/pd/api/{path}"), &body)
+    }
+
+    /// A store holds this many GiB now.
+    fn fill_store(&mut self, cluster: &str, store: &str, gib: &str) -> Printed {
+        let id = self.store_id(cluster, store)?;
+        let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let ensemble = self.harness.universe.pd.ensembles.get_mut(index);
+        let store = ensemble.and_then(|e| e.cluster.stores.get_mut(&id));
+        store.ok_or("no such store")?.used = number(gib)?;
+        Ok(String::new())
     }
 
     fn ask_pd(&mut self, cluster: &str, method: &str, path: &str, body: &Value) -> Printed {
