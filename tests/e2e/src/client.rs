@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, text};
 use crate::kube::{Kube, until};
+use crate::manifest;
 
 /// Longest time for one run of the client, its start included.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -49,15 +50,9 @@ impl<'a> Client<'a> {
     pub(crate) fn occupy(&self, cluster: &Cluster, claim: &str, node: &str) -> Result<String> {
         let name = format!("client-occupy-{claim}");
         let args = ["occupy".to_owned(), "--file=/volume/ballast".to_owned()];
-        let mut pod = hardened(self.image, &name, &args);
-        let spec = &mut pod["spec"];
-        spec["nodeName"] = json!(node);
-        spec["securityContext"]["fsGroup"] = json!(1000);
-        spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
-        let source = json!({ "claimName": claim });
-        spec["volumes"] = json!([{ "name": "volume", "persistentVolumeClaim": source }]);
-        let mount = json!([{ "name": "volume", "mountPath": "/volume" }]);
-        spec["containers"][0]["volumeMounts"] = mount;
+        let source = json!({ "persistentVolumeClaim": { "claimName": claim } });
+        let mut pod = hardened(self.image, &name, &args, Some((source, "/volume")));
+        manifest::set(&mut pod, "/spec/nodeName", json!(node));
         self.finish(cluster, &name, &pod)
     }
 
@@ -69,7 +64,7 @@ impl<'a> Client<'a> {
             format!("--prefix={prefix}"),
             format!("--count={count}"),
         ];
-        self.finish(cluster, &name, &hardened(self.image, &name, &args))
+        self.finish(cluster, &name, &hardened(self.image, &name, &args, None))
     }
 
     /// Runs the pod to its end; its log.
@@ -97,8 +92,20 @@ impl<'a> Client<'a> {
     }
 }
 
-/// A pod of the client that the strictest level of Pod Security admits.
-pub(crate) fn hardened(image: &str, name: &str, args: &[String]) -> Value {
+/// A pod of the client that the strictest level of Pod Security admits, with a volume (its source
+/// and where it is mounted) if it needs one.
+pub(crate) fn hardened(
+    image: &str,
+    name: &str,
+    args: &[String],
+    volume: Option<(Value, &str)>,
+) -> Value {
+    let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+    if let Some((mut source, path)) = volume {
+        manifest::set(&mut source, "/name", json!("volume"));
+        volumes.push(source);
+        mounts.push(json!({ "name": "volume", "mountPath": path }));
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -109,6 +116,8 @@ pub(crate) fn hardened(image: &str, name: &str, args: &[String]) -> Value {
             "securityContext": {
                 "runAsNonRoot": true,
                 "runAsUser": 1000,
+                "fsGroup": 1000,
+                "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": { "type": "RuntimeDefault" },
             },
             "containers": [{
@@ -116,11 +125,13 @@ pub(crate) fn hardened(image: &str, name: &str, args: &[String]) -> Value {
                 "image": image,
                 "imagePullPolicy": "IfNotPresent",
                 "args": args,
+                "volumeMounts": mounts,
                 "securityContext": {
                     "allowPrivilegeEscalation": false,
                     "capabilities": { "drop": ["ALL"] },
                 },
             }],
+            "volumes": volumes,
         },
     })
 }

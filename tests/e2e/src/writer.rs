@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::client::hardened;
 use crate::cluster::{Cluster, text};
 use crate::kube::{Kube, status_code, until};
+use crate::manifest;
 
 /// Attempts a second.
 const RATE: u32 = 25;
@@ -184,16 +185,14 @@ impl fmt::Display for Report {
 }
 
 fn pod(image: &str, name: &str, args: &[String], avoid: &[String]) -> Value {
-    let mut pod = hardened(image, name, args);
-    let spec = &mut pod["spec"];
-    spec["volumes"] = json!([{ "name": "books", "emptyDir": {} }]);
-    spec["securityContext"]["fsGroup"] = json!(1000);
-    spec["containers"][0]["volumeMounts"] = json!([{ "name": "books", "mountPath": "/books" }]);
+    let books = json!({ "emptyDir": {} });
+    let mut pod = hardened(image, name, args, Some((books, "/books")));
     if !avoid.is_empty() {
         let rule = json!({ "key": "kubernetes.io/hostname", "operator": "NotIn", "values": avoid });
         let terms = json!([{ "matchExpressions": [rule] }]);
-        spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"] =
-            json!({ "nodeSelectorTerms": terms });
+        let required = "requiredDuringSchedulingIgnoredDuringExecution";
+        let path = format!("/spec/affinity/nodeAffinity/{required}/nodeSelectorTerms");
+        manifest::set(&mut pod, &path, terms);
     }
     pod
 }
