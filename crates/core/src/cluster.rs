@@ -26,7 +26,7 @@ use crate::world::Uid;
 /// A checked cluster, with what follows from it alone.
 ///
 /// One spec is planned with again and again: names, hashes and objects that depend on nothing else
-/// are [`Prepared`] once, at first use, and shared by clones. Whoever changes a setting drops them.
+/// are prepared once, at first use, and shared by clones. Whoever changes a setting drops them.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     checked: Checked,
