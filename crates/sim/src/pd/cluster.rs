@@ -45,7 +45,7 @@ pub struct Store {
     pub destroyed: bool,
     /// Regions that it had when its removal began.
     pub had: usize,
-    /// Data on it, in GiB of the [`CAPACITY`] that every store has.
+    /// Data on it, in GiB of the capacity that every store has.
     pub used: u64,
 }
 
