@@ -88,7 +88,8 @@ impl E2eArgs {
         }
         if let Some(lab) = &site.lab {
             command.arg("--audit-log").arg(lab.audit_log());
-            command.arg("--lab").arg(std::env::current_exe()?);
+            // Not this process's own path: cargo may have put the program there anew since.
+            command.arg("--lab").arg(products::target_dir()?.join("debug/xtask"));
             command.args(["--growing-class", self.growing_class.as_deref().unwrap_or("sized")]);
         } else if let Some(class) = &self.growing_class {
             command.args(["--growing-class", class]);

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: does everything hold?
 //!
-//! Every suite with its own log: first, one by one, those that keep all cores busy, then side by side
-//! those that mostly wait, then those that nothing may disturb. A table of minutes and one plain line at the end.
+//! Every suite with its own log: first, one by one, those that keep all cores busy, then those on the
+//! lab, which mostly wait, beside the others. A table of minutes and one plain line at the end.
 
 mod findings;
 mod job;
@@ -56,13 +56,12 @@ impl TestArgs {
         let lane = |lane| run_lane(&chosen, lane, self.all, &logs);
         let mut ended = lane(Lane::Alone);
         std::thread::scope(|scope| {
-            let beside = scope.spawn(|| lane(Lane::Loopback));
+            let beside = scope.spawn(|| lane(Lane::Beside));
             let lab = lane(Lane::Lab);
             ended.extend(beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             ended.extend(lab);
         });
-        ended.extend(lane(Lane::Last));
-        if !had_lab && chosen.iter().any(|s| s.lane.has_lab()) {
+        if !had_lab && chosen.iter().any(|s| s.lane == Lane::Lab) {
             tidy(&ended, &logs);
         }
         conclude(&ended, begin.elapsed(), &logs)
@@ -111,7 +110,7 @@ fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
 
 /// Takes down the lab that this run started, unless there is something to look at in it.
 fn tidy(ended: &[Ended], logs: &Path) {
-    if ended.iter().any(|end| end.suite.lane.has_lab() && end.error.is_some()) {
+    if ended.iter().any(|end| end.suite.lane == Lane::Lab && end.error.is_some()) {
         println!("the lab is left up for a look; `cargo xtask lab down` takes it down");
         return;
     }

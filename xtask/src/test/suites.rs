@@ -30,21 +30,13 @@ pub(crate) struct Suite {
 /// What may a suite have running beside itself?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lane {
-    /// Nothing: it keeps all cores busy. These go first.
+    /// Nothing: it keeps all cores busy, and what it finds is wanted first.
     Alone,
-    /// Suites on the lab: it starts servers on loopback and mostly waits for them.
-    Loopback,
-    /// Suites on loopback: it uses the lab and mostly waits for it.
+    /// Suites on the lab: it needs nothing but this machine.
+    Beside,
+    /// Suites beside the lab: it uses the lab and mostly waits for it. Its cases that measure what a
+    /// client notices come last, when the others are done.
     Lab,
-    /// Nothing: it watches whether a client is served in time. These go last, on the lab.
-    Last,
-}
-
-impl Lane {
-    /// Its suites use the lab.
-    pub(crate) fn has_lab(self) -> bool {
-        matches!(self, Self::Lab | Self::Last)
-    }
 }
 
 /// How many checks did a suite make?
@@ -142,7 +134,7 @@ pub(crate) const SUITES: &[Suite] = &[
         counts: Counts::Tests,
         live: false,
         long: false,
-        lane: Lane::Alone,
+        lane: Lane::Beside,
         jobs: |_| Ok(vec![tests(|package| package == "sim")?]),
     },
     Suite {
@@ -151,7 +143,7 @@ pub(crate) const SUITES: &[Suite] = &[
         counts: Counts::Tests,
         live: false,
         long: false,
-        lane: Lane::Loopback,
+        lane: Lane::Beside,
         jobs: integration,
     },
     Suite {
@@ -160,7 +152,7 @@ pub(crate) const SUITES: &[Suite] = &[
         counts: Counts::Tests,
         live: false,
         long: false,
-        lane: Lane::Loopback,
+        lane: Lane::Beside,
         jobs: standin,
     },
     Suite {
@@ -178,7 +170,7 @@ pub(crate) const SUITES: &[Suite] = &[
         counts: Counts::Tests,
         live: true,
         long: false,
-        lane: Lane::Last,
+        lane: Lane::Lab,
         jobs: |all| {
             let mut words = vec!["xtask", "e2e"];
             words.extend(all.then_some("--all"));

@@ -1,8 +1,8 @@
 //! How does a PD member leave for good?
 //!
 //! Its leadership first, then the intent on its volume, then its place behind the client Service
-//! (a removed member keeps answering: pd-api trap 6), then PD's list, then its pod, then its volume,
-//! which is never mounted again. Each pass does the next of these from what it sees, so that a
+//! (a removed member keeps answering: pd-api trap 6), then PD's list, then its volume, which is never
+//! mounted again, then its pod. Each pass does the next of these from what it sees, so that a
 //! crash between any two of them only costs time. Until PD's list is changed all of it can be taken
 //! back.
 
@@ -70,31 +70,40 @@ pub(super) fn hand_over(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) ->
     draft.propose(name, Step::TransferPdLeader { to })
 }
 
-/// What is left of members that PD has let go, whoever removed them: the pod goes, and once it is
-/// gone or going (on a lost node it never is) its volumes are retired.
+/// What is left of members that PD has let go, whoever removed them: its volumes are retired, then
+/// its pod goes. Should PD fall silent in between, the mark still says that no pod is to be made on
+/// them. A process that never was a member may join until it ends: there the pod goes first.
 pub(super) fn finish(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for slot in scene.occupied(Component::Pd).iter().copied() {
         let member = scene.member(slot);
         if !member.is_retired() && !scene.was_removed(&member) {
             continue;
         }
-        let name = slot.pod_name(scene.name());
-        if let Some(pod) = member.pod.filter(|pod| pod.deleting_since.is_none()) {
-            let reason = "PD does not list its member any more".to_owned();
-            let uid = pod.uid.clone();
-            draft.propose(name.clone(), Step::DeletePod { name, uid, reason });
+        let pod = member.pod.filter(|pod| pod.deleting_since.is_none());
+        if (pod.is_none() || member.was_listed()) && retire(scene, slot, draft) {
             continue;
         }
-        for (claim, volume) in scene.unretired_claims(slot) {
-            let marks = VolumeMarks {
-                retired: true,
-                retired_since: Some(scene.world.now),
-                ..VolumeMarks::default()
-            };
-            let step = Step::MarkVolume { name: claim.clone(), uid: volume.uid.clone(), marks };
-            draft.propose(claim.clone(), step);
+        if let Some(pod) = pod {
+            let (name, uid) = (slot.pod_name(scene.name()), pod.uid.clone());
+            let reason = "PD does not list its member any more".to_owned();
+            draft.propose(name.clone(), Step::DeletePod { name, uid, reason });
         }
     }
+}
+
+/// Marks the volumes of a slot as retired. Returns whether one was.
+fn retire(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
+    let mut any = false;
+    for (claim, volume) in scene.unretired_claims(slot) {
+        let marks = VolumeMarks {
+            retired: true,
+            retired_since: Some(scene.world.now),
+            ..VolumeMarks::default()
+        };
+        let step = Step::MarkVolume { name: claim.clone(), uid: volume.uid.clone(), marks };
+        any |= draft.propose(claim.clone(), step);
+    }
+    any
 }
 
 /// Takes back what is no longer wanted: a scale-in that was cancelled, a replacement of a member

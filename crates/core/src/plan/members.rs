@@ -65,6 +65,7 @@ pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     }
     let name = slot.pod_name(scene.name());
     match scene.member(slot).pod {
+        None if is_let_go(scene, slot, draft) => {}
         None => {
             draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
         }
@@ -74,6 +75,18 @@ pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
         }
         Some(_) => {}
     }
+}
+
+/// PD is about to let this member go: its pod is not made again for that moment. While a rule holds
+/// the removal the member is needed, and its pod with it.
+fn is_let_go(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
+    let member = scene.member(slot);
+    let marked = member.volume.is_some_and(|volume| volume.marks.leaving.is_some());
+    let Some(listed) = member.listed.filter(|_| marked && slot.component == Component::Pd) else {
+        return false;
+    };
+    let removal = Step::RemovePdMember { id: listed.id, name: listed.name.clone() };
+    draft.passes(listed.name.clone(), &removal)
 }
 
 /// The store of this slot is on its way out and PD lists none here: it never registered one, or it

@@ -58,6 +58,12 @@ impl<'a> Scene<'a> {
 }
 
 impl Member<'_> {
+    /// The slot's main volume was a member's: once PD has removed that, a process on it stays out
+    /// (pd-api trap 6).
+    pub fn was_listed(&self) -> bool {
+        self.volume.is_some_and(|volume| volume.marks.member.is_some())
+    }
+
     /// The slot's main volume is that of a member that was removed for good.
     pub fn is_retired(&self) -> bool {
         self.volume.is_some_and(|volume| volume.marks.retired)

@@ -80,18 +80,34 @@ fn s53_three_to_one_the_leader_among_those_who_leave() {
             "mark-volume pd-c-pd-2",
             "mark Pod c-pd-2",
             "remove-pd-member c-pd-2 (103)",
-            "delete-pod c-pd-2: PD does not list its member any more",
             "mark-volume pd-c-pd-2",
+            "delete-pod c-pd-2: PD does not list its member any more",
             "mark-volume pd-c-pd-1",
             "mark Pod c-pd-1",
             "remove-pd-member c-pd-1 (102)",
-            "delete-pod c-pd-1: PD does not list its member any more",
             "mark-volume pd-c-pd-1",
+            "delete-pod c-pd-1: PD does not list its member any more",
             "",
         ]
     );
     let volume = world.volumes.get("pd-c-pd-1").expect("it stays");
     assert!(volume.marks.retired && volume.marks.retired_since == Some(world.now));
+}
+
+#[test]
+fn s53_a_member_that_is_let_go_gets_no_pod_for_that_moment() {
+    let mut world = fixture::settled(&pd(5));
+    let marks = &mut world.volumes.get_mut("pd-c-pd-4").expect("a volume").marks;
+    marks.leaving = Some(Leaving { since: fixture::now(), reason: "scale-in".into() });
+    world.pods.remove(&Slot::pd(4));
+    assert_eq!(done(&pd(4), &world), ["remove-pd-member c-pd-4 (105)"]);
+    // As long as the others need it, it runs.
+    for ordinal in [0, 1] {
+        let members = &mut fixture::pd_of(&mut world).members;
+        members.get_mut(&id(ordinal)).expect("a member").healthy = false;
+    }
+    let done = done(&pd(4), &world);
+    assert!(done.contains(&"create Pod c-pd-4".to_owned()), "{done:?}");
 }
 
 #[test]
@@ -256,8 +272,8 @@ fn s61_a_lost_member_is_removed_first_and_then_replaced() {
             "mark-volume pd-c-pd-2",
             "mark Pod c-pd-2",
             "remove-pd-member c-pd-2 (103)",
-            "delete-pod c-pd-2: PD does not list its member any more",
             "mark-volume pd-c-pd-2",
+            "delete-pod c-pd-2: PD does not list its member any more",
         ]
     );
     let made: Vec<String> = plan(&cluster, &world).steps.iter().map(Step::subject).collect();
@@ -334,7 +350,7 @@ fn a_half_joined_member_is_cleared_away_and_a_zombie_is_retired() {
     fixture::pd_of(&mut world).members.remove(&id(1));
     assert_eq!(
         walk(&cluster, &mut world, 2),
-        ["delete-pod c-pd-1: PD does not list its member any more", "mark-volume pd-c-pd-1",]
+        ["mark-volume pd-c-pd-1", "delete-pod c-pd-1: PD does not list its member any more"]
     );
 }
 

@@ -243,8 +243,9 @@ pub(super) fn pd_member_gone_before_retire(step: &Step, scene: &Scene<'_>) -> Ve
     if half && volume.marks.member.is_none() {
         return Err(format!("the half-joined PD member may be {}", volume.slot));
     }
-    if member.pod.is_some_and(|pod| pod.deleting_since.is_none()) {
-        return Err(format!("the pod of {} still uses {name}", volume.slot));
+    let runs = member.pod.is_some_and(|pod| pod.deleting_since.is_none());
+    if runs && !member.was_listed() {
+        return Err(format!("the pod of {} may still join with {name}", volume.slot));
     }
     Ok(())
 }

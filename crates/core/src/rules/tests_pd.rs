@@ -390,6 +390,9 @@ fn pd_member_gone_before_retire() {
     holds(rule, &cluster, &named, &retire(2));
     let mut used = world.clone();
     used.pods.insert(Slot::pd(2), fixture::pod(&cluster, Slot::pd(2)));
+    allows(rule, &cluster, &used, &retire(2));
+    // Never a member: its process may join until it ends.
+    volume(&mut used, 2).marks.member = None;
     holds(rule, &cluster, &used, &retire(2));
     pod(&mut used, 2).deleting_since = Some(fixture::now());
     allows(rule, &cluster, &used, &retire(2));

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_mins(6);
 pub(crate) const CASE: Case = Case {
     name: "failover-pd",
     lane: Lane::Alone,
-    long: false,
+    long: true,
     proves: "a PD member that loses its disk is replaced under a new name while a client writes; nothing is lost",
     bound: 600,
     run,

@@ -21,7 +21,7 @@ const IN: Duration = Duration::from_mins(8);
 pub(crate) const CASE: Case = Case {
     name: "life-scale",
     lane: Lane::Alone,
-    long: false,
+    long: true,
     proves: "3 -> 5 -> 3 stores while a client writes: nobody notices, stores leave empty, by PD's word",
     bound: 700,
     run,
