@@ -9,6 +9,9 @@ use tikv_operator_api::names::Component;
 
 use crate::kube::{Kube, until};
 
+/// Longest time for the small clusters of this suite to start, their images being on the nodes.
+pub(crate) const START: Duration = Duration::from_mins(3);
+
 /// A cluster by its name, and how to ask about it.
 #[derive(Clone)]
 pub(crate) struct Cluster {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, text};
+use crate::cluster::{Cluster, START, text};
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::{Cordon, evict, of_pod};
@@ -14,7 +14,6 @@ use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::Watchman;
 
-const START: Duration = Duration::from_mins(3);
 const LIMIT: Duration = Duration::from_mins(3);
 
 /// A node under a store is cordoned and its pod evicted.

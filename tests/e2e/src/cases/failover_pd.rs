@@ -6,14 +6,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, is_ready, summary};
+use crate::cluster::{Cluster, START, is_ready, summary};
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::Watchman;
 
-const START: Duration = Duration::from_mins(3);
 const LIMIT: Duration = Duration::from_mins(6);
 
 /// A member's volume and pod are destroyed.

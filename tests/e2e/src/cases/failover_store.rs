@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, is_ready, summary, text};
+use crate::cluster::{Cluster, START, is_ready, summary, text};
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::of_pod;
@@ -14,7 +14,6 @@ use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::{self, Watchman};
 
-const START: Duration = Duration::from_mins(3);
 const LIMIT: Duration = Duration::from_mins(10);
 
 /// A node with a store, and its disk, are gone for good.

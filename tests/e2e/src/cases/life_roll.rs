@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, text};
+use crate::cluster::{Cluster, START, text};
 use crate::kube::until;
 use crate::manifest;
 use crate::restarts::Restarts;
@@ -14,8 +14,6 @@ use crate::suite::{Case, Lane, Verdict};
 use crate::timeline::Timeline;
 use crate::watchman::{self, Watchman};
 
-/// Longest time for a 3+3 cluster to start.
-const START: Duration = Duration::from_mins(3);
 /// Longest time for six restarts one after the other, and a minute for PD's word in between.
 const ROLL: Duration = Duration::from_mins(8);
 /// The promise is 3 s, on a machine that does nothing else, and the table prints the figures. Here it

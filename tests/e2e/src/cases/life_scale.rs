@@ -6,14 +6,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, is_ready, summary};
+use crate::cluster::{Cluster, START, is_ready, summary};
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::{self, Watchman};
 
-const START: Duration = Duration::from_mins(3);
 const OUT: Duration = Duration::from_mins(4);
 const IN: Duration = Duration::from_mins(8);
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, Incarnation};
+use crate::cluster::{Cluster, Incarnation, START};
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::of_pod;
@@ -15,7 +15,6 @@ use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::watchman;
 
-const START: Duration = Duration::from_mins(3);
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// TiKV's item, as a flat key's pointer; 20 by default, and not written by anybody else.
