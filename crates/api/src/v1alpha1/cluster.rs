@@ -49,8 +49,8 @@ pub struct TikvClusterSpec {
     /// The storage servers. Default: 3 stores.
     #[serde(default)]
     pub tikv: TikvSpec,
-    /// The operator stops every write but status and the undoing of what is half done. Default:
-    /// false. Restarts nothing.
+    /// The operator stops every write but status and the undoing of what is half done. A deletion of
+    /// the resource goes on. Default: false. Restarts nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
     /// Encrypted connections between all servers.

@@ -2,7 +2,9 @@
 //!
 //! With `pvReclaimPolicy: Retain` there is no finalizer: Kubernetes collects what the resource owns
 //! and the volumes, which nobody owns, stay. With `Delete` our finalizer holds the resource until
-//! its pods and volumes are gone, stores before PD.
+//! its pods and volumes are gone, stores before PD. Neither a pause nor a contradiction in the
+//! cluster's identity keeps it: a deletion cannot be taken back, and where the volumes may hold
+//! another cluster's data they stay.
 
 use jiff::SignedDuration;
 
@@ -15,13 +17,10 @@ use crate::world::{Component, Slot, Uid};
 /// which loses nothing. A finalizer that never goes blocks the deletion of the whole namespace.
 pub(super) const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
-/// Deals with deletion and with the finalizer. True when nothing else is to be planned.
+/// Deals with deletion. True when nothing else is to be planned.
 pub(super) fn going(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
     let resource = &scene.world.resource;
-    let Some(since) = resource.deleting_since else {
-        keep_finalizer(scene, draft);
-        return false;
-    };
+    let Some(since) = resource.deleting_since else { return false };
     let detail = "the resource is being deleted".to_owned();
     draft.wait(scene.name(), &rules::DELETING, detail);
     if !resource.finalizer {
@@ -39,7 +38,8 @@ fn deletes_any(scene: &Scene<'_>) -> bool {
     Component::ALL.into_iter().any(|component| scene.deletes_volumes(component))
 }
 
-fn keep_finalizer(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+/// Puts the finalizer on while the volumes are to go with the resource, and takes it off otherwise.
+pub(super) fn keep_finalizer(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     match (deletes_any(scene), scene.world.resource.finalizer) {
         (true, false) => draft.propose(scene.name(), Step::AddFinalizer),
         (false, true) => draft.propose(scene.name(), Step::ReleaseFinalizer),

@@ -91,12 +91,10 @@ pub fn plan_without(cluster: &Cluster, world: &World, rule: &'static str) -> Pla
 }
 
 fn decide<'a>(scene: &'a Scene<'a>, mut draft: Draft<'a>) -> Plan {
-    if guard::holds(scene, &mut draft) {
+    if delete::going(scene, &mut draft) || guard::holds(scene, &mut draft) {
         return draft.finish();
     }
-    if delete::going(scene, &mut draft) {
-        return draft.finish();
-    }
+    delete::keep_finalizer(scene, &mut draft);
     if bootstrap::record(scene, &mut draft) {
         return draft.finish();
     }

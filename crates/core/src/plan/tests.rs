@@ -244,6 +244,36 @@ fn f28_a_deletion_that_hangs_is_let_go_after_ten_minutes_with_its_volumes() {
 }
 
 #[test]
+fn f28_a_deletion_ends_though_the_cluster_is_paused_or_pd_silent_or_the_volumes_anothers() {
+    let unpaused = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let paused = fixture::cluster(json!({"pvReclaimPolicy": "Delete", "paused": true}));
+    let mut world = fixture::settled(&unpaused);
+    assert_eq!(plan(&paused, &world).steps, [], "no finalizer comes under a pause");
+    world.resource.finalizer = true;
+    world.resource.deleting_since = Some(fixture::now());
+    world.pd =
+        PdView::Unreachable { seen_for: jiff::SignedDuration::from_hours(1), reason: "x".into() };
+    let mut theirs = world.clone();
+    theirs.volumes.get_mut("tikv-c-tikv-2").expect("a volume").marks.cluster = Some(ClusterId(5));
+    // The volumes may be another cluster's: they stay, and the resource waits for nothing but time.
+    assert_eq!(plan(&unpaused, &theirs).steps, []);
+    theirs.now = fixture::now() + jiff::SignedDuration::from_mins(10);
+    assert_eq!(plan(&unpaused, &theirs).steps, [Step::ReleaseFinalizer]);
+    for cluster in [&paused, &unpaused] {
+        let mut world = world.clone();
+        assert_eq!(plan(cluster, &world).steps.len(), 3, "stores");
+        world.pods.clear();
+        let volumes = plan(cluster, &world).steps;
+        assert!(volumes.iter().all(|step| matches!(step, Step::DeleteVolume { .. })));
+        assert_eq!(volumes.len(), 6);
+        world.volumes.clear();
+        assert_eq!(plan(cluster, &world).steps, [Step::ReleaseFinalizer]);
+    }
+    let retained = fixture::cluster(json!({"paused": true}));
+    assert_eq!(plan(&retained, &world).steps, [Step::ReleaseFinalizer], "the policy was changed");
+}
+
+#[test]
 fn the_store_gate_follows_pds_word() {
     let cluster = three();
     let mut world = fixture::settled(&cluster);
