@@ -23,6 +23,8 @@ pub(super) fn take(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
     match &pd.maintenance {
         Maintenance::Unsupported => true,
         Maintenance::Held { id, .. } => is_ours(scene, id),
+        // Named by the same guard.
+        Maintenance::Unknown { .. } => false,
         Maintenance::Free => {
             let id = scene.world.resource.uid.to_string();
             draft.propose(scene.name(), Step::LockMaintenance { kind: KIND.to_owned(), id });

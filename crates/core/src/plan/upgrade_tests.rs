@@ -193,6 +193,11 @@ fn the_maintenance_lock_is_taken_first_and_given_back_last() {
     let lock = format!("lock-maintenance rolling-restart {}", fixture::UID);
     assert_eq!(told(&plan(&cluster, &world)), [lock]);
     let held = |id: &str| Maintenance::Held { kind: "rolling-restart".into(), id: id.into() };
+    let reason = "status 500: no".to_owned();
+    fixture::pd_of(&mut world).maintenance = Maintenance::Unknown { reason };
+    let held_up = plan(&cluster, &world);
+    assert_eq!(told(&held_up), [""; 0], "unknown is not free");
+    assert!(waits(&held_up, &rules::MAINTENANCE_LOCK_HELD).is_some_and(|w| w.contains("500")));
     fixture::pd_of(&mut world).maintenance = held("somebody");
     let other = plan(&cluster, &world);
     assert!(told(&other).is_empty());

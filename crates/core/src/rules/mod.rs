@@ -127,7 +127,7 @@ rules! {
     PD_KNOWS_ALL_REGIONS = "pd-knows-all-regions", Progress, Some(restarts::pd_knows_all_regions),
         "PD's word on sick regions counts when its leader has led for a minute and has heard who leads nearly every region: a new leader knows of none.";
     MAINTENANCE_LOCK_HELD = "maintenance-lock-held", Progress, Some(restarts::maintenance_lock_held),
-        "Somebody else holds PD's lock for disruptive work; no pod is restarted until it is given back.";
+        "Somebody else holds PD's lock for disruptive work, or PD does not say; no pod is restarted until it is given back.";
     NO_DOWNGRADE = "no-downgrade", Held, Some(restarts::no_downgrade),
         "No store is made with an earlier minor version than all stores run: PD refuses it, and the data may not be readable.";
     PD_NOT_OLDER_THAN_TIKV = "pd-not-older-than-tikv", Held, Some(restarts::pd_not_older_than_tikv),

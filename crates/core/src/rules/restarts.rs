@@ -101,6 +101,10 @@ pub(super) fn maintenance_lock_held(step: &Step, scene: &Scene<'_>) -> Verdict {
             "{} stays: {kind} {id} holds PD's maintenance lock",
             slot.pod_name(scene.name())
         )),
+        Maintenance::Unknown { reason } => Err(format!(
+            "{} stays: PD does not say whether somebody holds its maintenance lock ({reason})",
+            slot.pod_name(scene.name())
+        )),
         Maintenance::Held { .. } | Maintenance::Free | Maintenance::Unsupported => Ok(()),
     }
 }

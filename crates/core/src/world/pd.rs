@@ -79,8 +79,13 @@ pub struct Progress {
 /// PD's lock for disruptive work (`/pd/api/v2/maintenance`, v8.5.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Maintenance {
-    /// This PD does not have it, or did not answer.
+    /// This PD does not have it, or it was not asked.
     Unsupported,
+    /// It was asked and gave no answer that can be believed: somebody may hold the lock.
+    Unknown {
+        /// Why, for people.
+        reason: String,
+    },
     /// Nobody holds it.
     Free,
     /// Held.

@@ -59,11 +59,12 @@ impl PdClient {
             Ok(tasks) => tasks.into_iter().next().map_or(Maintenance::Free, |task| {
                 Maintenance::Held { kind: task.kind, id: task.id }
             }),
-            // A version without the endpoint says "404 page not found".
             Err(PdError::NotFound(text)) if text.starts_with("No maintenance task") => {
                 Maintenance::Free
             }
-            Err(_) => Maintenance::Unsupported,
+            // A version without the endpoint says "404 page not found".
+            Err(PdError::NotFound(_)) => Maintenance::Unsupported,
+            Err(error) => Maintenance::Unknown { reason: error.to_string() },
         }
     }
 

@@ -173,11 +173,13 @@ async fn the_maintenance_lock_is_held_free_or_not_there() {
         ("maintenance-get", held),
         ("maintenance-none", Maintenance::Free),
         ("readyz-v2", Maintenance::Unsupported),
-        ("stores-quorum-lost", Maintenance::Unsupported),
     ] {
         let (client, member) = answered(name).await;
         assert_eq!(client.maintenance(&member).await, want, "{name}");
     }
+    let (client, member) = answered("stores-quorum-lost").await;
+    let lost = client.maintenance(&member).await;
+    assert!(matches!(&lost, Maintenance::Unknown { reason } if reason.contains("503")), "{lost:?}");
 }
 
 #[tokio::test]

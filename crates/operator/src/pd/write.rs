@@ -170,7 +170,7 @@ impl PdClient {
                 status: 409,
                 text: format!("the maintenance lock is held by {kind}/{id}"),
             }),
-            Maintenance::Free | Maintenance::Unsupported => {
+            Maintenance::Free | Maintenance::Unsupported | Maintenance::Unknown { .. } => {
                 Err(PdError::Refused { status: 409, text })
             }
         }

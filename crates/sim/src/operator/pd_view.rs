@@ -180,15 +180,16 @@ fn progress(
 
 fn maintenance(universe: &mut Universe, process: &str) -> Maintenance {
     let request = Request::get("/pd/api/v2/maintenance");
-    let Some(answer) = universe.ask_pd(process, request) else { return Maintenance::Unsupported };
-    let Some(body) = answer.value() else { return Maintenance::Unsupported };
+    let unknown = || Maintenance::Unknown { reason: "no answer".to_owned() };
+    let Some(answer) = universe.ask_pd(process, request) else { return unknown() };
+    let Some(body) = answer.value() else { return unknown() };
     match answer.status {
         200 => Maintenance::Held {
             kind: text(body, "/0/type").to_owned(),
             id: text(body, "/0/id").to_owned(),
         },
         404 => Maintenance::Free,
-        _ => Maintenance::Unsupported,
+        _ => unknown(),
     }
 }
 
