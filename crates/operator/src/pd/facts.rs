@@ -3,10 +3,14 @@
 //! Pure. An answer that contradicts itself, or lacks what PD always says, is refused as
 //! [`PdError::Malformed`]: half an answer must never read as "the rest is gone".
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use http::{Uri, uri::Authority};
 use jiff::Timestamp;
+use tikv_operator_api::names::TIKV_STATUS_PORT;
 use tikv_operator_core::{
     facts::size,
     world::{ClusterId, PdMember, PdMemberId, Replication, StoreFacts, StoreId, StoreState},
@@ -108,8 +112,8 @@ fn store(row: wire::StoreInfo) -> Result<StoreFacts, PdError> {
     Ok(StoreFacts {
         id: StoreId(store.id),
         state,
+        status_address: status_address(&store.address, store.status_address),
         address: store.address,
-        status_address: store.status_address,
         serving: is_serving(store.node_state, status.region_count),
         capacity: status.capacity.as_deref().and_then(size),
         available: status.available.as_deref().and_then(size),
@@ -122,6 +126,21 @@ fn store(row: wire::StoreInfo) -> Result<StoreFacts, PdError> {
         labels: labels.into_iter().map(|label| (label.key, label.value)).collect(),
         physically_destroyed: store.physically_destroyed,
     })
+}
+
+/// Where the store's status server is reached. TiKV v4.0.0 advertises what it listens on, every
+/// address of its own, and an earlier one nothing at all: such a store is asked at the host of its
+/// advertised address, on the port that our pods use.
+fn status_address(address: &str, advertised: String) -> String {
+    let reachable = advertised.parse::<Authority>().is_ok_and(|authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        host.parse::<IpAddr>().is_ok_and(|ip| !ip.is_unspecified() && !ip.is_loopback())
+            || (!host.is_empty() && host.parse::<IpAddr>().is_err())
+    });
+    match address.parse::<Authority>() {
+        Ok(authority) if !reachable => format!("{}:{TIKV_STATUS_PORT}", authority.host()),
+        Ok(_) | Err(_) => advertised,
+    }
 }
 
 /// `state` is the number that PD keeps (0 is omitted); `state_name` refines Up by the time since

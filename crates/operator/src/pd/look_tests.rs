@@ -145,6 +145,57 @@ async fn a_store_that_is_not_up_raises_questions() {
 }
 
 #[tokio::test]
+async fn a_lock_that_pd_cannot_tell_of_is_not_free() {
+    for answer in [
+        Some((500, "no".to_owned())),
+        Some((503, "[PD:server:ErrLeaderNil]leader is nil".to_owned())),
+        Some((200, "<html>".to_owned())),
+        Some((200, json!({ "tasks": [] }).to_string())),
+        None,
+    ] {
+        let (script, given) = (script(&["Up", "Up", "Up"]), answer.clone());
+        let fake = Fake::run(move |asked| {
+            if asked.line.ends_with("/maintenance") { given.clone() } else { script(asked) }
+        })
+        .await;
+        let maintenance = look(&fake, Depth::Full).await.maintenance;
+        assert!(matches!(maintenance, Maintenance::Unknown { .. }), "{answer:?}: {maintenance:?}");
+    }
+    let script = script(&["Up", "Up", "Up"]);
+    let older = Fake::run(move |asked| {
+        let lock = asked.line.ends_with("/maintenance");
+        if lock { Some((404, "404 page not found\n".to_owned())) } else { script(asked) }
+    })
+    .await;
+    assert_eq!(look(&older, Depth::Full).await.maintenance, Maintenance::Unsupported);
+}
+
+#[tokio::test]
+async fn a_store_that_advertises_no_place_is_asked_where_it_serves() {
+    let script = script(&[]);
+    let rows: Vec<Value> =
+        ["0.0.0.0:20180", "", "[::]:20180", "127.0.0.1:20180", "s5:21180", "10.0.0.6:20180"]
+            .iter()
+            .zip(1..)
+            .map(|(status, id)| {
+                json!({ "store": { "id": id, "address": format!("s{id}.c-tikv-peer.ns.svc:20160"),
+                "state_name": "Up", "status_address": status } })
+            })
+            .collect();
+    let list = json!({ "count": rows.len(), "stores": rows }).to_string();
+    let fake = Fake::run(move |asked| {
+        let stores = asked.line.ends_with("/stores/check");
+        if stores { Some((200, list.clone())) } else { script(asked) }
+    })
+    .await;
+    let facts = look(&fake, Depth::Quiet).await;
+    let found: Vec<&str> = facts.stores.values().map(|s| s.status_address.as_str()).collect();
+    let by_name = [1, 2, 3, 4].map(|id| format!("s{id}.c-tikv-peer.ns.svc:20180"));
+    assert_eq!(found[..4], by_name);
+    assert_eq!(found[4..], ["s5:21180", "10.0.0.6:20180"]);
+}
+
+#[tokio::test]
 async fn half_of_the_lists_is_nothing() {
     let script = script(&["Up", "Up", "Up"]);
     let fake = Fake::run(move |asked| {
