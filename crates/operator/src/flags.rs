@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use http::uri::Authority;
 
-use crate::{lease::Terms, logs::LogFormat};
+use crate::{kubernetes::WRITE_TIME, lease::Terms, logs::LogFormat};
 
 /// Runs TiKV clusters on Kubernetes: watches TikvCluster resources and does what they say.
 #[derive(Clone, Debug, Parser)]
@@ -52,9 +52,9 @@ pub struct Flags {
     #[arg(long, env = "POD_NAMESPACE")]
     pub lease_namespace: Option<String>,
 
-    /// How long the lease is valid after a renewal, such as 15s. Another replica takes over this
-    /// long after the holder died.
-    #[arg(long, env = "TIKV_OPERATOR_LEASE_DURATION", default_value = "15s", value_parser = seconds)]
+    /// How long the lease is valid after a renewal, in whole seconds, such as 15s. Another replica
+    /// takes over this long after the holder died.
+    #[arg(long, env = "TIKV_OPERATOR_LEASE_DURATION", default_value = "15s", value_parser = whole_seconds)]
     pub lease_duration: Duration,
 
     /// The holder stops acting when it could not renew for this long.
@@ -87,6 +87,12 @@ impl Flags {
             "--lease-retry must be shorter than --lease-deadline, and that shorter than \
              --lease-duration"
         );
+        anyhow::ensure!(
+            terms.retry + WRITE_TIME < terms.duration,
+            "--lease-duration must be longer than --lease-retry by more than the {} s that a write \
+             may take, or nothing would ever be written",
+            WRITE_TIME.as_secs()
+        );
         Ok(terms)
     }
 }
@@ -99,6 +105,17 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let number: u32 =
         number.parse().map_err(|_| format!("{text:?} is not a time such as 15s or 500ms"))?;
     if number == 0 { Err("must be longer than 0".to_owned()) } else { Ok(unit * number) }
+}
+
+/// A Lease keeps its duration in whole seconds: a follower that reads a shorter one than the holder
+/// counts on would act beside it.
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let time = seconds(text)?;
+    if time.subsec_nanos() == 0 {
+        Ok(time)
+    } else {
+        Err("must be whole seconds, such as 15s: a Lease holds no fraction".to_owned())
+    }
 }
 
 fn host_port(text: &str) -> Result<Authority, String> {
@@ -163,6 +180,7 @@ mod tests {
     fn nonsense_is_refused_with_the_flag_named() {
         for (args, name) in [
             (["--lease-duration", "0s"], "--lease-duration"),
+            (["--lease-duration", "15500ms"], "--lease-duration"),
             (["--lease-retry", "soon"], "--lease-retry"),
             (["--pd-through", "localhost"], "--pd-through"),
             (["--concurrency", "0"], "--concurrency"),
@@ -171,7 +189,14 @@ mod tests {
             let error = parse(&args).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
+        let fraction = parse(&["--lease-duration", "15500ms"]).unwrap_err().to_string();
+        assert!(fraction.contains("whole seconds"), "{fraction}");
+        let whole = parse(&["--lease-duration", "16000ms"]).unwrap();
+        assert_eq!(whole.lease_duration, Duration::from_secs(16));
         assert!(parse(&["--lease-retry", "20s"]).unwrap().terms().is_err());
+        let short = ["--lease-duration=6s", "--lease-deadline=5s", "--lease-retry=1s"];
+        let short = parse(&short).unwrap().terms().unwrap_err().to_string();
+        assert!(short.contains("--lease-duration") && short.contains("5 s"), "{short}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use http::{Method, uri::Authority};
 use serde_json::{Value, json};
 
 use crate::{
+    lease::Fence,
     metrics::{Metrics, PdOutcome, StoreEndpoint},
     pd::{Call, PdError, Transport},
 };
@@ -57,9 +58,11 @@ impl StoreClient {
         self.counted(StoreEndpoint::Config, config)
     }
 
-    /// Sets items until the process ends. Refused whole where one of them cannot be set.
+    /// Sets items until the process ends. Refused whole where one of them cannot be set. The call
+    /// passes `fence`.
     pub async fn configure(
         &self,
+        fence: &Fence,
         status: &Authority,
         items: &BTreeMap<String, Value>,
     ) -> Result<(), PdError> {
@@ -68,6 +71,7 @@ impl StoreClient {
         // answers 500 after it has changed the setting.
         let call = Call { method: Method::POST, path: "/config?persist=false", body: Some(&body) };
         let time = self.transport.limits().call;
+        let _permit = fence.permit(time).await?;
         let answer = self.transport.call(status, &call, ANSWER_MAX, time).await;
         self.counted(StoreEndpoint::Configure, answer.map(drop))
     }

@@ -19,6 +19,7 @@ use tikv_operator_core::{
         Replication, StoreFacts, StoreId, StoreState, World,
     },
 };
+use tokio::time::Instant;
 
 use super::{Acted, FINALIZER, Hands};
 use crate::{
@@ -210,40 +211,66 @@ fn stores(now: &Again) -> Value {
     json!({ "count": rows.len(), "stores": rows })
 }
 
+/// A fence that lets everything through.
+fn held() -> Fence {
+    let fence = Fence::new();
+    fence.open(Instant::now() + Duration::from_mins(10));
+    fence
+}
+
 /// Hands whose PD and stores are reached through `through`, and that reach no API server.
-fn hands(through: Option<Authority>) -> Hands {
+pub(super) fn hands(through: Option<Authority>, fence: Fence, limits: Limits) -> Hands {
     let client = Client::try_from(Config::new("http://127.0.0.1:9".parse().unwrap())).unwrap();
-    let limits =
+    let times =
         pd::Limits { connect: Duration::from_millis(300), call: Duration::from_millis(500) };
-    let transport = Transport::new(limits, through);
+    let transport = Transport::new(times, through);
     Hands {
-        kubernetes: Kubernetes::new(client, Fence::new(), Metrics::new()),
+        kubernetes: Kubernetes::new(client, fence, Metrics::new()),
         pd: PdClient::new(transport.clone(), Metrics::new()),
         stores: StoreClient::new(transport, Metrics::new()),
-        budget: Budget::new(Limits { per_cluster: 100, overall: 100 }),
+        budget: Budget::new(limits),
     }
 }
 
+/// What was seen when PD was as in `then`, with these members to ask.
+pub(super) fn look(then: &Again, members: &[Authority]) -> Look {
+    let key = Key { namespace: "ns".to_owned(), name: "c".to_owned() };
+    Look { key, resource: Arc::new(json!({})), world: world(then), pd: members.to_vec() }
+}
+
+const MANY: Limits = Limits { per_cluster: 100, overall: 100 };
+
 /// Takes one step that was planned on `then`, with these members to ask.
 pub(super) async fn take(then: &Again, members: &[Authority], step: Step) -> Result<(), Failure> {
-    let acted = act(then, (None, members), step).await;
+    take_fenced(then, members, step, held()).await
+}
+
+/// The same under a lease of its own.
+pub(super) async fn take_fenced(
+    then: &Again,
+    members: &[Authority],
+    step: Step,
+    fence: Fence,
+) -> Result<(), Failure> {
+    let acted = hands(None, fence, MANY).act(&look(then, members), &[step]).await;
     acted.outcomes.into_iter().next().unwrap().result
 }
 
 /// The same with everything going through one server.
 pub(super) async fn take_through(fake: &Fake, then: &Again, step: Step) -> Result<(), Failure> {
     let member: Authority = "c-pd-0.c-pd-peer.ns.svc:2379".parse().unwrap();
-    let acted = act(then, (Some(fake.address.clone()), &[member]), step).await;
+    let hands = hands(Some(fake.address.clone()), held(), MANY);
+    let acted = hands.act(&look(then, &[member]), &[step]).await;
     acted.outcomes.into_iter().next().unwrap().result
 }
 
-async fn act(
-    then: &Again,
-    (through, members): (Option<Authority>, &[Authority]),
-    step: Step,
-) -> Acted {
-    let key = Key { namespace: "ns".to_owned(), name: "c".to_owned() };
-    let look =
-        Look { key, resource: Arc::new(json!({})), world: world(then), pd: members.to_vec() };
-    hands(through).act(&look, &[step]).await
+/// Passes one after the other over these steps, with one member to ask and a budget of `limit`.
+pub(super) async fn act(then: &Again, fake: &Fake, passes: &[&[Step]], limit: u32) -> Vec<Acted> {
+    let hands = hands(None, held(), Limits { per_cluster: limit, overall: limit });
+    let look = look(then, std::slice::from_ref(&fake.address));
+    let mut acted = Vec::new();
+    for steps in passes {
+        acted.push(hands.act(&look, steps).await);
+    }
+    acted
 }

@@ -33,6 +33,7 @@ use crate::{
     budget::Budget,
     controller::Key,
     kubernetes::{Kubernetes, Place, Resource},
+    lease::Fence,
     metrics::CallOutcome,
     observe::Look,
     pd::PdClient,
@@ -161,6 +162,11 @@ impl Hand<'_> {
 
     fn kubernetes(&self) -> &Kubernetes {
         &self.hands.kubernetes
+    }
+
+    /// What every call that changes something passes, wherever it goes.
+    fn fence(&self) -> &Fence {
+        self.hands.kubernetes.fence()
     }
 
     fn world(&self) -> &World {

@@ -21,7 +21,7 @@ impl Hand<'_> {
                 message: format!("{} is no step on PD", step.name()),
             });
         };
-        let changed = self.hands.pd.change(&self.look.pd, change).await;
+        let changed = self.hands.pd.change(self.fence(), &self.look.pd, change).await;
         changed.map_err(|error| failure(&format!("PD: {}", what(step)), &error))?;
         if let Step::SetPdConfig { item, value } = step {
             return self.read_back(item, value).await;
@@ -101,7 +101,8 @@ pub(super) fn failure(what: &str, error: &PdError) -> Failure {
         | PdError::NotBootstrapped
         | PdError::Refused { .. }
         | PdError::Malformed(_)
-        | PdError::NoLeader(_) => FailureKind::Unavailable,
+        | PdError::NoLeader(_)
+        | PdError::Fenced(_) => FailureKind::Unavailable,
     };
     Failure { kind, message: format!("{what} failed: {error}") }
 }

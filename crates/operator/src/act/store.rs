@@ -26,7 +26,7 @@ impl Hand<'_> {
             kind: FailureKind::Stale,
             message: format!("{whose} has no status address: {status_address:?}"),
         })?;
-        let set = self.hands.stores.configure(&status, items).await;
+        let set = self.hands.stores.configure(self.fence(), &status, items).await;
         set.map_err(|error| failure(&format!("{whose}: setting {}", names(items)), &error))?;
         let config = self.hands.stores.config(&status).await;
         let config = config
@@ -48,7 +48,8 @@ fn failure(what: &str, error: &PdError) -> Failure {
         | PdError::NotFound(_)
         | PdError::Refused { .. }
         | PdError::Malformed(_)
-        | PdError::NoLeader(_) => failure,
+        | PdError::NoLeader(_)
+        | PdError::Fenced(_) => failure,
     }
 }
 

@@ -36,8 +36,9 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 const REST: Duration = Duration::from_millis(250);
 /// Events do not start a pass sooner than this after one that failed, unless the user edited.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// At the end, time for the passes that run; a write takes at most 5 s.
-const LAST_PASSES: Duration = Duration::from_secs(6);
+/// At the end, time for the calls in hand that change something; a write takes at most 5 s, and a
+/// change in PD that takes longer is left to itself.
+const LAST_CALLS: Duration = Duration::from_secs(5);
 /// The loop shows that it is alive this often.
 const BEAT: Duration = Duration::from_secs(1);
 
@@ -64,12 +65,16 @@ struct State {
     running: JoinSet<Ended>,
     /// Whose pass a task is.
     tasks: HashMap<Id, Key>,
+    /// Counts the times that the lease was taken. What was observed under an earlier one is not
+    /// believed any more: another replica may have acted since.
+    leadership: u64,
     jitter: RandomState,
     turns: u64,
 }
 
-/// What a task gives back: whose pass it was, the cluster's memory, how it ended.
-type Ended = (Key, Memory, Passed);
+/// What a task gives back: whose pass it was, the cluster's memory and the leadership that it is of,
+/// how it ended.
+type Ended = (Key, (Memory, u64), Passed);
 
 impl Controller {
     /// Runs until `stop` turns true. Passes start only while `leads` is true.
@@ -107,11 +112,13 @@ impl Controller {
                 () = sleep_until(due) => {}
             }
         }
-        // Writes in hand end; the fence refuses the next one, and so the passes end.
-        let ends = async { while state.running.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_PASSES, ends).await.is_err() {
-            tracing::warn!("passes that were only reading were cut off");
+        // Calls in hand that change something end, the fence refuses the next one; a pass that only
+        // reads, perhaps from a PD that hangs, has nothing to end.
+        let fence = self.pass.hands.kubernetes.fence();
+        if tokio::time::timeout(LAST_CALLS, fence.drain()).await.is_err() {
+            tracing::warn!("a change in PD was not waited for");
         }
+        state.running.shutdown().await;
     }
 
     fn has_room(&self, state: &State) -> bool {
@@ -126,10 +133,11 @@ impl Controller {
             let pass = Arc::clone(&self.pass);
             let whose = key.clone();
             let span = tracing::info_span!("cluster", namespace = %key.namespace, name = %key.name);
+            let leadership = state.leadership;
             let task = state.running.spawn(
                 async move {
                     let passed = Box::pin(pass.run(&key, &mut memory)).await;
-                    (key, memory, passed)
+                    (key, (memory, leadership), passed)
                 }
                 .instrument(span),
             );
@@ -143,7 +151,13 @@ impl Controller {
         match joined {
             Ok((id, (key, memory, passed))) => {
                 state.tasks.remove(&id);
+                let memory = state.still_true(memory);
                 self.finish(state, key, memory, passed);
+            }
+            Err(error) if error.is_cancelled() => {
+                if let Some(key) = state.tasks.remove(&error.id()) {
+                    state.schedule.finish(&key, Instant::now());
+                }
             }
             Err(error) => {
                 tracing::error!("a pass broke down: {error}");
@@ -186,6 +200,8 @@ impl Controller {
     }
 
     fn leadership_changed(&self, state: &mut State, leads: bool) {
+        // Also where the loss before was too short to be seen.
+        state.forget();
         if leads {
             let now = Instant::now();
             let keys = self.cache.keys();
@@ -196,7 +212,6 @@ impl Controller {
         } else {
             tracing::info!("this replica follows");
             state.schedule.clear();
-            state.memories.clear();
             state.census = Census::default();
             self.pass.metrics().set_census(&state.census);
         }
@@ -212,9 +227,24 @@ impl State {
             census: Census::default(),
             running: JoinSet::new(),
             tasks: HashMap::new(),
+            leadership: 0,
             jitter: RandomState::new(),
             turns: 0,
         }
+    }
+
+    /// Starts a leadership with nothing but what it will see itself: passes that saw things under an
+    /// earlier one end, delays are counted anew, specs are checked anew, failures are tried again.
+    fn forget(&mut self) {
+        self.leadership += 1;
+        self.running.abort_all();
+        self.memories.clear();
+        self.backoff = Backoff::default();
+    }
+
+    /// What a pass remembers, if it is of the present leadership.
+    fn still_true(&self, (memory, leadership): (Memory, u64)) -> Memory {
+        if leadership == self.leadership { memory } else { Memory::default() }
     }
 
     fn wake(&mut self, wake: &Wake) {
@@ -251,5 +281,44 @@ pub(crate) fn outcome(passed: &Passed) -> CallOutcome {
     match passed {
         Passed::Gone | Passed::Done { .. } => CallOutcome::Ok,
         Passed::Failed { .. } => CallOutcome::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pd::Depth;
+
+    fn key() -> Key {
+        Key { namespace: "ns".to_owned(), name: "c".to_owned() }
+    }
+
+    /// One that a new process does not have.
+    fn memory() -> Memory {
+        let mut memory = Memory::default();
+        memory.planned(true);
+        memory
+    }
+
+    fn remembers(memory: &Memory) -> bool {
+        memory.depth() == Depth::Quiet
+    }
+
+    #[tokio::test]
+    async fn nothing_of_an_earlier_leadership_is_believed_or_gone_on_with() {
+        let mut state = State::new();
+        assert!(remembers(&state.still_true((memory(), state.leadership))));
+        let earlier = state.leadership;
+        state.memories.insert(key(), memory());
+        state.running.spawn(std::future::pending());
+        assert!(state.backoff.failed(&key(), 0.0) < state.backoff.failed(&key(), 0.0));
+        state.forget();
+        assert!(state.memories.is_empty());
+        let ended = state.running.join_next().await.expect("a pass");
+        assert!(ended.is_err_and(|error| error.is_cancelled()), "it would act on an old look");
+        // One that ended before it could be stopped.
+        assert!(!remembers(&state.still_true((memory(), earlier))));
+        let first = Backoff::default().failed(&key(), 0.0);
+        assert_eq!(state.backoff.failed(&key(), 0.0), first);
     }
 }

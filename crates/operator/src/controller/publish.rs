@@ -139,7 +139,7 @@ impl Publisher {
 
     async fn events(&self, draft: &Draft) {
         let (key, notes) = (&draft.key, &draft.speech.notes);
-        if notes.is_empty() || !self.kubernetes.may_write() || draft.silent {
+        if notes.is_empty() || draft.silent {
             return;
         }
         let reference = ObjectReference {
@@ -151,6 +151,7 @@ impl Publisher {
             ..ObjectReference::default()
         };
         for note in notes {
+            let Ok(_permit) = self.kubernetes.fence().permit(EVENT_TIME).await else { return };
             let event = event(note);
             let sent = self.recorder.publish(&event, &reference);
             match tokio::time::timeout(EVENT_TIME, sent).await {

@@ -65,9 +65,9 @@ impl Kubernetes {
         &self.metrics
     }
 
-    /// May this replica write now?
-    pub fn may_write(&self) -> bool {
-        self.fence.is_open()
+    /// What every call that changes something passes.
+    pub fn fence(&self) -> &Fence {
+        &self.fence
     }
 
     fn api(&self, resource: Resource, namespace: &str) -> Api<DynamicObject> {

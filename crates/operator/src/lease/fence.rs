@@ -1,7 +1,8 @@
 //! May a write be sent now?
 //!
-//! Before every write the holder checks, by the monotonic clock, that its lease outlasts the call.
-//! So a paused or cut-off process that wakes up late writes nothing.
+//! Before every call that changes something, in Kubernetes, in PD or in a store, the holder checks,
+//! by the monotonic clock, that its lease outlasts the call. So a paused or cut-off process that
+//! wakes up late changes nothing.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,7 +22,16 @@ pub struct Fenced;
 /// Leave to send one write; the lease is not given back while it is held.
 #[derive(Debug)]
 pub struct Permit {
+    until: Instant,
     _in_flight: OwnedRwLockReadGuard<()>,
+}
+
+impl Permit {
+    /// Time that is left of the lease, by what is known now: a call that takes longer than the
+    /// least that was asked for ends with it.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
 }
 
 /// What the lease allows; clones share it.
@@ -37,12 +47,12 @@ impl Fence {
         Self::default()
     }
 
-    /// Leave for one write that takes at most `call`.
+    /// Leave for one call that takes at most `call`.
     pub async fn permit(&self, call: Duration) -> Result<Permit, Fenced> {
         let guard = Arc::clone(&self.in_flight).read_owned().await;
         let valid = *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner);
         match valid {
-            Some(until) if Instant::now() + call < until => Ok(Permit { _in_flight: guard }),
+            Some(until) if Instant::now() + call < until => Ok(Permit { until, _in_flight: guard }),
             Some(_) | None => Err(Fenced),
         }
     }

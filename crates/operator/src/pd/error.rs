@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::metrics::PdOutcome;
+use crate::{lease::Fenced, metrics::PdOutcome};
 
 /// Longest text of an answer that is kept for people, in characters.
 const TEXT_MAX: usize = 200;
@@ -45,6 +45,9 @@ pub enum PdError {
     /// An answer that did not come through a PD leader.
     #[error("no leader: {0}")]
     NoLeader(String),
+    /// Not sent: this replica may not change anything now.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
 }
 
 impl PdError {
@@ -57,7 +60,8 @@ impl PdError {
             Self::NotBootstrapped
             | Self::NotFound(_)
             | Self::Refused { .. }
-            | Self::NoLeader(_) => PdOutcome::Refused,
+            | Self::NoLeader(_)
+            | Self::Fenced(_) => PdOutcome::Refused,
         }
     }
 
@@ -77,7 +81,9 @@ impl PdError {
                     .iter()
                     .any(|word| text.contains(word))
             }
-            Self::NotBootstrapped | Self::NotFound(_) | Self::Refused { .. } => false,
+            Self::NotBootstrapped | Self::NotFound(_) | Self::Refused { .. } | Self::Fenced(_) => {
+                false
+            }
         }
     }
 

@@ -14,11 +14,17 @@ use super::{
     error::PdError,
     transport::Call,
 };
-use crate::metrics::{PdChange, PdOutcome};
+use crate::{
+    lease::Fence,
+    metrics::{PdChange, PdOutcome},
+};
 
 /// Time for one change: PD waits up to 10 s for etcd when a member is removed, 5 s for a move of
 /// the leadership, and a follower 3 s for a leader.
 const CHANGE_TIME: Duration = Duration::from_secs(12);
+/// The lease must outlast a change by this much before it is sent; where it lasts for less than
+/// [`CHANGE_TIME`], the answer is not waited for any longer than that.
+const LEAST_TIME: Duration = Duration::from_secs(5);
 /// Time for one change through all members.
 const ALL_TIME: Duration = Duration::from_secs(25);
 
@@ -121,12 +127,17 @@ impl Change<'_> {
 
 impl PdClient {
     /// Makes the change through the first of `members` that can; the next one is asked only where
-    /// a member could not, never where PD refused.
-    pub async fn change(&self, members: &[Authority], change: Change<'_>) -> Result<(), PdError> {
+    /// a member could not, never where PD refused. Each of these calls passes `fence`.
+    pub async fn change(
+        &self,
+        fence: &Fence,
+        members: &[Authority],
+        change: Change<'_>,
+    ) -> Result<(), PdError> {
         let mut last = PdError::Connect("no PD container runs".to_owned());
         let tries = async {
             for member in members {
-                match self.change_through(member, change).await {
+                match self.change_through(fence, member, change).await {
                     Err(error) if error.is_of_member() => last = error,
                     other => return Some(other),
                 }
@@ -140,10 +151,16 @@ impl PdClient {
         }
     }
 
-    async fn change_through(&self, member: &Authority, change: Change<'_>) -> Result<(), PdError> {
+    async fn change_through(
+        &self,
+        fence: &Fence,
+        member: &Authority,
+        change: Change<'_>,
+    ) -> Result<(), PdError> {
         let (method, path, body) = change.request();
         let call = Call { method, path: &path, body: body.as_ref() };
-        let time = self.transport.limits().call.max(CHANGE_TIME);
+        let permit = fence.permit(LEAST_TIME).await?;
+        let time = self.transport.limits().call.max(CHANGE_TIME).min(permit.left());
         let answer = self.transport.call(member, &call, BODY_MAX, time).await;
         let outcome = answer.as_ref().err().map_or(PdOutcome::Ok, PdError::outcome);
         self.metrics.pd_change(change.class(), outcome);
