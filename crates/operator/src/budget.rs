@@ -70,6 +70,18 @@ impl Budget {
         spent.overall.push_back(now);
         Ok(())
     }
+
+    /// Takes back what was spent at `then` on a step that took nothing away: a server that refuses
+    /// the same step for an hour must not use up what a failover needs.
+    pub fn give_back(&self, key: &Key, then: Instant) {
+        let mut spent = self.spent.lock().unwrap_or_else(PoisonError::into_inner);
+        let Spent { overall, by_cluster } = &mut *spent;
+        for times in by_cluster.get_mut(key).into_iter().chain([overall]) {
+            if let Some(index) = times.iter().position(|time| *time == then) {
+                times.remove(index);
+            }
+        }
+    }
 }
 
 fn reached(spent: usize, limit: u32) -> bool {
@@ -102,5 +114,18 @@ mod tests {
         let error = budget.spend(&key("b"), now).unwrap_err();
         assert!(error.to_string().contains("by this operator"));
         assert!(budget.spend(&key("a"), now + WINDOW).is_ok());
+    }
+
+    #[test]
+    fn what_was_given_back_may_be_spent_again() {
+        let budget = Budget::new(Limits { per_cluster: 1, overall: 1 });
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert!(budget.spend(&key("a"), now).is_ok());
+            budget.give_back(&key("a"), now);
+        }
+        assert!(budget.spend(&key("b"), now).is_ok());
+        budget.give_back(&key("b"), now + Duration::from_secs(1));
+        assert!(budget.spend(&key("b"), now).is_err(), "another step's");
     }
 }

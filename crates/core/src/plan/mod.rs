@@ -4,6 +4,7 @@
 //! order in which concerns matter, and every proposal passes all rules.
 
 mod bootstrap;
+mod builds_on;
 pub(crate) mod calm;
 mod cleanup;
 pub(crate) mod config_pd;

@@ -11,7 +11,8 @@ use crate::world::{
     BootstrapRecord, ClusterId, Kind, Object, ObjectKey, PdMemberId, StoreId, Uid, VolumeMarks,
 };
 
-/// One call, to the API server, PD or a store. Steps of a plan are done in order; the first failure ends the pass.
+/// One call, to the API server, PD or a store. Steps of a plan are done in order; one that
+/// is refused holds up what builds on it ([`Step::builds_on`]), any other failure ends the pass.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Put our finalizer on the resource.

@@ -17,7 +17,7 @@ pub(super) fn of_pass(
         .filter_map(|o| o.result.as_ref().err())
         .find(|failure| matches!(failure.kind, FailureKind::Refused | FailureKind::Foreign));
     if let Some(failure) = refused {
-        return format!("The API server refused a step: {}", failure.message);
+        return format!("A step was refused: {}", failure.message);
     }
     let worst = [Severity::Degraded, Severity::Held, Severity::Progress]
         .into_iter()

@@ -1,7 +1,8 @@
 //! How is a plan carried out?
 //!
-//! A dumb interpreter: one match, one call per step, in order, and the first failure ends the
-//! pass. What is decided here is only what an answer means. Before a step takes something away
+//! A dumb interpreter: one match, one call per step, in order. A refusal holds up the steps that
+//! build on it; any other failure ends the pass, because what follows was planned on a state that is
+//! no longer known. What is decided here is only what an answer means. Before a step takes something away
 //! that PD knows about, PD is read again (`again`): what it says must be what was planned on.
 
 mod again;
@@ -58,7 +59,8 @@ pub struct Hands {
 /// What came of a plan.
 #[derive(Debug, Default)]
 pub struct Acted {
-    /// The steps that were tried; the last one may have failed.
+    /// The steps that were tried. Those that were refused are among them; any other failure is the
+    /// last one.
     pub outcomes: Vec<Outcome>,
     /// Objects found in the way: whose they are.
     pub strangers: Vec<(ObjectKey, String)>,
@@ -69,24 +71,40 @@ pub struct Acted {
 }
 
 impl Acted {
-    /// The failure that ended the pass.
+    /// The failure that ended the pass; if it came to its end, the first refusal in it.
     pub fn failure(&self) -> Option<&Failure> {
-        self.outcomes.last().and_then(|outcome| outcome.result.as_ref().err())
+        let failures = || self.outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err());
+        let ended = failures().find(|failure| failure.kind != FailureKind::Refused);
+        ended.or_else(|| failures().next())
+    }
+
+    /// Was anything done?
+    pub fn did_something(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.result.is_ok())
+    }
+
+    /// Was a step refused on which `step` builds?
+    fn holds_up(&self, step: &Step, cluster: &str) -> bool {
+        let mut refused = self.outcomes.iter().filter(|outcome| outcome.result.is_err());
+        refused.any(|outcome| step.builds_on(&outcome.step, cluster))
     }
 }
 
 impl Hands {
-    /// Carries out `steps`, which were planned on `look`, until one fails.
+    /// Carries out `steps`, which were planned on `look`.
     pub async fn act(&self, look: &Look, steps: &[Step]) -> Acted {
         let mut hand = Hand { hands: self, look, acted: Acted::default() };
         for step in steps {
+            if hand.acted.holds_up(step, &look.key.name) {
+                continue;
+            }
             let result = hand.take(step).await;
-            let done = result.is_ok();
             log(step, result.as_ref().err());
-            let outcome = if done { CallOutcome::Ok } else { CallOutcome::Failed };
+            let outcome = if result.is_ok() { CallOutcome::Ok } else { CallOutcome::Failed };
             self.kubernetes.metrics().step(step.name(), outcome);
+            let ends = result.as_ref().is_err_and(|f| f.kind != FailureKind::Refused);
             hand.acted.outcomes.push(Outcome { step: step.clone(), result });
-            if !done {
+            if ends {
                 break;
             }
         }
@@ -106,11 +124,28 @@ impl Hand<'_> {
             Verdict::Done => return Ok(()),
             Verdict::Go => {}
         }
-        if step.is_disruptive() && self.world().resource.deleting_since.is_none() {
-            self.hands.budget.spend(&self.look.key, Instant::now()).map_err(|exhausted| {
-                Failure { kind: FailureKind::Unavailable, message: exhausted.to_string() }
-            })?;
+        if !step.is_disruptive() || self.world().resource.deleting_since.is_some() {
+            return self.call(step).await;
         }
+        let (budget, key, now) = (&self.hands.budget, &self.look.key, Instant::now());
+        // Said like a refusal of a server: it stays until time passes or somebody acts.
+        budget.spend(key, now).map_err(|exhausted| Failure {
+            kind: FailureKind::Refused,
+            message: format!("{} of {} not done: {exhausted}", step.name(), step.subject()),
+        })?;
+        let done = self.call(step).await;
+        let nothing_taken = |failure: &Failure| match failure.kind {
+            FailureKind::Refused | FailureKind::Stale | FailureKind::Foreign => true,
+            // The answer may be lost, and the deed done.
+            FailureKind::Unavailable => false,
+        };
+        if done.as_ref().is_err_and(nothing_taken) {
+            budget.give_back(key, now);
+        }
+        done
+    }
+
+    async fn call(&mut self, step: &Step) -> Result<(), Failure> {
         match step {
             Step::AddFinalizer
             | Step::ReleaseFinalizer

@@ -10,8 +10,11 @@ use tikv_operator_core::{
     world::{PdMemberId, StoreId, StoreState},
 };
 
-use super::bench::{address, again, pd, take, take_through};
-use crate::fake::{Answer, Fake};
+use super::bench::{act, address, again, pd, take, take_fenced, take_through};
+use crate::{
+    fake::{Answer, Fake},
+    lease::Fence,
+};
 
 const STORE: StoreId = StoreId(3);
 
@@ -67,6 +70,122 @@ async fn each_step_is_one_call() {
         let hosts = fake.asked().into_iter().map(|asked| asked.host);
         assert!(hosts.into_iter().all(|host| host == "c-pd-0.c-pd-peer.ns.svc:2379"));
     }
+}
+
+/// I7: also where the lease ends between the last look at PD and the call.
+#[tokio::test]
+async fn nothing_is_sent_to_pd_or_a_store_without_the_lease() {
+    for step in [offline(), remove(), lock(), set(json!("20m")), configure("64MB")] {
+        let fake = Fake::run(pd(again(3, 4), |_| None)).await;
+        let members = [fake.address.clone()];
+        let failure = take_fenced(&again(3, 4), &members, step, Fence::new()).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Unavailable);
+        assert!(failure.message.contains("lease"), "{failure:?}");
+        assert_eq!(fake.changes(), [""; 0]);
+    }
+    let fence = open();
+    let at_the_look = fence.clone();
+    let fake = Fake::run(pd(again(3, 4), move |asked| {
+        if asked.line.ends_with("/stores/check") {
+            at_the_look.close();
+        }
+        None
+    }))
+    .await;
+    let members = [fake.address.clone()];
+    let failure = take_fenced(&again(3, 4), &members, offline(), fence).await.unwrap_err();
+    assert!(failure.message.contains("lease"), "{failure:?}");
+    assert_eq!(fake.changes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_next_member_is_not_asked_when_the_lease_ended_meanwhile() {
+    let fence = open();
+    let at_the_call = fence.clone();
+    let first = Fake::run(pd(again(3, 4), move |asked| {
+        (!asked.line.starts_with("GET ")).then(|| {
+            at_the_call.close();
+            Some((503, "no leader".to_owned()))
+        })
+    }))
+    .await;
+    let second = Fake::run(pd(again(3, 4), |_| None)).await;
+    let members = [first.address.clone(), second.address.clone()];
+    assert!(take_fenced(&again(3, 4), &members, lock(), fence).await.is_err());
+    assert_eq!(first.changes().len(), 1);
+    assert_eq!(second.changes(), [""; 0]);
+}
+
+fn open() -> Fence {
+    let fence = Fence::new();
+    fence.open(tokio::time::Instant::now() + std::time::Duration::from_mins(1));
+    fence
+}
+
+fn configure(value: &str) -> Step {
+    Step::SetStoreConfig {
+        store: STORE,
+        status_address: "127.0.0.1:9".to_owned(),
+        items: [("server.snap-io-max-bytes-per-sec".to_owned(), json!(value))].into(),
+    }
+}
+
+/// How the steps of a pass ended: their names, with a `!` where they failed.
+fn ended(acted: &super::Acted) -> Vec<String> {
+    let words = acted.outcomes.iter().map(|outcome| {
+        let mark = if outcome.result.is_ok() { "" } else { "!" };
+        format!("{mark}{}", outcome.step.name())
+    });
+    words.collect()
+}
+
+#[tokio::test]
+async fn a_refused_step_holds_up_what_builds_on_it_and_is_given_back() {
+    let refusing = Fake::run(pd(again(3, 5), |asked| {
+        let refused = asked.line == "DELETE /pd/api/v1/store/3" || asked.body.contains("wrong");
+        refused.then(|| Some((400, json!("no").to_string())))
+    }))
+    .await;
+    let wrong = Step::SetPdConfig { item: "wrong".to_owned(), value: json!(1) };
+    let steps = [
+        wrong.clone(),
+        offline(),
+        Step::StopEvicting { store: STORE },
+        Step::StopEvicting { store: StoreId(2) },
+        lock(),
+    ];
+    let passes = act(&again(3, 5), &refusing, &[&steps, &steps], 1).await;
+    for acted in passes {
+        // The store that PD keeps is not taken out of the scheduler; the other one is.
+        let want = ["!set-pd-config", "!offline-store", "stop-evicting", "lock-maintenance"];
+        assert_eq!(ended(&acted), want);
+        let message = &acted.failure().unwrap().message;
+        assert!(message.contains("wrong") && !message.contains("limit"), "{message}");
+        assert!(acted.did_something());
+    }
+    assert_eq!(
+        refusing.changes().iter().filter(|c| c.starts_with("DELETE /pd/api/v1/store/")).count(),
+        2
+    );
+
+    let agreeing = Fake::run(pd(again(3, 5), |_| None)).await;
+    let steps = [offline(), lock()];
+    let passes = act(&again(3, 5), &agreeing, &[&steps, &steps], 1).await;
+    let last = passes.last().unwrap();
+    assert_eq!(ended(last), ["!offline-store", "lock-maintenance"]);
+    assert!(last.failure().unwrap().message.contains("limit of 1"), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_ends_the_pass() {
+    let fake = Fake::run(pd(again(3, 5), |asked| {
+        asked.body.contains("wrong").then(|| Some((500, "no".to_owned())))
+    }))
+    .await;
+    let wrong = Step::SetPdConfig { item: "wrong".to_owned(), value: json!(1) };
+    let passes = act(&again(3, 5), &fake, &[&[wrong, lock()]], 1).await;
+    assert_eq!(ended(&passes[0]), ["!set-pd-config"]);
+    assert_eq!(passes[0].failure().unwrap().kind, FailureKind::Unavailable);
 }
 
 #[tokio::test]

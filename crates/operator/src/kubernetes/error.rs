@@ -102,10 +102,31 @@ impl ApiError {
         }
     }
 
+    /// The refusal is not about the object that was tried: a quota is used up, or a webhook cannot be
+    /// asked without doing something.
+    pub fn says_nothing_of_the_object(&self) -> bool {
+        match &self.cause {
+            Cause::Status(status) => ["exceeded quota", "does not support dry run"]
+                .iter()
+                .any(|words| status.message.contains(words)),
+            Cause::Fenced(_) | Cause::Slow(_) | Cause::Transport(_) => false,
+        }
+    }
+
+    /// An admission webhook that must be asked does not answer. The API server itself does: that is
+    /// a fault of this cluster's set-up that somebody must mend, of this kind of object only.
+    fn webhook_is_away(&self) -> bool {
+        match &self.cause {
+            Cause::Status(status) => status.message.contains("failed calling webhook"),
+            Cause::Fenced(_) | Cause::Slow(_) | Cause::Transport(_) => false,
+        }
+    }
+
     /// What follows from the failure of a step.
     pub fn failure_kind(&self) -> FailureKind {
         match self.code() {
             Some(403) if self.namespace_is_going() => FailureKind::Unavailable,
+            Some(500) if self.webhook_is_away() => FailureKind::Refused,
             None | Some(401 | 429 | 500..) => FailureKind::Unavailable,
             Some(404 | 409 | 410) => FailureKind::Stale,
             Some(422) if self.other_uid() => FailureKind::Stale,
@@ -126,5 +147,46 @@ impl ApiError {
             }
             FailureKind::Unavailable => CallOutcome::Failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tikv_operator_core::world::Kind;
+
+    use super::*;
+
+    fn error(code: u16, message: &str) -> ApiError {
+        let status = Status { code, message: message.to_owned(), ..Status::default() };
+        ApiError {
+            verb: ApiVerb::Create,
+            resource: Resource::Part(Kind::Service),
+            name: "c-pd".to_owned(),
+            cause: Cause::Status(Box::new(status)),
+        }
+    }
+
+    #[test]
+    fn a_webhook_that_is_away_refuses_and_a_server_that_is_ill_does_not() {
+        let away =
+            "Internal error occurred: failed calling webhook \"x.example.org\": no endpoints";
+        assert_eq!(error(500, away).failure_kind(), FailureKind::Refused);
+        for code in [500, 503, 429] {
+            assert_eq!(error(code, "etcd is away").failure_kind(), FailureKind::Unavailable);
+        }
+        let denied = "admission webhook \"x.example.org\" denied the request: no";
+        for (code, message) in [(400, denied), (403, denied), (422, "spec: Invalid value")] {
+            assert_eq!(error(code, message).failure_kind(), FailureKind::Refused);
+        }
+    }
+
+    #[test]
+    fn a_used_up_quota_says_nothing_of_the_object() {
+        let quota = "pods \"c-tikv-2\" is forbidden: exceeded quota: q, requested: pods=1";
+        assert!(error(403, quota).says_nothing_of_the_object());
+        let dry = "admission webhook \"x.example.org\" does not support dry run";
+        assert!(error(400, dry).says_nothing_of_the_object());
+        let missing = "pods \"c-tikv-2\" is forbidden: failed quota: q: must specify limits.cpu";
+        assert!(!error(403, missing).says_nothing_of_the_object());
     }
 }
