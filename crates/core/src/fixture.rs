@@ -15,7 +15,7 @@ use crate::plan::{Step, plan};
 use crate::world::{
     ClusterId, Component, LeaderFacts, Maintenance, ObjectFacts, ObjectKey, PdFacts, PdMember,
     PdMemberId, PdView, PodFacts, PodPhase, Replication, ResourceFacts, Slot, StoreFacts, StoreId,
-    StoreState, Uid, VolumeFacts, VolumeMarks, VolumePhase, World,
+    StoreState, Trial, Uid, VolumeFacts, VolumeMarks, VolumePhase, World,
 };
 
 pub(crate) const ID: ClusterId = ClusterId(7_711_106_130_007_928_711);
@@ -63,7 +63,16 @@ pub(crate) fn empty() -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        trials: BTreeMap::new(),
     }
+}
+
+/// The API server accepts the pods that `cluster` asks for.
+pub(crate) fn accept(cluster: &Cluster, world: &mut World) {
+    world.trials = Component::ALL
+        .into_iter()
+        .map(|c| (c, Trial { revision: build::revision(cluster, c), refused: None }))
+        .collect();
 }
 
 /// A volume of `slot` that carries this resource's uid and the cluster id.

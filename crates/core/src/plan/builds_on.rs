@@ -31,7 +31,8 @@ impl Step {
             | Self::RecordClusterId(_)
             | Self::MarkVolume { .. }
             | Self::Mark { .. } => true,
-            Self::Prune { .. }
+            Self::TryPod { .. }
+            | Self::Prune { .. }
             | Self::SetStoreUp { .. }
             | Self::DeletePod { .. }
             | Self::DeleteVolume { .. }

@@ -41,6 +41,7 @@ mod spare;
 mod step;
 mod store_labels;
 mod suspend;
+mod trial;
 mod upgrade_pd;
 mod upgrade_tikv;
 mod wait;

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::world::{
-    BootstrapRecord, ClusterId, Kind, Object, ObjectKey, PdMemberId, StoreId, Uid, VolumeMarks,
+    BootstrapRecord, ClusterId, Component, Kind, Object, ObjectKey, PdMemberId, Revision, StoreId,
+    Uid, VolumeMarks,
 };
 
 /// One call, to the API server, PD or a store. Steps of a plan are done in order; one that
@@ -25,6 +26,15 @@ pub enum Step {
     RecordClusterId(ClusterId),
     /// Create an object that does not exist: a plain create, which never adopts (409).
     Create(Object),
+    /// Show the API server a pod in a dry run, under strict validation. Makes nothing.
+    TryPod {
+        /// Whose pod.
+        component: Component,
+        /// What it is made from.
+        revision: Revision,
+        /// The pod.
+        pod: Object,
+    },
     /// Server-side apply to an object of ours, whose uid it carries.
     Apply {
         /// The wanted object.

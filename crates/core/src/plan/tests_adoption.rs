@@ -107,6 +107,7 @@ fn an_adopted_cluster_is_known_and_nothing_of_it_is_made_anew_or_thrown_away() {
             Step::AddFinalizer
             | Step::ReleaseFinalizer
             | Step::RecordClusterId(_)
+            | Step::TryPod { .. }
             | Step::Apply { .. }
             | Step::Prune { .. }
             | Step::MarkVolume { .. }

@@ -22,18 +22,25 @@ fn id(ordinal: u32) -> PdMemberId {
 /// What a plan does, furniture apart, in words.
 fn done(cluster: &Cluster, world: &World) -> Vec<String> {
     let furniture = |step: &&Step| !matches!(step, Step::Apply { .. } | Step::Prune { .. });
-    let plan = plan(cluster, world);
+    let plan = accepted(cluster, world);
     plan.steps.iter().filter(furniture).map(|s| format!("{} {}", s.name(), s.subject())).collect()
 }
 
 fn waits_for(cluster: &Cluster, world: &World, rule: &Rule) -> bool {
-    plan(cluster, world).waits.iter().any(|w| w.rule == rule)
+    accepted(cluster, world).waits.iter().any(|w| w.rule == rule)
+}
+
+/// The plan where the API server takes every pod.
+fn accepted(cluster: &Cluster, world: &World) -> Plan {
+    let mut world = world.clone();
+    fixture::accept(cluster, &mut world);
+    plan(cluster, &world)
 }
 
 #[allow(clippy::wildcard_enum_match_arm)]
 /// Does to the world what the first of the plan's steps for PD members would.
 fn advance(cluster: &Cluster, world: &mut World) -> String {
-    let steps = plan(cluster, world).steps;
+    let steps = accepted(cluster, world).steps;
     let concerns = |step: &&Step| !matches!(step, Step::Apply { .. } | Step::Prune { .. });
     let Some(step) = steps.iter().find(concerns).cloned() else { return String::new() };
     match &step {

@@ -6,7 +6,7 @@
 
 use super::draft::Draft;
 use super::rows::Member;
-use super::{Identity, Scene, Step, calm, leave_pd, maintenance};
+use super::{Identity, Scene, Step, calm, leave_pd, maintenance, trial};
 use crate::rules;
 use crate::world::Component;
 
@@ -29,6 +29,9 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let Some(pod) = next.pod else { return };
     let alone = scene.pd().is_none_or(|pd| pd.members.len() == 1);
     let name = next.slot.pod_name(scene.name());
+    if !trial::is_accepted(scene, next.slot, pod, draft) {
+        return;
+    }
     let disturbed = calm::disturbance(scene, &[next.slot]);
     if disturbed.is_none() && scene.pd().is_some() && !maintenance::take(scene, draft) {
         return;

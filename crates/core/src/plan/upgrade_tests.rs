@@ -8,14 +8,16 @@ use super::*;
 use crate::fixture;
 use crate::rules::{self, Rule};
 use crate::world::{
-    Kind, Maintenance, NodeFacts, NodeView, ObjectKey, Slot, StoreId, StoreProcess, StoreState,
-    Symptom, World,
+    Component, Kind, Maintenance, NodeFacts, NodeView, ObjectKey, Slot, StoreId, StoreProcess,
+    StoreState, Symptom, Trial, World,
 };
 
 /// A settled cluster of three and three for which the spec changes now.
 fn changed() -> (Cluster, World) {
-    let world = fixture::settled(&fixture::cluster(json!({})));
-    (fixture::cluster(json!({"tikv": {"annotations": {"restartedAt": "now"}}})), world)
+    let mut world = fixture::settled(&fixture::cluster(json!({})));
+    let cluster = fixture::cluster(json!({"tikv": {"annotations": {"restartedAt": "now"}}}));
+    fixture::accept(&cluster, &mut world);
+    (cluster, world)
 }
 
 fn waits(plan: &Plan, rule: &Rule) -> Option<String> {
@@ -108,8 +110,9 @@ fn s31_eviction_ends_when_the_store_is_back_and_not_before() {
 
 #[test]
 fn s26_tikv_waits_for_pd_and_s27_for_the_other_stores() {
-    let world = fixture::settled(&fixture::cluster(json!({})));
+    let mut world = fixture::settled(&fixture::cluster(json!({})));
     let both = fixture::cluster(json!({"annotations": {"restartedAt": "now"}}));
+    fixture::accept(&both, &mut world);
     let held = plan(&both, &world);
     let begun = told(&held).into_iter().any(|step| step.contains("tikv"));
     assert!(!begun && held.waits.iter().any(|wait| wait.subject == "c-tikv-2"), "{held:?}");
@@ -156,7 +159,9 @@ fn s23_s39_without_redundancy_the_restart_goes_on_and_says_so() {
     fixture::pd_of(&mut world).critical = Some([(StoreId(1), 5)].into());
     let mut spec = spec;
     spec["tikv"]["annotations"] = json!({"restartedAt": "now"});
-    let gone = told(&plan(&fixture::cluster(spec), &world));
+    let alone = fixture::cluster(spec);
+    fixture::accept(&alone, &mut world);
+    let gone = told(&plan(&alone, &world));
     assert!(gone[0].contains("delete-pod c-tikv-0"), "{gone:?}");
     assert!(gone[0].contains("its leaders have nowhere to go"), "{gone:?}");
     let (cluster, mut world) = changed();
@@ -184,6 +189,42 @@ fn one_pod_is_restarted_where_somebody_asks_for_it_on_the_pod() {
     let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
     pod.annotations.insert(RESTART.into(), "false".into());
     assert!(plan(&cluster, &world).steps.is_empty());
+}
+
+#[test]
+fn no_pod_is_taken_down_for_one_that_the_api_server_would_not_take() {
+    for (component, spec, first, next) in [
+        (Component::Pd, json!({"pd": {"labels": {"a": "b"}}}), "c-pd-2", "delete-pod c-pd-2"),
+        (Component::Tikv, json!({"tikv": {"labels": {"a": "b"}}}), "c-tikv-2", "mark-volume"),
+    ] {
+        let cluster = fixture::cluster(spec);
+        let mut world = fixture::settled(&fixture::cluster(json!({})));
+        let shown = plan(&cluster, &world);
+        assert_eq!(told(&shown), [format!("try-pod Pod {first}")]);
+        let Some(Step::TryPod { revision, pod, .. }) = shown.steps.first() else { panic!() };
+        assert_eq!(*revision, crate::build::revision(&cluster, component));
+        assert_eq!(pod.body["metadata"]["labels"]["a"], "b");
+        let refused = Some("unknown field \"spec.tolerationz\"".to_owned());
+        let trial = Trial { revision: revision.clone(), refused };
+        world.trials.insert(component, trial);
+        let held = plan(&cluster, &world);
+        assert_eq!(told(&held), [""; 0]);
+        let words = waits(&held, &rules::TEMPLATE_ACCEPTED).expect("a wait");
+        assert!(words.contains("tolerationz") && words.contains(&format!("spec.{component}")));
+        assert_eq!(held.waits.iter().map(|w| w.severity).max(), Some(Severity::Degraded));
+        // Another edit is shown anew; what runs already needs no trial.
+        let edited = fixture::cluster(json!({component.as_str(): {"labels": {"a": "c"}}}));
+        assert_eq!(told(&plan(&edited, &world)), [format!("try-pod Pod {first}")]);
+        let slot = Slot { component, ordinal: 2 };
+        let mut asked = fixture::settled(&fixture::cluster(json!({})));
+        let pod = asked.pods.get_mut(&slot).expect("a pod");
+        pod.annotations.insert(RESTART.to_owned(), "1".to_owned());
+        let again = told(&plan(&fixture::cluster(json!({})), &asked));
+        assert!(again.iter().all(|step| !step.starts_with("try-pod")) && !again.is_empty());
+        fixture::accept(&cluster, &mut world);
+        let goes_on = told(&plan(&cluster, &world));
+        assert!(goes_on.first().is_some_and(|step| step.starts_with(next)), "{goes_on:?}");
+    }
 }
 
 #[test]

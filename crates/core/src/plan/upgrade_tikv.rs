@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::draft::Draft;
 use super::evict::leaders_of;
 use super::rows::Member;
-use super::{Identity, Scene, calm, restart, scale_in_tikv};
+use super::{Identity, Scene, calm, restart, scale_in_tikv, trial};
 use crate::rules;
 use crate::world::{Component, PdFacts, StoreFacts, StoreState, Symptom};
 
@@ -24,6 +24,9 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     }
     let Some(member) = next(scene) else { return };
+    if !member.pod.is_some_and(|pod| trial::is_accepted(scene, member.slot, pod, draft)) {
+        return;
+    }
     let name = member.slot.pod_name(scene.name());
     if !restart::is_marked(&member) {
         if let Some(what) = scaling(scene) {

@@ -11,6 +11,7 @@ impl Step {
             Self::RecordBootstrap(_) => "record-bootstrap",
             Self::RecordClusterId(_) => "record-cluster-id",
             Self::Create(_) => "create",
+            Self::TryPod { .. } => "try-pod",
             Self::Apply { .. } => "apply",
             Self::Prune { .. } => "prune",
             Self::MarkVolume { .. } => "mark-volume",
@@ -39,7 +40,9 @@ impl Step {
             Self::AddFinalizer | Self::ReleaseFinalizer => "resource".to_owned(),
             Self::RecordBootstrap(record) => format!("{} members", record.members.len()),
             Self::RecordClusterId(id) => id.to_string(),
-            Self::Create(object) | Self::Apply { object, .. } => object.key.to_string(),
+            Self::Create(object)
+            | Self::Apply { object, .. }
+            | Self::TryPod { pod: object, .. } => object.key.to_string(),
             Self::Prune { key, .. } | Self::Mark { key, .. } => key.to_string(),
             Self::MarkVolume { name, .. } | Self::DeleteVolume { name, .. } => name.clone(),
             Self::ResizeVolume { name, size, .. } => format!("{name} to {size}"),

@@ -64,6 +64,25 @@ pub(super) fn of_rejection(world: &World, message: &str) -> Vec<Condition> {
     finish(drafts, world, world.resource.generation)
 }
 
+/// Says of conditions that were computed from an earlier spec that the present one was rejected.
+pub(super) fn reject(conditions: &mut [Condition], world: &World, message: &str) {
+    for condition in conditions {
+        condition.observed_generation = Some(world.resource.generation);
+        if condition.type_ == types::DEGRADED {
+            let before =
+                world.resource.status.conditions.iter().find(|c| c.type_ == types::DEGRADED);
+            let before = before.filter(|c| c.status == "True");
+            let fault = (condition.status == "True").then(|| condition.message.clone());
+            "True".clone_into(&mut condition.status);
+            "InvalidSpec".clone_into(&mut condition.reason);
+            let all = [Some(message.to_owned()), fault].into_iter().flatten().collect::<Vec<_>>();
+            condition.message = all.join("; ").chars().take(MESSAGE_MAX).collect();
+            condition.last_transition_time =
+                before.map_or(Time(world.now), |c| c.last_transition_time.clone());
+        }
+    }
+}
+
 fn ready(obstacle: Option<&Obstacle>) -> Draft {
     Draft {
         type_: types::READY,
@@ -110,8 +129,8 @@ fn degraded(plan: &Plan, outcomes: &[Outcome]) -> Draft {
     let mut faults: Vec<(String, String)> =
         with(plan, Severity::Degraded).map(|w| (camel(w.rule.name), w.detail.clone())).collect();
     // The refused growth of a volume has a wait of its own, which stays while it is asked again.
-    let told = |o: &&Outcome| !matches!(o.step, Step::ResizeVolume { .. });
-    for failure in outcomes.iter().filter(told).filter_map(|o| o.result.as_ref().err()) {
+    let untold = |o: &&Outcome| !matches!(o.step, Step::ResizeVolume { .. });
+    for failure in outcomes.iter().filter(untold).filter_map(|o| o.result.as_ref().err()) {
         if let Some(reason) = reason_of(failure) {
             faults.push((reason.to_owned(), failure.message.clone()));
         }

@@ -52,6 +52,35 @@ pub fn report_rejection(world: &World, rejection: &Rejection) -> (TikvClusterSta
     (status, notes)
 }
 
+/// As [`report`], where the spec was edited to one that is not valid: `cluster` is the last valid one,
+/// which stays in force, and the conditions say what is wrong with the new one.
+pub fn report_kept(
+    kept: &Kept<'_>,
+    world: &World,
+    plan: &Plan,
+    outcomes: &[Outcome],
+) -> (TikvClusterStatus, Vec<Note>) {
+    let (mut status, _) = report(kept.cluster, world, plan, outcomes);
+    status.observed_generation = Some(world.resource.generation);
+    let message = format!(
+        "{}; the last valid spec (generation {}) stays in force",
+        kept.rejection, kept.cluster.generation
+    );
+    conditions::reject(&mut status.conditions, world, &message);
+    status.summary = Some(format!("The spec is not valid: {message}"));
+    let notes = note::of_pass(world, &status, outcomes);
+    (status, notes)
+}
+
+/// A rejected spec, and the one that is kept to.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept<'a> {
+    /// What is wrong with the present one.
+    pub rejection: &'a Rejection,
+    /// The last valid one of the same resource.
+    pub cluster: &'a Cluster,
+}
+
 /// Is the new status worth a write? Counts that every heartbeat changes are not, by themselves.
 pub fn worth_writing(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
     without_counts(old) != without_counts(new)

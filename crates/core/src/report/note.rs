@@ -107,6 +107,7 @@ fn done(step: &Step) -> Option<(&'static str, String)> {
         Step::AddFinalizer
         | Step::ReleaseFinalizer
         | Step::Create(_)
+        | Step::TryPod { .. }
         | Step::Apply { .. }
         | Step::Prune { .. }
         | Step::MarkVolume { .. }

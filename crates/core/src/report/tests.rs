@@ -5,6 +5,7 @@ use serde_json::json;
 use tikv_operator_api::conditions;
 
 use super::*;
+use crate::check::{Problem, Rejection};
 use crate::fixture::{self, ID};
 use crate::plan::plan;
 use crate::world::{BootstrapRecord, Kind, Leaving, ObjectKey, PdView, Replication, StoreState};
@@ -232,6 +233,30 @@ fn a_refused_step_is_a_fault_with_the_servers_words_and_a_stale_one_is_not() {
     assert!(status.summary.expect("a summary").contains("exceeded quota"));
     let status = say(FailureKind::Stale);
     assert_eq!(condition(&status, conditions::DEGRADED), no("AsExpected"));
+}
+
+#[test]
+fn s07_a_spec_that_is_not_valid_is_said_of_a_cluster_that_keeps_to_the_last_valid_one() {
+    let cluster = three();
+    let mut world = settled();
+    world.resource.generation = 2;
+    let sentence = "The operator sets this.".to_owned();
+    let problem = Problem { field: "spec.pd.config.data-dir".to_owned(), sentence };
+    let rejection = Rejection { problems: vec![problem] };
+    let kept = Kept { rejection: &rejection, cluster: &cluster };
+    let (status, notes) = report_kept(&kept, &world, &plan(&cluster, &world), &[]);
+    assert_eq!(status.observed_generation, Some(2));
+    assert_eq!(ready(&status).0, "True", "by what it serves, not by what somebody mistyped");
+    assert_eq!(condition(&status, "Degraded"), ("True".to_owned(), "InvalidSpec".to_owned()));
+    let degraded = status.conditions.iter().find(|c| c.type_ == "Degraded").expect("a condition");
+    for words in ["spec.pd.config.data-dir", "generation 1"] {
+        assert!(degraded.message.contains(words), "{}", degraded.message);
+        assert!(status.summary.as_ref().is_some_and(|s| s.contains(words)));
+    }
+    assert!(notes.iter().any(|note| note.reason == "Degraded"), "{notes:?}");
+    world.resource.status = status;
+    let (again, notes) = report_kept(&kept, &world, &plan(&cluster, &world), &[]);
+    assert!(!worth_writing(&world.resource.status, &again) && notes.is_empty());
 }
 
 #[test]

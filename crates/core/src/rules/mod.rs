@@ -162,6 +162,8 @@ rules! {
         "PD is not told to keep more replicas than there are stores or failure domains for, nor to place by a label that a store lacks: regions would be short of replicas for ever.";
     DATA_FORMAT_IS_FIXED = "data-format-is-fixed", Degraded, Some(config::data_format_is_fixed),
         "`storage.engine`, `storage.api-version` and `storage.enable-ttl` are those of the first start: no store is started or restarted with other ones, because data is not converted.";
+    TEMPLATE_ACCEPTED = "template-accepted", Degraded, None,
+        "No pod is taken down for a changed spec before the API server has accepted, in a dry run, the pod that would take its place; a refusal names the field and is asked again after five minutes or when the spec changes.";
     CONFIG_REFUSED = "config-refused", Held, None,
         "PD refuses a setting, in the words given, or does not have it; the other settings are applied, and this one is tried again after five minutes or when it changes.";
     CONFIG_NEEDS_RESTART = "config-needs-restart", Held, None,

@@ -13,6 +13,7 @@ mod process;
 mod refusal;
 mod resource;
 mod symptom;
+mod trial;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use process::StoreProcess;
 pub use refusal::{ConfigItem, Refusal};
 pub use resource::{BootstrapRecord, ResourceFacts};
 pub use symptom::{Symptom, symptoms};
+pub use trial::Trial;
 pub use volume::{GrowthRefusal, Leaving, VolumeFacts, VolumeMarks, VolumePhase};
 
 /// Everything that the planner may know about one `TikvCluster`.
@@ -64,6 +66,9 @@ pub struct World {
     /// Volume claims whose growth the API server refused to this process the last time that it
     /// asked, by name.
     pub growth_refused: BTreeMap<String, GrowthRefusal>,
+    /// The last pod of each component that was shown to the API server in a dry run, and what it
+    /// said; a refusal is forgotten after five minutes.
+    pub trials: BTreeMap<Component, Trial>,
 }
 
 impl World {

@@ -203,5 +203,6 @@ fn nothing_exists() -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        trials: BTreeMap::new(),
     }
 }

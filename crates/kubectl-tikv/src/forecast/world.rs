@@ -53,7 +53,14 @@ pub(super) fn of(found: &Found, cluster: &Cluster, now: Option<Timestamp>) -> Wo
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        trials: BTreeMap::new(),
     }
+}
+
+/// As an operator that has just started: it has seen no leader before this one.
+fn heard(answer: PdAnswer) -> PdFacts {
+    let leader = LeaderFacts { id: answer.leader, seen_for: SignedDuration::ZERO, changed: false };
+    answer.into_facts(leader)
 }
 
 fn pd(

@@ -10,16 +10,16 @@ use tikv_operator_core::{
     build::marks_from_annotations,
     facts::{Owner, owner_words, volume_facts},
     report::{Failure, FailureKind},
-    world::{Kind, Object},
+    world::{Kind, Object, PdView},
 };
 
 use super::Hand;
-use crate::kubernetes::Change;
+use crate::kubernetes::{Change, UnknownFields};
 
 impl Hand<'_> {
     pub(super) async fn create(&mut self, object: &Object) -> Result<(), Failure> {
         let place = self.place(object.key.kind, &object.key.name);
-        match self.kubernetes().create(place, &object.body).await {
+        match self.kubernetes().create(place, &object.body, self.unknown_fields()).await {
             Ok(_) => Ok(()),
             Err(error) if error.already_exists() => self.look_whose(object).await,
             Err(error) => {
@@ -27,6 +27,31 @@ impl Hand<'_> {
                 Err(error.failure())
             }
         }
+    }
+
+    /// Shows the API server a pod. One of its name may stand: that is found out last, after the pod
+    /// was looked at. Nor do two of its answers say anything about the pod: a quota that the present
+    /// pod uses up, and a webhook that cannot be asked in a dry run.
+    pub(super) async fn try_pod(&self, pod: &Object) -> Result<(), Failure> {
+        let place = self.place(pod.key.kind, &pod.key.name);
+        match self.kubernetes().try_create(place, &pod.body).await {
+            Ok(()) => Ok(()),
+            Err(error) if error.already_exists() || error.says_nothing_of_the_object() => Ok(()),
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    /// A field that the API server does not know is refused as long as there is no data: whoever
+    /// mistyped it learns of it at once. Later a pod must come back, whatever else is in its spec.
+    fn unknown_fields(&self) -> UnknownFields {
+        let world = self.world();
+        let empty = match &world.pd {
+            PdView::Known(pd) => !pd.bootstrapped,
+            PdView::NotCreated | PdView::Unreachable { .. } => {
+                world.resource.status.cluster_id.is_none()
+            }
+        };
+        if empty { UnknownFields::Refused } else { UnknownFields::Dropped }
     }
 
     async fn look_whose(&mut self, object: &Object) -> Result<(), Failure> {

@@ -152,6 +152,7 @@ impl Hand<'_> {
             | Step::RecordBootstrap(_)
             | Step::RecordClusterId(_)
             | Step::Create(_)
+            | Step::TryPod { .. }
             | Step::Apply { .. }
             | Step::Prune { .. }
             | Step::MarkVolume { .. }

@@ -29,6 +29,7 @@ impl Hand<'_> {
             Step::ReleaseFinalizer => self.set_finalizer(false).await,
             Step::RecordBootstrap(_) | Step::RecordClusterId(_) => self.record(step).await,
             Step::Create(object) => self.create(object).await,
+            Step::TryPod { pod, .. } => self.try_pod(pod).await,
             Step::Apply { object, uid } => self.apply(object, uid).await,
             Step::Prune { key, uid } => self.delete(key.kind, &key.name, uid).await,
             Step::MarkVolume { name, uid, marks } => {

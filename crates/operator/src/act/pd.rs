@@ -71,6 +71,7 @@ fn change(step: &Step) -> Option<Change<'_>> {
         | Step::RecordBootstrap(_)
         | Step::RecordClusterId(_)
         | Step::Create(_)
+        | Step::TryPod { .. }
         | Step::Apply { .. }
         | Step::Prune { .. }
         | Step::MarkVolume { .. }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use tikv_operator_core::{
     check::Rejection,
     cluster::Cluster,
-    plan::{Plan, Step, plan},
-    report::{Failure, FailureKind, Outcome, report, report_rejection},
-    world::World,
+    plan::{Plan, Severity, Step, plan},
+    report::{Failure, FailureKind, Kept, Outcome, report, report_kept, report_rejection},
+    world::{Trial, World},
 };
 use tokio::time::Instant;
 
-use super::{Backoff, Key, Publisher, outcome};
+use super::{AFTER_FAILURE, Backoff, Key, Publisher, outcome};
 use crate::{
     act::{Acted, Hands},
     metrics::{ClusterRow, Metrics},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Longest wait after a refusal that a person may lift without touching the resource (quota,
-/// role).
+/// role). What does not build on it goes on meanwhile, and is looked after more often.
 const REFUSED_CAP: Duration = Duration::from_mins(1);
 /// A rejected spec is looked at again only because the wait for its edit must not depend on a
 /// watch alone.
@@ -64,7 +64,18 @@ pub enum Passed {
 /// What the pure part made of a look.
 enum Judgement {
     Planned(Box<Cluster>, Plan),
+    /// The spec is not valid: what the last valid one asks for.
+    Kept(Rejection, Box<Cluster>, Plan),
     Rejected(Rejection),
+}
+
+impl Judgement {
+    fn plan(&self) -> Option<&Plan> {
+        match self {
+            Self::Planned(_, plan) | Self::Kept(_, _, plan) => Some(plan),
+            Self::Rejected(_) => None,
+        }
+    }
 }
 
 impl Pass {
@@ -138,18 +149,23 @@ impl Pass {
         let speak = |world: &World| speak(judgement, world, &acted.outcomes);
         let published = self.publisher.publish(memory, look, acted.resource.as_ref(), &speak).await;
         let row = published.row;
+        let moves = acted.did_something() || moves(judgement);
         match failure.or(published.failure) {
             None => Passed::Done { wake: published.wake.min(wake(judgement)), row },
-            Some(failure) => failed(&failure, row),
+            Some(failure) => failed(&failure, moves, row),
         }
     }
 }
 
-fn failed(failure: &Failure, row: ClusterRow) -> Passed {
+/// `moves`: something else in the cluster is on its way.
+fn failed(failure: &Failure, moves: bool, row: ClusterRow) -> Passed {
     match failure.kind {
         // The next plan knows the stranger and waits.
         FailureKind::Foreign => Passed::Done { wake: SOON, row },
-        FailureKind::Refused => Passed::Failed { cap: REFUSED_CAP, row: Some(row) },
+        FailureKind::Refused => {
+            let cap = if moves { AFTER_FAILURE } else { REFUSED_CAP };
+            Passed::Failed { cap, row: Some(row) }
+        }
         FailureKind::Stale => Passed::Failed { cap: SOON, row: Some(row) },
         FailureKind::Unavailable => Passed::Failed { cap: Backoff::CAP, row: Some(row) },
     }
@@ -161,7 +177,13 @@ fn judge(look: &Look, spec: &mut LastCheck) -> Judgement {
             let plan = plan(&cluster, &look.world);
             Judgement::Planned(Box::new(cluster), plan)
         }
-        Err(rejection) => Judgement::Rejected(rejection),
+        Err(rejection) => match spec.kept(&look.resource, &look.world.resource) {
+            Some(cluster) => {
+                let plan = plan(&cluster, &look.world);
+                Judgement::Kept(rejection, Box::new(cluster), plan)
+            }
+            None => Judgement::Rejected(rejection),
+        },
     }
 }
 
@@ -170,26 +192,29 @@ fn remember(memory: &mut Memory, outcome: &Outcome) {
     if let Step::SetStoreConfig { store, .. } = &outcome.step {
         memory.forget_store_config(*store);
     }
+    let failure = outcome.result.as_ref().err();
+    let refusal = failure.filter(|failure| failure.kind == FailureKind::Refused);
+    let refused = refusal.map(|failure| failure.message.clone());
     if let Step::ResizeVolume { name, .. } = &outcome.step {
-        let failure = outcome.result.as_ref().err();
-        let refusal = failure.filter(|failure| failure.kind == FailureKind::Refused);
-        memory.grew(name, refusal.map(|failure| failure.message.clone()), Instant::now());
+        memory.grew(name, refused, Instant::now());
+    } else if let Step::TryPod { component, revision, .. } = &outcome.step
+        && (failure.is_none() || refused.is_some())
+    {
+        let trial = Trial { revision: revision.clone(), refused };
+        memory.tried(*component, trial, Instant::now());
     }
 }
 
 /// Nothing to do and nothing to wait for.
 fn is_calm(judgement: &Judgement) -> bool {
-    match judgement {
-        Judgement::Planned(_, plan) => plan.steps.is_empty() && plan.waits.is_empty(),
-        Judgement::Rejected(_) => true,
-    }
+    judgement.plan().is_none_or(|plan| plan.steps.is_empty() && plan.waits.is_empty())
 }
 
 /// The steps to take. A rejected spec has none, with one exception: a resource that is being
 /// deleted is let go (its volumes stay), or it would hold its namespace for ever.
 fn steps(judgement: &Judgement, world: &World) -> Vec<Step> {
     match judgement {
-        Judgement::Planned(_, plan) => plan.steps.clone(),
+        Judgement::Planned(_, plan) | Judgement::Kept(_, _, plan) => plan.steps.clone(),
         Judgement::Rejected(_)
             if world.resource.deleting_since.is_some() && world.resource.finalizer =>
         {
@@ -199,15 +224,18 @@ fn steps(judgement: &Judgement, world: &World) -> Vec<Step> {
     }
 }
 
+/// Does anything wait for something that is on its way by itself?
+fn moves(judgement: &Judgement) -> bool {
+    let mut waits = judgement.plan().into_iter().flat_map(|plan| &plan.waits);
+    waits.any(|wait| wait.severity == Severity::Progress)
+}
+
 fn is_create(step: &Step) -> bool {
     matches!(step, Step::Create(_))
 }
 
 fn wake(judgement: &Judgement) -> Duration {
-    match judgement {
-        Judgement::Planned(_, plan) => plan.wake,
-        Judgement::Rejected(_) => REJECTED_WAKE,
-    }
+    judgement.plan().map_or(REJECTED_WAKE, |plan| plan.wake)
 }
 
 /// What is to be said, and the rules that hold something.
@@ -218,11 +246,16 @@ pub(super) struct Speech {
 }
 
 fn speak(judgement: &Judgement, world: &World, outcomes: &[Outcome]) -> Speech {
+    let rules = |plan: &Plan| plan.waits.iter().map(|wait| wait.rule.name).collect();
     match judgement {
         Judgement::Planned(cluster, plan) => {
             let (status, notes) = report(cluster, world, plan, outcomes);
-            let rules = plan.waits.iter().map(|wait| wait.rule.name).collect();
-            Speech { status, notes, rules }
+            Speech { status, notes, rules: rules(plan) }
+        }
+        Judgement::Kept(rejection, cluster, plan) => {
+            let kept = Kept { rejection, cluster };
+            let (status, notes) = report_kept(&kept, world, plan, outcomes);
+            Speech { status, notes, rules: rules(plan) }
         }
         Judgement::Rejected(rejection) => {
             let (status, notes) = report_rejection(world, rejection);

@@ -10,9 +10,10 @@ mod resource;
 use std::{fmt::Debug, time::Duration};
 
 pub use error::{ApiError, Cause, words};
+use http::{Request, header::CONTENT_TYPE};
 use kube::{
-    Api, Client,
-    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    Api, Client, Resource as _,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
 };
 pub use resource::Resource;
 use serde::Serialize;
@@ -103,15 +104,32 @@ impl Kubernetes {
     }
 
     /// Creates an object; fails if one of its name exists.
-    pub async fn create(&self, place: Place<'_>, body: &Value) -> Result<Value, ApiError> {
-        let api = self.api(place.resource, place.namespace);
+    pub async fn create(
+        &self,
+        place: Place<'_>,
+        body: &Value,
+        unknown: UnknownFields,
+    ) -> Result<Value, ApiError> {
+        let validation = match unknown {
+            UnknownFields::Refused => "Strict",
+            UnknownFields::Dropped => "Warn",
+        };
+        self.post(place, &format!("fieldValidation={validation}"), body).await
+    }
+
+    /// Asks whether an object would be created, under strict validation. Nothing is.
+    pub async fn try_create(&self, place: Place<'_>, body: &Value) -> Result<(), ApiError> {
+        self.post(place, "dryRun=All&fieldValidation=Strict", body).await.map(drop)
+    }
+
+    async fn post(&self, place: Place<'_>, query: &str, body: &Value) -> Result<Value, ApiError> {
         let call = Call { verb: ApiVerb::Create, resource: place.resource, name: place.name };
-        let object: DynamicObject = serde_json::from_value(body.clone())
+        let path = DynamicObject::url_path(&place.resource.api(), Some(place.namespace));
+        let request = Request::post(format!("{path}?fieldManager={MANAGER}&{query}"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes())
             .map_err(|error| call.failed(Cause::Transport(error.to_string())))?;
-        let params =
-            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let made = self.write(call, api.create(&params, &object)).await?;
-        json(call, made)
+        self.write(call, self.client.request(request)).await
     }
 
     /// Patches an object, or its status.
@@ -203,6 +221,15 @@ impl Kubernetes {
         }
         answer
     }
+}
+
+/// What becomes of fields in an object that the API server does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// The object is refused, with their names.
+    Refused,
+    /// They are dropped.
+    Dropped,
 }
 
 /// What to do to an object.

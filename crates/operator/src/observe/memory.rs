@@ -13,8 +13,8 @@ use http::uri::Authority;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tikv_operator_core::world::{
-    ConfigItem, GrowthRefusal, LeaderFacts, ObjectKey, PdMemberId, PdView, Refusal, StoreId,
-    Symptom,
+    Component, ConfigItem, GrowthRefusal, LeaderFacts, ObjectKey, PdMemberId, PdView, Refusal,
+    StoreId, Symptom, Trial,
 };
 use tokio::time::Instant;
 
@@ -30,7 +30,7 @@ const NAMESPACE_TIME: Duration = Duration::from_mins(1);
 /// A store's configuration is read again after this time: others may change it too.
 const CONFIG_TIME: Duration = Duration::from_mins(5);
 
-/// A setting that was refused is not tried again for this long: the longest step of any back-off.
+/// A setting or a pod that was refused is not tried again for this long: the longest step of any back-off.
 const REFUSAL_TIME: Duration = Duration::from_mins(5);
 
 /// One cluster's memory.
@@ -45,6 +45,7 @@ pub struct Memory {
     symptoms: BTreeMap<Symptom, Instant>,
     store_configs: BTreeMap<StoreId, StoreConfig>,
     growth: BTreeMap<String, (String, Instant)>,
+    trials: BTreeMap<Component, (Trial, Instant)>,
     /// The last plan had neither steps nor waits.
     calm: bool,
     /// The spec as it was last checked.
@@ -100,6 +101,20 @@ impl Memory {
             (claim.clone(), GrowthRefusal { words: words.clone(), ago })
         });
         refused.collect()
+    }
+
+    /// Notes what the API server said to a pod of the component that was shown to it.
+    pub fn tried(&mut self, component: Component, trial: Trial, now: Instant) {
+        self.trials.insert(component, (trial, now));
+    }
+
+    /// What it said; of refusals, those of late: a role, a class or a webhook may be put right
+    /// without an edit of the spec.
+    pub fn trials(&mut self, now: Instant) -> BTreeMap<Component, Trial> {
+        self.trials.retain(|_, (trial, at)| {
+            trial.refused.is_none() || now.duration_since(*at) < REFUSAL_TIME
+        });
+        self.trials.iter().map(|(component, (trial, _))| (*component, trial.clone())).collect()
     }
 
     /// Notes settings that PD or a store refused.
@@ -231,7 +246,7 @@ fn signed(duration: Duration) -> SignedDuration {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tikv_operator_core::world::Kind;
+    use tikv_operator_core::world::{Kind, Revision};
 
     use super::*;
 
@@ -321,6 +336,20 @@ mod tests {
         assert_eq!(memory.refused_growth(later), [("tikv-a-tikv-0".to_owned(), want)].into());
         memory.grew("tikv-a-tikv-0", None, later);
         assert!(memory.refused_growth(later).is_empty());
+    }
+
+    #[test]
+    fn a_refused_pod_is_shown_again_after_five_minutes_and_an_accepted_one_never() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        let trial = |refused: Option<&str>| Trial {
+            revision: Revision("r".to_owned()),
+            refused: refused.map(str::to_owned),
+        };
+        memory.tried(Component::Pd, trial(None), start);
+        memory.tried(Component::Tikv, trial(Some("no")), start);
+        assert_eq!(memory.trials(start + REFUSAL_TIME / 2).len(), 2);
+        let later = memory.trials(start + REFUSAL_TIME);
+        assert_eq!(later, [(Component::Pd, trial(None))].into());
     }
 
     #[test]

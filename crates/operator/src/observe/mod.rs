@@ -214,6 +214,7 @@ impl Observer {
             config_refusals: memory.config_refusals(Instant::now()),
             seen_for: BTreeMap::new(),
             growth_refused: memory.refused_growth(Instant::now()),
+            trials: memory.trials(Instant::now()),
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());
         Ok(Look { key: key.clone(), resource, world, pd: members.unwrap_or_default() })

@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_mins(4);
 mod bootstrap;
 mod counting;
 mod definition;
+mod edits;
+mod ending;
 mod kubelet;
 mod lease;
 mod nodes;

@@ -20,8 +20,8 @@ use tikv_operator_core::{
     plan::Step,
     report::FailureKind,
     world::{
-        BootstrapRecord, ClusterId, Kind, Object, ObjectKey, PdView, StoreId, Uid, VolumeMarks,
-        World,
+        BootstrapRecord, ClusterId, Component, Kind, Object, ObjectKey, PdView, Revision, StoreId,
+        Uid, VolumeMarks, World,
     },
 };
 
@@ -155,6 +155,7 @@ async fn look(admin: &Client, namespace: &str) -> Look {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        trials: BTreeMap::new(),
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
     Look { key, resource: Arc::new(resource), world, pd: Vec::new() }
@@ -169,6 +170,56 @@ async fn create_makes_an_object_and_is_done_when_ours_is_there_already() {
         assert_eq!(bench.one(Step::Create(object.clone())).await, Ok(()));
         assert_eq!(bench.uid(object.key.kind.as_str(), &object.key.name).await, uid);
     }
+}
+
+#[tokio::test]
+async fn a_pod_is_shown_to_the_api_server_and_not_made() {
+    let bench = Bench::new("step-try").await;
+    let try_pod = |pod: Object| Step::TryPod {
+        component: Component::Pd,
+        revision: Revision("r".to_owned()),
+        pod,
+    };
+    assert_eq!(bench.one(try_pod(bench.pod())).await, Ok(()));
+    assert!(bench.get("Pod", "c-pd-0").await.is_none());
+    let changed = |pointer: &str, value: Value| {
+        let mut pod = bench.pod();
+        pod.body["spec"][pointer] = value;
+        pod
+    };
+    for (pod, field) in [
+        (changed("nodeSelektor", json!({ "a": "b" })), "nodeSelektor"),
+        (changed("terminationGracePeriodSeconds", json!(-1)), "terminationGracePeriodSeconds"),
+        (changed("priorityClassName", json!("none-of-this-name")), "none-of-this-name"),
+        (changed("hostNetwork", json!(true)), "hostNetwork"),
+    ] {
+        let acted = bench.act(&[try_pod(pod)]).await;
+        let failure = acted.failure().unwrap();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.message.contains(field), "{field}: {}", failure.message);
+    }
+    // The pod that it is to replace stands: what is wrong is found all the same.
+    bench.one(Step::Create(bench.pod())).await.unwrap();
+    assert_eq!(bench.one(try_pod(bench.pod())).await, Ok(()));
+    let wrong = changed("nodeSelektor", json!({ "a": "b" }));
+    assert_eq!(bench.one(try_pod(wrong)).await, Err(FailureKind::Refused));
+    let wrong = changed("terminationGracePeriodSeconds", json!(-1));
+    assert_eq!(bench.one(try_pod(wrong)).await, Err(FailureKind::Refused));
+    // A quota is used up by the pod that goes before the new one is made.
+    let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": { "name": "one", "namespace": bench.namespace },
+        "spec": { "hard": { "pods": "1" } }, "status": { "hard": { "pods": "1" },
+            "used": { "pods": "1" } } });
+    crate::server::apply(&bench.admin, &quota).await;
+    let quotas = api(&bench.admin, "", "ResourceQuota", &bench.namespace);
+    let used = json!({ "status": { "hard": { "pods": "1" }, "used": { "pods": "1" } } });
+    let used = kube::api::Patch::Merge(used);
+    quotas.patch_status("one", &kube::api::PatchParams::default(), &used).await.unwrap();
+    let mut other = bench.pod();
+    other.key.name = "c-pd-1".to_owned();
+    other.body["metadata"]["name"] = json!("c-pd-1");
+    assert_eq!(bench.one(try_pod(other.clone())).await, Ok(()));
+    assert_eq!(bench.one(Step::Create(other)).await, Err(FailureKind::Refused), "no quota");
 }
 
 #[tokio::test]
@@ -455,7 +506,30 @@ async fn a_record_is_not_written_to_a_resource_made_again_under_the_name() {
 }
 
 #[tokio::test]
-async fn the_first_failure_ends_the_pass() {
+async fn a_refusal_holds_up_what_builds_on_it() {
+    let bench = Bench::new("step-refused").await;
+    let map = |name: &str, data: Value| {
+        let mut map = bench.map(&data);
+        map.key.name = name.to_owned();
+        map.body["metadata"]["name"] = json!(name);
+        map
+    };
+    let refused = map("c-pd-1", json!({ "not a key": "1" }));
+    let acted = bench
+        .act(&[
+            Step::Create(refused),
+            Step::Create(bench.pod()),
+            Step::Create(map("c-other", json!({ "a": "1" }))),
+        ])
+        .await;
+    assert_eq!(acted.outcomes.len(), 2, "the pod that mounts it is not made");
+    assert_eq!(acted.failure().unwrap().kind, FailureKind::Refused);
+    assert!(bench.get("Pod", "c-pd-0").await.is_none());
+    assert!(bench.get("ConfigMap", "c-other").await.is_some());
+}
+
+#[tokio::test]
+async fn another_failure_ends_the_pass() {
     let bench = Bench::new("step-order").await;
     let missing = Step::MarkVolume {
         name: "missing".to_owned(),

@@ -10,7 +10,7 @@ use tikv_operator_core::build::marks_to_annotations;
 use tikv_operator_core::facts::{Owner, owner_words, resource_facts, volume_facts};
 use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
-use tikv_operator_core::world::{Kind, Object, ObjectKey, World};
+use tikv_operator_core::world::{Kind, Object, ObjectKey, Trial, World};
 
 use super::wire::{Answer, Call, Wire};
 use super::{Look, Operator, Pass, servers};
@@ -28,7 +28,7 @@ const EDITED: u64 = SECOND;
 pub const FINALIZER: &str = "tikv.org/volumes";
 
 impl Operator {
-    /// Does the steps in order; the first failure ends the pass.
+    /// Does the steps in order. A refusal holds up what builds on it, any other failure ends the pass.
     pub(super) fn act(
         &mut self,
         universe: &mut Universe,
@@ -37,6 +37,10 @@ impl Operator {
         pass: &mut Pass,
     ) {
         for step in steps {
+            let mut refused = pass.outcomes.iter().filter(|outcome| outcome.result.is_err());
+            if refused.any(|outcome| step.builds_on(&outcome.step, &self.cluster)) {
+                continue;
+            }
             let answer = {
                 let mut wire = self.wire(universe, pass);
                 do_step(&mut wire, look, step)
@@ -45,9 +49,11 @@ impl Operator {
                 return;
             }
             let result = self.judge(universe, &look.world, step, answer);
-            // A setting that is refused is said, and nothing else depends on it.
-            let minor = matches!(step, Step::SetPdConfig { .. } | Step::SetStoreConfig { .. });
-            let ends = result.as_ref().is_err_and(|f| !minor || f.kind != FailureKind::Refused);
+            let ends = result.as_ref().is_err_and(|f| f.kind != FailureKind::Refused);
+            if let (Step::TryPod { component, revision, .. }, Ok(())) = (step, &result) {
+                let trial = Trial { revision: revision.clone(), refused: None };
+                self.memory.trials.insert(*component, trial);
+            }
             let outcome = Outcome { step: step.clone(), result };
             self.refused(outcome.config_refusals(), universe.now);
             pass.outcomes.push(outcome);
@@ -177,6 +183,9 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
             }
         }
         Step::Create(object) => create(wire, object),
+        // The model's API server takes every pod that it is shown.
+        Step::TryPod { .. } if wire.dice.chance(wire.faults.unavailable) => Answer::None,
+        Step::TryPod { .. } => Answer::Done,
         Step::Apply { object, uid } => apply(wire, object, &uid.0),
         Step::Prune { key, uid } => delete(wire, &key_of(key), &uid.0),
         Step::MarkVolume { name, uid, marks } => {

@@ -21,7 +21,9 @@ use tikv_operator_core::check::{Rejection, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{self, Plan, Step};
 use tikv_operator_core::report::{self, Outcome};
-use tikv_operator_core::world::{ConfigItem, ObjectKey, Refusal, Symptom, Uid, World};
+use tikv_operator_core::world::{
+    Component, ConfigItem, ObjectKey, Refusal, Symptom, Trial, Uid, World,
+};
 pub use wire::{Faults, Write};
 
 use crate::clock::SECOND;
@@ -82,6 +84,8 @@ struct Memory {
     growth: BTreeMap<String, (String, u64)>,
     /// When each symptom was first seen, as long as it is seen.
     symptoms: BTreeMap<Symptom, u64>,
+    /// Pods that were shown to the API server.
+    trials: BTreeMap<Component, Trial>,
 }
 
 /// One look at a cluster.

@@ -93,6 +93,7 @@ impl Operator {
             config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
             growth_refused: self.refused_growth(now),
+            trials: self.memory.trials.clone(),
         };
         world.seen_for = self.watch_symptoms(&world, universe.now);
         let version = resource.metadata.resource_version.clone().unwrap_or_default();

@@ -58,6 +58,7 @@ pub(super) fn do_step(wire: &mut Wire<'_>, look: &Look, step: &Step) -> Answer {
         | Step::Apply { .. }
         | Step::Prune { .. }
         | Step::MarkVolume { .. }
+        | Step::TryPod { .. }
         | Step::SetStoreUp { .. }
         | Step::DeletePod { .. }
         | Step::DeleteVolume { .. }
