@@ -53,6 +53,12 @@ async fn what_must_pass_passes() {
     }
 }
 
+/// Does the message name the field: its whole path, or, of a rule on what is above it, its own name?
+fn names(message: &str, field: &str) -> bool {
+    let own = field.rsplit('.').next().unwrap_or(field);
+    !own.is_empty() && (message.contains(field) || message.contains(own))
+}
+
 #[tokio::test]
 async fn what_must_not_pass_is_rejected_by_whom_the_table_says() {
     let server = server().await;
@@ -70,6 +76,10 @@ async fn what_must_not_pass_is_rejected_by_whom_the_table_says() {
         let reached = !answer.as_ref().is_err_and(|error| error.starts_with("before: "));
         if answer.is_err() != by_server || !reached {
             wrong.push(format!("{}: {:?} expected by {:?}", case.case, answer, case.by));
+        }
+        let field = case.field.as_deref().unwrap_or_default();
+        if answer.is_err() && !names(answer.as_ref().unwrap_err(), field) {
+            wrong.push(format!("{}: {field} is not named in {answer:?}", case.case));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
