@@ -36,7 +36,8 @@ enum Command {
         rule: Option<String>,
     },
     /// Say what the operator would do with a changed manifest: the steps now, the pods that are
-    /// made anew in their order, and what each waits for. Nothing is written.
+    /// made anew in their order, and what each waits for. PD is asked through the API server (`get`
+    /// on `pods/proxy`), where a cluster is asked. Nothing is written.
     Plan {
         /// The manifest of the cluster as it is to be. `-` reads standard input.
         #[arg(short = 'f', long, value_name = "MANIFEST")]
@@ -116,7 +117,7 @@ pub(crate) async fn answer(flags: &Flags) -> anyhow::Result<String> {
                 furniture: true,
             };
             let now = scope.file.is_none().then(Timestamp::now);
-            forecast::answer(&input::read(&scope).await?, &manifest, now)
+            forecast::answer(&scope, &manifest, now).await
         }
         Command::Why { scope, rule: None } => Ok(why::waits(&input::read(scope).await?)),
     }

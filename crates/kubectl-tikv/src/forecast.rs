@@ -1,39 +1,82 @@
 //! What would the operator do with this manifest?
 //!
-//! The operator's own plan over what exists. What PD says is taken from the status, the operator's
-//! last word on it; the questions that only PD could answer now (which regions need a certain
-//! store) are taken as answered well, and the page says so.
+//! The operator's own plan over what exists. PD is asked as the operator asks it. Where it cannot be,
+//! or where there is only a dump, what PD says is taken from the status, the operator's last word on
+//! it; the questions that only PD could answer now (which regions need a certain store) are then
+//! taken as answered well, and the page says so.
 
 mod world;
 
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Forecast, Step, forecast};
+use tikv_operator_core::world::Slot;
 
-use crate::input::{Found, Manifest};
+use crate::failure::Failure;
+use crate::flags::Scope;
+use crate::input::{self, Asked, Manifest};
 
 /// The forecast as a page.
-pub(crate) fn answer(
-    found: &[Found],
+pub(crate) async fn answer(
+    scope: &Scope,
     manifest: &Manifest,
     now: Option<Timestamp>,
 ) -> anyhow::Result<String> {
+    let found = match input::read(scope).await {
+        Ok(found) => found,
+        Err(Failure::NotFound { place, .. }) => {
+            return Ok(new_cluster(&manifest.alone()?, &place, &manifest.path));
+        }
+        Err(failure) => return Err(failure.into()),
+    };
     let mut out = String::new();
-    for found in found {
+    for found in &found {
         let cluster = manifest.over(found)?;
-        let world = world::of(found, &cluster, now);
+        let pd = input::ask_pd(scope, found).await?;
+        let said = words_of(pd.as_ref());
+        let world = world::of(found, &cluster, pd.and_then(Result::ok), now);
         let seen = forecast(&cluster, &world);
-        let _ = writeln!(
-            out,
-            "{} (namespace {}) with {}",
-            found.name(),
-            found.namespace(),
-            manifest.path
-        );
+        let (name, namespace) = (found.name(), found.namespace());
+        let _ = writeln!(out, "{name} (namespace {namespace}) with {}", manifest.path);
         page(&mut out, &seen, !found.furniture.is_empty());
+        out.push_str(&said);
+        if found.furniture.is_empty() {
+            out.push_str("Services, ConfigMaps and budgets are not in the dump and not shown.\n");
+        }
     }
     Ok(out)
+}
+
+/// There is nothing yet that a step could wait for.
+fn new_cluster(cluster: &Cluster, place: &str, path: &str) -> String {
+    let name = cluster.name.as_str();
+    let mut out = format!("{name} does not exist in {place}; {path} makes it\n");
+    let pd = (0..cluster.pd.replicas).map(Slot::pd);
+    let stores = (0..cluster.tikv.replicas).map(Slot::tikv);
+    let pods: Vec<String> = pd.chain(stores).map(|slot| slot.pod_name(name)).collect();
+    section(&mut out, "Joining", &pods, "none");
+    out.push_str(
+        "If volumes of an earlier cluster of this name are there, it comes back with its data.\n",
+    );
+    out
+}
+
+/// Whose word PD's part is.
+fn words_of(pd: Option<&Asked>) -> String {
+    match pd {
+        Some(Ok(answer)) => {
+            format!("PD's part is as PD itself says ({}).\n", answer.through.host())
+        }
+        Some(Err(why)) => format!(
+            "PD could not be asked: {why}\nIts part is as the operator last reported it; before each \
+             restart it asks PD again.\n"
+        ),
+        None => "PD's part is as the operator last reported it; before each restart it asks PD \
+                 again.\n"
+            .to_owned(),
+    }
 }
 
 fn page(out: &mut String, seen: &Forecast, furnished: bool) {
@@ -69,12 +112,6 @@ fn page(out: &mut String, seen: &Forecast, furnished: bool) {
         .collect();
     if !waits.is_empty() {
         section(out, "Waits", &waits, "");
-    }
-    out.push_str(
-        "PD's part is as the operator last reported it; before each restart it asks PD again.\n",
-    );
-    if !furnished {
-        out.push_str("Services, ConfigMaps and budgets are not in the dump and not shown.\n");
     }
 }
 

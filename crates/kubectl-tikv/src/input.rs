@@ -3,8 +3,10 @@
 mod dump;
 mod live;
 mod manifest;
+mod pd;
 
 pub(crate) use manifest::{Manifest, read as manifest};
+pub(crate) use pd::{Asked, ask as ask_pd};
 use serde_json::Value;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvCluster;

@@ -1,8 +1,9 @@
-//! What is the world like, as far as the Kubernetes objects and the status tell?
+//! What is the world like, as far as the Kubernetes objects, PD and the status tell?
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use tikv_operator::pd::PdAnswer;
 use tikv_operator_api::v1alpha1::{MemberStatus, StoreStatus, TikvClusterStatus};
 use tikv_operator_core::build;
 use tikv_operator_core::cluster::Cluster;
@@ -19,8 +20,13 @@ const MAX_REPLICAS: u32 = 3;
 /// has settled.
 const LATER: SignedDuration = SignedDuration::from_hours(1);
 
-/// The world of a cluster, for a forecast.
-pub(super) fn of(found: &Found, cluster: &Cluster, now: Option<Timestamp>) -> World {
+/// The world of a cluster, for a forecast: with what PD has just said, where it did.
+pub(super) fn of(
+    found: &Found,
+    cluster: &Cluster,
+    answer: Option<PdAnswer>,
+    now: Option<Timestamp>,
+) -> World {
     let belongings = found.belongings();
     let newest = belongings.pods.values().map(|pod| pod.created).max();
     let now = now.or_else(|| newest.and_then(|at| at.checked_add(LATER).ok()));
@@ -31,7 +37,10 @@ pub(super) fn of(found: &Found, cluster: &Cluster, now: Option<Timestamp>) -> Wo
     let evicting: BTreeSet<StoreId> = evicting.filter_map(|v| v.marks.store).collect();
     World {
         now,
-        pd: pd(cluster, &status, evicting, now),
+        pd: match answer {
+            Some(answer) => PdView::Known(Box::new(heard(answer))),
+            None => pd(cluster, &status, evicting, now),
+        },
         resource: ResourceFacts {
             name: found.name().to_owned(),
             uid: Uid(metadata.uid.clone().unwrap_or_default()),

@@ -24,10 +24,7 @@ const READ: Duration = Duration::from_secs(30);
 
 /// The resources, the other objects, and where was looked, in words.
 pub(super) async fn read(scope: &Scope) -> Result<(Vec<TikvCluster>, Vec<Value>, String), Failure> {
-    let mut config = config(scope).await?;
-    (config.connect_timeout, config.read_timeout) = (Some(CONNECT), Some(READ));
-    let namespace = scope.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config)?;
+    let (client, namespace) = client(scope).await?;
     let place = if scope.all_namespaces {
         "any namespace".to_owned()
     } else {
@@ -48,6 +45,14 @@ pub(super) async fn read(scope: &Scope) -> Result<(Vec<TikvCluster>, Vec<Value>,
         objects.extend(list::<PodDisruptionBudget>(&client, namespace.as_deref()).await?);
     }
     Ok((resources, objects, place))
+}
+
+/// A client for the cluster that is asked, and the namespace that is meant.
+pub(super) async fn client(scope: &Scope) -> Result<(Client, String), Failure> {
+    let mut config = config(scope).await?;
+    (config.connect_timeout, config.read_timeout) = (Some(CONNECT), Some(READ));
+    let namespace = scope.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    Ok((Client::try_from(config)?, namespace))
 }
 
 async fn config(scope: &Scope) -> Result<Config, Failure> {

@@ -52,17 +52,33 @@ pub(crate) fn read(path: &Path) -> Result<Manifest, Failure> {
 }
 
 impl Manifest {
+    /// The manifest of a cluster that does not exist, checked.
+    pub(crate) fn alone(&self) -> Result<Cluster, Failure> {
+        let namespace = self.namespace.as_deref().unwrap_or("default");
+        self.checked(&self.stored(namespace, "not given yet", 1))
+    }
+
     /// The manifest as the API server would store it over what exists, checked. An error names
     /// every field that is wrong.
     pub(crate) fn over(&self, found: &Found) -> Result<Cluster, Failure> {
-        let mut body = self.body.clone();
         let metadata = &found.resource.metadata;
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let generation = metadata.generation.unwrap_or(0) + 1;
+        self.checked(&self.stored(found.namespace(), uid, generation))
+    }
+
+    fn stored(&self, namespace: &str, uid: &str, generation: i64) -> Value {
+        let mut body = self.body.clone();
         if let Some(map) = body.get_mut("metadata").and_then(Value::as_object_mut) {
-            map.insert("namespace".to_owned(), json!(found.namespace()));
-            map.insert("uid".to_owned(), json!(metadata.uid));
-            map.insert("generation".to_owned(), json!(metadata.generation.unwrap_or(0) + 1));
+            map.insert("namespace".to_owned(), json!(namespace));
+            map.insert("uid".to_owned(), json!(uid));
+            map.insert("generation".to_owned(), json!(generation));
         }
-        check_value(&body).map_err(|rejection| Failure::Rejected {
+        body
+    }
+
+    fn checked(&self, body: &Value) -> Result<Cluster, Failure> {
+        check_value(body).map_err(|rejection| Failure::Rejected {
             path: self.path.clone(),
             problems: rejection.problems.iter().fold(String::new(), |text, problem| {
                 text + "\n  " + &problem.field + ": " + &problem.sentence

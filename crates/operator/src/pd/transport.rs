@@ -1,7 +1,9 @@
 //! How is one HTTP call to PD or a store made, so that nothing that answers can hold or fill the
 //! operator?
 //!
-//! Connect, headers and body have limits of time and size; redirects are never followed.
+//! Connect, headers and body have limits of time and size; redirects are never followed. The operator
+//! calls members by name; `kubectl tikv`, outside of the cluster's network, asks its questions
+//! through the API server.
 
 use std::{error::Error, time::Duration};
 
@@ -19,6 +21,7 @@ use hyper_util::{
 };
 
 use serde_json::Value;
+use tikv_operator_api::names::PD_CLIENT_PORT;
 
 use super::error::{PdError, shorten};
 
@@ -58,8 +61,16 @@ pub struct Call<'a> {
 pub struct Transport {
     client: Client<HttpConnector, Full<Bytes>>,
     limits: Limits,
-    /// Where connections go instead of to the member; the `Host` header stays the member's.
-    through: Option<Authority>,
+    route: Route,
+}
+
+/// How a member is reached.
+#[derive(Clone)]
+enum Route {
+    /// By its name, or at an address that stands for all; the `Host` header stays the member's.
+    Network(Option<Authority>),
+    /// By the API server's proxy to pods; a member's host begins with the name of its pod.
+    ApiServer(kube::Client, String),
 }
 
 impl Transport {
@@ -75,7 +86,13 @@ impl Transport {
             .pool_max_idle_per_host(4)
             .http1_max_buf_size(HEADERS_MAX)
             .build(connector);
-        Self { client, limits, through }
+        Self { client, limits, route: Route::Network(through) }
+    }
+
+    /// A client that asks pods of a namespace through the API server, for whom their network is out
+    /// of reach. It asks questions and changes nothing.
+    pub fn through_api_server(limits: Limits, client: kube::Client, namespace: String) -> Self {
+        Self { route: Route::ApiServer(client, namespace), ..Self::new(limits, None) }
     }
 
     /// The limits given at creation.
@@ -104,32 +121,20 @@ impl Transport {
         body_max: usize,
         time: Duration,
     ) -> Result<Bytes, PdError> {
-        let request = self.request(member, call)?;
-        tokio::time::timeout(time, self.exchange(request, body_max))
+        let exchange = async {
+            match &self.route {
+                Route::Network(through) => {
+                    let target = through.as_ref().unwrap_or(member);
+                    self.exchange(request(target, member, call)?, body_max).await
+                }
+                Route::ApiServer(client, namespace) => {
+                    ask_by_proxy(client, (namespace, member), call, body_max).await
+                }
+            }
+        };
+        tokio::time::timeout(time, exchange)
             .await
             .unwrap_or_else(|_| Err(PdError::Slow(time.as_secs())))
-    }
-
-    fn request(
-        &self,
-        member: &Authority,
-        call: &Call<'_>,
-    ) -> Result<Request<Full<Bytes>>, PdError> {
-        let target = self.through.as_ref().unwrap_or(member);
-        let uri = Uri::builder()
-            .scheme("http")
-            .authority(target.clone())
-            .path_and_query(call.path)
-            .build()
-            .map_err(|error| PdError::Connect(error.to_string()))?;
-        let body = call.body.map(ToString::to_string).unwrap_or_default();
-        Request::builder()
-            .method(&call.method)
-            .uri(uri)
-            .header(HOST, member.as_str())
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(body))
-            .map_err(|error| PdError::Connect(error.to_string()))
     }
 
     async fn exchange(
@@ -165,7 +170,10 @@ impl Transport {
         wanted: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>, PdError> {
         let call = Call { method: Method::GET, path, body: None };
-        let request = self.request(member, &call)?;
+        let Route::Network(through) = &self.route else {
+            return Err(PdError::Connect("not to be had through the API server".to_owned()));
+        };
+        let request = request(through.as_ref().unwrap_or(member), member, &call)?;
         let finding = async {
             let response = self.response(request).await?;
             let mut body = Limited::new(response.into_body(), body_max);
@@ -189,6 +197,52 @@ impl Transport {
         tokio::time::timeout(time, finding)
             .await
             .unwrap_or_else(|_| Err(PdError::Slow(time.as_secs())))
+    }
+}
+
+fn request(
+    target: &Authority,
+    member: &Authority,
+    call: &Call<'_>,
+) -> Result<Request<Full<Bytes>>, PdError> {
+    let uri = Uri::builder()
+        .scheme("http")
+        .authority(target.clone())
+        .path_and_query(call.path)
+        .build()
+        .map_err(|error| PdError::Connect(error.to_string()))?;
+    let body = call.body.map(ToString::to_string).unwrap_or_default();
+    Request::builder()
+        .method(&call.method)
+        .uri(uri)
+        .header(HOST, member.as_str())
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::from(body))
+        .map_err(|error| PdError::Connect(error.to_string()))
+}
+
+/// Asks a member in its namespace by the API server's proxy.
+async fn ask_by_proxy(
+    client: &kube::Client,
+    (namespace, member): (&str, &Authority),
+    call: &Call<'_>,
+    body_max: usize,
+) -> Result<Bytes, PdError> {
+    if call.method != Method::GET {
+        return Err(PdError::Connect("only questions go through the API server".to_owned()));
+    }
+    let pod = member.host().split('.').next().unwrap_or_default();
+    let port = member.port_u16().unwrap_or(PD_CLIENT_PORT);
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{}", call.path);
+    let request = Request::get(path).body(Vec::new());
+    let request = request.map_err(|error| PdError::Connect(error.to_string()))?;
+    match client.request_text(request).await {
+        Ok(text) if text.len() > body_max => Err(PdError::TooLong(body_max)),
+        Ok(text) => Ok(Bytes::from(text)),
+        Err(kube::Error::Api(status)) => {
+            Err(PdError::from_status(status.code, status.message.as_bytes()))
+        }
+        Err(error) => Err(PdError::Connect(shorten(&chain(&error)))),
     }
 }
 
