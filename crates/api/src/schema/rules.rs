@@ -136,7 +136,7 @@ pub const RULES: &[Rule] = &[
         cel: "!has(self.requests) || !has(self.limits) || self.requests.all(k, k == 'storage' || \
               !(k in self.limits) || quantity(string(self.requests[k])).compareTo(\
               quantity(string(self.limits[k]))) <= 0)",
-        message: "a request is above its limit; Kubernetes would refuse the pod. Lower the one or \
+        message: "one of requests is above its limit; Kubernetes would refuse the pod. Lower the one or \
                   raise the other.",
     },
     Rule {

@@ -63,7 +63,7 @@ pub fn report_kept(
     let (mut status, _) = report(kept.cluster, world, plan, outcomes);
     status.observed_generation = Some(world.resource.generation);
     let message = format!(
-        "{}; the last valid spec (generation {}) stays in force",
+        "{} The last valid spec (generation {}) stays in force.",
         kept.rejection, kept.cluster.generation
     );
     conditions::reject(&mut status.conditions, world, &message);

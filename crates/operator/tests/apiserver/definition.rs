@@ -53,10 +53,13 @@ async fn what_must_pass_passes() {
     }
 }
 
-/// Does the message name the field: its whole path, or, of a rule on what is above it, its own name?
+/// Does the message name the field: its whole path, or, of a rule on what is above it, its own name,
+/// or the map in which it is a key?
 fn names(message: &str, field: &str) -> bool {
     let own = field.rsplit('.').next().unwrap_or(field);
-    !own.is_empty() && (message.contains(field) || message.contains(own))
+    let maps = ["labels", "annotations", "requests"];
+    let map = maps.into_iter().find(|map| field.contains(&format!(".{map}.")));
+    !own.is_empty() && [field, own].into_iter().chain(map).any(|name| message.contains(name))
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ async fn a_pod_is_shown_to_the_api_server_and_not_made() {
     };
     for (pod, field) in [
         (changed("nodeSelektor", json!({ "a": "b" })), "nodeSelektor"),
-        (changed("terminationGracePeriodSeconds", json!(-1)), "terminationGracePeriodSeconds"),
+        (changed("dnsPolicy", json!("Perhaps")), "spec.dnsPolicy"),
         (changed("priorityClassName", json!("none-of-this-name")), "none-of-this-name"),
         (changed("hostNetwork", json!(true)), "hostNetwork"),
     ] {
@@ -203,7 +203,7 @@ async fn a_pod_is_shown_to_the_api_server_and_not_made() {
     assert_eq!(bench.one(try_pod(bench.pod())).await, Ok(()));
     let wrong = changed("nodeSelektor", json!({ "a": "b" }));
     assert_eq!(bench.one(try_pod(wrong)).await, Err(FailureKind::Refused));
-    let wrong = changed("terminationGracePeriodSeconds", json!(-1));
+    let wrong = changed("dnsPolicy", json!("Perhaps"));
     assert_eq!(bench.one(try_pod(wrong)).await, Err(FailureKind::Refused));
     // A quota is used up by the pod that goes before the new one is made.
     let quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota",
