@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::products;
-use crate::site::Site;
+use crate::site::{Site, SiteArgs};
 use crate::tools::shell;
 
 /// The namespace of the demonstration.
@@ -24,17 +24,15 @@ const KEYS: u32 = 100;
 /// Shows the product: a cluster, its status, a client's keys.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Use this context of your kubeconfig instead of the lab, and the images that the manifest
-    /// names instead of the stand-ins.
-    #[arg(long)]
-    context: Option<String>,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 impl DemoArgs {
     /// Runs the command.
     pub(crate) fn run(&self) -> Result<()> {
         let begin = Instant::now();
-        let site = Site::open(self.context.as_deref())?;
+        let site = Site::open(&self.site)?;
         section(begin, "images");
         let debug = products::build_standins()?;
         if site.lab.is_some() {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use crate::products;
-use crate::site::Site;
+use crate::site::{Site, SiteArgs};
 
 /// Where the operator is installed.
 pub(crate) const OPERATOR_NAMESPACE: &str = "tikv-operator-system";
@@ -35,9 +35,8 @@ pub(crate) struct E2eArgs {
     /// grown).
     #[arg(long)]
     growing_class: Option<String>,
-    /// Use this context of your kubeconfig instead of the lab.
-    #[arg(long)]
-    context: Option<String>,
+    #[command(flatten)]
+    site: SiteArgs,
     /// Run this case only (repeatable).
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -70,7 +69,7 @@ impl E2eArgs {
                 "--client-image=-",
             ]));
         }
-        let site = Site::open(self.context.as_deref())?;
+        let site = Site::open(&self.site)?;
         let standins = products::build_standins()?;
         let servers = self.servers(&site, &standins)?;
         site.load_client(&standins)?;

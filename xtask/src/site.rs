@@ -4,12 +4,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use clap::Args;
 use serde_json::Value;
 
 use crate::lab::Lab;
 use crate::lab::image::Archive;
 use crate::tools::{self, shell};
 use crate::{e2e, products};
+
+/// Which cluster a command runs on.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SiteArgs {
+    /// Use this context of your kubeconfig instead of the lab, and the images that the manifest
+    /// names instead of the stand-ins.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// How images that are built here get into the cluster of --context: a command to which the
+    /// path of an archive is appended, for example "kind load image-archive".
+    #[arg(long, value_name = "COMMAND", requires = "context")]
+    load_with: Option<String>,
+}
 
 /// A cluster to run on: the lab, or one that the user has.
 pub(crate) struct Site {
@@ -20,6 +34,8 @@ pub(crate) struct Site {
     pub(crate) context: Option<String>,
     /// The lab, if it is one.
     pub(crate) lab: Option<Lab>,
+    /// How images get into a cluster that is not the lab.
+    load_with: Option<String>,
 }
 
 /// Everything that users apply.
@@ -29,18 +45,20 @@ const DEPLOYMENT: &str = "deploy/tikv-operator.yaml";
 
 impl Site {
     /// The cluster of a context, or the lab, which is started if it does not run.
-    pub(crate) fn open(context: Option<&str>) -> Result<Self> {
-        if let Some(context) = context {
+    pub(crate) fn open(args: &SiteArgs) -> Result<Self> {
+        if let Some(context) = &args.context {
             let kubectl = match shell::find("kubectl") {
                 Some(found) => found,
                 None => tools::ensure(&["kubectl"])?.path("kubectl")?.to_path_buf(),
             };
             let context = Some(context.to_owned());
-            return Ok(Self { kubectl, kubeconfig: None, context, lab: None });
+            let load_with = args.load_with.clone();
+            return Ok(Self { kubectl, kubeconfig: None, context, lab: None, load_with });
         }
         let lab = Lab::up(None)?;
         let kubectl = tools::ensure(&["kubectl"])?.path("kubectl")?.to_path_buf();
-        Ok(Self { kubectl, kubeconfig: Some(lab.kubeconfig()), context: None, lab: Some(lab) })
+        let kubeconfig = Some(lab.kubeconfig());
+        Ok(Self { kubectl, kubeconfig, context: None, lab: Some(lab), load_with: None })
     }
 
     /// kubectl, talking to this cluster, at the root of the checkout.
@@ -81,8 +99,8 @@ impl Site {
         Ok(())
     }
 
-    /// Makes an image known to every node of the lab. A user's cluster gets its images by its own
-    /// means; there the archive is written where the message says.
+    /// Makes an image known to every node of the lab. A user's cluster gets it by the command of
+    /// `--load-with`; without one, the message says where the archive is.
     pub(crate) fn load(&self, archive: &Archive) -> Result<()> {
         if let Some(lab) = &self.lab {
             return lab.load_archive(archive);
@@ -92,7 +110,15 @@ impl Site {
         let short = archive.name.rsplit('/').next().unwrap_or("image").replace(':', "-");
         let file = dir.join(format!("{short}.tar"));
         std::fs::write(&file, &archive.bytes)?;
-        eprintln!("{} is in {}: load it into your cluster", archive.name, file.display());
+        if let Some(command) = &self.load_with {
+            print!("{}", shell::output(&mut loading(command, &file))?);
+            return Ok(());
+        }
+        eprintln!(
+            "{} is in {}: load it into your cluster, or let --load-with COMMAND do it",
+            archive.name,
+            file.display()
+        );
         Ok(())
     }
 
@@ -168,6 +194,13 @@ impl Site {
     }
 }
 
+/// The user's words, as a shell reads them, with the archive's path behind.
+fn loading(words: &str, archive: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{words} \"$1\"")).arg("sh").arg(archive);
+    command
+}
+
 /// Under the default names the tag says that it is a test's image; the stand-ins' own names do.
 fn name_of(repository: &str, default_version: &str) -> String {
     if repository.starts_with("docker.io/") {
@@ -188,5 +221,19 @@ pub(crate) fn operator_image() -> Result<String> {
     match (images.next(), images.next()) {
         (Some(image), None) => Ok(image.trim_matches('"').to_owned()),
         _ => bail!("{DEPLOYMENT} does not name exactly one image"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loading_command_gets_the_archive_as_its_last_word() {
+        let said =
+            shell::output(&mut loading("printf '%s|' load 'two words'", Path::new("/a b.tar")));
+        assert_eq!(said.unwrap(), "load|two words|/a b.tar|");
+        let error = shell::output(&mut loading("exit 4;", Path::new("x"))).unwrap_err();
+        assert!(error.to_string().contains("exit status: 4"), "{error}");
     }
 }

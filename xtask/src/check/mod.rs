@@ -1,5 +1,6 @@
 //! `cargo xtask check`: do the pages tell the truth, and are the dependencies what they may be?
 
+mod commands;
 mod dependencies;
 mod page;
 mod readme;

@@ -5,7 +5,37 @@
 //! `<!-- file PATH -->` (it is that file, or a part of it, which a suite uses). Blocks of `text`
 //! are output and need none.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context as _, Result, bail};
+
+use crate::products;
+
+/// Every page of the project with its text, in order of their paths.
+pub(crate) fn all() -> Result<Vec<(PathBuf, String)>> {
+    let root = products::root();
+    let mut pages = Vec::new();
+    for dir in [root.clone(), root.join("crates/standin"), root.join("fixtures")] {
+        pages.extend(below(&dir, false)?);
+    }
+    pages.extend(below(&root.join("docs"), true)?);
+    pages.sort();
+    pages.into_iter().map(|page| Ok((page.clone(), fs::read_to_string(&page)?))).collect()
+}
+
+fn below(dir: &Path, deep: bool) -> Result<Vec<PathBuf>> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let path = entry?.path();
+        if deep && path.is_dir() {
+            pages.extend(below(&path, deep)?);
+        } else if path.extension().is_some_and(|ending| ending == "md") {
+            pages.push(path);
+        }
+    }
+    Ok(pages)
+}
 
 /// What stands before a block.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Does every command of the README work as it stands there?
+//! Does every command of the README work as it stands there, and does every command on the other
+//! pages exist?
 //!
 //! Commands run on the lab, in order, in one shell session's environment. The one thing that is
 //! changed lies outside of them: a `kubectl` before the real one in `PATH` gives the manifests
@@ -12,9 +13,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::page::{Block, Mark, blocks};
+use super::commands;
+use super::page::{self, Block, Mark, blocks};
 use crate::products;
-use crate::site::Site;
+use crate::site::{Site, SiteArgs};
+use crate::tools::shell;
 
 const PAGE: &str = "README.md";
 
@@ -24,7 +27,7 @@ pub(crate) fn run() -> Result<()> {
     let page = fs::read_to_string(root.join(PAGE))?;
     let blocks =
         blocks(&page).with_context(|| format!("{PAGE} has a block that is not checked"))?;
-    let site = Site::open(None)?;
+    let site = Site::open(&SiteArgs::default())?;
     let version = site.load_standins(&products::build_standins()?)?;
     let session = Session::new(&site, &version)?;
     let (mut passed, mut failed) = (0, 0);
@@ -51,12 +54,40 @@ pub(crate) fn run() -> Result<()> {
             }
         }
     }
+    match plugin_commands() {
+        Ok(count) => {
+            passed += 1;
+            println!("ok            {count} commands of `kubectl tikv` on all pages exist");
+        }
+        Err(e) => {
+            failed += 1;
+            println!("FAILED  commands of `kubectl tikv`\n{e:#}");
+        }
+    }
     session.end()?;
     println!("test result: {PAGE}. {passed} passed; {failed} failed; 0 ignored");
     if failed > 0 {
         bail!("{failed} blocks of {PAGE} do not hold");
     }
     Ok(())
+}
+
+/// Asks the plugin for help on each of its commands that a page names, with the words there; how
+/// many there are.
+fn plugin_commands() -> Result<usize> {
+    let plugin = products::build(&["kubectl-tikv"])?.join("kubectl-tikv");
+    let mut count = 0;
+    for (page, text) in page::all()? {
+        for words in commands::named(&text, "kubectl tikv") {
+            shell::output(Command::new(&plugin).args(&words).arg("--help"))
+                .with_context(|| format!("named by {}", page.display()))?;
+            count += 1;
+        }
+    }
+    if count == 0 {
+        bail!("no page names a command of `kubectl tikv`");
+    }
+    Ok(count)
 }
 
 /// What commands of the page find around them.

@@ -51,6 +51,9 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
+    /// The context in its kubeconfig.
+    pub(crate) const CONTEXT: &str = "tikv-operator-lab";
+
     /// Starts a lab, or repairs and keeps the one that runs. Without a number the running one keeps
     /// its size.
     pub(crate) fn up(nodes: Option<u8>) -> Result<Self> {

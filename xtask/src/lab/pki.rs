@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use super::Lab;
 use super::topology::{API_SERVICE_ADDRESS, CLUSTER_DOMAIN, CONTROL_ADDRESS, Layout, Machine};
 use crate::tools::shell;
 
@@ -152,13 +153,13 @@ fn kubeconfig(dir: &Path, name: &str) -> Result<()> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": "tikv-operator-lab",
+        "current-context": Lab::CONTEXT,
         "contexts": [{
-            "name": "tikv-operator-lab",
-            "context": {"cluster": "tikv-operator-lab", "user": name},
+            "name": Lab::CONTEXT,
+            "context": {"cluster": Lab::CONTEXT, "user": name},
         }],
         "clusters": [{
-            "name": "tikv-operator-lab",
+            "name": Lab::CONTEXT,
             "cluster": {
                 "server": API_SERVER,
                 "certificate-authority-data": read("ca.crt".to_owned())?,

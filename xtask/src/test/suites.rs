@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::job::Job;
+use crate::lab::Lab;
 use crate::products::{self, STANDIN, WHOLE};
 use crate::tools;
 
@@ -77,6 +78,8 @@ pub(crate) const SUITES: &[Suite] = &[
         lane: Lane::Alone,
         jobs: |_| {
             let mut jobs = both(&[&["build"], WHOLE].concat());
+            // As the README has it: a package by itself selects other features than the whole.
+            jobs.push(Job::cargo(&["build", "--package", "kubectl-tikv"]));
             jobs.push(Job::cargo(&["xtask", "tools"]));
             Ok(jobs)
         },
@@ -135,7 +138,7 @@ pub(crate) const SUITES: &[Suite] = &[
         live: false,
         long: false,
         lane: Lane::Beside,
-        jobs: |_| Ok(vec![tests(|package| package == "sim")?]),
+        jobs: simulator,
     },
     Suite {
         name: "integration",
@@ -154,6 +157,15 @@ pub(crate) const SUITES: &[Suite] = &[
         long: false,
         lane: Lane::Beside,
         jobs: standin,
+    },
+    Suite {
+        name: "lab",
+        what: "labs, whole and interrupted, leave nothing behind",
+        counts: Counts::Once,
+        live: false,
+        long: true,
+        lane: Lane::Lab,
+        jobs: |_| Ok(vec![Job::cargo(&["xtask", "lab", "selftest"])]),
     },
     Suite {
         name: "readme",
@@ -177,7 +189,28 @@ pub(crate) const SUITES: &[Suite] = &[
             Ok(vec![Job::cargo(&words)])
         },
     },
+    Suite {
+        name: "context",
+        what: "the end-to-end suite on a cluster that is named, as a user's is",
+        counts: Counts::Tests,
+        live: true,
+        long: true,
+        lane: Lane::Lab,
+        jobs: context,
+    },
 ];
+
+/// The suite on a cluster that is named, as a user has one: here the lab, under its context's name.
+fn context(_all: bool) -> Result<Vec<Job>> {
+    let lab = Lab::up(None)?;
+    let mut job = Job::cargo(&["xtask", "e2e", "--only", "basic"]);
+    job.command
+        .args(["--context", Lab::CONTEXT, "--load-with", "cargo xtask lab load-image"])
+        .args(["--pd-image", products::STANDIN_PD, "--tikv-image", products::STANDIN_TIKV])
+        .args(["--version", products::STANDIN_VERSION])
+        .env("KUBECONFIG", lab.kubeconfig());
+    Ok(vec![job])
+}
 
 /// The same cargo command in both workspaces.
 fn both(words: &[&str]) -> Vec<Job> {
@@ -186,6 +219,18 @@ fn both(words: &[&str]) -> Vec<Job> {
     let end = second.iter().position(|w| *w == "--").unwrap_or(second.len());
     second.splice(end..end, ["--manifest-path", STANDIN]);
     vec![Job::cargo(words), Job::cargo(&second)]
+}
+
+/// The test that all guards together leave nothing to be lost; too long for every run.
+const GUARDS: &str = "the_guards_are_enough";
+
+fn simulator(all: bool) -> Result<Vec<Job>> {
+    let mut jobs = vec![tests(|package| package == "sim")?];
+    if all {
+        let words = ["test", "--workspace", "--test", "mutations", "--", "--ignored", GUARDS];
+        jobs.push(Job::cargo(&words));
+    }
+    Ok(jobs)
 }
 
 fn integration(_all: bool) -> Result<Vec<Job>> {
