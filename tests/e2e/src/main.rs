@@ -31,6 +31,7 @@ use clap::Parser;
 
 /// What to run, on what.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch each, as on the command line")]
 #[command(about = "End-to-end suite. `cargo xtask e2e` brings what it needs and calls it.")]
 struct Args {
     /// kubeconfig file. Default: as kubectl finds it.

@@ -129,6 +129,8 @@ pub(crate) fn evict(kube: &Kube, cluster: &Cluster, pod: &str) -> Result<bool> {
     });
     match kube.create(&format!("{}/{pod}/eviction", cluster.core("pods")), &body) {
         Ok(_) => Ok(true),
+        // Not there at this moment: nothing is left to evict.
+        Err(e) if status_code(&e) == Some(404) => Ok(true),
         Err(e) if status_code(&e) == Some(429) => Ok(false),
         Err(e) => Err(e),
     }

@@ -124,11 +124,11 @@ impl Operator {
         self.wait_ready()
     }
 
-    /// Waits until a pod of it is ready.
+    /// Waits until there is one pod of it, and that is ready.
     pub(crate) fn wait_ready(&self) -> Result<()> {
-        until("operator ready", LIMIT, || {
+        until("one operator, ready", LIMIT, || {
             let pods = self.pods()?;
-            Ok(if pods.iter().any(pod_ready) {
+            Ok(if pods.len() == 1 && pods.iter().all(pod_ready) {
                 Ok(())
             } else {
                 Err(format!("{} pods", pods.len()))

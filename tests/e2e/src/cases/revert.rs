@@ -21,7 +21,7 @@ const NOWHERE: &str = "no-such-version";
 /// Time in which an operator would go on to the next pod.
 const HOLD: Duration = Duration::from_secs(20);
 /// Promise: from the revert until Ready.
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = Duration::from_mins(1);
 
 /// A version without an image, taken back.
 pub(crate) const CASE: Case = Case {
