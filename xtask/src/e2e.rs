@@ -90,6 +90,8 @@ impl E2eArgs {
             // Not this process's own path: cargo may have put the program there anew since.
             command.arg("--lab").arg(products::target_dir()?.join("debug/xtask"));
             command.args(["--growing-class", self.growing_class.as_deref().unwrap_or("sized")]);
+            // Nothing is missing on the lab, so no case may be left out.
+            command.arg("--complete");
         } else if let Some(class) = &self.growing_class {
             command.args(["--growing-class", class]);
         }

@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) name: String,
     /// Answer.
     pub(crate) code: u64,
+    /// The pod whose token was used, or empty.
+    pub(crate) pod: String,
 }
 
 impl Audit {
@@ -110,6 +112,7 @@ fn call(entry: &Value) -> Option<Call> {
         namespace: part("/objectRef/namespace"),
         name: part("/objectRef/name"),
         code: entry.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
+        pod: part("/user/extra/authentication.kubernetes.io~1pod-name/0"),
     })
 }
 

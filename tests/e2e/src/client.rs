@@ -12,7 +12,7 @@ use crate::kube::{Kube, until};
 use crate::manifest;
 
 /// Longest time for one run of the client, its start included.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_mins(4);
 
 /// Runs the test client in pods beside the cluster.
 pub(crate) struct Client<'a> {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use http::{Method, Request};
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
@@ -20,6 +20,11 @@ use crate::timeline::Timeline;
 const CALL: Duration = Duration::from_secs(30);
 /// Pause between two looks while waiting.
 const POLL: Duration = Duration::from_millis(250);
+
+/// No answer in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {} s", CALL.as_secs())]
+struct Silence;
 
 /// A connection to the cluster under test.
 #[derive(Clone)]
@@ -66,7 +71,7 @@ impl Kube {
             match tokio::time::timeout(CALL, self.client.request_text(request)).await {
                 Ok(Ok(text)) => Ok(text),
                 Ok(Err(e)) => Err(anyhow::Error::from(e).context(what)),
-                Err(_) => Err(anyhow!("{what}: no answer within {CALL:?}")),
+                Err(_) => Err(anyhow::Error::from(Silence).context(what)),
             }
         })
     }
@@ -147,9 +152,19 @@ pub(crate) fn status_code(error: &anyhow::Error) -> Option<u16> {
     })
 }
 
+/// Whether an error says nothing about the product: a server was busy or away for a moment.
+fn is_passing(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| match cause.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.code == 429 || status.code >= 500,
+        Some(_) => true,
+        None => cause.downcast_ref::<Silence>().is_some(),
+    })
+}
+
 /// Looks until `look` finds something, for at most `limit`; then says what was last in the way.
 ///
-/// `look` answers `Ok(Err(why not yet))` while there is nothing; an error ends the wait at once.
+/// `look` answers `Ok(Err(why not yet))` while there is nothing. An error ends the wait at once,
+/// unless it only says that a server was busy or away.
 pub(crate) fn until<T>(
     what: &str,
     limit: Duration,
@@ -157,12 +172,43 @@ pub(crate) fn until<T>(
 ) -> Result<T> {
     let start = Instant::now();
     loop {
-        match look().with_context(|| format!("while waiting for {what}"))? {
+        let looked = match look() {
+            Ok(looked) => looked,
+            Err(e) if is_passing(&e) => Err(format!("{e:#}")),
+            Err(e) => return Err(e.context(format!("while waiting for {what}"))),
+        };
+        match looked {
             Ok(found) => return Ok(found),
             Err(why) if start.elapsed() >= limit => {
                 bail!("{what}: not within {} s ({why})", limit.as_secs())
             }
             Err(_) => std::thread::sleep(POLL),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_outlives_a_silent_server_and_nothing_else() {
+        let mut looks = 0;
+        let found = until("it", Duration::from_secs(10), || {
+            looks += 1;
+            if looks < 3 {
+                Err(anyhow::Error::from(Silence).context("GET /x"))
+            } else {
+                Ok(Ok(looks))
+            }
+        });
+        assert_eq!(found.ok(), Some(3));
+        let wrong = until("it", Duration::from_secs(10), || -> Result<Result<(), String>> {
+            bail!("the store's id changed")
+        });
+        assert!(wrong.is_err_and(|e| format!("{e:#}").contains("the store's id changed")));
+        let never =
+            until("it", Duration::ZERO, || -> Result<Result<(), String>> { Err(Silence.into()) });
+        assert!(never.is_err_and(|e| format!("{e:#}").contains("no answer within 30 s")));
     }
 }

@@ -31,6 +31,7 @@ use clap::Parser;
 
 /// What to run, on what.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch each, as on the command line")]
 #[command(about = "End-to-end suite. `cargo xtask e2e` brings what it needs and calls it.")]
 struct Args {
     /// kubeconfig file. Default: as kubectl finds it.
@@ -73,6 +74,9 @@ struct Args {
     /// small one too.
     #[arg(long)]
     few_open_files: bool,
+    /// Everything above is given: a case that is not run has failed.
+    #[arg(long)]
+    complete: bool,
     /// Run this case only (repeatable).
     #[arg(long)]
     only: Vec<String>,
@@ -100,8 +104,12 @@ fn main() -> Result<ExitCode> {
         few_open_files: args.few_open_files,
     };
     let lab = args.lab.as_deref().map(nodes::Lab::of);
-    let around =
-        scene::Around { audit_log: args.audit_log, lab, growing_class: args.growing_class };
+    let around = scene::Around {
+        audit_log: args.audit_log,
+        lab,
+        growing_class: args.growing_class,
+        complete: args.complete,
+    };
     let scene = scene::Scene::new(kube, servers, args.client_image, around, args.all)?;
     let passed = suite::run(&scene, &cases);
     scene.clear();

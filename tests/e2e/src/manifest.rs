@@ -96,6 +96,14 @@ pub(crate) fn cluster(servers: &Servers, name: &str, pd: u32, tikv: u32) -> Valu
     })
 }
 
+/// A cluster that replaces lost members as soon as the resource and PD admit: after a minute.
+pub(crate) fn impatient(servers: &Servers, name: &str, pd: u32, tikv: u32) -> Value {
+    let mut wanted = cluster(servers, name, pd, tikv);
+    set(&mut wanted, "/spec/failover", json!({ "after": "1m" }));
+    set(&mut wanted, "/spec/pd/config", json!({ "schedule": { "max-store-down-time": "1m" } }));
+    wanted
+}
+
 /// The manifest that the project was founded on, but for the images that it names.
 pub(crate) fn founding(servers: &Servers) -> Value {
     json!({

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, condition, text};
 use crate::kube::{Kube, status_code, until};
+use crate::scene::Scene;
 
 /// Longest time for a node to come back.
-const BACK: Duration = Duration::from_mins(2);
+const BACK: Duration = Duration::from_mins(4);
+/// Longest time in which the lab's program may be missing.
+const REBUILT: Duration = Duration::from_mins(1);
 
 /// The lab under the cluster.
 #[derive(Clone, Debug)]
@@ -27,8 +31,12 @@ impl Lab {
     }
 
     fn command(&self, words: &[&str]) -> Result<()> {
-        let output = Command::new(&self.0).arg("lab").args(words).output();
-        let output = output.with_context(|| format!("cannot start {}", self.0.display()))?;
+        let what = format!("start of {}", self.0.display());
+        // A build beside the suite may be putting the program there anew.
+        let output = until(&what, REBUILT, || {
+            let output = Command::new(&self.0).arg("lab").args(words).output();
+            Ok(output.map_err(|e| e.to_string()))
+        })?;
         if !output.status.success() {
             bail!("lab {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -50,10 +58,38 @@ impl Lab {
         })
     }
 
+    /// Stops a node with all that runs on it where it stands, until the answer is dropped.
+    pub(crate) fn freeze(&self, node: &str) -> Result<Frozen<'_>> {
+        self.command(&["fault", "freeze", node])?;
+        Ok(Frozen { lab: self, node: node.to_owned() })
+    }
+
+    /// Sends the operator's process a signal.
+    pub(crate) fn signal(&self, signal: &str, pod: &Value) -> Result<()> {
+        let field = |path: &str| text(pod, path).with_context(|| format!("a pod without {path}"));
+        let (namespace, name) = (field("/metadata/namespace")?, field("/metadata/name")?);
+        let words = ["kill", "--signal", signal, field("/spec/nodeName")?, namespace, name];
+        self.command(&[&words[..], &[field("/spec/containers/0/name")?]].concat())
+    }
+
     /// Kills the process of a container; the kubelet starts it again in the same pod.
     pub(crate) fn kill(&self, node: &str, (cluster, pod): (&Cluster, &str)) -> Result<()> {
         let container = if pod.contains("-pd-") { "pd" } else { "tikv" };
         self.command(&["kill", node, &cluster.namespace, pod, container])
+    }
+}
+
+/// A node that stands still.
+pub(crate) struct Frozen<'a> {
+    lab: &'a Lab,
+    node: String,
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.lab.command(&["fault", "thaw", &self.node]) {
+            eprintln!("{} stays frozen: {e:#}", self.node);
+        }
     }
 }
 
@@ -93,9 +129,25 @@ pub(crate) fn evict(kube: &Kube, cluster: &Cluster, pod: &str) -> Result<bool> {
     });
     match kube.create(&format!("{}/{pod}/eviction", cluster.core("pods")), &body) {
         Ok(_) => Ok(true),
+        // Not there at this moment: nothing is left to evict.
+        Err(e) if status_code(&e) == Some(404) => Ok(true),
         Err(e) if status_code(&e) == Some(429) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// A store's pod and its node, on which are neither PD nor the operator, which are not what is
+/// tried there.
+pub(crate) fn store_apart(scene: &Scene, cluster: &Cluster) -> Result<(String, String)> {
+    let mut spared = Vec::new();
+    for pod in cluster.pods(Some(Component::Pd))?.values().chain(&scene.operator.pods()?) {
+        spared.push(of_pod(pod)?);
+    }
+    let stores = cluster.pods(Some(Component::Tikv))?.into_iter();
+    let mut stores = stores.filter_map(|(name, pod)| Some((name, of_pod(&pod).ok()?)));
+    stores
+        .find(|(_, node)| !spared.contains(node))
+        .with_context(|| format!("each store shares its node with PD or the operator: {spared:?}"))
 }
 
 /// The node on which a pod is.

@@ -9,7 +9,9 @@ use crate::cluster::{pod_ready, text};
 use crate::kube::{Kube, until};
 
 /// Longest time for the operator to come or go.
-const LIMIT: Duration = Duration::from_mins(1);
+const LIMIT: Duration = Duration::from_mins(3);
+/// The Lease that decides which of its replicas acts.
+const LEASE: &str = "tikv-operator";
 
 /// The operator's Deployment in the cluster under test.
 #[derive(Clone)]
@@ -54,6 +56,41 @@ impl Operator {
         })
     }
 
+    /// Runs two of it, one of which stands by, until the answer is dropped.
+    pub(crate) fn with_standby(&self) -> Result<Pair<'_>> {
+        let pair = Pair(self);
+        self.scale(2)?;
+        self.wait_pair()?;
+        Ok(pair)
+    }
+
+    /// Waits until two of it are ready.
+    pub(crate) fn wait_pair(&self) -> Result<()> {
+        until("two operators ready", LIMIT, || {
+            let ready = self.pods()?.iter().filter(|pod| pod_ready(pod)).count();
+            Ok(if ready == 2 { Ok(()) } else { Err(format!("{ready} ready")) })
+        })
+    }
+
+    /// What the Lease says of its holder; empty while it is free.
+    pub(crate) fn holder(&self) -> Result<String> {
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
+        let lease = self.kube.get(&format!("{leases}/{LEASE}"))?;
+        Ok(text(&lease, "/spec/holderIdentity").unwrap_or_default().to_owned())
+    }
+
+    /// The pod that acts.
+    pub(crate) fn leader(&self) -> Result<Value> {
+        until("an operator that holds the Lease", LIMIT, || {
+            let holder = self.holder()?;
+            let pods = self.pods()?;
+            // The identity is the pod's name and what tells its processes apart.
+            let held =
+                |pod: &Value| text(pod, "/metadata/name").is_some_and(|n| held_by(&holder, n));
+            Ok(pods.into_iter().find(held).ok_or_else(|| format!("it is held by \"{holder}\"")))
+        })
+    }
+
     /// Its pods.
     pub(crate) fn pods(&self) -> Result<Vec<Value>> {
         self.kube.list(&format!(
@@ -87,11 +124,11 @@ impl Operator {
         self.wait_ready()
     }
 
-    /// Waits until a pod of it is ready.
+    /// Waits until there is one pod of it, and that is ready.
     pub(crate) fn wait_ready(&self) -> Result<()> {
-        until("operator ready", LIMIT, || {
+        until("one operator, ready", LIMIT, || {
             let pods = self.pods()?;
-            Ok(if pods.iter().any(pod_ready) {
+            Ok(if pods.len() == 1 && pods.iter().all(pod_ready) {
                 Ok(())
             } else {
                 Err(format!("{} pods", pods.len()))
@@ -125,5 +162,32 @@ impl Operator {
     fn scale(&self, replicas: u32) -> Result<()> {
         let path = format!("/apis/apps/v1/namespaces/{}/deployments/{}", self.namespace, self.name);
         self.kube.merge(&path, &json!({ "spec": { "replicas": replicas } })).map(drop)
+    }
+}
+
+fn held_by(holder: &str, pod: &str) -> bool {
+    holder.strip_prefix(pod).is_some_and(|rest| rest.starts_with('_'))
+}
+
+/// Two operators, and one again afterwards.
+pub(crate) struct Pair<'a>(&'a Operator);
+
+impl Drop for Pair<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.0.start() {
+            eprintln!("two operators stay: {e:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_a_process_of_a_pod() {
+        assert!(held_by("tikv-operator-5d-x_1_18f", "tikv-operator-5d-x"));
+        assert!(!held_by("tikv-operator-5d-xy_1_18f", "tikv-operator-5d-x"));
+        assert!(!held_by("", "tikv-operator-5d-x"));
     }
 }

@@ -3,11 +3,14 @@
 //! Asked through the API server's pod proxy, so the suite needs no route to pods. This is the
 //! suite's own evidence: it shares no code with the operator's PD client.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, text};
-use crate::kube::{Kube, status_code};
+use crate::kube::{Kube, status_code, until};
 
 /// The members' answers of one cluster.
 pub(crate) struct Pd<'a> {
@@ -42,6 +45,18 @@ impl<'a> Pd<'a> {
     pub(crate) fn cluster_id(&self, pod: &str) -> Result<Option<u64>> {
         let members = self.ask(pod, "members")?;
         Ok(members.and_then(|m| m.pointer("/header/cluster_id")?.as_u64()))
+    }
+
+    /// Every pod of PD answers with this cluster id; those that are silent are asked again.
+    pub(crate) fn is_all_of(&self, id: Option<&str>, limit: Duration) -> Result<()> {
+        let id = id.context("no cluster id was recorded")?;
+        for pod in self.cluster.pods(Some(Component::Pd))?.keys() {
+            let said = until(&format!("{pod} answers"), limit, || {
+                Ok(self.cluster_id(pod)?.ok_or_else(|| "no answer".to_owned()))
+            })?;
+            ensure!(said.to_string() == id, "{pod} answers for cluster {said}, not {id}");
+        }
+        Ok(())
     }
 
     /// Name of the leader that this member knows, from its own memory: without a leader a member
@@ -83,17 +98,22 @@ impl<'a> Pd<'a> {
             .collect())
     }
 
-    /// There are regions, and none misses a peer or has one that lags or is down.
+    /// There are regions, and none misses a peer or has one that lags or is down. `None`: PD does not
+    /// answer, or knows no region, as a leader that has just begun.
     ///
     /// PD's lists per defect, not `/regions/replicated`, which is what the operator asks.
-    pub(crate) fn fully_replicated(&self, pod: &str) -> Result<bool> {
+    pub(crate) fn fully_replicated(&self, pod: &str) -> Result<Option<bool>> {
         let count = |path: &str| -> Result<Option<u64>> {
             Ok(self.ask(pod, path)?.and_then(|a| a.get("count")?.as_u64()))
         };
-        let some = count("regions/count")?.is_some_and(|n| n > 0);
-        Ok(some
-            && count("regions/check/miss-peer")? == Some(0)
-            && count("regions/check/pending-peer")? == Some(0)
-            && count("regions/check/down-peer")? == Some(0))
+        let mut defects = 0;
+        for kind in ["miss-peer", "pending-peer", "down-peer"] {
+            match count(&format!("regions/check/{kind}"))? {
+                Some(found) => defects += found,
+                None => return Ok(None),
+            }
+        }
+        let known = count("regions/count")?.is_some_and(|n| n > 0);
+        Ok(known.then_some(defects == 0))
     }
 }

@@ -29,8 +29,10 @@ pub(crate) struct Scene {
     pub(crate) lab: Option<Lab>,
     /// A StorageClass whose volumes can grow and enforce their size.
     pub(crate) growing_class: Option<String>,
-    /// Run the long versions.
+    /// Run the long versions, and hold to promises that a busy machine can break.
     pub(crate) all: bool,
+    /// Everything that cases need is at hand: one that cannot look has failed.
+    pub(crate) complete: bool,
     client_image: String,
     audit_log: Option<PathBuf>,
     namespaces: RefCell<Vec<String>>,
@@ -45,6 +47,8 @@ pub(crate) struct Around {
     pub(crate) lab: Option<Lab>,
     /// A StorageClass whose volumes can grow and enforce their size.
     pub(crate) growing_class: Option<String>,
+    /// All of it is there.
+    pub(crate) complete: bool,
 }
 
 impl Scene {
@@ -56,6 +60,7 @@ impl Scene {
         site: Around,
         all: bool,
     ) -> Result<Self> {
+        let complete = site.complete;
         let operator = Operator::find(&kube)?;
         operator.wait_ready()?;
         Ok(Self {
@@ -63,6 +68,7 @@ impl Scene {
             servers,
             operator,
             all,
+            complete,
             client_image,
             audit_log: site.audit_log,
             lab: site.lab,

@@ -140,8 +140,10 @@ impl Watched<'_> {
             // Ready is looked at *before* PD is asked, and replication only grows during a start:
             // whoever is Ready here and not replicated afterwards was Ready too early.
             let ready = self.resources.when(1, is_ready);
-            self.listen(&mut heard)?;
-            if let Some(ready) = ready {
+            let silent = self.listen(&mut heard)?;
+            if let Some(ready) = ready
+                && !silent
+            {
                 let replicated = heard.stores_up.is_some() && heard.replicated.is_some();
                 let early = (!replicated).then(|| {
                     format!(
@@ -161,9 +163,10 @@ impl Watched<'_> {
         }
     }
 
-    fn listen(&self, heard: &mut Heard) -> Result<()> {
+    /// Asks PD what is not known yet; true where it did not answer.
+    fn listen(&self, heard: &mut Heard) -> Result<bool> {
         if self.pods.when(1, |pod| running(pod, "pd")).is_none() {
-            return Ok(());
+            return Ok(true);
         }
         let pd = self.scene.pd(self.cluster);
         let pod = format!("{}-pd-0", self.cluster.name);
@@ -176,10 +179,15 @@ impl Watched<'_> {
         {
             heard.stores_up = Some(self.begin.elapsed());
         }
-        if heard.stores_up.is_some() && heard.replicated.is_none() && pd.fully_replicated(&pod)? {
-            heard.replicated = Some(self.begin.elapsed());
+        if heard.stores_up.is_none() {
+            return Ok(heard.leader.is_none());
         }
-        Ok(())
+        if heard.replicated.is_none() {
+            let said = pd.fully_replicated(&pod)?;
+            heard.replicated = (said == Some(true)).then(|| self.begin.elapsed());
+            return Ok(said.is_none());
+        }
+        Ok(false)
     }
 
     fn phases(&self, heard: &Heard, ready: Instant) -> Phases {

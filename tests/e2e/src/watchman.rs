@@ -16,7 +16,7 @@ use tikv_operator_api::names::PD_CLIENT_PORT;
 use crate::cluster::{Cluster, text};
 use crate::kube::Kube;
 
-/// Between two questions.
+/// Between two questions, where times are taken.
 const PAUSE: Duration = Duration::from_millis(150);
 
 /// One store as PD shows it.
@@ -66,6 +66,11 @@ pub(crate) struct Watchman {
 impl Watchman {
     /// Begins to ask PD of this cluster.
     pub(crate) fn start(kube: &Kube, cluster: &Cluster) -> Self {
+        Self::every(PAUSE, kube, cluster)
+    }
+
+    /// As [`Watchman::start`], with this time between two questions.
+    pub(crate) fn every(pause: Duration, kube: &Kube, cluster: &Cluster) -> Self {
         let (heard, ended) = (Arc::new(Mutex::new(Heard::new())), Arc::new(AtomicBool::new(false)));
         let (sink, stop) = (Arc::clone(&heard), Arc::clone(&ended));
         let (kube, cluster) = (kube.clone(), cluster.clone());
@@ -78,7 +83,7 @@ impl Watchman {
                         heard.push((Instant::now(), word));
                     }
                 }
-                std::thread::sleep(PAUSE);
+                std::thread::sleep(pause);
             }
         });
         Self { heard, ended, thread: Some(thread) }
@@ -112,7 +117,8 @@ pub(crate) fn get(kube: &Kube, cluster: &Cluster, path: &str) -> Result<Value> {
     serde_json::from_str(&body).with_context(|| format!("PD answered {path} with {body}"))
 }
 
-fn ask(kube: &Kube, cluster: &Cluster) -> Result<Word> {
+/// What PD says now.
+pub(crate) fn ask(kube: &Kube, cluster: &Cluster) -> Result<Word> {
     let (members, health) = (get(kube, cluster, "members")?, get(kube, cluster, "health")?);
     let stores = get(kube, cluster, "stores?state=0&state=1")?;
     // Without such a scheduler PD answers 404.

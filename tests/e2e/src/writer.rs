@@ -1,7 +1,7 @@
 //! What does a user notice while something happens to the cluster?
 //!
-//! A client in a pod of its own writes all the time, through the cluster's Service, and reads back
-//! at the end all that was acknowledged.
+//! A client in a pod of its own writes and reads all the time, through the cluster's Service. At the
+//! end it reads back all that was acknowledged and judges the histories of its registers.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,15 +20,17 @@ const RATE: u32 = 25;
 /// A writer that nobody stops ends by itself after this time.
 const AT_MOST: Duration = Duration::from_mins(30);
 /// Longest time to connect, or to read everything back.
-const LIMIT: Duration = Duration::from_secs(150);
+const LIMIT: Duration = Duration::from_mins(5);
 /// Port on which it is told to end.
 const CONTROL: u16 = 8080;
 /// Promise for each 10 s window of a voluntary operation.
 const SUCCESS: f64 = 0.99;
 /// Promise for a voluntary operation: longest time in which nothing succeeds.
 const GAP: Duration = Duration::from_secs(2);
-/// Below this share of a window, and above that gap, it is not the machine.
-const FAULT: f64 = 0.9;
+/// Below this share of a window, and above that gap, it is not the machine: where one region of four
+/// stands still for a whole window, three quarters are left; a controller that takes two stores away
+/// leaves a quarter.
+const FAULT: f64 = 0.7;
 /// See [`FAULT`].
 const OUTAGE: Duration = Duration::from_secs(10);
 
@@ -47,7 +49,15 @@ pub(crate) struct Report {
     lost: u64,
     lost_keys: Vec<String>,
     unreadable: u64,
+    #[serde(default)]
+    unreadable_keys: Vec<String>,
+    /// Keys that were written and read again and again.
+    registers: u64,
+    /// Those whose history no order of its attempts explains.
+    violations: Vec<String>,
     longest_gap_ms: u64,
+    p50_ms: Option<u64>,
+    p99_ms: Option<u64>,
     windows: Vec<Window>,
     #[serde(default)]
     failures: Vec<Value>,
@@ -93,7 +103,7 @@ impl Writer {
 
     /// Ends the writing, lets everything be read back, and returns what was found.
     pub(crate) fn stop(self) -> Result<Report> {
-        self.ask("/stop")?;
+        until("the client to hear that it is to end", LIMIT, || self.ask("/stop").map(Ok))?;
         let phase = until("the client to read everything back", LIMIT, || {
             let pod = self.kube.get(&self.path)?;
             Ok(match text(&pod, "/status/phase") {
@@ -113,11 +123,18 @@ impl Writer {
 }
 
 impl Report {
-    /// No acknowledged write is lost, and the client wrote at all.
+    /// No acknowledged write is lost, every read is explained, and the client wrote and read at all.
     pub(crate) fn nothing_lost(&self) -> Result<()> {
         ensure!(self.acknowledged_puts > 0, "not one write was acknowledged");
         ensure!(self.lost == 0, "{} acknowledged writes are lost: {:?}", self.lost, self.lost_keys);
-        ensure!(self.unreadable == 0, "{} acknowledged keys cannot be read", self.unreadable);
+        ensure!(
+            self.unreadable == 0,
+            "{} acknowledged keys cannot be read: {:?}",
+            self.unreadable,
+            self.unreadable_keys
+        );
+        ensure!(self.registers > 0, "not one register was read");
+        ensure!(self.violations.is_empty(), "not linearizable: {:?}", self.violations);
         Ok(())
     }
 
@@ -172,7 +189,8 @@ impl fmt::Display for Report {
         write!(
             f,
             "client: {} attempts, {} failed, {} of {} acknowledged writes lost, worst 10 s \
-             {:.1} % (from {} s on), longest gap {} ms",
+             {:.1} % (from {} s on), longest gap {} ms, p50 {} ms, p99 {} ms, {} registers, {} not \
+             linearizable",
             self.attempts,
             self.failed,
             self.lost,
@@ -180,6 +198,10 @@ impl fmt::Display for Report {
             worst.share() * 100.0,
             worst.from_s,
             self.longest_gap_ms,
+            self.p50_ms.unwrap_or_default(),
+            self.p99_ms.unwrap_or_default(),
+            self.registers,
+            self.violations.len(),
         )
     }
 }
@@ -214,7 +236,12 @@ mod tests {
             lost: 0,
             lost_keys: Vec::new(),
             unreadable: 0,
+            unreadable_keys: Vec::new(),
+            registers: 1,
+            violations: Vec::new(),
             longest_gap_ms: gap,
+            p50_ms: None,
+            p99_ms: None,
             windows: windows.iter().enumerate().map(row).collect(),
             failures: Vec::new(),
         }
@@ -227,7 +254,7 @@ mod tests {
         assert!(passes(&[(250, 250), (250, 248), (3, 3)], 1_900, true));
         assert!(!passes(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0, true));
         assert!(passes(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0, false));
-        assert!(!passes(&[(250, 250), (250, 224), (250, 250), (3, 3)], 0, false));
+        assert!(!passes(&[(250, 250), (250, 174), (250, 250), (3, 3)], 0, false));
         assert!(passes(&[(250, 250), (3, 2)], 0, true), "the last window is short");
         assert!(!passes(&[(250, 250)], 2_001, true));
         assert!(passes(&[(250, 250)], 2_001, false));
@@ -236,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn lost_or_unreadable_keys_fail_everything() {
+    fn lost_or_unreadable_keys_and_impossible_histories_fail_everything() {
         let mut lost = report(&[(250, 250)], 0);
         lost.lost = 1;
         assert!(lost.nothing_lost().is_err() && lost.unnoticed(false).is_err());
@@ -246,5 +273,11 @@ mod tests {
         let mut idle = report(&[(250, 250)], 0);
         idle.acknowledged_puts = 0;
         assert!(idle.nothing_lost().is_err());
+        let mut stale = report(&[(250, 250)], 0);
+        stale.violations = vec!["k: an old value".to_owned()];
+        assert!(stale.nothing_lost().is_err() && stale.unnoticed(false).is_err());
+        let mut unread = report(&[(250, 250)], 0);
+        unread.registers = 0;
+        assert!(unread.nothing_lost().is_err());
     }
 }

@@ -54,8 +54,11 @@ enum Action {
         /// The node, for example `node-2`.
         node: String,
     },
-    /// Kills the process of a container with SIGKILL; its kubelet starts it again.
+    /// Sends the process of a container a signal; its kubelet starts it again where it ends.
     Kill {
+        /// The signal.
+        #[arg(long, default_value = "SIGKILL")]
+        signal: String,
         /// The node, for example `node-2`.
         node: String,
         /// The pod's namespace.
@@ -135,8 +138,8 @@ impl LabArgs {
             Action::LoadImage { image } => load(&Lab::open()?, image),
             Action::Image { action } => action.run(),
             Action::Fault { fault, node } => fault.apply(&Lab::open()?, node),
-            Action::Kill { node, namespace, pod, container } => {
-                Lab::open()?.kill(node, &[namespace, pod, container])
+            Action::Kill { signal, node, namespace, pod, container } => {
+                Lab::open()?.kill(signal, node, &[namespace, pod, container])
             }
             Action::Selftest => selftest::run(),
         }

@@ -181,8 +181,8 @@ impl Lab {
         self.node(&machine).start_kubelet()
     }
 
-    /// Kills the process of a container, named by namespace, pod and container, where it runs.
-    pub(crate) fn kill(&self, node: &str, named: &[&String; 3]) -> Result<()> {
+    /// Sends a signal to the process of a container, named by namespace, pod and container.
+    pub(crate) fn kill(&self, signal: &str, node: &str, named: &[&String; 3]) -> Result<()> {
         let machine = Machine::node(node, self.nodes)?;
         let node = self.node(&machine);
         let labels = ["io.kubernetes.pod.namespace", "io.kubernetes.pod.name"];
@@ -199,7 +199,7 @@ impl Lab {
         let Some(id) = listed.lines().find(runs) else {
             bail!("no such container runs on {}: {named:?}", machine.name);
         };
-        shell::output(node.ctr()?.args(["tasks", "kill", "--signal", "SIGKILL", id])).map(drop)
+        shell::output(node.ctr()?.args(["tasks", "kill", "--signal", signal, id])).map(drop)
     }
 
     fn control(&self) -> Control<'_> {

@@ -1,7 +1,8 @@
 //! How does the cluster look to a user while something happens to it? Attempts start at a steady
 //! rate, whatever became of the ones before, so that an outage is counted for as long as it lasts.
-//! Three of four put a key of their own; the fourth writes or reads a register. At the end each
-//! acknowledged put is read back. Whoever does not know beforehand how long the something takes
+//! Two of four put a key of their own; the third writes a register, and the fourth reads it soon
+//! after. At the end each acknowledged put is read back, and the registers' histories are judged.
+//! Whoever does not know beforehand how long the something takes
 //! ends the run by `GET /stop` on the control port.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,7 +13,8 @@ use tokio::sync::mpsc;
 use crate::Summary;
 use crate::books::{Attempt, Books};
 use crate::control::Stop;
-use crate::fill::read_back;
+use crate::fill::{ReadBack, read_back};
+use crate::history;
 use crate::keys;
 use crate::options::Options;
 use crate::session::{Failure, Session};
@@ -28,17 +30,13 @@ enum Work {
 }
 
 fn work(number: u64, options: &Options) -> Work {
-    if number % 4 != 3 || options.registers == 0 {
+    if number % 4 < 2 || options.registers == 0 {
         return Work::Put(keys::key(&options.prefix, number));
     }
-    let turn = number / 4;
-    let register = turn % options.registers;
-    let key = keys::key(&format!("{}-register", options.prefix), register * 7);
-    if (turn / options.registers).is_multiple_of(2) {
-        Work::Write(key, format!("{number}"))
-    } else {
-        Work::Read(key)
-    }
+    // Seven letters apart, so that they lie in different regions where there are several.
+    let register = (number / 4 % options.registers) * 7;
+    let key = keys::key(&format!("{}-register", options.prefix), register);
+    if number % 4 == 2 { Work::Write(key, format!("{number}")) } else { Work::Read(key) }
 }
 
 /// Runs for the options' time and reads back.
@@ -73,32 +71,44 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, String> {
     let acknowledged = books.attempts().iter().filter(|attempt| attempt.is_acknowledged_put());
     let wanted: Vec<String> = acknowledged.map(|attempt| attempt.key.clone()).collect();
     let back = read_back(&session, wanted, options).await;
+    Ok(summary(books.attempts(), &back, length))
+}
+
+fn summary(attempts: &[Attempt], back: &ReadBack, length: u64) -> Summary {
     let lost = [back.missing.clone(), back.wrong.clone()].concat();
+    let histories = history::judge(attempts);
+    let gap = longest_gap(attempts, length) / 1_000;
     let json = json!({
         "command": "continuous",
-        "attempts": books.attempts().len(),
+        "attempts": attempts.len(),
         "acknowledged_puts": back.found + (lost.len() + back.unreadable.len()) as u64,
-        "failed": books.attempts().iter().filter(|attempt| attempt.outcome != "ok").count(),
+        "failed": attempts.iter().filter(|attempt| attempt.outcome != "ok").count(),
         "lost": lost.len(),
         "lost_keys": lost.iter().take(100).collect::<Vec<_>>(),
         "unreadable": back.unreadable.len(),
-        "windows": windows(books.attempts()),
-        "longest_gap_ms": longest_gap(books.attempts(), length) / 1_000,
-        "failures": failures(books.attempts()),
-        "p50_ms": percentile(books.attempts(), 50),
-        "p99_ms": percentile(books.attempts(), 99),
+        "unreadable_keys": back.unreadable.iter().take(10).collect::<Vec<_>>(),
+        "registers": histories.registers,
+        "judged": histories.judged,
+        "violations": histories.violations,
+        "windows": windows(attempts),
+        "longest_gap_ms": gap,
+        "failures": failures(attempts),
+        "p50_ms": percentile(attempts, 50),
+        "p99_ms": percentile(attempts, 99),
     });
-    Ok(Summary {
-        passed: back.is_complete(),
+    Summary {
+        passed: back.is_complete() && histories.violations.is_empty(),
         sentence: format!(
-            "{} attempts, {} acknowledged puts lost, {} unreadable, longest gap {} ms",
-            books.attempts().len(),
+            "{} attempts, {} acknowledged puts lost, {} unreadable, {} of {} registers not \
+             linearizable, longest gap {gap} ms",
+            attempts.len(),
             lost.len(),
             back.unreadable.len(),
-            longest_gap(books.attempts(), length) / 1_000
+            histories.violations.len(),
+            histories.registers,
         ),
         json,
-    })
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

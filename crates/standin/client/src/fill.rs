@@ -1,5 +1,6 @@
 //! Are N keys written, and are they all there?
 
+use std::sync::Mutex;
 use std::time::Instant;
 
 use futures::StreamExt as _;
@@ -76,16 +77,17 @@ impl ReadBack {
     }
 }
 
-/// Reads all `wanted` keys; each is tried until the options' patience is over.
+/// Reads all `wanted` keys. Patience is for a cluster that answers nothing: it starts again with
+/// each answer.
 pub(crate) async fn read_back(
     session: &Session,
     wanted: impl IntoIterator<Item = String>,
     options: &Options,
 ) -> ReadBack {
-    let deadline = Instant::now() + options.patience;
+    let answered = Mutex::new(Instant::now());
     let mut reads = futures::stream::iter(wanted)
-        .map(|key| async move {
-            let value = session.get_until(&key, deadline).await;
+        .map(|key| async {
+            let value = session.get_patiently(&key, &answered, options.patience).await;
             (key, value)
         })
         .buffer_unordered(options.workers);

@@ -3,13 +3,14 @@
 //! against a real TiKV and against the stand-ins.
 //!
 //! `write` puts keys, `verify` reads them back, `continuous` writes while something happens to the
-//! cluster and then reads back all that was acknowledged. Summaries are JSON on stdout; the exit
-//! code is 1 when a key is missing.
+//! cluster, then reads back all that was acknowledged and judges the histories of its registers.
+//! Summaries are JSON on stdout; the exit code is 1 when a key is missing or a history impossible.
 
 mod books;
 mod continuous;
 mod control;
 mod fill;
+mod history;
 mod keys;
 mod occupy;
 mod options;

@@ -1,14 +1,14 @@
 //! How does `tikv-check` keep a usable client through failures? The crate's client remembers a
 //! region's leader when it cannot even connect to it, so after a failure a new client is made, at
-//! most once a second for all workers together.
+//! most once a second for all workers together, and beside the attempts: none waits for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tikv_client::{Backoff, Config, Error, RawClient};
 use tokio::sync::Mutex;
 
-/// One request, with the crate's own retries inside it.
+/// The deadline of an attempt, with all retries inside it.
 const ATTEMPT: Duration = Duration::from_secs(5);
 /// Between two attempts for one key.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -35,7 +35,9 @@ impl Failure {
 #[derive(Clone)]
 pub(crate) struct Session {
     pd: Arc<Vec<String>>,
-    client: Arc<Mutex<(RawClient, Instant)>>,
+    client: Arc<RwLock<RawClient>>,
+    /// When the last one was made; held while one is being made.
+    renewed: Arc<Mutex<Instant>>,
 }
 
 impl Session {
@@ -45,8 +47,11 @@ impl Session {
         loop {
             match connect(pd).await {
                 Ok(client) => {
-                    let client = Arc::new(Mutex::new((client, Instant::now())));
-                    return Ok(Self { pd: Arc::new(pd.to_vec()), client });
+                    return Ok(Self {
+                        pd: Arc::new(pd.to_vec()),
+                        client: Arc::new(RwLock::new(client)),
+                        renewed: Arc::new(Mutex::new(Instant::now())),
+                    });
                 }
                 Err(reason) if Instant::now() >= deadline => {
                     return Err(format!("cannot connect to PD: {reason}"));
@@ -56,55 +61,67 @@ impl Session {
         }
     }
 
-    async fn client(&self) -> RawClient {
-        self.client.lock().await.0.clone()
+    fn client(&self) -> RawClient {
+        self.client.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn renew(&self) {
-        let mut held = self.client.lock().await;
-        if held.1.elapsed() > Duration::from_secs(1) {
+    async fn renew(self) {
+        let Ok(mut renewed) = self.renewed.try_lock() else { return };
+        if renewed.elapsed() > Duration::from_secs(1) {
             if let Ok(client) = connect(&self.pd).await {
-                held.0 = client;
+                *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
             }
-            held.1 = Instant::now();
+            *renewed = Instant::now();
         }
     }
 
-    /// One put.
+    /// One put, which the crate may send more than once.
     pub(crate) async fn put(&self, key: &str, value: &str) -> Result<(), Failure> {
-        let client = self.client().await;
-        self.attempt(client.put(key.to_owned(), value.to_owned())).await
+        self.attempt(self.client().put(key.to_owned(), value.to_owned())).await
     }
 
-    /// One put without the crate's retries, so that it is applied at most once.
+    /// One put that takes effect at most once: without the crate's retries, and sent again only
+    /// where a store said that it did nothing.
     pub(crate) async fn put_once(&self, key: &str, value: &str) -> Result<(), Failure> {
-        let client = self.client().await;
-        let once = client.with_backoff(Backoff::no_backoff());
-        let outcome = self.attempt(once.put(key.to_owned(), value.to_owned())).await;
-        if outcome.is_err() {
-            // Without retries the client learns no new leader from a refusal; a read teaches it.
-            let _ = self.get(key).await;
-        }
-        outcome
+        let tries = async {
+            loop {
+                let once = self.client().with_backoff(Backoff::no_backoff());
+                match once.put(key.to_owned(), value.to_owned()).await {
+                    Err(error) if refused(&error) => {
+                        // Without retries the client learns no new leader from a refusal; a read
+                        // teaches it.
+                        drop(self.client().get(key.to_owned()).await);
+                        tokio::time::sleep(PAUSE / 10).await;
+                    }
+                    ended => return ended,
+                }
+            }
+        };
+        self.attempt(tries).await
     }
 
     /// One read.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<String>, Failure> {
-        let client = self.client().await;
-        let value = self.attempt(client.get(key.to_owned())).await?;
+        let value = self.attempt(self.client().get(key.to_owned())).await?;
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Reads until it gets an answer or the deadline is over.
-    pub(crate) async fn get_until(
+    /// Reads until it gets an answer, or until nobody has had one for this long; `answered` is the
+    /// time of the last one.
+    pub(crate) async fn get_patiently(
         &self,
         key: &str,
-        deadline: Instant,
+        answered: &StdMutex<Instant>,
+        patience: Duration,
     ) -> Result<Option<String>, Failure> {
         let mut last = Failure::Unknown("no time left".to_owned());
-        while Instant::now() < deadline {
+        let since = || *answered.lock().unwrap_or_else(PoisonError::into_inner);
+        while since().elapsed() < patience {
             match self.get(key).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    *answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    return Ok(value);
+                }
                 Err(failure) => last = failure,
             }
             tokio::time::sleep(PAUSE).await;
@@ -122,17 +139,18 @@ impl Session {
             Ok(Err(error)) => Failure::Unknown(error.to_string()),
             Err(_) => Failure::Unknown("timed out".to_owned()),
         };
-        self.renew().await;
+        tokio::spawn(self.clone().renew());
         Err(failure)
     }
 }
 
-/// Region errors come before anything is written; what is not known to be harmless may have been
-/// done. The enum is the crate's and not exhaustive.
-#[allow(clippy::wildcard_enum_match_arm)]
+/// The store did nothing, and will not: these are said before a command is proposed. A stale
+/// command may have been done after all, by those that the store has lost.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the enum is the crate's and not exhaustive")]
 fn refused(error: &Error) -> bool {
     match error {
-        Error::RegionError(_) | Error::LeaderNotFound { .. } => true,
+        Error::RegionError(said) => said.stale_command.is_none(),
+        Error::LeaderNotFound { .. } => true,
         Error::ExtractedErrors(errors) | Error::MultipleKeyErrors(errors) => {
             !errors.is_empty() && errors.iter().all(refused)
         }
@@ -146,5 +164,25 @@ async fn connect(pd: &[String]) -> Result<RawClient, String> {
     match tokio::time::timeout(ATTEMPT, connecting).await {
         Ok(connected) => connected.map_err(|error| error.to_string()),
         Err(_) => Err("timed out".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tikv_client::ProtoRegionError;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_certainly_not_done_is_refused() {
+        let region = |stale: bool| {
+            let stale_command = stale.then(Default::default);
+            Error::RegionError(Box::new(ProtoRegionError { stale_command, ..Default::default() }))
+        };
+        assert!(refused(&region(false)));
+        assert!(!refused(&region(true)));
+        assert!(refused(&Error::ExtractedErrors(vec![region(false)])));
+        assert!(!refused(&Error::ExtractedErrors(vec![region(false), region(true)])));
+        assert!(!refused(&Error::ExtractedErrors(Vec::new())));
     }
 }

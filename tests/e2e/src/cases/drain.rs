@@ -12,7 +12,7 @@ use crate::manifest;
 use crate::nodes::{Cordon, evict, of_pod};
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
-use crate::watchman::Watchman;
+use crate::watchman::{self, Watchman};
 
 const LIMIT: Duration = Duration::from_mins(3);
 
@@ -78,7 +78,7 @@ fn drain(
         Ok(if passed { Ok(()) } else { Err(format!("refused {refused} times")) })
     })?;
     let passed = begin.elapsed();
-    let word = watchman.now();
+    let word = watchman::ask(&scene.kube, cluster)?;
     let leaders = word.stores.get(pod).map(|store| store.leaders);
     ensure!(word.evicting.contains(&id), "the pod was let go while its store {id} could lead");
     ensure!(leaders == Some(0), "the pod was let go while its store led {leaders:?} regions");

@@ -47,10 +47,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     println!("      {report}");
     replaced?;
     report.nothing_lost()?;
-    for pod in cluster.pods(Some(Component::Pd))?.keys() {
-        let said = scene.pd(&cluster).cluster_id(pod)?.map(|id| id.to_string());
-        ensure!(said == id, "{pod} answers for cluster {said:?}, not {id:?}");
-    }
+    scene.pd(&cluster).is_all_of(id.as_deref(), LIMIT)?;
     Ok(Verdict::Held(format!("{victim} replaced after {:.0} s; {report}", took.as_secs_f64())))
 }
 

@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
 use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, START, is_ready, summary, text};
 use crate::kube::until;
 use crate::manifest;
-use crate::nodes::of_pod;
+use crate::nodes::store_apart;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::watchman::{self, Watchman};
@@ -31,15 +30,10 @@ fn run(scene: &Scene) -> Result<Verdict> {
         return Ok(Verdict::NotRun("no lab whose nodes could be broken".to_owned()));
     };
     let namespace = scene.namespace("failover-store")?;
-    let cluster = Cluster::create(&scene.kube, &namespace, &impatient(scene))?;
+    let wanted = manifest::impatient(&scene.servers, "dead", 1, 3);
+    let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     cluster.wait_ready(START)?;
-    let pods = cluster.pods(None)?;
-    let spared = spared(scene, pods.get("dead-pd-0").context("no PD pod")?)?;
-    let stores = pods.iter().filter(|(name, _)| name.contains("-tikv-"));
-    let mut stores = stores.filter_map(|(name, pod)| Some((name.clone(), of_pod(pod).ok()?)));
-    let (victim, node) = stores.find(|(_, node)| !spared.contains(node)).with_context(|| {
-        format!("each store shares its node with PD or the operator: {spared:?}")
-    })?;
+    let (victim, node) = store_apart(scene, &cluster)?;
     let watchman = Watchman::start(&scene.kube, &cluster);
     let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
     let begin = Instant::now();
@@ -58,24 +52,6 @@ fn run(scene: &Scene) -> Result<Verdict> {
         "{victim} on {node} replaced after {:.0} s; {report}",
         took.as_secs_f64()
     )))
-}
-
-/// The shortest delays that the resource and PD admit.
-fn impatient(scene: &Scene) -> Value {
-    let mut wanted = manifest::cluster(&scene.servers, "dead", 1, 3);
-    manifest::set(&mut wanted, "/spec/failover", json!({ "after": "1m" }));
-    let schedule = json!({ "max-store-down-time": "1m" });
-    manifest::set(&mut wanted, "/spec/pd/config", json!({ "schedule": schedule }));
-    wanted
-}
-
-/// Nodes of PD's only member and of the operator, which are not what is tried here.
-fn spared(scene: &Scene, pd: &Value) -> Result<Vec<String>> {
-    let mut nodes = vec![of_pod(pd)?];
-    for pod in scene.operator.pods()? {
-        nodes.push(of_pod(&pod)?);
-    }
-    Ok(nodes)
 }
 
 /// Waits until three other stores carry everything; the dead one's id.
@@ -106,7 +82,9 @@ fn replaced(cluster: &Cluster, watchman: &Watchman, victim: &str) -> Result<u64>
 
 fn removed(scene: &Scene, cluster: &Cluster, dead: &Result<u64>) -> Result<()> {
     let Ok(dead) = dead else { return Ok(()) };
-    let store = watchman::get(&scene.kube, cluster, &format!("store/{dead}"))?;
+    let store = until("PD's word on the dead store", LIMIT, || {
+        watchman::get(&scene.kube, cluster, &format!("store/{dead}")).map(Ok)
+    })?;
     let state = text(&store, "/store/state_name");
     ensure!(state == Some("Tombstone"), "PD says of the dead store {dead}: {state:?}");
     Ok(())

@@ -12,7 +12,7 @@ use crate::manifest;
 use crate::nodes::of_pod;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
-use crate::watchman::Watchman;
+use crate::watchman::{self, Watchman};
 
 const LIMIT: Duration = Duration::from_mins(4);
 /// First size, enough for an empty store.
@@ -45,7 +45,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     cluster.wait_ready(START)?;
     let watchman = Watchman::start(&scene.kube, &cluster);
     let writer = scene.writer(&cluster, &[])?;
-    let online = online(&cluster, &watchman);
+    let online = online(scene, &cluster, &watchman);
     let report = writer.stop()?;
     println!("      {report}");
     let online = online?;
@@ -73,9 +73,10 @@ fn have(cluster: &Cluster, bytes: u64) -> Result<Result<(), String>> {
     Ok(if smaller.is_empty() { Ok(()) } else { Err(format!("{smaller:?}")) })
 }
 
-fn online(cluster: &Cluster, watchman: &Watchman) -> Result<String> {
+fn online(scene: &Scene, cluster: &Cluster, watchman: &Watchman) -> Result<String> {
     let before = cluster.incarnations()?;
-    let small = watchman.now().stores;
+    let small = watchman::ask(&scene.kube, cluster)?.stores;
+    ensure!(small.len() == 3, "PD knows the stores {small:?}");
     let begin = Instant::now();
     ask(cluster, MEDIUM)?;
     until("all volumes larger", LIMIT, || have(cluster, MEDIUM))?;
@@ -127,11 +128,13 @@ fn full(scene: &Scene, cluster: &Cluster, watchman: &Watchman) -> Result<String>
     until("all volumes larger", LIMIT, || have(cluster, LARGE))?;
     let grown = begin.elapsed();
     cluster.wait_ready(LIMIT)?;
-    let store = watchman.now().stores.get(FULL).cloned();
-    ensure!(
-        store.as_ref().is_some_and(|store| store.id == id && store.state == "Up"),
-        "store {id} came back as {store:?}"
-    );
+    until(&format!("store {id} Up"), LIMIT, || {
+        let store = watchman::ask(&scene.kube, cluster)?.stores.remove(FULL);
+        let same = store.as_ref().is_none_or(|store| store.id == id);
+        ensure!(same, "store {id} came back as {store:?}");
+        let up = store.as_ref().is_some_and(|store| store.state == "Up");
+        Ok(if up { Ok(()) } else { Err(format!("{store:?}")) })
+    })?;
     Ok(format!(
         "under the full disk larger after {:.1} s, Ready after {:.1} s",
         grown.as_secs_f64(),

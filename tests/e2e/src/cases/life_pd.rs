@@ -51,11 +51,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     for pod in ["members-pd-0", "members-tikv-0"] {
         ensure!(before.get(pod) == after.get(pod), "{pod} was restarted");
     }
-    let pd = scene.pd(&cluster);
-    for pod in cluster.pods(Some(Component::Pd))?.keys() {
-        let said = pd.cluster_id(pod)?.map(|id| id.to_string());
-        ensure!(said == id, "{pod} answers for cluster {said:?}, not {id:?}");
-    }
+    scene.pd(&cluster).is_all_of(id.as_deref(), LIMIT)?;
     Ok(Verdict::Held(format!("{:.0} s; {report}", took.as_secs_f64())))
 }
 

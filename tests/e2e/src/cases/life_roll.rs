@@ -16,10 +16,10 @@ use crate::watchman::{self, Watchman};
 
 /// Longest time for six restarts one after the other, and a minute for PD's word in between.
 const ROLL: Duration = Duration::from_mins(8);
-/// The promise is 3 s, on a machine that does nothing else, and the table prints the figures. Here it
-/// only catches what is far off: the program under test is not optimised and shares two cores with
-/// the nodes.
-pub(crate) const SHARE: Duration = Duration::from_secs(8);
+/// Promise for the operator's share of a restart, on a machine that does nothing else.
+const SHARE: Duration = Duration::from_secs(3);
+/// What no busy machine explains.
+const FAULT: Duration = Duration::from_secs(20);
 
 /// A new version and an item that needs a restart, in one edit.
 pub(crate) const CASE: Case = Case {
@@ -61,7 +61,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let restarts = Restarts::read(begin, &pods, &watchman.heard());
     println!("{restarts}");
     rolled?;
-    judge(scene, &cluster, &restarts, &watchman)?;
+    judge(scene, &cluster, &restarts)?;
     report.unnoticed(scene.all)?;
     Ok(Verdict::Held(format!("{:.0} s; {report}", took.as_secs_f64())))
 }
@@ -96,7 +96,7 @@ fn runs(pod: &Value, tag: &str) -> bool {
     image.ends_with(&format!(":{tag}")) && crate::cluster::pod_ready(pod)
 }
 
-fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts, watchman: &Watchman) -> Result<()> {
+fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts) -> Result<()> {
     let order = restarts.order();
     ensure!(order.len() == 6, "6 restarts expected: {order:?}");
     ensure!(
@@ -104,16 +104,22 @@ fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts, watchman: &Watch
         "TiKV was restarted before PD: {order:?}"
     );
     let share = restarts.longest_share();
-    ensure!(share <= SHARE, "the operator took {:.1} s for one pod", share.as_secs_f64());
+    let most = if scene.all { SHARE } else { FAULT };
+    ensure!(share <= most, "the operator took {:.1} s for one pod", share.as_secs_f64());
     for pod in order.iter().filter(|pod| pod.contains("-tikv-")) {
         let path = format!("{}/{pod}:20180/proxy/config", cluster.core("pods"));
-        let config = scene.kube.get(&path)?;
+        let config =
+            until(&format!("the configuration of {pod}"), START, || scene.kube.get(&path).map(Ok))?;
         let value = config.pointer("/server/grpc-concurrency").cloned();
         ensure!(value == Some(json!(3)), "{pod} runs with grpc-concurrency {value:?}");
     }
-    let word = watchman.now();
-    ensure!(word.evicting.is_empty(), "stores still lead nothing: {:?}", word.evicting);
-    let held = watchman::locks(&scene.kube, cluster)?;
-    ensure!(held.is_none(), "PD's maintenance lock is still held: {held:?}");
-    Ok(())
+    until("nothing left of the roll in PD", START, || {
+        let word = watchman::ask(&scene.kube, cluster)?;
+        let held = watchman::locks(&scene.kube, cluster)?;
+        Ok(if word.evicting.is_empty() && held.is_none() {
+            Ok(())
+        } else {
+            Err(format!("{:?} lead nothing, lock {held:?}", word.evicting))
+        })
+    })
 }

@@ -53,8 +53,8 @@ fn there_and_back(scene: &Scene, cluster: &Cluster, watchman: &Watchman) -> Resu
     let scale = format!("{}/scale", cluster.path());
     scene.kube.merge(&scale, &json!({ "spec": { "replicas": 5 } }))?;
     wait(cluster, 5, OUT)?;
-    let five = watchman.now().stores;
     println!("      5 stores Ready            {:6.1} s", begin.elapsed().as_secs_f64());
+    let five = watchman::ask(&scene.kube, cluster)?.stores;
     ensure!(five.len() == 5 && five.values().all(|s| s.state == "Up"), "PD says {five:?}");
     // Data has to move, or leaving proves little.
     until("regions on the new stores", OUT, || {
@@ -74,11 +74,13 @@ fn there_and_back(scene: &Scene, cluster: &Cluster, watchman: &Watchman) -> Resu
         ["scale-tikv-3", "scale-tikv-4"].iter().filter_map(|p| Some(five.get(*p)?.id)).collect();
     ensure!(left.len() == 2, "the stores that came are not the ones expected: {five:?}");
     for id in &left {
-        let store = watchman::get(&scene.kube, cluster, &format!("store/{id}"))?;
+        let store = until("PD's word on a store that left", OUT, || {
+            watchman::get(&scene.kube, cluster, &format!("store/{id}")).map(Ok)
+        })?;
         let state = store.pointer("/store/state_name").and_then(|s| s.as_str()).map(str::to_owned);
         ensure!(state.as_deref() == Some("Tombstone"), "PD says of store {id}: {state:?}");
     }
-    let word = watchman.now();
+    let word = watchman::ask(&scene.kube, cluster)?;
     ensure!(word.evicting.is_empty(), "stores still lead nothing: {:?}", word.evicting);
     volumes_are_kept(cluster)?;
     Ok(left)

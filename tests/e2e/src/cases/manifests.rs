@@ -10,7 +10,7 @@ use crate::manifest;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 
-const READY: Duration = Duration::from_mins(3);
+const READY: Duration = Duration::from_mins(4);
 
 /// The manifest that the project was founded on.
 pub(crate) const FOUNDING: Case = Case {
@@ -18,7 +18,7 @@ pub(crate) const FOUNDING: Case = Case {
     lane: Lane::Side,
     long: false,
     proves: "the founding manifest (but for the images) ends Ready",
-    bound: 240,
+    bound: 400,
     run: |scene| ready(scene, "founding", &manifest::founding(&scene.servers)),
 };
 
@@ -28,7 +28,7 @@ pub(crate) const ONLY_VERSION: Case = Case {
     lane: Lane::Side,
     long: false,
     proves: "a manifest with only spec.version ends Ready",
-    bound: 240,
+    bound: 400,
     run: |scene| ready(scene, "only-version", &manifest::only_version(&scene.servers)),
 };
 

@@ -14,7 +14,7 @@ const SETTLE: Duration = Duration::from_secs(10);
 
 /// PD's word on replication is believed a minute after its leader changed, which a busy machine may
 /// cause at any time.
-const LEADER_SETTLES: Duration = Duration::from_mins(2);
+const LEADER_SETTLES: Duration = Duration::from_mins(3);
 
 /// Absence and return of the operator.
 pub(crate) const CASE: Case = Case {

@@ -1,0 +1,79 @@
+//! How soon does another operator act when the one that acts has ended?
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cluster::{Cluster, text, unchanged};
+use crate::kube::until;
+use crate::scene::Scene;
+use crate::suite::{Case, Lane, Verdict};
+
+const LIMIT: Duration = Duration::from_mins(2);
+/// Promises: after a kill -9, and after SIGTERM.
+const PROMISED: (Duration, Duration) = (Duration::from_secs(17), Duration::from_secs(2));
+/// What only an operator that does not act explains, however busy the machine is.
+const FAULT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(30));
+
+/// One of two operators ends, in both ways.
+pub(crate) const CASE: Case = Case {
+    name: "standby",
+    lane: Lane::Alone,
+    long: false,
+    proves: "of two operators the other one acts within 17 s after a kill -9, within 2 s after SIGTERM; nothing restarts",
+    bound: 600,
+    run,
+};
+
+fn run(scene: &Scene) -> Result<Verdict> {
+    let Some(lab) = &scene.lab else {
+        return Ok(Verdict::NotRun("no lab that could kill a process".to_owned()));
+    };
+    let cluster = &scene.basic()?.cluster;
+    cluster.wait_ready(LIMIT)?;
+    let before = cluster.incarnations()?;
+    let pair = scene.operator.with_standby()?;
+    let killed = Instant::now();
+    lab.signal("SIGKILL", &scene.operator.leader()?)?;
+    let killed = restored(scene, cluster, killed)?;
+    // The killed one's container runs again, and stands by in its turn.
+    scene.operator.wait_pair()?;
+    let (leader, holder) = (scene.operator.leader()?, scene.operator.holder()?);
+    let name = text(&leader, "/metadata/name").context("a pod without a name")?;
+    let namespace = text(&leader, "/metadata/namespace").context("a pod without a namespace")?;
+    let ended = Instant::now();
+    scene.kube.delete(&format!("/api/v1/namespaces/{namespace}/pods/{name}"), None)?;
+    // Until its SIGTERM arrives it acts itself.
+    while scene.operator.holder()? == holder {
+        ensure!(ended.elapsed() < LIMIT, "the operator that was told to end keeps its Lease");
+    }
+    let ended = restored(scene, cluster, ended)?;
+    drop(pair);
+    unchanged(&before, &cluster.incarnations()?)?;
+    let words = format!(
+        "acted {:.1} s after a kill -9, {:.1} s after SIGTERM",
+        killed.as_secs_f64(),
+        ended.as_secs_f64()
+    );
+    if killed > PROMISED.0 || ended > PROMISED.1 {
+        println!("      promise missed: {PROMISED:?}; {words}");
+    }
+    let most = if scene.all { PROMISED } else { FAULT };
+    ensure!(killed <= most.0 && ended <= most.1, "{words}");
+    Ok(Verdict::Held(words))
+}
+
+/// Takes something away that only an operator makes again; how long after `since` it is back.
+pub(crate) fn restored(scene: &Scene, cluster: &Cluster, since: Instant) -> Result<Duration> {
+    let budgets = format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", cluster.namespace);
+    let path = format!("{budgets}/{}-tikv", cluster.name);
+    let old = scene.kube.get(&path)?;
+    scene.kube.delete(&path, None)?;
+    until("the budget made again", LIMIT, || {
+        let now = scene.kube.find(&path)?;
+        let uid = now.as_ref().and_then(|now| text(now, "/metadata/uid"));
+        let new = uid.is_some() && uid != text(&old, "/metadata/uid");
+        Ok(if new { Ok(()) } else { Err("nobody acts".to_owned()) })
+    })?;
+    Ok(since.elapsed())
+}
