@@ -156,7 +156,7 @@ mod tests {
     }
 
     fn facts(object: &Object) -> ObjectFacts {
-        ObjectFacts { uid: Uid("u".into()), body: object.body.clone(), deleting: false }
+        ObjectFacts { uid: Uid("u".into()), body: object.body.clone().into(), deleting: false }
     }
 
     #[test]

@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn facts(body: Value) -> ObjectFacts {
-        ObjectFacts { uid: Uid("u".to_owned()), body, deleting: false }
+        ObjectFacts { uid: Uid("u".to_owned()), body: body.into(), deleting: false }
     }
 
     #[test]
