@@ -216,7 +216,7 @@ fn furniture(cluster: &Cluster, world: &World) -> BTreeMap<ObjectKey, ObjectFact
         .filter_map(|step| if let Step::Create(object) = step { Some(object) } else { None });
     made.map(|object| {
         let uid = Uid(format!("uid-{}", object.key.name));
-        (object.key, ObjectFacts { uid, body: object.body, deleting: false })
+        (object.key, ObjectFacts { uid, body: object.body.into(), deleting: false })
     })
     .collect()
 }

@@ -29,6 +29,10 @@ pub struct Harness {
     pub writes: Vec<(Verb, Key)>,
     /// The run is over with the first finding that has these words in it.
     pub stops_at: Option<String>,
+    /// No second is skipped, also where nothing is due in it.
+    pub ticks_each_second: bool,
+    /// Looks at everything after every second that was not skipped.
+    pub watcher: Option<fn(&mut Universe)>,
     seed: u64,
 }
 
@@ -43,6 +47,8 @@ impl Harness {
             faults: Faults::default(),
             writes: Vec::new(),
             stops_at: None,
+            ticks_each_second: false,
+            watcher: None,
             seed,
         }
     }
@@ -115,30 +121,48 @@ impl Harness {
         for operator in &mut self.operators {
             let Some(pass) = operator.tick(&mut self.universe) else { continue };
             self.auditor.after_pass(&self.universe, &operator.cluster, &pass);
+            if !pass.writes.is_empty() {
+                self.universe.stir();
+            }
             self.writes.extend(pass.writes.iter().map(|write| (write.verb, write.key.clone())));
+        }
+        if let Some(watch) = self.watcher {
+            watch(&mut self.universe);
         }
     }
 
     /// Lets time pass.
     pub fn run(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            if self.is_over() {
-                return;
-            }
-            self.tick();
+        let end = self.universe.now + seconds * SECOND;
+        self.universe.stir();
+        while self.universe.now < end && !self.is_over() {
+            self.pass_until(end);
         }
+    }
+
+    /// Lets the next second pass in which something may happen, `end` at the latest.
+    fn pass_until(&mut self, end: u64) {
+        if !self.ticks_each_second {
+            let looks = self.operators.iter().map(|operator| operator.next_look(&self.universe));
+            let look = looks.min().unwrap_or(u64::MAX).min(end);
+            if look > self.universe.now + SECOND {
+                let due = self.universe.next_due().min(look);
+                self.universe.skip(due);
+            }
+        }
+        self.tick();
     }
 
     /// Lets time pass until the clusters that exist are Ready, those deleted are gone and nothing
     /// was written for a while, or until the limit. Returns the seconds until the last write.
     pub fn settle(&mut self, limit: u64) -> Option<u64> {
         let begun = self.universe.now;
+        let end = begun + limit * SECOND;
         let (mut written, mut calm_since) = (self.writes.len(), begun);
-        for _ in 0..limit {
-            if self.is_over() {
-                return None;
-            }
-            self.tick();
+        self.universe.stir();
+        while self.universe.now < end && !self.is_over() {
+            let settled = calm_since + CALM;
+            self.pass_until(end.min(settled.max(self.universe.now + SECOND)));
             if self.writes.len() != written || !self.is_settled() {
                 written = self.writes.len();
                 calm_since = self.universe.now;

@@ -47,10 +47,15 @@ pub fn run_briefly(seed: u64, prepare: impl Fn(&mut Harness)) -> Verdict {
 
 /// Runs the history of a seed. `prepare` may replace parts of the operator.
 pub fn run(seed: u64, prepare: impl Fn(&mut Harness)) -> Verdict {
+    run_whole(seed, prepare).0
+}
+
+/// As [`run`], with everything as it is in the end.
+pub fn run_whole(seed: u64, prepare: impl Fn(&mut Harness)) -> (Verdict, Harness) {
     let mut history = History::new(seed);
     prepare(&mut history.harness);
     history.play();
-    history.verdict
+    (history.verdict, history.harness)
 }
 
 struct History {

@@ -21,9 +21,9 @@ impl Names {
         let authority = authority.split('/').next().unwrap_or_default();
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         // With and without the cluster's own domain.
-        let host =
-            host.split_once(".svc.").map_or(host.to_owned(), |(host, _)| host.to_owned() + ".svc");
-        self.hosts.get(authority).or_else(|| self.hosts.get(&host)).map_or(&[], Vec::as_slice)
+        let inside = host.find(".svc.").and_then(|at| host.get(..at + ".svc".len()));
+        let found = self.hosts.get(authority).or_else(|| self.hosts.get(inside.unwrap_or(host)));
+        found.map_or(&[], Vec::as_slice)
     }
 
     /// Does `url` lead to this process?

@@ -3,6 +3,7 @@
 mod status;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 pub use status::{StatusAnswer, change, effective};
@@ -60,7 +61,7 @@ pub struct Process {
     pub stopping: bool,
     /// Its effective configuration. What is changed online is not persisted and lost with the
     /// process ([`beliefs::ONLINE_IS_LOST`]).
-    pub config: Value,
+    pub config: Arc<Value>,
 }
 
 /// Every TiKV process and every store's data.
@@ -99,26 +100,44 @@ impl Tikv {
 
     /// Lets one moment pass.
     pub fn tick(&mut self, pd: &mut Pd, moment: &mut Moment<'_>) {
-        let uids: Vec<String> = self.processes.keys().cloned().collect();
-        for uid in uids {
-            let Some(mut process) = self.processes.remove(&uid) else { continue };
-            match self.go_on(&mut process, pd, moment) {
-                Ok(()) => {
-                    self.processes.insert(uid, process);
-                }
-                Err(words) => self.exited.push((uid, words)),
-            }
-        }
+        self.beat(pd, moment);
         for ensemble in &mut pd.ensembles {
             self.follow_logs(ensemble, moment.now);
         }
+    }
+
+    /// What processes do by themselves in one moment: they start and send heartbeats.
+    pub(crate) fn beat(&mut self, pd: &mut Pd, moment: &mut Moment<'_>) {
+        let mut processes = std::mem::take(&mut self.processes);
+        processes.retain(|uid, process| match self.go_on(process, pd, moment) {
+            Ok(()) => true,
+            Err(words) => {
+                self.exited.push((uid.clone(), words));
+                false
+            }
+        });
+        self.processes = processes;
+    }
+
+    /// The next moment in which something else than a heartbeat is due, if nothing else changes;
+    /// `now` where that is the next one.
+    pub fn next_due(&self, pd: &Pd, names: &Names, now: u64) -> u64 {
+        let due = self.processes.values().map(|process| match process.stage {
+            // Without PD it keeps trying, and PD does not come by itself.
+            Stage::Starting { ready_at } if pd.led_by(&process.pd, names).is_some() => {
+                ready_at.max(now)
+            }
+            Stage::Serving { .. } if process.caught_up_at > now => process.caught_up_at,
+            Stage::Starting { .. } | Stage::Serving { .. } => u64::MAX,
+        });
+        due.min().unwrap_or(u64::MAX)
     }
 
     fn go_on(
         &mut self,
         process: &mut Process,
         pd: &mut Pd,
-        moment: &mut Moment<'_>,
+        moment: &Moment<'_>,
     ) -> Result<(), String> {
         let now = moment.now;
         match process.stage {
@@ -219,17 +238,16 @@ impl Tikv {
         let current = self.current(cluster_id, now);
         self.split(&mut ensemble.cluster, (cluster_id, &up), now);
         for region in &mut ensemble.cluster.regions {
-            region.behind =
-                region.peers.keys().copied().filter(|id| !current.contains(id)).collect();
-            let votes: Vec<u64> = region.voters().filter(|store| up.contains(store)).collect();
-            if votes.len() < region.quorum() {
+            follow_peers(region, &current);
+            let votes = || region.voters().filter(|store| up.contains(store));
+            if votes().count() < region.quorum() {
                 region.leader = None;
                 continue;
             }
-            if region.leader.is_none_or(|leader| !votes.contains(&leader)) {
+            if region.leader.is_none_or(|leader| votes().all(|vote| vote != leader)) {
                 // The log that is furthest wins the election.
                 let furthest = |store: &u64| self.applied(cluster_id, *store, region.id);
-                region.leader = votes.iter().copied().max_by_key(furthest);
+                region.leader = votes().max_by_key(furthest);
             }
             let Some(leader) = region.leader else { continue };
             let index = self.applied(cluster_id, leader, region.id);
@@ -312,6 +330,15 @@ impl Tikv {
             region.acknowledged > 0 && !disks.any(has)
         };
         ensemble.cluster.regions.iter().filter(kept).map(|region| region.id).collect()
+    }
+}
+
+/// Notes which replicas are behind.
+fn follow_peers(region: &mut Region, current: &[u64]) {
+    let is_behind = |id: &u64| !current.contains(id);
+    let known = region.peers.keys().filter(|id| is_behind(id));
+    if !known.eq(region.behind.iter()) {
+        region.behind = region.peers.keys().copied().filter(|id| is_behind(id)).collect();
     }
 }
 

@@ -1,17 +1,21 @@
 //! What is there besides the operator? Kubernetes, machines, PD, TiKV, a client and the clock.
 
-use serde_json::Value;
+use tikv_operator_core::world::PdFacts;
 
 use crate::clock::SECOND;
 use crate::dice::Dice;
-use crate::kube::{Kube, at, labels, name_of, text, uid_of};
+use crate::kube::{Kube, at, labels, text};
 use crate::names::Names;
 use crate::node::{Nodes, Processes};
-use crate::pd::{Answer, Pd, Request};
+use crate::pd::{Answer, Cluster, Pd, Request};
 use crate::tikv::{Moment, Tikv, WRITE_EVERY};
 
 /// The one namespace of the model.
 pub const NAMESPACE: &str = "default";
+
+/// What PD does by itself it does every five or ten seconds: after so many without a move there will
+/// be none.
+const STILL: u64 = 11 * SECOND;
 
 /// Everything that is not the operator.
 #[derive(Clone, Debug)]
@@ -30,6 +34,10 @@ pub struct Universe {
     pub tikv: Tikv,
     names: Names,
     named_at: usize,
+    /// Stores and regions of every PD set as they were when they last changed.
+    shapes: Vec<Cluster>,
+    /// Since when nothing has moved.
+    still_since: u64,
 }
 
 impl Universe {
@@ -47,11 +55,14 @@ impl Universe {
             tikv: Tikv::default(),
             names: Names::default(),
             named_at: usize::MAX,
+            shapes: Vec::new(),
+            still_since: 0,
         }
     }
 
     /// Lets a second pass.
     pub fn tick(&mut self) {
+        let version = self.kube.version();
         self.now += SECOND;
         self.kube.set_time(self.now);
         let mut processes = Processes { pd: &mut self.pd, tikv: &mut self.tikv };
@@ -60,17 +71,68 @@ impl Universe {
         self.pd.tick(self.now, &self.names, &mut self.dice);
         let mut moment = Moment { now: self.now, names: &self.names, dice: &mut self.dice };
         self.tikv.tick(&mut self.pd, &mut moment);
-        if self.now.is_multiple_of(WRITE_EVERY) {
-            for ensemble in &mut self.pd.ensembles {
-                self.tikv.write_everywhere(ensemble, self.now);
-            }
-        }
+        self.write_everywhere();
         for claim in self.kube.sweep() {
             if let Some(disk) = self.nodes.reclaim(&claim) {
                 self.pd.wipe(disk);
                 self.tikv.disks.remove(&disk);
             }
         }
+        self.notice_changes(version);
+    }
+
+    fn write_everywhere(&mut self) {
+        if self.now.is_multiple_of(WRITE_EVERY) {
+            for ensemble in &mut self.pd.ensembles {
+                self.tikv.write_everywhere(ensemble, self.now);
+            }
+        }
+    }
+
+    fn notice_changes(&mut self, version: usize) {
+        let ensembles = &self.pd.ensembles;
+        let same = self.shapes.len() == ensembles.len()
+            && ensembles.iter().zip(&self.shapes).all(|(e, shape)| e.cluster.has_shape(shape));
+        if !same {
+            self.shapes = ensembles.iter().map(|ensemble| ensemble.cluster.clone()).collect();
+        }
+        if !same || version != self.kube.version() {
+            self.stir();
+        }
+    }
+
+    /// Somebody did something from outside: the next seconds are not skipped.
+    pub fn stir(&mut self) {
+        self.still_since = self.now;
+    }
+
+    /// The moment before which nothing but heartbeats and writes happens, if nobody interferes; now
+    /// or earlier where that cannot be said.
+    pub fn next_due(&mut self) -> u64 {
+        let all_seen = self.kube.is_swept() && self.named_at == self.kube.version();
+        let at_rest = self.pd.ensembles.iter().all(|ensemble| ensemble.cluster.is_at_rest());
+        if !all_seen || !at_rest || self.now - self.still_since < STILL {
+            return self.now;
+        }
+        let servers = self.pd.next_due(self.now, &self.names);
+        let servers = servers.min(self.tikv.next_due(&self.pd, &self.names, self.now));
+        if servers <= self.now {
+            return self.now;
+        }
+        let processes = Processes { pd: &mut self.pd, tikv: &mut self.tikv };
+        servers.min(self.nodes.next_due(&self.kube, &processes, self.now))
+    }
+
+    /// Lets the seconds before `until` pass, in which nothing but heartbeats and writes is due
+    /// ([`Universe::next_due`]): the same comes of it as of [`Universe::tick`].
+    pub fn skip(&mut self, until: u64) {
+        while self.now + SECOND < until && self.tikv.exited.is_empty() {
+            self.now += SECOND;
+            let mut moment = Moment { now: self.now, names: &self.names, dice: &mut self.dice };
+            self.tikv.beat(&mut self.pd, &mut moment);
+            self.write_everywhere();
+        }
+        self.kube.set_time(self.now);
     }
 
     /// DNS and Services as they are now.
@@ -83,10 +145,17 @@ impl Universe {
         self.pd.answer(process, request, self.now, &self.names)
     }
 
+    /// A whole answer of a PD process, and the leader.
+    pub fn pd_facts(&self, process: &str) -> Option<(u64, PdFacts)> {
+        self.pd.facts(process, self.now, &self.names)
+    }
+
     fn resolve_names(&mut self) {
         if self.named_at != self.kube.version() {
+            if self.kube.has_news(self.named_at, &["Service", "Pod"]) {
+                self.names = names_of(&self.kube);
+            }
             self.named_at = self.kube.version();
-            self.names = names_of(&self.kube);
         }
     }
 }
@@ -99,30 +168,27 @@ fn names_of(kube: &Kube) -> Names {
         let Some(selector) = at(service, "/spec/selector").as_object() else { continue };
         let everyone = at(service, "/spec/publishNotReadyAddresses").as_bool() == Some(true);
         let headless = text(service, "/spec/clusterIP") == "None";
-        let name = name_of(service);
+        let name = service.name();
+        let hosts =
+            [name.to_owned(), format!("{name}.{NAMESPACE}"), format!("{name}.{NAMESPACE}.svc")];
         for pod in kube.list("Pod") {
-            let selected = selector
-                .iter()
-                .all(|(key, value)| labels(pod).and_then(|labels| labels.get(key)) == Some(value));
-            let has_address = !text(pod, "/spec/nodeName").is_empty();
-            if !selected || !has_address || !(everyone || is_ready(pod)) {
+            let reached = !pod.node().is_empty() && (everyone || pod.is_ready());
+            let selected = || {
+                let has = labels(pod);
+                selector.iter().all(|(k, value)| has.and_then(|has| has.get(k)) == Some(value))
+            };
+            if !reached || !selected() {
                 continue;
             }
-            for host in
-                [name.to_owned(), format!("{name}.{NAMESPACE}"), format!("{name}.{NAMESPACE}.svc")]
-            {
-                names.add(&host, uid_of(pod));
-                if headless && text(pod, "/spec/subdomain") == name {
-                    names.add(&format!("{}.{host}", text(pod, "/spec/hostname")), uid_of(pod));
+            let own = headless && text(pod, "/spec/subdomain") == name;
+            let own = own.then(|| text(pod, "/spec/hostname"));
+            for host in &hosts {
+                names.add(host, pod.uid());
+                if let Some(pod_host) = own {
+                    names.add(&format!("{pod_host}.{host}"), pod.uid());
                 }
             }
         }
     }
     names
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = at(pod, "/status/conditions").as_array();
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|c| text(c, "/type") == "Ready" && text(c, "/status") == "True")
 }

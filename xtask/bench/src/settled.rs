@@ -1,6 +1,7 @@
 //! How does a cluster look whose servers have taken every setting of the spec?
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 use tikv_operator_core::cluster::Cluster;
@@ -12,10 +13,11 @@ use crate::fixture;
 
 /// Gives the servers the settings, and takes the steps that note that they have them.
 pub(crate) fn configure(cluster: &Cluster, world: &mut World) {
-    fixture::pd_of(world).config = Some(nested(settings::items(&cluster.pd.common.config)));
-    let of_store = nested(settings::items(&cluster.tikv.common.config));
+    let of_pd = nested(settings::items(&cluster.pd.common.config));
+    fixture::pd_of(world).config = Some(Arc::new(of_pd));
+    let of_store = Arc::new(nested(settings::items(&cluster.tikv.common.config)));
     for id in fixture::pd_of(world).stores.keys().copied().collect::<Vec<_>>() {
-        let process = StoreProcess { config: Some(of_store.clone()), leaders: None };
+        let process = StoreProcess { config: Some(Arc::clone(&of_store)), leaders: None };
         world.processes.insert(id, process);
     }
     for step in plan(cluster, world).steps {
@@ -40,7 +42,7 @@ fn note(
             pod.annotations.extend(set);
         }
     } else if let Some(object) = world.objects.get_mut(key) {
-        let present = object.body.pointer_mut("/metadata/annotations");
+        let present = Arc::make_mut(&mut object.body).pointer_mut("/metadata/annotations");
         if let Some(present) = present.and_then(Value::as_object_mut) {
             present.extend(set.map(|(name, value)| (name, Value::from(value))));
         }

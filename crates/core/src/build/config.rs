@@ -55,15 +55,19 @@ pub(super) fn tikv(cluster: &Cluster) -> Object {
     config_map(cluster, Component::Tikv, name, &config_text(&cluster.tikv.common.config))
 }
 
+fn is_first(table: &toml::Table) -> bool {
+    table.contains_key("initial-cluster")
+}
+
 /// An earlier PD ConfigMap that still says bootstrap, with `join` in its place. `None` where the
 /// object is not a PD ConfigMap, says `join` already, or cannot be read.
 pub fn joined(cluster: &Cluster, key: &ObjectKey, facts: &ObjectFacts) -> Option<Object> {
     let file = address::config_file(Component::Pd);
     let text = facts.body.get("data")?.get(file)?.as_str()?;
-    let mut table: toml::Table = text.parse().ok()?;
-    if key.kind != Kind::ConfigMap || !table.contains_key("initial-cluster") {
+    if key.kind != Kind::ConfigMap || !text.contains("initial-cluster") {
         return None;
     }
+    let mut table: toml::Table = text.parse().ok().filter(is_first)?;
     for start in START_KEYS {
         table.remove(start);
     }
@@ -152,7 +156,7 @@ mod tests {
     }
 
     fn facts(object: &Object) -> ObjectFacts {
-        ObjectFacts { uid: Uid("u".into()), body: object.body.clone(), deleting: false }
+        ObjectFacts { uid: Uid("u".into()), body: object.body.clone().into(), deleting: false }
     }
 
     #[test]

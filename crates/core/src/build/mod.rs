@@ -57,7 +57,13 @@ pub fn furniture<'a>(cluster: &'a Cluster, furnishing: &Furnishing) -> Vec<Cow<'
     let mut objects: Vec<_> = prepared.services.iter().map(Cow::Borrowed).collect();
     objects.push(match &furnishing.start {
         PdStart::Join => Cow::Borrowed(&prepared.pd_config),
-        start @ PdStart::Bootstrap(_) => Cow::Owned(config::pd(cluster, start)),
+        start @ PdStart::Bootstrap(record) => {
+            let made = || (record.clone(), config::pd(cluster, start));
+            match prepared.pd_first.get_or_init(made) {
+                (of, first) if of == record => Cow::Borrowed(first),
+                _ => Cow::Owned(config::pd(cluster, start)),
+            }
+        }
     });
     objects.push(Cow::Borrowed(&prepared.tikv_config));
     let numbers =

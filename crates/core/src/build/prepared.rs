@@ -4,11 +4,12 @@
 //! all decisions of a pass, so [`Cluster`] keeps them from one pass to the next.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use super::{address, budget, config, hash, revision, service};
 use crate::cluster::Cluster;
 use crate::settings::{self, Items};
-use crate::world::{Component, Object, Slot};
+use crate::world::{BootstrapRecord, Component, Object, Slot};
 
 /// What is made once per spec.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Prepared {
     pub(super) services: [Object; 3],
     /// PD's ConfigMap for members that join.
     pub(super) pd_config: Object,
+    /// PD's ConfigMap for the first members, by the record of the bootstrap.
+    pub(super) pd_first: OnceLock<(BootstrapRecord, Object)>,
     /// TiKV's ConfigMap.
     pub(super) tikv_config: Object,
     /// Disruption budgets that leave as many pods as are wanted, or one less.
@@ -54,6 +57,7 @@ impl Prepared {
                 service::peer(cluster, Component::Tikv),
             ],
             pd_config: config::pd(cluster, &config::PdStart::Join),
+            pd_first: OnceLock::new(),
             tikv_config: config::tikv(cluster),
             budgets: budgets(cluster),
             connection: service::connection(cluster),

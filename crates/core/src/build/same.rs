@@ -32,16 +32,17 @@ pub(super) fn seal(mut body: Value) -> Value {
 /// Is `facts` what `wanted` asks for? Compares labels, annotations, owner references, `spec` and
 /// `data`: the parts that [`ObjectFacts`] carries.
 pub fn same(wanted: &Object, facts: &ObjectFacts) -> bool {
-    const PARTS: [&str; 5] = [
-        "/metadata/labels",
-        "/metadata/annotations",
-        "/metadata/ownerReferences",
-        "/spec",
-        "/data",
+    const PARTS: [&[&str]; 5] = [
+        &["metadata", "labels"],
+        &["metadata", "annotations"],
+        &["metadata", "ownerReferences"],
+        &["spec"],
+        &["data"],
     ];
-    PARTS.into_iter().all(|part| match wanted.body.pointer(part) {
+    let part = |body, path: &[&str]| path.iter().try_fold(body, |at: &Value, name| at.get(name));
+    PARTS.into_iter().all(|path| match part(&wanted.body, path) {
         None => true,
-        Some(want) => holds(facts.body.pointer(part), want),
+        Some(want) => holds(part(&facts.body, path), want),
     })
 }
 
@@ -53,7 +54,13 @@ fn holds(have: Option<&Value>, want: &Value) -> bool {
         Value::Array(elements) if elements.is_empty() => have.is_none_or(is_empty),
         Value::Null => have.is_none_or(Value::is_null),
         Value::Object(fields) => {
-            fields.iter().all(|(key, want)| holds(have.and_then(|h| h.get(key)), want))
+            let have = have.and_then(Value::as_object);
+            // What was applied by us is nearly always in the order in which it is wanted.
+            let mut in_order = have.into_iter().flatten();
+            fields.iter().all(|(key, want)| {
+                let next = in_order.next().filter(|(name, _)| *name == key);
+                holds(next.map(|(_, value)| value).or_else(|| have?.get(key)), want)
+            })
         }
         Value::Array(wanted) => {
             have.and_then(Value::as_array).is_some_and(|have| list_holds(have, wanted))
@@ -117,7 +124,7 @@ mod tests {
     }
 
     fn facts(body: Value) -> ObjectFacts {
-        ObjectFacts { uid: Uid("u".to_owned()), body, deleting: false }
+        ObjectFacts { uid: Uid("u".to_owned()), body: body.into(), deleting: false }
     }
 
     #[test]

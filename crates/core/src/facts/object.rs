@@ -1,5 +1,7 @@
 //! What is a piece of furniture like?
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::text;
@@ -7,5 +9,6 @@ use crate::world::ObjectFacts;
 
 /// Facts about a Service, `ConfigMap` or `PodDisruptionBudget`; `None` for what was never stored.
 pub fn object_facts(body: &Value) -> Option<ObjectFacts> {
-    Some(ObjectFacts { uid: text::uid(body)?, body: body.clone(), deleting: text::deleting(body) })
+    let (uid, deleting) = (text::uid(body)?, text::deleting(body));
+    Some(ObjectFacts { uid, body: Arc::new(body.clone()), deleting })
 }

@@ -1,6 +1,7 @@
 //! What follows from an edit of the configuration, scene by scene?
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -29,7 +30,7 @@ fn limit(value: u32) -> Value {
 /// A settled cluster in which PD says this configuration.
 fn settled(cluster: &Cluster, live: Value) -> World {
     let mut world = fixture::settled(cluster);
-    fixture::pd_of(&mut world).config = Some(live);
+    fixture::pd_of(&mut world).config = Some(live.into());
     world
 }
 
@@ -42,8 +43,9 @@ fn done(world: &mut World, plan: &Plan) {
                 world.pods.get_mut(&slot).expect("a pod").annotations.extend(texts);
             } else {
                 let facts = world.objects.get_mut(key).expect("an object of ours");
+                let body = Arc::make_mut(&mut facts.body);
                 for (annotation, value) in texts {
-                    facts.body["metadata"]["annotations"][annotation] = json!(value);
+                    body["metadata"]["annotations"][annotation] = json!(value);
                 }
             }
         }
@@ -53,7 +55,8 @@ fn done(world: &mut World, plan: &Plan) {
         if let Step::SetPdConfig { item, value } = step {
             let (section, key) = item.split_once('.').expect("a section");
             let config = &mut fixture::pd_of(world).config;
-            config.as_mut().expect("a configuration")[section][key] = value.clone();
+            let config = Arc::make_mut(config.as_mut().expect("a configuration"));
+            config[section][key] = value.clone();
         }
     }
 }
@@ -88,7 +91,7 @@ fn furnish(cluster: &Cluster, world: &mut World) {
                 }
             }
         }
-        let facts = crate::world::ObjectFacts { uid, body, deleting: false };
+        let facts = crate::world::ObjectFacts { uid, body: body.into(), deleting: false };
         world.objects.insert(object.key, facts);
     }
 }
@@ -120,7 +123,7 @@ fn s38_what_somebody_changes_in_pd_is_drift_and_stays_until_the_item_is_edited()
     let cluster = both(4, "info");
     let mut world = settled(&cluster, live(4));
     run(&cluster, &mut world);
-    fixture::pd_of(&mut world).config = Some(live(0));
+    fixture::pd_of(&mut world).config = Some(live(0).into());
     assert_eq!(run(&cluster, &mut world), Vec::<String>::new());
     let drift = |cluster: &Cluster, world: &World| {
         let drift = report(cluster, world, &plan(cluster, world), &[]).0.drift;
@@ -155,7 +158,7 @@ fn pds_log_level_is_applied_to_each_new_leader() {
     let mut world = settled(&cluster, json!({"log": {"level": "warn"}}));
     run(&cluster, &mut world);
     let pd = fixture::pd_of(&mut world);
-    pd.config = Some(json!({"log": {"level": "info"}}));
+    pd.config = Some(json!({"log": {"level": "info"}}).into());
     assert_eq!(run(&cluster, &mut world), Vec::<String>::new());
     fixture::pd_of(&mut world).leader.id = crate::world::PdMemberId(102);
     assert!(run(&cluster, &mut world).contains(&"set-pd-config log.level = \"warn\"".into()));
@@ -193,7 +196,7 @@ fn nothing_is_set_in_a_pd_that_does_not_say_what_it_has_or_has_no_store_yet() {
     fixture::pd_of(&mut world).config = None;
     let held = plan(&cluster, &world);
     assert!(held.steps.is_empty() && waits_for(&held, &rules::CONFIG_NOT_READ));
-    fixture::pd_of(&mut world).config = Some(limit(4));
+    fixture::pd_of(&mut world).config = Some(limit(4).into());
     fixture::pd_of(&mut world).bootstrapped = false;
     assert!(!plan(&cluster, &world).steps.iter().any(|s| matches!(s, Step::SetPdConfig { .. })));
 }
@@ -204,7 +207,7 @@ fn gc(value: u32) -> Value {
 
 fn says(world: &mut World, config: &Value) {
     for id in 1..=3 {
-        let process = StoreProcess { leaders: None, config: Some(config.clone()) };
+        let process = StoreProcess { leaders: None, config: Some(config.clone().into()) };
         world.processes.insert(StoreId(id), process);
     }
 }

@@ -83,7 +83,7 @@ pub struct Kept<'a> {
 
 /// Is the new status worth a write? Counts that every heartbeat changes are not, by themselves.
 pub fn worth_writing(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
-    without_counts(old) != without_counts(new)
+    old != new && without_counts(old) != without_counts(new)
 }
 
 fn without_counts(status: &TikvClusterStatus) -> TikvClusterStatus {

@@ -88,7 +88,7 @@ fn data_format_is_fixed() {
     // What the stores say decides where nothing was noted.
     let says = |version: u32| StoreProcess {
         leaders: None,
-        config: Some(json!({"storage": {"api-version": version}})),
+        config: Some(json!({"storage": {"api-version": version}}).into()),
     };
     world.processes.insert(crate::world::StoreId(1), says(2));
     assert_eq!(verdict(rule, &world, other(), &create), Ok(()));

@@ -3,6 +3,7 @@
 //! Bodies are JSON, not typed structs: a pod overlay may hold fields that are newer than our types.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -79,8 +80,9 @@ pub struct ObjectFacts {
     /// Its identity.
     pub uid: Uid,
     /// What is compared with the wanted object: `metadata.labels`, `metadata.annotations`,
-    /// `metadata.ownerReferences`, `spec`, `data`. Other parts may be trimmed away.
-    pub body: Value,
+    /// `metadata.ownerReferences`, `spec`, `data`. Other parts may be trimmed away. Shared: it is
+    /// the same from pass to pass.
+    pub body: Arc<Value>,
     /// It is being deleted.
     pub deleting: bool,
 }

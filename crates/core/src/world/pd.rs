@@ -1,6 +1,7 @@
 //! What does PD say, and how far can it be believed?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -58,7 +59,7 @@ pub struct PdFacts {
     /// How far PD is with emptying stores that are Offline, where it says.
     pub progress: BTreeMap<StoreId, Progress>,
     /// PD's effective configuration (`GET /config`), nested as PD answers. `None`: not answered.
-    pub config: Option<Value>,
+    pub config: Option<Arc<Value>>,
     /// The cluster-wide lock for disruptive work.
     pub maintenance: Maintenance,
     /// An online unsafe recovery is going on. `None`: not known.

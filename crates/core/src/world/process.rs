@@ -1,5 +1,7 @@
 //! What does a store say of itself?
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 /// Answers of one store's status port. PD's counts lag by a minute; these do not.
@@ -9,5 +11,5 @@ pub struct StoreProcess {
     /// not answered.
     pub leaders: Option<u64>,
     /// Its effective configuration (`GET /config`), nested; `None`: not asked or not answered.
-    pub config: Option<Value>,
+    pub config: Option<Arc<Value>>,
 }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -66,7 +67,7 @@ struct StoreConfig {
     /// The start of the process that was asked: settings live as long as it does.
     started: Option<Timestamp>,
     read: Instant,
-    config: Value,
+    config: Arc<Value>,
 }
 
 impl Memory {
@@ -146,10 +147,10 @@ impl Memory {
         store: StoreId,
         started: Option<Timestamp>,
         now: Instant,
-    ) -> Option<Value> {
+    ) -> Option<Arc<Value>> {
         let known = self.store_configs.get(&store)?;
         let fresh = known.started == started && now.duration_since(known.read) < CONFIG_TIME;
-        fresh.then(|| known.config.clone())
+        fresh.then(|| Arc::clone(&known.config))
     }
 
     /// Notes how a store is configured.
@@ -157,7 +158,7 @@ impl Memory {
         &mut self,
         store: StoreId,
         started: Option<Timestamp>,
-        config: Value,
+        config: Arc<Value>,
         now: Instant,
     ) {
         self.store_configs.insert(store, StoreConfig { started, read: now, config });
@@ -319,8 +320,8 @@ mod tests {
         let (mut memory, now) = (Memory::default(), Instant::now());
         let (store, first) = (StoreId(4), Timestamp::from_second(10).ok());
         assert_eq!(memory.store_config(store, first, now), None);
-        memory.learn_store_config(store, first, json!({ "a": 1 }), now);
-        assert_eq!(memory.store_config(store, first, now), Some(json!({ "a": 1 })));
+        memory.learn_store_config(store, first, json!({ "a": 1 }).into(), now);
+        assert_eq!(memory.store_config(store, first, now), Some(json!({ "a": 1 }).into()));
         assert_eq!(memory.store_config(store, Timestamp::from_second(11).ok(), now), None);
         assert_eq!(memory.store_config(store, first, now + CONFIG_TIME), None);
         memory.forget_store_config(store);

@@ -3,7 +3,10 @@
 //! Leaders: the stores whose leaders are on their way out, since PD's count lags. Configuration:
 //! where the resource asks for settings, once per process and then every five minutes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::{StreamExt, stream};
 use http::uri::Authority;
@@ -31,7 +34,7 @@ pub(super) async fn ask(
     let now = Instant::now();
     let (emptied, ended) = (emptied(found, pd), ended(found));
     let configured = is_configured(resource);
-    let known: BTreeMap<StoreId, Option<Value>> = pd
+    let known: BTreeMap<StoreId, Option<Arc<Value>>> = pd
         .live_stores()
         .map(|store| (store.id, memory.store_config(store.id, store.started, now)))
         .collect();
@@ -49,7 +52,7 @@ pub(super) async fn ask(
         answers.buffer_unordered(AT_ONCE).collect().await;
     for (id, process) in &processes {
         if let (Some(config), Some(store)) = (&process.config, pd.stores.get(id)) {
-            memory.learn_store_config(*id, store.started, config.clone(), now);
+            memory.learn_store_config(*id, store.started, Arc::clone(config), now);
         }
     }
     for (id, config) in known.into_iter().filter(|(_, config)| configured && config.is_some()) {
@@ -72,7 +75,7 @@ async fn put(stores: StoreClient, question: Question) -> (StoreId, StoreProcess)
         async { if leaders { stores.leaders(&address).await.ok() } else { None } },
         async { if config { stores.config(&address).await.ok() } else { None } },
     );
-    (store, StoreProcess { leaders, config })
+    (store, StoreProcess { leaders, config: config.map(Arc::new) })
 }
 
 /// Stores in the evict-leader scheduler, and those whose claim says that they are to be.

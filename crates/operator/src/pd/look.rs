@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -87,7 +88,7 @@ impl PdAnswer {
             location_labels: self.location_labels,
             critical: self.critical,
             progress: self.progress,
-            config: self.config,
+            config: self.config.map(Arc::new),
             maintenance: self.maintenance,
             unsafe_recovery: self.unsafe_recovery,
         }

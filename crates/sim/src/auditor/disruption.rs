@@ -3,11 +3,9 @@
 //! By the truth at the moment of the step: which processes serve, what they have on disk, who
 //! votes. What the operator believed is of no interest here.
 
-use serde_json::Value;
-
 use super::Auditor;
 use crate::clock::SECOND;
-use crate::kube::{at, is_deleting, name_of, text, uid_of};
+use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::{Ensemble, StoreState};
 use crate::tikv::Stage;
@@ -186,7 +184,7 @@ fn serving(
             && known.state != StoreState::Tombstone
             && (!complete || universe.now >= process.caught_up_at)
             && Some(store) != apart
-            && universe.kube.by_uid(uid).is_some_and(|pod| !is_deleting(pod));
+            && universe.kube.pod_by_uid(uid).is_some_and(|pod| !is_deleting(pod));
         well.then_some(store)
     });
     well.collect()
@@ -202,7 +200,7 @@ pub(super) fn well_members(universe: &Universe, index: usize, apart: u64) -> usi
                 && data.member != apart
                 && ensemble.members.contains_key(&data.member)
         }) && universe.pd.is_open(uid)
-            && universe.kube.by_uid(uid).is_some_and(|pod| !is_deleting(pod))
+            && universe.kube.pod_by_uid(uid).is_some_and(|pod| !is_deleting(pod))
     });
     well.count()
 }
@@ -225,7 +223,7 @@ fn is_over(gone: &Disrupted, universe: &Universe) -> bool {
 }
 
 /// Somewhere in the spec the component, or everything, is to be stopped.
-pub(super) fn is_suspended(resource: &Value, component: &str) -> bool {
+pub(super) fn is_suspended(resource: &Object, component: &str) -> bool {
     let stops = |pointer: &str| at(resource, pointer).as_bool() == Some(true);
     stops("/spec/suspendAction/suspendStatefulSet")
         || stops(&format!("/spec/{component}/suspendAction/suspendStatefulSet"))

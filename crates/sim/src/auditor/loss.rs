@@ -2,14 +2,12 @@
 //!
 //! By the truth: since when no process serves it, what became of its pod, its disk and its machine.
 
-use serde_json::Value;
-
 use super::Auditor;
 use super::removal::{belongs, note};
 use super::truth::{duration, setting};
 use crate::beliefs;
 use crate::clock::SECOND;
-use crate::kube::{at, is_deleting, name_of, text};
+use crate::kube::{Object, at, is_deleting, name_of, text};
 use crate::node::OUT_OF_SERVICE;
 use crate::operator::Write;
 use crate::pd::{Ensemble, Store, StoreState};
@@ -63,7 +61,7 @@ impl Auditor {
     }
 
     /// A volume was made for a replacement: what it replaces must be lost, and alone.
-    pub(super) fn judge_need(&mut self, universe: &Universe, cluster: &str, new: &Value) {
+    pub(super) fn judge_need(&mut self, universe: &Universe, cluster: &str, new: &Object) {
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         let Ok(id) = note(new, "replaces-store").parse::<u64>() else { return };
@@ -174,12 +172,12 @@ impl Auditor {
         let Ok(id) = write.key.name.parse::<u64>() else { return };
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
-        let replaced = |claim: &&Value| {
+        let replaced = |claim: &&Object| {
             belongs(claim, cluster)
                 && note(claim, "leaving").ends_with(" replaced")
                 && text(claim, "/metadata/labels/app.kubernetes.io~1component") == "pd"
         };
-        let claims: Vec<&Value> =
+        let claims: Vec<&Object> =
             universe.kube.list("PersistentVolumeClaim").filter(replaced).collect();
         let Some(claim) = claims.iter().find(|c| note(c, "member-id") == write.key.name) else {
             return;

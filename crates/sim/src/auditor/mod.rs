@@ -18,7 +18,7 @@ use std::fmt;
 
 use disruption::Disrupted;
 
-use crate::kube::{at, is_deleting, name_of, text, uid_of};
+use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Pass;
 use crate::universe::Universe;
 
@@ -240,13 +240,13 @@ impl Auditor {
 }
 
 /// The status of a condition.
-pub(crate) fn condition<'a>(resource: &'a serde_json::Value, kind: &str) -> Option<&'a str> {
+pub(crate) fn condition<'a>(resource: &'a Object, kind: &str) -> Option<&'a str> {
     let conditions = at(resource, "/status/conditions").as_array()?;
     conditions.iter().find(|c| text(c, "/type") == kind).map(|c| text(c, "/status"))
 }
 
 /// Somewhere in the spec it says `pvReclaimPolicy: Delete`.
-fn may_delete_volumes(resource: &serde_json::Value) -> bool {
+fn may_delete_volumes(resource: &Object) -> bool {
     ["/spec/pvReclaimPolicy", "/spec/pd/pvReclaimPolicy", "/spec/tikv/pvReclaimPolicy"]
         .iter()
         .any(|pointer| text(resource, pointer) == "Delete")

@@ -3,14 +3,12 @@
 //! What design and scenarios say about order: PD before stores and stores before PD, one after the
 //! other, the newer not before the older.
 
-use serde_json::Value;
-
 use super::Auditor;
 use super::loss::{pod_of, served};
 use super::removal::{belongs, note};
 use super::truth::setting;
 use crate::clock::SECOND;
-use crate::kube::{at, is_deleting, name_of, text, uid_of};
+use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::{Ensemble, StoreState};
 use crate::universe::Universe;
@@ -85,7 +83,7 @@ impl Auditor {
         }
     }
 
-    fn judge_leaver(&mut self, ensemble: &Ensemble, pod: &Value, write: &Write) {
+    fn judge_leaver(&mut self, ensemble: &Ensemble, pod: &Object, write: &Write) {
         let ended = matches!(text(pod, "/status/phase"), "Failed" | "Succeeded");
         let mut stores = ensemble.cluster.stores.values();
         let store = stores.find(|s| pod_of(s) == name_of(pod) && s.state == StoreState::Offline);
@@ -133,7 +131,7 @@ impl Auditor {
             let data = universe.pd.disks.get(&process.disk);
             data.is_some_and(|data| data.ensemble == index)
                 && process.start.version.trim_start_matches('v') != wanted
-                && universe.kube.by_uid(uid).is_some()
+                && universe.kube.pod_by_uid(uid).is_some()
         });
         if let Some((_, process)) = old.filter(|_| !back) {
             let what = format!("{} while {} is not {wanted}", write.key, process.start.name);
@@ -162,7 +160,7 @@ impl Auditor {
     }
 
     /// A pod was made.
-    pub(super) fn judge_start(&mut self, universe: &Universe, cluster: &str, pod: &Value) {
+    pub(super) fn judge_start(&mut self, universe: &Universe, cluster: &str, pod: &Object) {
         let name = name_of(pod);
         self.judge_first_member(universe, cluster, name);
         if let Some(resource) = universe.kube.get("TikvCluster", cluster) {
@@ -225,7 +223,7 @@ impl Auditor {
     }
 
     /// A main volume was made.
-    pub(super) fn judge_new_volume(&mut self, universe: &Universe, cluster: &str, claim: &Value) {
+    pub(super) fn judge_new_volume(&mut self, universe: &Universe, cluster: &str, claim: &Object) {
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         let name = name_of(claim);
@@ -274,7 +272,7 @@ impl Auditor {
         (cluster, ensemble): (&str, &Ensemble),
         name: &str,
     ) {
-        let known = |claim: &Value| {
+        let known = |claim: &Object| {
             let id: Option<u64> = note(claim, "store-id").parse().ok();
             id.is_none_or(|id| ensemble.cluster.stores.contains_key(&id))
         };
@@ -339,7 +337,7 @@ fn main_claims<'a>(
     universe: &'a Universe,
     cluster: &'a str,
     component: &'a str,
-) -> impl Iterator<Item = &'a Value> {
+) -> impl Iterator<Item = &'a Object> {
     universe.kube.list("PersistentVolumeClaim").filter(move |claim| {
         belongs(claim, cluster)
             && text(claim, "/metadata/labels/app.kubernetes.io~1component") == component
@@ -350,13 +348,13 @@ fn main_claims<'a>(
 }
 
 /// The tag of the image of one of a pod's containers.
-fn image_tag<'a>(pod: &'a Value, container: &str) -> &'a str {
+fn image_tag<'a>(pod: &'a Object, container: &str) -> &'a str {
     let mut containers = at(pod, "/spec/containers").as_array().into_iter().flatten();
     let image = containers.find(|c| text(c, "/name") == container).map(|c| text(c, "/image"));
     image.and_then(|image| image.rsplit_once(':')).map_or("", |(_, tag)| tag)
 }
 
-fn generation(resource: &Value) -> u64 {
+fn generation(resource: &Object) -> u64 {
     at(resource, "/metadata/generation").as_u64().unwrap_or_default()
 }
 
@@ -377,6 +375,6 @@ fn release(version: &str) -> Option<Release> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn is_ready(pod: &Value) -> bool {
+fn is_ready(pod: &Object) -> bool {
     at(pod, "/status/containerStatuses/0/ready").as_bool() == Some(true)
 }

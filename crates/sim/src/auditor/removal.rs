@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::disruption::{present_stores, well_members};
 use super::{Auditor, may_delete_volumes};
-use crate::kube::{at, is_deleting, name_of, text};
+use crate::kube::{Object, at, is_deleting, name_of, text};
 use crate::operator::Write;
 use crate::pd::StoreState;
 use crate::universe::Universe;
@@ -148,7 +148,7 @@ impl Auditor {
         }
     }
 
-    fn judge_replacement(&mut self, universe: &Universe, cluster: &str, new: &Value) {
+    fn judge_replacement(&mut self, universe: &Universe, cluster: &str, new: &Object) {
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
         let stores =
             universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
@@ -210,7 +210,7 @@ impl Auditor {
 fn needed(
     universe: &Universe,
     cluster: &str,
-    claim: &Value,
+    claim: &Object,
     users: &std::collections::BTreeSet<u64>,
 ) -> Option<String> {
     let ensemble = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
@@ -242,12 +242,12 @@ fn needed(
 }
 
 /// The claim carries the cluster's label.
-pub(super) fn belongs(claim: &Value, cluster: &str) -> bool {
+pub(super) fn belongs(claim: &Object, cluster: &str) -> bool {
     text(claim, "/metadata/labels/tikv.org~1cluster") == cluster
 }
 
 /// An annotation of ours.
-pub(super) fn note<'a>(claim: &'a Value, name: &str) -> &'a str {
+pub(super) fn note<'a>(claim: &'a Object, name: &str) -> &'a str {
     let notes = at(claim, "/metadata/annotations");
     notes.get(format!("tikv.org/{name}")).and_then(Value::as_str).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use tikv_operator_core::report::FailureKind;
 
 use super::Auditor;
 use crate::clock::SECOND;
-use crate::kube::{at, name_of, text, uid_of};
+use crate::kube::{Object, at, name_of, text, uid_of};
 use crate::operator::{Pass, Write};
 use crate::pd::{Store, StoreState};
 use crate::universe::Universe;
@@ -50,7 +50,7 @@ impl Auditor {
     }
 
     /// A pod was made: its files are those that its store was begun with.
-    pub(super) fn judge_format(&mut self, universe: &Universe, cluster: &str, pod: &Value) {
+    pub(super) fn judge_format(&mut self, universe: &Universe, cluster: &str, pod: &Object) {
         if !name_of(pod).contains("-tikv-") {
             return;
         }

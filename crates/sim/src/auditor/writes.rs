@@ -1,10 +1,8 @@
 //! May the operator have made this write?
 
-use serde_json::Value;
-
 use super::Auditor;
 use super::removal::note;
-use crate::kube::{Verb, at, name_of, owners, text, uid_of};
+use crate::kube::{Object, Verb, at, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::StoreState;
 use crate::universe::Universe;
@@ -88,14 +86,14 @@ impl Auditor {
     }
 
     /// Pods and furniture belong by owner uid, volumes by label and by the uid written on them.
-    fn judge_owner(&mut self, object: &Value, cluster: &str, uid: &str, write: &Write) {
+    fn judge_owner(&mut self, object: &Object, cluster: &str, uid: &str, write: &Write) {
         let ours = if write.key.kind == "PersistentVolumeClaim" {
             let labelled = text(object, "/metadata/labels/tikv.org~1cluster") == cluster;
             let marked = text(object, "/metadata/annotations/tikv.org~1resource-uid");
             // A retained volume still names the resource that made it, until it is marked anew.
             labelled && !marked.is_empty() && (write.verb != Verb::Delete || marked == uid)
         } else {
-            owners(object).contains(&uid)
+            object.owners().iter().any(|owner| owner == uid)
         };
         if !ours {
             let what = format!("{} of {}, which is not ours", write.verb.as_str(), write.key);
@@ -134,7 +132,7 @@ impl Auditor {
 
 impl Auditor {
     /// The member or the store on a volume was removed from PD for good, before this pass.
-    fn was_removed(&self, universe: &Universe, cluster: &str, claim: &Value) -> bool {
+    fn was_removed(&self, universe: &Universe, cluster: &str, claim: &Object) -> bool {
         let Some(index) = universe.cluster_of(cluster) else { return false };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return false };
         if let Ok(member) = note(claim, "member-id").parse::<u64>() {

@@ -3,14 +3,13 @@
 use serde_json::{Value, json};
 use tikv_operator_core::facts::bytes;
 
-use super::json::{at, is_deleting, labels, set, text, uid_of};
-use super::{Key, Kube, Refusal};
+use super::json::{at, labels, set, text};
+use super::{Key, Kube, Object, Refusal};
 
 impl Kube {
     /// A larger request for a bound claim ([`crate::beliefs::CLAIMS_GROW`]).
     pub fn resize_claim(&mut self, key: &Key, uid: &str, size: &str) -> Result<(), Refusal> {
-        let Some(claim) = self.get(&key.kind, &key.name).filter(|claim| uid_of(claim) == uid)
-        else {
+        let Some(claim) = self.get(&key.kind, &key.name).filter(|claim| claim.uid() == uid) else {
             return Err(Refusal::new(409, format!("{key}: uid precondition failed")));
         };
         let requested = text(claim, "/spec/resources/requests/storage");
@@ -43,11 +42,11 @@ impl Kube {
         self.delete(&key, None)
     }
 
-    fn budgets_of<'a>(&'a self, pod: &'a Value) -> impl Iterator<Item = &'a Value> {
+    fn budgets_of<'a>(&'a self, pod: &'a Object) -> impl Iterator<Item = &'a Object> {
         self.list("PodDisruptionBudget").filter(move |budget| selects(budget, pod))
     }
 
-    fn allows(&self, budget: &Value, pod: &Value) -> bool {
+    fn allows(&self, budget: &Value, pod: &Object) -> bool {
         let least = at(budget, "/spec/minAvailable").as_u64().unwrap_or_default();
         let ready = self.list("Pod").filter(|other| selects(budget, other) && is_ready(other));
         let healthy = ready.count() as u64;
@@ -65,10 +64,8 @@ fn selects(budget: &Value, pod: &Value) -> bool {
     wanted.iter().all(|(key, value)| has.and_then(|labels| labels.get(key)) == Some(value))
 }
 
-fn is_ready(pod: &Value) -> bool {
-    let conditions = at(pod, "/status/conditions").as_array().into_iter().flatten();
-    let mut ready = conditions.filter(|c| text(c, "/type") == "Ready");
-    !is_deleting(pod) && ready.next().is_some_and(|c| text(c, "/status") == "True")
+fn is_ready(pod: &Object) -> bool {
+    !pod.is_deleting() && pod.is_ready()
 }
 
 #[cfg(test)]

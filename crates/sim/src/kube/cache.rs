@@ -3,48 +3,65 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::{Key, Kube};
+use super::{Kube, Object, Objects};
 
 /// A copy of the store that follows it, each kind by its own watch and so with its own delay.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    objects: BTreeMap<Key, Arc<Value>>,
+    objects: Objects,
     /// How many changes each kind's watch has seen, counted over all kinds.
     seen: BTreeMap<String, usize>,
 }
 
 impl Cache {
-    /// Lets the watch of `kind` catch up with the first `version` changes of the store. A watch
-    /// never goes back, so an earlier version changes nothing.
-    pub fn follow(&mut self, kube: &Kube, kind: &str, version: usize) {
-        let seen = self.seen.entry(kind.to_owned()).or_default();
-        let until = version.min(kube.changes.len());
-        for change in kube.changes.get(*seen..until).unwrap_or_default() {
-            if change.key.kind != kind {
+    /// Lets the watches of these kinds catch up with the first so many changes of the store each. A
+    /// watch never goes back, so an earlier version changes nothing.
+    pub fn follow(&mut self, kube: &Kube, watches: &[(&str, usize)]) {
+        let end = kube.changes.len();
+        let mut from = end;
+        for (kind, _) in watches {
+            from = from.min(self.seen.get(*kind).copied().unwrap_or_default());
+        }
+        for (number, change) in kube.changes.iter().enumerate().skip(from) {
+            let watch = watches.iter().find(|(kind, _)| *kind == change.key.kind);
+            let Some((kind, until)) = watch else { continue };
+            let seen = self.seen.get(*kind).copied().unwrap_or_default();
+            if number < seen || number >= *until {
                 continue;
             }
+            let objects = match self.objects.get_mut(*kind) {
+                Some(objects) => objects,
+                None => self.objects.entry((*kind).to_owned()).or_default(),
+            };
             match &change.object {
-                Some(object) => {
-                    self.objects.insert(change.key.clone(), Arc::clone(object));
-                }
+                Some(object) => objects.insert(change.key.name.clone(), Arc::clone(object)),
+                None => objects.remove(&change.key.name),
+            };
+        }
+        for (kind, until) in watches {
+            let until = (*until).min(end);
+            match self.seen.get_mut(*kind) {
+                Some(seen) => *seen = until.max(*seen),
                 None => {
-                    self.objects.remove(&change.key);
+                    self.seen.insert((*kind).to_owned(), until);
                 }
             }
         }
-        *seen = until.max(*seen);
+    }
+
+    /// It has everything that the store has, of the kinds that it watches.
+    pub fn is_current(&self, kube: &Kube) -> bool {
+        self.seen.values().all(|seen| *seen == kube.changes.len())
     }
 
     /// The object as the cache has it.
-    pub fn get(&self, kind: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&Key::new(kind, name)).map(Arc::as_ref)
+    pub fn get(&self, kind: &str, name: &str) -> Option<&Object> {
+        self.objects.get(kind)?.get(name).map(Arc::as_ref)
     }
 
     /// All objects of a kind, by name.
-    pub fn list<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.objects.iter().filter(move |(key, _)| key.kind == kind).map(|(_, o)| o.as_ref())
+    pub fn list(&self, kind: &str) -> impl Iterator<Item = &Arc<Object>> + use<'_> {
+        self.objects.get(kind).into_iter().flat_map(BTreeMap::values)
     }
 }
 
@@ -53,6 +70,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::kube::Key;
 
     #[test]
     fn each_kind_lags_by_itself() {
@@ -60,14 +78,13 @@ mod tests {
         kube.create(json!({"kind": "Pod", "metadata": {"name": "a"}})).unwrap();
         kube.create(json!({"kind": "ConfigMap", "metadata": {"name": "b"}})).unwrap();
         let mut cache = Cache::default();
-        cache.follow(&kube, "Pod", 2);
-        cache.follow(&kube, "ConfigMap", 1);
+        cache.follow(&kube, &[("Pod", 2), ("ConfigMap", 1)]);
         assert!(cache.get("Pod", "a").is_some());
         assert!(cache.get("ConfigMap", "b").is_none());
         kube.delete(&Key::new("Pod", "a"), None).unwrap();
-        cache.follow(&kube, "Pod", 1);
+        cache.follow(&kube, &[("Pod", 1)]);
         assert!(cache.get("Pod", "a").is_some(), "a watch never goes back, nor ahead of time");
-        cache.follow(&kube, "Pod", kube.version());
+        cache.follow(&kube, &[("Pod", kube.version())]);
         assert!(cache.get("Pod", "a").is_none());
     }
 }

@@ -6,10 +6,8 @@ use serde_json::{Map, Value};
 ///
 /// As [`Value::pointer`], without its copy of every segment: this is the busiest place of a run.
 pub fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
-    if pointer.contains('~') {
-        return object.pointer(pointer).unwrap_or(&Value::Null);
-    }
     let step = |place: &'a Value, segment: &str| match place {
+        Value::Object(map) if segment.contains('~') => map.get(&segment.replace("~1", "/")),
         Value::Object(map) => map.get(segment),
         Value::Array(list) => segment.parse::<usize>().ok().and_then(|index| list.get(index)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
@@ -20,33 +18,6 @@ pub fn at<'a>(object: &'a Value, pointer: &str) -> &'a Value {
 /// The text at a JSON pointer, empty where there is none.
 pub fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     at(object, pointer).as_str().unwrap_or_default()
-}
-
-/// `metadata.name`.
-pub fn name_of(object: &Value) -> &str {
-    text(object, "/metadata/name")
-}
-
-/// `metadata.uid`.
-pub fn uid_of(object: &Value) -> &str {
-    text(object, "/metadata/uid")
-}
-
-/// It is being deleted.
-pub fn is_deleting(object: &Value) -> bool {
-    at(object, "/metadata/deletionTimestamp").is_string()
-}
-
-/// Uids of the owners of an object.
-pub fn owners(object: &Value) -> Vec<&str> {
-    let owners = at(object, "/metadata/ownerReferences").as_array();
-    owners.into_iter().flatten().map(|owner| text(owner, "/uid")).collect()
-}
-
-/// The finalizers of an object.
-pub fn finalizers(object: &Value) -> Vec<&str> {
-    let finalizers = at(object, "/metadata/finalizers").as_array();
-    finalizers.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 /// Labels as a JSON map; `None` where there are none.

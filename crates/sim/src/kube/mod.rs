@@ -8,6 +8,7 @@ mod admission;
 mod cache;
 mod json;
 mod merge;
+mod object;
 mod sweep;
 mod writes;
 
@@ -16,7 +17,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use cache::Cache;
-pub use json::{at, finalizers, is_deleting, labels, name_of, owners, set, text, uid_of};
+pub use json::{at, labels, set, text};
+pub use object::{Object, is_deleting, name_of, uid_of};
 use serde_json::Value;
 pub use writes::{Subresource, Verb};
 
@@ -37,7 +39,7 @@ impl Key {
 
     /// The key of an object by its own account.
     pub fn of(object: &Value) -> Self {
-        Self::new(text(object, "/kind"), name_of(object))
+        Self::new(text(object, "/kind"), text(object, "/metadata/name"))
     }
 }
 
@@ -73,13 +75,18 @@ impl fmt::Display for Refusal {
 struct Change {
     key: Key,
     /// `None`: the object is gone.
-    object: Option<Arc<Value>>,
+    object: Option<Arc<Object>>,
+    /// The cluster whose watch is told, by name; `None`: everybody's.
+    cluster: Option<String>,
 }
+
+/// Objects by kind and name.
+type Objects = BTreeMap<String, BTreeMap<String, Arc<Object>>>;
 
 /// The API server with its store.
 #[derive(Clone, Debug, Default)]
 pub struct Kube {
-    objects: BTreeMap<Key, Arc<Value>>,
+    objects: Objects,
     changes: Vec<Change>,
     /// What the operator applied last, by uid: server-side apply takes away what is left out, but
     /// not what a create put there ([`crate::beliefs::CREATE_IS_NOT_APPLIED`]).
@@ -102,28 +109,49 @@ impl Kube {
     }
 
     /// The object as it is now.
-    pub fn get(&self, kind: &str, name: &str) -> Option<&Value> {
-        self.objects.get(&Key::new(kind, name)).map(Arc::as_ref)
+    pub fn get(&self, kind: &str, name: &str) -> Option<&Object> {
+        self.find(kind, name).map(Arc::as_ref)
+    }
+
+    /// As [`Kube::get`], shared.
+    pub fn find(&self, kind: &str, name: &str) -> Option<&Arc<Object>> {
+        self.objects.get(kind)?.get(name)
     }
 
     /// The object as it is now, shared.
-    pub fn shared(&self, key: &Key) -> Option<Arc<Value>> {
-        self.objects.get(key).cloned()
+    pub fn shared(&self, key: &Key) -> Option<Arc<Object>> {
+        self.find(&key.kind, &key.name).cloned()
     }
 
     /// All objects of a kind, by name.
-    pub fn list<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Value> {
-        self.objects.iter().filter(move |(key, _)| key.kind == kind).map(|(_, o)| o.as_ref())
+    pub fn list(&self, kind: &str) -> impl Iterator<Item = &Object> + use<'_> {
+        self.list_shared(kind).map(Arc::as_ref)
     }
 
-    /// Every object.
-    pub fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
-        self.objects.iter()
+    /// As [`Kube::list`], shared.
+    pub fn list_shared(&self, kind: &str) -> impl Iterator<Item = &Arc<Object>> + use<'_> {
+        self.objects.get(kind).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The object that bears this uid.
-    pub fn by_uid(&self, uid: &str) -> Option<&Value> {
-        self.objects.values().map(Arc::as_ref).find(|object| uid_of(object) == uid)
+    /// The keys of all objects, in order.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.all().map(|(kind, name, _)| Key::new(kind, name))
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&String, &String, &Object)> {
+        self.objects.iter().flat_map(|(kind, objects)| {
+            objects.iter().map(move |(name, object)| (kind, name, object.as_ref()))
+        })
+    }
+
+    /// The pod that bears this uid.
+    pub fn pod_by_uid(&self, uid: &str) -> Option<&Object> {
+        self.list("Pod").find(|pod| pod.uid() == uid)
+    }
+
+    /// The controllers have seen everything.
+    pub fn is_swept(&self) -> bool {
+        self.swept == self.version()
     }
 
     /// How many changes there have been. Grows with every real change, never with a no-op.
@@ -131,39 +159,70 @@ impl Kube {
         self.changes.len()
     }
 
+    /// Has some object of these kinds changed since `version`?
+    pub fn has_news(&self, version: usize, kinds: &[&str]) -> bool {
+        let news = self.changes.get(version..);
+        news.is_none_or(|news| news.iter().any(|c| kinds.contains(&c.key.kind.as_str())))
+    }
+
+    /// Has something changed since `version` that the operator's watches for this cluster tell?
+    pub fn concerns(&self, version: usize, cluster: &str) -> bool {
+        let news = self.changes.get(version..).unwrap_or_default();
+        news.iter().any(|change| change.cluster.as_deref().is_none_or(|of| of == cluster))
+    }
+
     /// Puts an object there that nobody created in the course of the run: a machine's node. It
     /// bears its name as uid.
     pub fn place(&mut self, mut object: Value) {
-        let name = Value::String(name_of(&object).to_owned());
-        set(&mut object, &["metadata", "uid"], name);
-        self.put(Key::of(&object), object);
+        let key = Key::of(&object);
+        set(&mut object, &["metadata", "uid"], Value::String(key.name.clone()));
+        self.put(key, object);
     }
 
     fn put(&mut self, key: Key, mut object: Value) {
         let version = (self.changes.len() + 1).to_string();
         set(&mut object, &["metadata", "resourceVersion"], Value::String(version));
-        let object = Arc::new(object);
-        self.objects.insert(key.clone(), Arc::clone(&object));
-        self.changes.push(Change { key, object: Some(object) });
+        let object = Arc::new(Object::new(object));
+        let kind = match self.objects.get_mut(&key.kind) {
+            Some(kind) => kind,
+            None => self.objects.entry(key.kind.clone()).or_default(),
+        };
+        let before = kind.insert(key.name.clone(), Arc::clone(&object));
+        let cluster = told(&key, &object, before.as_deref());
+        self.changes.push(Change { key, object: Some(object), cluster });
     }
 
     fn remove(&mut self, key: &Key) {
-        if let Some(object) = self.objects.remove(key) {
-            self.applied.retain(|(uid, _), _| uid != uid_of(&object));
-            self.changes.push(Change { key: key.clone(), object: None });
+        let found = self.objects.get_mut(&key.kind).and_then(|kind| kind.remove(&key.name));
+        if let Some(object) = found {
+            self.applied.retain(|(uid, _), _| uid != object.uid());
+            let cluster = told(key, &object, None);
+            self.changes.push(Change { key: key.clone(), object: None, cluster });
         }
     }
 
     /// Changes an object in place, as a controller or kubelet with full rights does. No change is
     /// recorded where nothing changed.
     pub fn edit(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> bool {
-        let Some(current) = self.objects.get(key) else { return false };
-        let mut object = current.as_ref().clone();
+        let Some(current) = self.find(&key.kind, &key.name) else { return false };
+        let mut object = current.body().clone();
         change(&mut object);
-        if object == **current {
+        if object == *current.body() {
             return false;
         }
         self.put(key.clone(), object);
         true
+    }
+}
+
+/// Whose watch is told: a resource's own, or that of the cluster whose label the object bears.
+/// Everybody's where that changed, and of nodes.
+fn told(key: &Key, object: &Object, before: Option<&Object>) -> Option<String> {
+    match key.kind.as_str() {
+        "Node" => None,
+        "TikvCluster" => Some(key.name.clone()),
+        _ if before.is_some_and(|before| before.cluster() != object.cluster()) => None,
+        // Nobody's: a name that no cluster can have.
+        _ => Some(object.cluster().unwrap_or_default().to_owned()),
     }
 }

@@ -1,9 +1,6 @@
 //! What do Kubernetes' own controllers clean up?
 
-use serde_json::Value;
-
-use super::json::{at, finalizers, is_deleting, owners, text, uid_of};
-use super::{Key, Kube};
+use super::{Key, Kube, Object};
 
 impl Kube {
     /// One round of the garbage collector, of finalizer removal and of claim protection. Returns
@@ -29,39 +26,33 @@ impl Kube {
 
     /// Objects in deletion that nothing holds any more. Pods go when kubelet says so.
     fn finished(&self) -> Vec<(Key, String)> {
-        let done = self.objects.iter().filter(|(key, object)| {
-            is_deleting(object)
-                && finalizers(object).is_empty()
-                && key.kind != "Pod"
-                && !(key.kind == "PersistentVolumeClaim" && self.is_mounted(&key.name))
+        let done = self.all().filter(|(kind, name, object)| {
+            object.is_deleting()
+                && !object.is_held()
+                && *kind != "Pod"
+                && !(*kind == "PersistentVolumeClaim" && self.is_mounted(name))
         });
-        done.map(|(key, object)| (key.clone(), uid_of(object).to_owned())).collect()
+        done.map(|(kind, name, object)| (Key::new(kind, name), object.uid().to_owned())).collect()
     }
 
     /// Some pod names the claim ([`crate::beliefs::CLAIM_PROTECTION`]).
     fn is_mounted(&self, claim: &str) -> bool {
-        self.list("Pod").any(|pod| claims_of(pod).any(|name| name == claim))
+        self.list("Pod").any(|pod| pod.claims().iter().any(|name| name == claim))
     }
 
     /// Objects all of whose owners are gone.
     fn orphans(&self) -> Vec<Key> {
-        let is_orphan = |object: &Value| {
-            let owners = owners(object);
-            !owners.is_empty() && owners.iter().all(|uid| self.by_uid(uid).is_none())
+        let owned = || self.all().filter(|(_, _, object)| !object.owners().is_empty());
+        // Resources own everything, and there are few of them.
+        let exists = |uid: &String| {
+            self.list("TikvCluster").any(|resource| resource.uid() == uid)
+                || self.all().any(|(_, _, object)| object.uid() == uid)
         };
-        let orphans = self.objects.iter().filter(|(_, o)| !is_deleting(o) && is_orphan(o));
-        orphans.map(|(key, _)| key.clone()).collect()
+        let is_orphan =
+            |object: &Object| !object.is_deleting() && !object.owners().iter().any(exists);
+        let orphans = owned().filter(|(_, _, object)| is_orphan(object));
+        orphans.map(|(kind, name, _)| Key::new(kind, name)).collect()
     }
-}
-
-/// The names of the claims that a pod mounts.
-pub(crate) fn claims_of(pod: &Value) -> impl Iterator<Item = &str> {
-    let volumes = at(pod, "/spec/volumes").as_array();
-    volumes
-        .into_iter()
-        .flatten()
-        .map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
-        .filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -74,7 +65,7 @@ mod tests {
     fn children_follow_their_owner_and_claims_wait_for_pods() {
         let mut kube = Kube::default();
         let owner = kube.create(json!({"kind": "TikvCluster", "metadata": {"name": "c"}})).unwrap();
-        let reference = json!([{"uid": uid_of(&owner)}]);
+        let reference = json!([{"uid": owner.uid()}]);
         kube.create(json!({
             "kind": "Pod",
             "metadata": {"name": "p", "ownerReferences": reference},

@@ -1,9 +1,11 @@
 //! How are objects created, applied and deleted?
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
-use super::json::{at, finalizers, is_deleting, set, text, uid_of};
-use super::{Key, Kube, Refusal, merge};
+use super::json::{at, set, text};
+use super::{Key, Kube, Object, Refusal, merge};
 use crate::beliefs;
 use crate::clock;
 
@@ -46,9 +48,9 @@ pub enum Subresource {
 
 impl Kube {
     /// POST: the object must not exist. Gives it its uid.
-    pub fn create(&mut self, mut object: Value) -> Result<Value, Refusal> {
+    pub fn create(&mut self, mut object: Value) -> Result<Arc<Object>, Refusal> {
         let key = Key::of(&object);
-        if self.objects.contains_key(&key) {
+        if self.find(&key.kind, &key.name).is_some() {
             return Err(Refusal::new(409, format!("{key} already exists")));
         }
         let full = self.quota.is_some_and(|most| self.list("Pod").count() >= most);
@@ -63,42 +65,42 @@ impl Kube {
             set(&mut object, &["metadata", "generation"], json!(1));
         }
         self.put(key.clone(), object);
-        self.get(&key.kind, &key.name).cloned().ok_or_else(|| Refusal::new(500, "lost"))
+        self.shared(&key).ok_or_else(|| Refusal::new(500, "lost"))
     }
 
     /// Server-side apply with force. `metadata.uid` in the body makes it refuse to create the
     /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name. What was applied before and is left out now goes.
     pub fn apply(&mut self, body: &Value, part: Subresource) -> Result<(), Refusal> {
         let key = Key::of(body);
-        let Some(current) = self.objects.get(&key) else {
+        let Some(current) = self.shared(&key) else {
             return Err(Refusal::new(
                 409,
                 format!("{key}: uid given, but there is no such object"),
             ));
         };
-        let wanted_uid = uid_of(body);
-        if !wanted_uid.is_empty() && wanted_uid != uid_of(current) {
+        let wanted_uid = text(body, "/metadata/uid");
+        if !wanted_uid.is_empty() && wanted_uid != current.uid() {
             return Err(Refusal::new(422, format!("{key}: metadata.uid is immutable")));
         }
         let version = text(body, "/metadata/resourceVersion");
-        if !version.is_empty() && version != text(current, "/metadata/resourceVersion") {
+        if !version.is_empty() && version != text(&current, "/metadata/resourceVersion") {
             return Err(Refusal::new(409, format!("{key} has been modified")));
         }
         let wanted = part_of(body, part);
-        let mut object = current.as_ref().clone();
-        let applied = (uid_of(&object).to_owned(), part);
+        let mut object = current.body().clone();
+        let applied = (current.uid().to_owned(), part);
         if let Some(before) = self.applied.get(&applied) {
             merge::take_away(&mut object, before, &wanted);
         }
         merge::apply(&mut object, &wanted);
-        if part == Subresource::Main && at(&object, "/spec") != at(current, "/spec") {
+        if part == Subresource::Main && at(&object, "/spec") != at(&current, "/spec") {
             if beliefs::POD_SPEC_IS_IMMUTABLE.value.contains(&key.kind.as_str()) {
                 return Err(Refusal::new(422, format!("{key}: spec is immutable")));
             }
             grow_generation(&mut object);
         }
         self.applied.insert(applied, wanted);
-        if object != *self.objects.get(&key).map_or(&Value::Null, |o| o.as_ref()) {
+        if object != *current.body() {
             self.put(key, object);
         }
         Ok(())
@@ -118,18 +120,18 @@ impl Kube {
     /// DELETE, with the uid as precondition where one is given. What happens next depends on
     /// finalizers and on the kind ([`beliefs::POD_DELETION_IS_GRACEFUL`]).
     pub fn delete(&mut self, key: &Key, uid: Option<&str>) -> Result<(), Refusal> {
-        let Some(current) = self.objects.get(key) else {
+        let Some(current) = self.find(&key.kind, &key.name) else {
             return Err(Refusal::new(404, format!("{key} not found")));
         };
-        if uid.is_some_and(|uid| uid != uid_of(current)) {
+        if uid.is_some_and(|uid| uid != current.uid()) {
             return Err(Refusal::new(409, format!("{key}: uid precondition failed")));
         }
-        if is_deleting(current) {
+        if current.is_deleting() {
             return Ok(());
         }
-        let bound = !text(current, "/spec/nodeName").is_empty();
+        let bound = !current.node().is_empty();
         let in_use = key.kind == "PersistentVolumeClaim";
-        let waits = !finalizers(current).is_empty() || (key.kind == "Pod" && bound) || in_use;
+        let waits = current.is_held() || (key.kind == "Pod" && bound) || in_use;
         if !waits {
             self.remove(key);
             return Ok(());

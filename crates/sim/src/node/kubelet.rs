@@ -1,13 +1,13 @@
 //! How is a container started, watched, started again and ended?
 
-use serde_json::Value;
+use std::sync::Arc;
 
 use super::launch::{Launch, Program};
 use super::show::{self, Shown};
 use super::{Nodes, Run, Stage, schedule};
 use crate::beliefs;
 use crate::dice::Dice;
-use crate::kube::{Key, Kube, at, is_deleting, name_of, text, uid_of};
+use crate::kube::{Key, Kube, Object, at, is_deleting, name_of, text, uid_of};
 use crate::names::Names;
 use crate::pd::Pd;
 use crate::tikv::{Moment, Tikv};
@@ -21,11 +21,16 @@ pub struct Processes<'a> {
 }
 
 impl Processes<'_> {
-    fn is_open(&self, uid: &str) -> bool {
+    /// Some process has ended by itself, and nobody has looked.
+    pub(super) fn have_ended(&self) -> bool {
+        !self.pd.exited.is_empty() || !self.tikv.exited.is_empty()
+    }
+
+    pub(super) fn is_open(&self, uid: &str) -> bool {
         self.pd.is_open(uid) || self.tikv.is_open(uid)
     }
 
-    fn runs(&self, uid: &str) -> bool {
+    pub(super) fn runs(&self, uid: &str) -> bool {
         self.pd.processes.contains_key(uid) || self.tikv.processes.contains_key(uid)
     }
 
@@ -44,38 +49,44 @@ impl Nodes {
         now: u64,
         dice: &mut Dice,
     ) {
-        if self.seen != kube.version() || !self.late.is_empty() {
-            self.seen = kube.version();
+        let changed = kube.has_news(self.seen, &["Node", "Pod", "PersistentVolumeClaim"]);
+        if changed || self.late.values().any(|until| *until <= now) {
+            self.late.retain(|_, until| *until > now);
+            let version = kube.version();
             schedule::show_pending_claims(kube);
             self.schedule(kube, now, dice);
             schedule::grow_claims(kube);
+            self.seen = version;
+        } else {
+            self.seen = kube.version();
         }
-        self.follow_machines(kube, now);
+        self.follow_machines(kube, now, changed);
         self.note_exits(processes, now);
         let mut runs = std::mem::take(&mut self.runs);
-        let uids: Vec<String> = runs.keys().cloned().collect();
-        for uid in uids {
-            let Some(mut run) = runs.remove(&uid) else { continue };
-            let Some(pod) = kube.shared(&run.pod).filter(|pod| uid_of(pod) == uid) else {
-                processes.kill(&uid);
-                continue;
-            };
-            if !self.machines.get(&run.node).is_some_and(|machine| machine.up) {
-                processes.kill(&uid);
-                // When it comes back everything is attached and mounted anew.
-                run.restarts += u32::from(run.stage == Stage::Running);
-                run.stage = Stage::Attaching { until: now };
-                Self::show_lost(&mut run, &pod, kube, now);
-                runs.insert(uid, run);
-                continue;
-            }
-            let mut keeper = Keeper { kube, processes, now, dice };
-            if self.keep(&pod, &mut run, &mut keeper) {
-                Self::show(&pod, &mut run, &mut keeper);
-                runs.insert(uid, run);
-            }
-        }
+        let mut keeper = Keeper { kube, processes, now, dice };
+        runs.retain(|uid, run| self.look_after(uid, run, &mut keeper));
         self.runs = runs;
+    }
+
+    /// One pod in one moment. False when it is gone.
+    fn look_after(&mut self, uid: &str, run: &mut Run, keeper: &mut Keeper<'_, '_>) -> bool {
+        let Some(pod) = keeper.kube.shared(&run.pod).filter(|pod| pod.uid() == uid) else {
+            keeper.processes.kill(uid);
+            return false;
+        };
+        if !self.machines.get(&run.node).is_some_and(|machine| machine.up) {
+            keeper.processes.kill(uid);
+            // When it comes back everything is attached and mounted anew.
+            run.restarts += u32::from(run.stage == Stage::Running);
+            run.stage = Stage::Attaching { until: keeper.now };
+            Self::show_lost(run, &pod, keeper.kube, keeper.now);
+            return true;
+        }
+        let stays = self.keep(&pod, run, keeper);
+        if stays {
+            Self::show(&pod, run, keeper);
+        }
+        stays
     }
 
     /// A container that ended by itself waits before it is started again.
@@ -92,7 +103,7 @@ impl Nodes {
     }
 
     /// A machine without power says nothing; after a while its pods read not ready.
-    fn show_lost(run: &mut Run, pod: &Value, kube: &mut Kube, now: u64) {
+    fn show_lost(run: &mut Run, pod: &Object, kube: &mut Kube, now: u64) {
         let due = run.lost_at.get_or_insert(now + schedule::NODE_GRACE);
         if now < *due {
             return;
@@ -115,7 +126,7 @@ struct Keeper<'a, 'p> {
 
 impl Nodes {
     /// Takes the pod one stage further. False when the pod is gone.
-    fn keep(&mut self, pod: &Value, run: &mut Run, keeper: &mut Keeper<'_, '_>) -> bool {
+    fn keep(&mut self, pod: &Object, run: &mut Run, keeper: &mut Keeper<'_, '_>) -> bool {
         let uid = uid_of(pod);
         let now = keeper.now;
         if is_deleting(pod) && !matches!(run.stage, Stage::Ending { .. }) {
@@ -127,25 +138,25 @@ impl Nodes {
         }
         run.lost_at = None;
         Self::refresh(run, keeper);
-        match run.stage.clone() {
-            Stage::Ending { until } if now >= until => {
+        match &run.stage {
+            Stage::Ending { until } if now >= *until => {
                 keeper.processes.kill(uid);
                 keeper.kube.vanish(&Key::of(pod));
                 return false;
             }
-            Stage::Attaching { until } if now >= until => {
+            Stage::Attaching { until } if now >= *until => {
                 self.attach(pod, &run.node, keeper.kube);
                 run.stage = match self.pull(pod, &run.node, keeper.dice) {
                     Some(pull) => Stage::Pulling { until: now + pull },
                     None => Stage::NoImage,
                 };
             }
-            Stage::Pulling { until } if now >= until => {
+            Stage::Pulling { until } if now >= *until => {
                 if mount(pod, run, keeper.kube) {
                     self.start(pod, run, keeper);
                 }
             }
-            Stage::BackOff { until, .. } if now >= until => {
+            Stage::BackOff { until, .. } if now >= *until => {
                 run.restarts += 1;
                 self.start(pod, run, keeper);
             }
@@ -164,7 +175,7 @@ impl Nodes {
     }
 
     /// How long the image takes; `None` where no registry has it.
-    fn pull(&mut self, pod: &Value, node: &str, dice: &mut Dice) -> Option<u64> {
+    fn pull(&mut self, pod: &Object, node: &str, dice: &mut Dice) -> Option<u64> {
         let image = Launch::of(pod).map(|launch| launch.image).unwrap_or_default();
         let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
         if self.missing_tags.contains(tag) {
@@ -179,7 +190,8 @@ impl Nodes {
     /// ([`beliefs::MOUNTED_CONFIG_LAGS`]).
     fn refresh(run: &mut Run, keeper: &mut Keeper<'_, '_>) {
         let changed = run.mounted.iter().any(|(name, data)| {
-            keeper.kube.get("ConfigMap", name).is_some_and(|map| at(map, "/data") != data)
+            let map = keeper.kube.find("ConfigMap", name);
+            map.is_some_and(|map| !Arc::ptr_eq(map, data) && at(map, "/data") != at(data, "/data"))
         });
         match (changed, run.refresh_at) {
             (false, _) => run.refresh_at = None,
@@ -189,8 +201,8 @@ impl Nodes {
             }
             (true, Some(due)) if keeper.now >= due => {
                 for (name, data) in &mut run.mounted {
-                    if let Some(map) = keeper.kube.get("ConfigMap", name) {
-                        data.clone_from(at(map, "/data"));
+                    if let Some(map) = keeper.kube.find("ConfigMap", name) {
+                        data.clone_from(map);
                     }
                 }
             }
@@ -199,16 +211,15 @@ impl Nodes {
     }
 
     /// Starts the container with the configuration as it is mounted.
-    fn start(&mut self, pod: &Value, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
+    fn start(&mut self, pod: &Object, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
         let now = keeper.now;
         run.started = now;
         run.stage = Stage::Running;
         let uid = uid_of(pod).to_owned();
         let Some(launch) = Launch::of(pod) else { return };
-        let config = launch
-            .config
-            .as_ref()
-            .and_then(|(name, key)| run.mounted.get(name)?.get(key)?.as_str().map(str::to_owned));
+        let config = launch.config.as_ref().and_then(|(name, key)| {
+            at(run.mounted.get(name)?, "/data").get(key)?.as_str().map(str::to_owned)
+        });
         let program = launch.program(&config.unwrap_or_default());
         let claim = keeper.kube.get("PersistentVolumeClaim", &launch.data_claim);
         let disk = claim.and_then(|claim| self.disks.get(uid_of(claim))).map(|disk| disk.id);
@@ -241,7 +252,7 @@ impl Nodes {
         }
     }
 
-    fn show(pod: &Value, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
+    fn show(pod: &Object, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
         let uid = uid_of(pod);
         let runs = run.stage == Stage::Running;
         let waiting = match &run.stage {
@@ -257,7 +268,7 @@ impl Nodes {
             ready: runs && keeper.processes.is_open(uid),
             waiting,
             restarts: run.restarts,
-            gates: show::gates_pass(pod),
+            gates: !pod.is_gated(),
             has_run: run.started > 0,
         };
         if run.shown.as_ref() != Some(&shown) {
@@ -269,14 +280,14 @@ impl Nodes {
 }
 
 /// Mounts the pod's ConfigMaps as they are now. False while one does not exist.
-fn mount(pod: &Value, run: &mut Run, kube: &Kube) -> bool {
+fn mount(pod: &Object, run: &mut Run, kube: &Kube) -> bool {
     for volume in at(pod, "/spec/volumes").as_array().into_iter().flatten() {
         let name = text(volume, "/configMap/name");
         if name.is_empty() {
             continue;
         }
-        let Some(map) = kube.get("ConfigMap", name) else { return false };
-        run.mounted.insert(name.to_owned(), at(map, "/data").clone());
+        let Some(map) = kube.find("ConfigMap", name) else { return false };
+        run.mounted.insert(name.to_owned(), Arc::clone(map));
     }
     true
 }

@@ -1,11 +1,11 @@
 //! What does Kubernetes do about a machine that is silent, cordoned, drained or gone?
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Nodes, OUT_OF_SERVICE};
 use crate::beliefs;
 use crate::clock;
-use crate::kube::{Key, Kube, at, is_deleting, name_of, set, text, uid_of};
+use crate::kube::{Key, Kube, Object, at, is_deleting, name_of, set, text, uid_of};
 
 impl Nodes {
     /// The node objects of machines, as their kubelets make them.
@@ -23,7 +23,16 @@ impl Nodes {
     }
 
     /// The node controllers' view of every machine, and what follows for its pods.
-    pub(super) fn follow_machines(&mut self, kube: &mut Kube, now: u64) {
+    ///
+    /// Where nothing has changed there is nothing to see on machines that run.
+    pub(super) fn follow_machines(&mut self, kube: &mut Kube, now: u64, changed: bool) {
+        let due = now.is_multiple_of(beliefs::DRAIN_TRIES_EVERY.value);
+        if due && !self.draining.is_empty() {
+            self.drain(kube);
+        }
+        if !changed && self.machines.values().all(|machine| machine.up) {
+            return;
+        }
         let mut unreachable = Vec::new();
         for (name, machine) in &mut self.machines {
             if machine.up {
@@ -46,9 +55,6 @@ impl Nodes {
             }
         }
         self.collect_lost_pods(kube);
-        if now.is_multiple_of(beliefs::DRAIN_TRIES_EVERY.value) {
-            self.drain(kube);
-        }
     }
 
     /// Pods of a node object that is gone, or of a machine that someone vouches is off, are taken
@@ -87,7 +93,7 @@ impl Nodes {
 
 fn show_ready(kube: &mut Kube, node: &str, status: &str, now: u64) {
     let key = Key::new("Node", node);
-    let is = |node: &Value| text(node, "/status/conditions/0/status") == status;
+    let is = |node: &Object| text(node, "/status/conditions/0/status") == status;
     if kube.get("Node", node).is_none_or(is) {
         return;
     }
@@ -99,6 +105,6 @@ fn show_ready(kube: &mut Kube, node: &str, status: &str, now: u64) {
 }
 
 fn pods_on(kube: &Kube, node: &str) -> Vec<Key> {
-    let pods = kube.list("Pod").filter(|pod| text(pod, "/spec/nodeName") == node);
+    let pods = kube.list("Pod").filter(|pod| pod.node() == node);
     pods.map(|pod| Key::new("Pod", name_of(pod))).collect()
 }

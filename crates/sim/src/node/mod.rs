@@ -10,13 +10,12 @@ mod schedule;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use crate::kube::{Key, Kube, Object};
+use crate::pd::DiskId;
 pub use kubelet::Processes;
 pub use launch::{Launch, Program};
-use serde_json::Value;
-
-use crate::kube::Key;
-use crate::pd::DiskId;
 
 /// The taint by which someone vouches that a machine is off.
 pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
@@ -66,8 +65,8 @@ struct Run {
     pod: Key,
     node: String,
     stage: Stage,
-    /// ConfigMap data as mounted, by ConfigMap name.
-    mounted: BTreeMap<String, Value>,
+    /// ConfigMaps as mounted, by name.
+    mounted: BTreeMap<String, Arc<Object>>,
     /// When kubelet will have noticed that a mounted ConfigMap changed.
     refresh_at: Option<u64>,
     /// When the node's silence will show in the pod's status.
@@ -123,8 +122,60 @@ impl Nodes {
         }
     }
 
+    /// The next moment in which something is due here, if nothing else changes; `now` where that
+    /// is the next one.
+    pub fn next_due(&self, kube: &Kube, processes: &Processes<'_>, now: u64) -> u64 {
+        if self.seen != kube.version() || processes.have_ended() {
+            return now;
+        }
+        let late = self.late.values().copied();
+        let drains = if self.draining.is_empty() { u64::MAX } else { now };
+        let machines = self.machines.values().filter(|machine| !machine.up);
+        let silences = machines.flat_map(|machine| {
+            let since = machine.silent_since.unwrap_or(now);
+            let noticed = since + schedule::NODE_GRACE;
+            [noticed, noticed + crate::beliefs::UNREACHABLE_TOLERATED.value]
+        });
+        let timers = late.chain(silences).filter(|due| *due > now);
+        let runs = self.runs.iter().map(|(uid, run)| {
+            let up = self.machines.get(&run.node).is_some_and(|machine| machine.up);
+            if up { run.next_due(uid, processes, now) } else { run.lost_due(now) }
+        });
+        timers.chain(runs).min().unwrap_or(u64::MAX).min(drains)
+    }
+
     /// The provisioner takes the volume of a claim that is gone.
     pub fn reclaim(&mut self, claim_uid: &str) -> Option<DiskId> {
         self.disks.remove(claim_uid).map(|disk| disk.id)
+    }
+}
+
+impl Run {
+    /// On a machine that runs.
+    fn next_due(&self, uid: &str, processes: &Processes<'_>, now: u64) -> u64 {
+        let stage = match &self.stage {
+            Stage::Attaching { until } | Stage::BackOff { until, .. } | Stage::Ending { until } => {
+                *until
+            }
+            // It waits for a ConfigMap.
+            Stage::Pulling { until } if *until <= now => u64::MAX,
+            Stage::Pulling { until } => *until,
+            Stage::NoImage => u64::MAX,
+            Stage::Running => {
+                let ready = self.shown.as_ref().is_some_and(|shown| shown.ready);
+                let same = processes.runs(uid) && processes.is_open(uid) == ready;
+                if same { u64::MAX } else { now }
+            }
+        };
+        stage.min(self.refresh_at.unwrap_or(u64::MAX))
+    }
+
+    /// On a machine without power.
+    fn lost_due(&self, now: u64) -> u64 {
+        match self.lost_at {
+            None => now,
+            Some(due) if due > now => due,
+            Some(_) => u64::MAX,
+        }
     }
 }

@@ -1,27 +1,28 @@
 //! Which node does a pod get, and when do its claims get disks?
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{Disk, Nodes, Run, Stage};
 use crate::beliefs;
 use crate::clock;
 use crate::dice::Dice;
-use crate::kube::{Key, Kube, at, is_deleting, name_of, set, text, uid_of};
+use crate::kube::{Key, Kube, Object, at, is_deleting, name_of, set, text, uid_of};
 
 impl Nodes {
     /// Gives pods without a node one, or says why not.
     pub(super) fn schedule(&mut self, kube: &mut Kube, now: u64, dice: &mut Dice) {
-        let waiting: Vec<Value> = kube
-            .list("Pod")
-            .filter(|pod| text(pod, "/spec/nodeName").is_empty() && !is_deleting(pod))
+        let waiting: Vec<Arc<Object>> = kube
+            .list_shared("Pod")
+            .filter(|pod| pod.node().is_empty() && !pod.is_deleting())
             .cloned()
             .collect();
         for pod in waiting {
             let name = name_of(&pod);
-            if self.late.get(name).is_some_and(|until| now < *until) {
+            if self.late.contains_key(name) {
                 continue;
             }
-            self.late.remove(name);
             let key = Key::new("Pod", name);
             match self.place(&pod, kube, dice) {
                 Ok(node) => {
@@ -52,10 +53,10 @@ impl Nodes {
     }
 
     /// The node where the pod's disks are, else the one with the fewest pods.
-    fn place(&self, pod: &Value, kube: &Kube, dice: &mut Dice) -> Result<String, String> {
+    fn place(&self, pod: &Object, kube: &Kube, dice: &mut Dice) -> Result<String, String> {
         let mut pinned = None;
-        for claim in claims(pod) {
-            let found = kube.get("PersistentVolumeClaim", &claim);
+        for claim in pod.claims() {
+            let found = kube.get("PersistentVolumeClaim", claim);
             let Some(found) = found.filter(|claim| !is_deleting(claim)) else {
                 return Err(format!("persistentvolumeclaim \"{claim}\" not found"));
             };
@@ -67,7 +68,7 @@ impl Nodes {
             pinned = pinned.or_else(|| self.disks.get(uid_of(found)).map(|d| d.node.clone()));
         }
         let up = |node: &str| {
-            let open = |found: &Value| {
+            let open = |found: &Object| {
                 at(found, "/spec/unschedulable").as_bool() != Some(true)
                     && text(found, "/status/conditions/0/status") == "True"
             };
@@ -87,14 +88,14 @@ impl Nodes {
             return if up(&node) { Ok(node) } else { Err(stranded()) };
         }
         // Members of one component spread first ([`beliefs::PODS_SPREAD`]).
-        let component = |pod: &Value| {
+        let component = |pod: &Object| {
             let part = text(pod, "/metadata/labels/app.kubernetes.io~1component").to_owned();
-            (part, text(pod, "/metadata/labels/tikv.org~1cluster").to_owned())
+            (part, pod.cluster().map(str::to_owned))
         };
         let own = component(pod);
         let pods_on = |node: &str| {
-            let pods = || kube.list("Pod").filter(|p| text(p, "/spec/nodeName") == node);
-            (pods().filter(|p| component(p) == own).count(), pods().count())
+            let pods = || kube.list("Pod").filter(|pod| pod.node() == node);
+            (pods().filter(|pod| component(pod) == own).count(), pods().count())
         };
         let nodes: Vec<&String> = self.machines.keys().filter(|node| up(node)).collect();
         let fewest = nodes.iter().map(|node| pods_on(node)).min();
@@ -105,9 +106,9 @@ impl Nodes {
     }
 
     /// Provisions what a pod's claims still lack, on the pod's node.
-    pub(super) fn attach(&mut self, pod: &Value, node: &str, kube: &mut Kube) {
-        for claim in claims(pod) {
-            let Some(found) = kube.get("PersistentVolumeClaim", &claim) else { continue };
+    pub(super) fn attach(&mut self, pod: &Object, node: &str, kube: &mut Kube) {
+        for claim in pod.claims() {
+            let Some(found) = kube.get("PersistentVolumeClaim", claim) else { continue };
             let uid = uid_of(found).to_owned();
             if self.disks.contains_key(&uid) {
                 continue;
@@ -117,7 +118,7 @@ impl Nodes {
             let disk = Disk { id, node: node.to_owned(), claim: claim.clone() };
             self.disks.insert(uid, disk);
             let size = at(found, "/spec/resources/requests/storage").clone();
-            kube.edit(&Key::new("PersistentVolumeClaim", &claim), |claim| {
+            kube.edit(&Key::new("PersistentVolumeClaim", claim), |claim| {
                 set(claim, &["spec", "volumeName"], json!(format!("pv-{id}")));
                 set(claim, &["status", "phase"], json!("Bound"));
                 set(claim, &["status", "capacity", "storage"], size);
@@ -142,29 +143,24 @@ impl Run {
     }
 }
 
-fn claims(pod: &Value) -> Vec<String> {
-    let volumes = at(pod, "/spec/volumes").as_array().into_iter().flatten();
-    volumes
-        .map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
 /// A bound claim whose request was raised gets its new size ([`beliefs::CLAIMS_GROW`]).
 pub(super) fn grow_claims(kube: &mut Kube) {
-    let asked = |claim: &&Value| {
+    let asked = |claim: &&Object| {
         let (has, wants) = (at(claim, "/status/capacity/storage"), at(claim, REQUEST));
         text(claim, "/status/phase") == "Bound" && has != wants
     };
     let due: Vec<(Key, Value)> = kube
         .list("PersistentVolumeClaim")
         .filter(asked)
-        .map(|claim| (Key::of(claim), at(claim, REQUEST).clone()))
+        .map(|claim| (key_of(claim), at(claim, REQUEST).clone()))
         .collect();
     for (key, size) in due {
         kube.edit(&key, |claim| set(claim, &["status", "capacity", "storage"], size));
     }
+}
+
+fn key_of(claim: &Object) -> Key {
+    Key::new("PersistentVolumeClaim", claim.name())
 }
 
 const REQUEST: &str = "/spec/resources/requests/storage";
@@ -174,7 +170,7 @@ pub(super) fn show_pending_claims(kube: &mut Kube) {
     let fresh: Vec<Key> = kube
         .list("PersistentVolumeClaim")
         .filter(|claim| text(claim, "/status/phase").is_empty())
-        .map(Key::of)
+        .map(key_of)
         .collect();
     for key in fresh {
         kube.edit(&key, |claim| set(claim, &["status", "phase"], json!("Pending")));

@@ -22,18 +22,6 @@ pub(super) struct Shown {
     pub(super) has_run: bool,
 }
 
-/// Are all readiness gates of the pod true?
-pub(super) fn gates_pass(pod: &Value) -> bool {
-    let gates = at(pod, "/spec/readinessGates").as_array();
-    gates.into_iter().flatten().all(|gate| {
-        condition(pod, text(gate, "/conditionType")).is_some_and(|c| text(c, "/status") == "True")
-    })
-}
-
-fn condition<'a>(pod: &'a Value, kind: &str) -> Option<&'a Value> {
-    at(pod, "/status/conditions").as_array()?.iter().find(|c| text(c, "/type") == kind)
-}
-
 /// Writes the status.
 pub(super) fn write(kube: &mut Kube, key: &Key, container: &str, shown: &Shown) {
     kube.edit(key, |pod| {

@@ -1,6 +1,7 @@
 //! How does each step become a call?
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tikv_operator_api::conditions::READY;
@@ -15,7 +16,7 @@ use tikv_operator_core::world::{Kind, Object, ObjectKey, Trial, World};
 use super::wire::{Answer, Call, Wire};
 use super::{Look, Operator, Pass, servers};
 use crate::clock::SECOND;
-use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text, uid_of};
+use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text};
 use crate::universe::{NAMESPACE, Universe};
 
 /// Least time between two writes of a status that differs in words and counts only.
@@ -56,6 +57,9 @@ impl Operator {
             }
             let outcome = Outcome { step: step.clone(), result };
             self.refused(outcome.config_refusals(), universe.now);
+            if let Step::SetStoreConfig { store, .. } = step {
+                self.memory.store_configs.remove(store);
+            }
             pass.outcomes.push(outcome);
             if ends {
                 return;
@@ -262,10 +266,11 @@ fn is_ours(found: &Value, kind: Kind, world: &World) -> bool {
 impl Look {
     /// What this pass has written itself is no news.
     fn renew(&mut self, kube: &Kube) {
-        let Some(resource) = kube.get("TikvCluster", &self.world.resource.name) else { return };
+        let Some(resource) = kube.find("TikvCluster", &self.world.resource.name) else { return };
         text(resource, "/metadata/resourceVersion").clone_into(&mut self.version);
         if let Some(facts) = resource_facts(resource, FINALIZER) {
             self.world.resource = facts;
+            self.resource = Arc::clone(resource);
         }
     }
 }
@@ -330,7 +335,7 @@ fn patch(wire: &mut Wire<'_>, key: &Key, uid: &str, change: impl FnOnce(&mut Val
     let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
     wire.call(call, |kube: &mut Kube| {
         let found = kube.get(&key.kind, &key.name);
-        if found.is_none_or(|found| uid_of(found) != uid && !uid.is_empty()) {
+        if found.is_none_or(|found| found.uid() != uid && !uid.is_empty()) {
             return Err(Refusal { code: 409, message: format!("{key}: uid precondition failed") });
         }
         kube.edit(key, change);

@@ -5,16 +5,22 @@
 //! if it has steps, a live look and a second plan, and only that one is acted on; then the report.
 
 mod act;
+mod known;
 mod observe;
+pub mod pd_http;
 mod pd_view;
 mod servers;
 mod stores_view;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use act::FINALIZER;
+use jiff::Timestamp;
+use known::Known;
 use observe::View;
+use serde::Deserialize as _;
 use serde_json::Value;
 use tikv_operator_api::v1alpha1::{TikvCluster, TikvClusterStatus};
 use tikv_operator_core::check::{Rejection, check};
@@ -22,13 +28,13 @@ use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{self, Plan, Step};
 use tikv_operator_core::report::{self, Outcome};
 use tikv_operator_core::world::{
-    Component, ConfigItem, ObjectKey, Refusal, Symptom, Trial, Uid, World,
+    Component, ConfigItem, ObjectKey, PdView, Refusal, StoreId, Symptom, Trial, Uid, World,
 };
 pub use wire::{Faults, Write};
 
 use crate::clock::SECOND;
 use crate::dice::Dice;
-use crate::kube::Cache;
+use crate::kube::{Cache, Object};
 use crate::universe::Universe;
 
 /// Decides what is to be done. The real one, or a broken one in tests that the auditor must catch.
@@ -82,15 +88,34 @@ struct Memory {
     reported: Option<u64>,
     /// Claims that the API server does not let grow: its words, and when.
     growth: BTreeMap<String, (String, u64)>,
+    /// How stores said that they are configured.
+    store_configs: BTreeMap<StoreId, StoreConfig>,
     /// When each symptom was first seen, as long as it is seen.
     symptoms: BTreeMap<Symptom, u64>,
     /// Pods that were shown to the API server.
     trials: BTreeMap<Component, Trial>,
 }
 
+/// What `check` made of a spec, which it makes of the same spec every time.
+#[derive(Clone)]
+struct Checked {
+    uid: Uid,
+    generation: i64,
+    verdict: Result<Arc<Cluster>, Rejection>,
+}
+
+/// How a store was configured when it was last asked.
+#[derive(Clone, Debug)]
+struct StoreConfig {
+    /// The start of the process that was asked: settings live as long as it does.
+    started: Option<Timestamp>,
+    read: u64,
+    config: Arc<Value>,
+}
+
 /// One look at a cluster.
 pub(crate) struct Look {
-    resource: TikvCluster,
+    resource: Arc<Object>,
     world: World,
     /// The version of the resource that was looked at, or that our last write made.
     version: String,
@@ -108,9 +133,9 @@ pub struct Operator {
     /// Chance, apart from that of the universe: faults do not change what would happen without.
     dice: Dice,
     cache: Cache,
+    known: Known,
     memory: Memory,
-    /// What `check` made of a spec, which it makes of the same spec every time.
-    checked: Option<(Uid, i64, Result<Cluster, Rejection>)>,
+    checked: Option<Checked>,
     /// Writes since the beginning, over restarts.
     pub written: usize,
     seen_version: usize,
@@ -138,6 +163,7 @@ impl Operator {
             faults: Faults::default(),
             dice: Dice::new(seed ^ 0x0f0f),
             cache: Cache::default(),
+            known: Known::default(),
             memory: Memory::default(),
             checked: None,
             written: 0,
@@ -150,6 +176,7 @@ impl Operator {
     /// Ends the process; another one starts after `pause` milliseconds and remembers nothing.
     pub fn restart(&mut self, now: u64, pause: u64) {
         self.cache = Cache::default();
+        self.known = Known::default();
         self.memory = Memory::default();
         self.seen_version = usize::MAX;
         self.wake_at = 0;
@@ -161,8 +188,8 @@ impl Operator {
         if universe.now < self.down_until {
             return None;
         }
-        let due = universe.now >= self.wake_at;
-        if !due && universe.kube.version() == self.seen_version {
+        if universe.now < self.wake_at && !self.is_told(universe) {
+            self.seen_version = universe.kube.version();
             return None;
         }
         self.follow_watches(universe);
@@ -177,81 +204,138 @@ impl Operator {
         Some(pass)
     }
 
+    /// Its watches have told it something that it has not looked at.
+    fn is_told(&self, universe: &Universe) -> bool {
+        universe.kube.concerns(self.seen_version, &self.cluster)
+    }
+
+    /// The next moment in which it has cause to look, as things are.
+    pub fn next_look(&self, universe: &Universe) -> u64 {
+        if self.is_told(universe) { self.down_until } else { self.wake_at.max(self.down_until) }
+    }
+
     /// Watches bring each kind up to date, or as far as they lag.
     fn follow_watches(&mut self, universe: &Universe) {
         let version = universe.kube.version();
-        for kind in WATCHED {
+        let watches = WATCHED.map(|kind| {
             let lag = if self.dice.chance(self.faults.stale) { self.dice.below(30) } else { 0 };
-            let seen = version.saturating_sub(usize::try_from(lag).unwrap_or_default());
-            self.cache.follow(&universe.kube, kind, seen);
-        }
+            (kind, version.saturating_sub(usize::try_from(lag).unwrap_or_default()))
+        });
+        self.cache.follow(&universe.kube, &watches);
     }
 
     /// observe, check, plan, act, report. Also says when a status that was held back is due.
     fn pass(&mut self, universe: &mut Universe) -> (Pass, Option<u64>) {
         let mut pass = Pass::default();
-        let cached = self.cache.clone();
-        let Some(mut look) = self.observe(&View::Cached(&cached), universe) else {
-            return (pass, None);
-        };
-        let mut judged = self.judge_spec(&look);
-        if !judged.1.is_empty() {
+        let cache = std::mem::take(&mut self.cache);
+        let cached = self.observe(View::Cached(&cache), universe);
+        let current = cache.is_current(&universe.kube);
+        self.cache = cache;
+        let decided = cached.and_then(|look| self.decide(look, current, universe, &mut pass));
+        let Some((look, due)) = decided else { return (pass, None) };
+        self.known.give_back(look.resource, look.world);
+        (pass, due)
+    }
+
+    /// What follows from a look at the caches, which are as good as live ones where they are
+    /// `current`.
+    fn decide(
+        &mut self,
+        mut look: Look,
+        current: bool,
+        universe: &mut Universe,
+        pass: &mut Pass,
+    ) -> Option<(Look, Option<u64>)> {
+        let mut judged = self.judge_spec(&look)?;
+        if !judged.steps().is_empty() {
             // Nothing is done on a view that may be old.
-            let Some(live) = self.observe(&View::Live, universe) else { return (pass, None) };
-            look = live;
-            judged = self.judge_spec(&look);
-            self.act(universe, &mut look, &judged.1, &mut pass);
+            if !(current && self.hears_the_same(&mut look, universe)) {
+                self.known.give_back(look.resource, look.world);
+                look = self.observe(View::Live, universe)?;
+                judged = self.judge_spec(&look)?;
+            }
+            self.act(universe, &mut look, judged.steps(), pass);
         }
         let released =
             |outcome: &Outcome| outcome.step == Step::ReleaseFinalizer && outcome.result.is_ok();
         let gone = pass.outcomes.iter().any(released);
-        let status = match &judged.0 {
-            Ok((cluster, plan)) => (self.brain.report)(cluster, &look.world, plan, &pass.outcomes),
-            Err(rejection) => report::report_rejection(&look.world, rejection).0,
-        };
         let mut due = None;
         if !pass.crashed && !gone {
-            due = self.write_status(universe, &mut look, &status, &mut pass);
+            let status = self.report(&look, &judged, pass);
+            due = self.write_status(universe, &mut look, &status, pass);
         }
-        match judged.0 {
-            Ok((_, plan)) => pass.plan = Some(plan),
-            Err(rejection) => pass.rejected = Some(rejection.to_string()),
+        match judged {
+            Judgement::Planned(_, plan) => pass.plan = Some(plan),
+            Judgement::Rejected(rejection, _) => pass.rejected = Some(rejection.to_string()),
         }
-        (pass, due)
+        Some((look, due))
+    }
+
+    /// The second look, where the caches have all that the API server has: the servers are asked
+    /// again. What was planned stands where they say the same, since a plan follows from what was
+    /// seen alone.
+    fn hears_the_same(&mut self, look: &mut Look, universe: &mut Universe) -> bool {
+        let world = &mut look.world;
+        let pd = std::mem::replace(&mut world.pd, PdView::NotCreated);
+        let processes = std::mem::take(&mut world.processes);
+        let seen_for = std::mem::take(&mut world.seen_for);
+        self.ask_servers(world, &look.resource, universe);
+        world.pd == pd && world.processes == processes && world.seen_for == seen_for
     }
 
     /// What is to be done. A rejected spec has no steps, except that a resource that is being
-    /// deleted is let go.
-    fn judge_spec(&mut self, look: &Look) -> (Result<(Cluster, Plan), Rejection>, Vec<Step>) {
-        match self.checked(look) {
+    /// deleted is let go. `None` where the resource does not parse, which the API server's schema
+    /// rules out.
+    fn judge_spec(&mut self, look: &Look) -> Option<Judgement> {
+        match self.checked(look)? {
             Ok(cluster) => {
                 let plan = (self.brain.plan)(&cluster, &look.world);
-                let steps = plan.steps.clone();
-                (Ok((cluster, plan)), steps)
+                Some(Judgement::Planned(cluster, plan))
             }
             Err(rejection) => {
                 let resource = &look.world.resource;
                 let going = resource.deleting_since.is_some() && resource.finalizer;
                 let steps = if going { vec![Step::ReleaseFinalizer] } else { Vec::new() };
-                (Err(rejection), steps)
+                Some(Judgement::Rejected(rejection, steps))
             }
+        }
+    }
+
+    /// The real `check`, once per generation: it is pure, and the slowest part of a pass.
+    fn checked(&mut self, look: &Look) -> Option<Result<Arc<Cluster>, Rejection>> {
+        let (uid, generation) = (&look.world.resource.uid, look.world.resource.generation);
+        let known = self.checked.as_ref();
+        if let Some(known) = known.filter(|k| k.uid == *uid && k.generation == generation) {
+            return Some(known.verdict.clone());
+        }
+        let verdict = check(&typed(&look.resource)?).map(Arc::new);
+        let known = Checked { uid: uid.clone(), generation, verdict: verdict.clone() };
+        self.checked = Some(known);
+        Some(verdict)
+    }
+
+    fn report(&self, look: &Look, judged: &Judgement, pass: &Pass) -> TikvClusterStatus {
+        match judged {
+            Judgement::Planned(cluster, plan) => {
+                (self.brain.report)(cluster, &look.world, plan, &pass.outcomes)
+            }
+            Judgement::Rejected(rejection, _) => report::report_rejection(&look.world, rejection).0,
         }
     }
 }
 
-impl Operator {
-    /// The real `check`, once per generation: it is pure, and the slowest part of a pass.
-    fn checked(&mut self, look: &Look) -> Result<Cluster, Rejection> {
-        let (uid, generation) = (&look.world.resource.uid, look.world.resource.generation);
-        if let Some((known, of, checked)) = &self.checked
-            && known == uid
-            && *of == generation
-        {
-            return checked.clone();
+/// What the pure part made of a look.
+enum Judgement {
+    Planned(Arc<Cluster>, Plan),
+    Rejected(Rejection, Vec<Step>),
+}
+
+impl Judgement {
+    fn steps(&self) -> &[Step] {
+        match self {
+            Self::Planned(_, plan) => &plan.steps,
+            Self::Rejected(_, steps) => steps,
         }
-        let checked = check(&look.resource);
-        self.checked = Some((uid.clone(), generation, checked.clone()));
-        checked
     }
 }
 
@@ -265,5 +349,5 @@ fn millis(duration: std::time::Duration) -> u64 {
 /// The resource as the operator's types have it. `None` where it does not parse, which the API
 /// server's schema rules out.
 fn typed(resource: &Value) -> Option<TikvCluster> {
-    serde_json::from_value(resource.clone()).ok()
+    TikvCluster::deserialize(resource).ok()
 }

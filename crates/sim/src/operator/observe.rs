@@ -1,23 +1,21 @@
 //! What does the operator see: in its watch cache, and live?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::SignedDuration;
-use serde_json::Value;
-use tikv_operator_api::labels::CLUSTER;
-use tikv_operator_core::facts::{Belongings, Owner, resource_facts};
+use tikv_operator_core::facts::{Belongings, Owner};
 use tikv_operator_core::world::{
-    Component, ConfigItem, GrowthRefusal, Kind, NodeFacts, NodeView, Refusal, Slot, Symptom, World,
-    symptoms,
+    Component, ConfigItem, GrowthRefusal, Kind, PdView, Refusal, Slot, Symptom, World, symptoms,
 };
 
-use super::{FINALIZER, Look, Operator, typed};
+use super::{Look, Operator};
 use crate::clock;
-use crate::kube::{Cache, at, labels, text};
-use crate::node::OUT_OF_SERVICE;
+use crate::kube::{Cache, Object, text};
 use crate::universe::Universe;
 
 /// Where objects are read from.
+#[derive(Clone, Copy)]
 pub(super) enum View<'a> {
     /// The watch cache.
     Cached(&'a Cache),
@@ -25,18 +23,11 @@ pub(super) enum View<'a> {
     Live,
 }
 
-impl View<'_> {
-    fn get<'v>(&'v self, universe: &'v Universe, kind: &'v str, name: &str) -> Option<&'v Value> {
-        match self {
-            Self::Cached(cache) => cache.get(kind, name),
-            Self::Live => universe.kube.get(kind, name),
-        }
-    }
-
-    fn list<'v>(&'v self, universe: &'v Universe, kind: &'v str) -> Vec<&'v Value> {
+impl<'a> View<'a> {
+    fn list(self, universe: &'a Universe, kind: &str) -> Vec<&'a Arc<Object>> {
         match self {
             Self::Cached(cache) => cache.list(kind).collect(),
-            Self::Live => universe.kube.list(kind).collect(),
+            Self::Live => universe.kube.list_shared(kind).collect(),
         }
     }
 }
@@ -58,28 +49,23 @@ const KINDS: [Kind; 5] = [
 
 impl Operator {
     /// Everything about the cluster in one view. `None` where the resource does not exist.
-    pub(super) fn observe(&mut self, view: &View<'_>, universe: &mut Universe) -> Option<Look> {
-        let body = view.get(universe, "TikvCluster", &self.cluster)?;
-        let (resource, facts) = (typed(body)?, resource_facts(body, FINALIZER)?);
+    pub(super) fn observe(&mut self, view: View<'_>, universe: &mut Universe) -> Option<Look> {
+        let resources = view.list(universe, "TikvCluster").into_iter();
+        let resource = resources.filter(|object| object.name() == self.cluster).cloned().next()?;
+        let facts = self.known.resource(&resource)?;
         let owner = Owner { name: &self.cluster, uid: &facts.uid };
-        let mut belongings = Belongings::default();
         for kind in KINDS {
-            for object in view.list(universe, kind.as_str()) {
-                if labelled(object, &self.cluster) {
-                    belongings.take(owner, kind, object);
-                }
-            }
+            let mut listed = view.list(universe, kind.as_str());
+            listed.retain(|object| object.cluster() == Some(&self.cluster));
+            self.known.follow(owner, kind, &listed);
         }
+        let mut belongings = self.known.lend();
         let now = universe.now;
         self.memory.met.retain(|_, (_, at)| now - *at < STRANGER_TIME);
         for (key, (whose, _)) in &self.memory.met {
             belongings.strangers.insert(key.clone(), whose.clone());
         }
-        let created = belongings.pods.keys().any(|slot| slot.component == Component::Pd);
-        let pds = pd_processes(&self.cluster, belongings.pods.keys(), universe);
-        let pd = self.ask_pd(created, &pds, universe);
-        let nodes = nodes(view, universe, &belongings);
-        let processes = self.ask_stores(&pd, universe);
+        let nodes = self.known.nodes(&view.list(universe, "Node"), node_names(&belongings));
         let mut world = World {
             now: clock::instant(universe.now),
             resource: facts,
@@ -87,17 +73,31 @@ impl Operator {
             volumes: belongings.volumes,
             objects: belongings.objects,
             strangers: belongings.strangers,
-            pd,
+            pd: PdView::NotCreated,
             nodes,
-            processes,
+            processes: BTreeMap::new(),
             config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
             growth_refused: self.refused_growth(now),
             trials: self.memory.trials.clone(),
         };
-        world.seen_for = self.watch_symptoms(&world, universe.now);
-        let version = resource.metadata.resource_version.clone().unwrap_or_default();
+        self.ask_servers(&mut world, &resource, universe);
+        let version = text(&resource, "/metadata/resourceVersion").to_owned();
         Some(Look { resource, world, version })
+    }
+
+    /// What PD and the stores say, and how long that has been so.
+    pub(super) fn ask_servers(
+        &mut self,
+        world: &mut World,
+        resource: &Object,
+        universe: &mut Universe,
+    ) {
+        let created = world.pods.keys().any(|slot| slot.component == Component::Pd);
+        let pds = pd_processes(&self.cluster, world.pods.keys(), universe);
+        world.pd = self.ask_pd(created, &pds, universe);
+        world.processes = self.ask_stores(world, resource, universe);
+        world.seen_for = self.watch_symptoms(world, universe.now);
     }
 
     /// Notes settings that PD or a store refused.
@@ -148,44 +148,9 @@ pub(super) fn pd_processes<'s>(
     hosts.flat_map(|host| universe.names().resolve(&host).to_vec()).collect()
 }
 
-/// The nodes that the pods are bound to.
-fn nodes(
-    view: &View<'_>,
-    universe: &Universe,
-    belongings: &Belongings,
-) -> BTreeMap<String, NodeView> {
-    let marked = belongings.volumes.values().filter_map(|volume| volume.marks.node.clone());
-    let bound = belongings.pods.values().filter_map(|pod| pod.node.clone());
-    let names: BTreeSet<String> = bound.chain(marked).collect();
-    names
-        .into_iter()
-        .map(|name| {
-            let node = view.get(universe, "Node", &name);
-            let node = node.map_or(NodeView::Gone, |node| NodeView::Known(node_facts(node)));
-            (name, node)
-        })
-        .collect()
-}
-
-fn node_facts(node: &Value) -> NodeFacts {
-    let conditions = at(node, "/status/conditions").as_array().into_iter().flatten();
-    let mut conditions = conditions.filter(|c| text(c, "/type") == "Ready");
-    let ready = conditions.next();
-    let taints = at(node, "/spec/taints").as_array().into_iter().flatten();
-    let mut taints = taints.map(|taint| text(taint, "/key"));
-    let labels = labels(node).into_iter().flatten();
-    NodeFacts {
-        ready: ready.is_some_and(|c| text(c, "/status") == "True"),
-        ready_since: ready.and_then(|c| text(c, "/lastTransitionTime").parse().ok()),
-        cordoned: at(node, "/spec/unschedulable").as_bool() == Some(true),
-        out_of_service: taints.any(|key| key == OUT_OF_SERVICE),
-        labels: labels
-            .map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned()))
-            .collect(),
-    }
-}
-
-fn labelled(object: &Value, cluster: &str) -> bool {
-    let pointer = format!("/metadata/labels/{}", CLUSTER.replace('/', "~1"));
-    text(object, &pointer) == cluster
+/// The nodes that the pods are bound to, and those that volumes were last used on.
+fn node_names(belongings: &Belongings) -> BTreeSet<&String> {
+    let marked = belongings.volumes.values().filter_map(|volume| volume.marks.node.as_ref());
+    let bound = belongings.pods.values().filter_map(|pod| pod.node.as_ref());
+    bound.chain(marked).collect()
 }

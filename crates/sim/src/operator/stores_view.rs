@@ -1,136 +1,88 @@
 //! What does the operator learn about stores: from PD's lists and from the stores themselves?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde_json::Value;
-use tikv_operator_core::world::{PdView, StoreFacts, StoreId, StoreProcess, StoreState};
+use tikv_operator_core::world::{
+    PdFacts, PdView, StoreFacts, StoreId, StoreProcess, StoreState, World,
+};
 
-use super::Operator;
-use crate::kube::{at, text};
+use super::{Operator, StoreConfig};
+use crate::clock::SECOND;
+use crate::kube::at;
 use crate::universe::Universe;
 
+/// A store's configuration is read again after this time: others may change it too.
+const CONFIG_TIME: u64 = 300 * SECOND;
+
 impl Operator {
-    /// What the stores that PD lists say of themselves at their status port.
+    /// What stores say of themselves at their status port, those alone whose word decides
+    /// something: how many leaders are left where they are to leave, and the configuration where
+    /// the resource asks for settings, once per process and then every five minutes.
     pub(super) fn ask_stores(
         &mut self,
-        pd: &PdView,
+        world: &World,
+        resource: &Value,
         universe: &Universe,
     ) -> BTreeMap<StoreId, StoreProcess> {
-        let PdView::Known(facts) = pd else { return BTreeMap::new() };
-        if self.dice.chance(self.faults.pd_silent) {
-            return BTreeMap::new();
-        }
-        let of = |store: &StoreFacts| {
-            let mut behind = universe.names().resolve(&store.status_address).iter();
-            let process = behind.find_map(|process| universe.store_process(process))?;
-            let config = Some(process.config);
-            Some((store.id, StoreProcess { leaders: Some(process.leaders), config }))
-        };
-        facts.live_stores().filter_map(of).collect()
-    }
-}
-
-/// PD's list of stores; `None` where a row cannot be read.
-pub(super) fn stores(list: &Value) -> Option<BTreeMap<StoreId, StoreFacts>> {
-    at(list, "/stores").as_array()?.iter().map(store).collect()
-}
-
-fn store(row: &Value) -> Option<(StoreId, StoreFacts)> {
-    let id = StoreId(at(row, "/store/id").as_u64()?);
-    let state = match text(row, "/store/state_name") {
-        "Up" => StoreState::Up,
-        "Disconnected" => StoreState::Disconnected,
-        "Down" => StoreState::Down,
-        "Offline" => StoreState::Offline,
-        "Tombstone" => StoreState::Tombstone,
-        _ => return None,
-    };
-    let heard: Option<Timestamp> = text(row, "/status/last_heartbeat_ts").parse().ok();
-    let started = at(row, "/store/start_timestamp").as_i64();
-    let labels = at(row, "/store/labels").as_array().into_iter().flatten();
-    let facts = StoreFacts {
-        id,
-        state,
-        address: text(row, "/store/address").to_owned(),
-        status_address: text(row, "/store/status_address").to_owned(),
-        // Zero is left out, and means Preparing.
-        serving: at(row, "/store/node_state").as_u64() == Some(1),
-        capacity: size(text(row, "/status/capacity")),
-        available: size(text(row, "/status/available")),
-        used: size(text(row, "/status/used_size")),
-        last_heartbeat: heard.filter(|time| time.as_second() > 0),
-        started: started.and_then(|seconds| Timestamp::from_second(seconds).ok()),
-        leaders: at(row, "/status/leader_count").as_u64().unwrap_or_default(),
-        regions: at(row, "/status/region_count").as_u64().unwrap_or_default(),
-        version: text(row, "/store/version").to_owned(),
-        labels: labels
-            .map(|l| (text(l, "/key").to_owned(), text(l, "/value").to_owned()))
-            .collect(),
-        physically_destroyed: at(row, "/store/physically_destroyed").as_bool() == Some(true),
-    };
-    Some((id, facts))
-}
-
-/// PD writes sizes such as `100GiB`; `0B` is what it says of a store that it has not heard.
-fn size(text: &str) -> Option<u64> {
-    let number = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match text.get(number.len()..)? {
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_shl(shift)
-}
-
-/// The smallest number of peers, neither down nor pending, that a region has.
-pub(super) fn fewest_peers(list: &Value) -> Option<u32> {
-    let whole =
-        |region: &Value| u32::try_from(peers(region).difference(&unwell(region)).count()).ok();
-    at(list, "/regions").as_array()?.iter().filter_map(whole).min()
-}
-
-/// Per store, how many of the regions that lack something would lose their quorum without it.
-pub(super) fn critical(
-    list: &Value,
-    stores: &BTreeMap<StoreId, StoreFacts>,
-    max_replicas: u32,
-) -> Option<BTreeMap<StoreId, u64>> {
-    let mut critical = BTreeMap::new();
-    for region in at(list, "/regions").as_array()? {
-        let (peers, unwell) = (peers(region), unwell(region));
-        if peers.len() >= max_replicas as usize && unwell.is_empty() {
-            continue;
-        }
-        let up = |id: &&u64| stores.get(&StoreId(**id)).is_some_and(|s| s.state == StoreState::Up);
-        let well: BTreeSet<u64> = peers.difference(&unwell).filter(up).copied().collect();
-        let quorum = voters(region) / 2 + 1;
-        for store in &peers {
-            if well.iter().filter(|other| *other != store).count() < quorum {
-                *critical.entry(StoreId(*store)).or_default() += 1;
+        let PdView::Known(pd) = &world.pd else { return BTreeMap::new() };
+        let silent = self.dice.chance(self.faults.pd_silent);
+        let (emptied, configured) = (emptied(world, pd), is_configured(resource));
+        let mut processes = BTreeMap::new();
+        for store in pd.live_stores() {
+            let known = if configured { self.known_config(store, universe.now) } else { None };
+            let asks = configured && known.is_none() && store.state == StoreState::Up;
+            let leaves = emptied.contains(&store.id);
+            let mut said = StoreProcess { leaders: None, config: known };
+            if !silent && (asks || leaves) && runs(world, store.id) {
+                let mut behind = universe.names().resolve(&store.status_address).iter();
+                if let Some(answer) = behind.find_map(|process| universe.store_process(process)) {
+                    said.leaders = leaves.then_some(answer.leaders);
+                    if asks {
+                        let config = Arc::clone(&answer.config);
+                        let (started, read) = (store.started, universe.now);
+                        let known = StoreConfig { started, read, config };
+                        self.memory.store_configs.insert(store.id, known);
+                        said.config = Some(answer.config);
+                    }
+                }
+            }
+            if said.leaders.is_some() || said.config.is_some() {
+                processes.insert(store.id, said);
             }
         }
+        processes
     }
-    Some(critical)
+
+    fn known_config(&self, store: &StoreFacts, now: u64) -> Option<Arc<Value>> {
+        let known = self.memory.store_configs.get(&store.id)?;
+        let fresh = known.started == store.started && now - known.read < CONFIG_TIME;
+        fresh.then(|| Arc::clone(&known.config))
+    }
 }
 
-fn peers(region: &Value) -> BTreeSet<u64> {
-    ids(at(region, "/peers"), "/store_id")
+/// Stores in the evict-leader scheduler, and those whose claim says that they are to be.
+fn emptied(world: &World, pd: &PdFacts) -> BTreeSet<StoreId> {
+    let marked = world.volumes.values().filter(|volume| {
+        volume.main && (volume.marks.evicting.is_some() || volume.marks.leaving.is_some())
+    });
+    let marked = marked.filter_map(|volume| volume.marks.store);
+    pd.evicting.iter().copied().chain(marked).collect()
 }
 
-fn voters(region: &Value) -> usize {
-    let peers = at(region, "/peers").as_array().into_iter().flatten();
-    peers.filter(|peer| at(peer, "/is_learner").as_bool() != Some(true)).count()
+/// The pod of a store runs, as far as its volume says which pod that is.
+fn runs(world: &World, store: StoreId) -> bool {
+    let mut volumes = world.volumes.values().filter(|volume| volume.main);
+    let volume = volumes.find(|volume| volume.marks.store == Some(store));
+    volume.is_none_or(|v| world.pods.get(&v.slot).is_some_and(|pod| pod.containers_ready))
 }
 
-/// Stores whose peer is down or pending.
-fn unwell(region: &Value) -> BTreeSet<u64> {
-    let mut unwell = ids(at(region, "/pending_peers"), "/store_id");
-    unwell.extend(ids(at(region, "/down_peers"), "/peer/store_id"));
-    unwell
-}
-
-fn ids(list: &Value, pointer: &str) -> BTreeSet<u64> {
-    list.as_array().into_iter().flatten().filter_map(|peer| at(peer, pointer).as_u64()).collect()
+/// Does the resource ask for settings of TiKV?
+fn is_configured(resource: &Value) -> bool {
+    match at(resource, "/spec/tikv/config") {
+        Value::Object(map) => !map.is_empty(),
+        Value::String(toml) => !toml.trim().is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => false,
+    }
 }

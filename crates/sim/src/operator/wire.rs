@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use crate::dice::Dice;
-use crate::kube::{Key, Kube, Refusal, Verb};
+use crate::kube::{Key, Kube, Object, Refusal, Verb};
 use crate::universe::Universe;
 
 /// Faults, in percent of calls or passes.
@@ -45,9 +43,9 @@ pub struct Write {
     /// The uid that was given as precondition.
     pub uid: Option<String>,
     /// The object before.
-    pub before: Option<Arc<Value>>,
+    pub before: Option<Arc<Object>>,
     /// The object after.
-    pub after: Option<Arc<Value>>,
+    pub after: Option<Arc<Object>>,
 }
 
 /// How a call ended for the caller.

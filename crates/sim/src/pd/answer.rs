@@ -138,7 +138,9 @@ impl Pd {
     ) -> Option<Answer> {
         let cluster = &mut self.ensembles.get_mut(index)?.cluster;
         match (request.method, parts) {
-            ("GET", ["config"]) => Some(Answer::json(200, cluster.settings.shown().clone())),
+            ("GET", ["config"]) => {
+                Some(Answer::json(200, cluster.settings.shown().as_ref().clone()))
+            }
             ("GET", ["config", "replicate"]) => {
                 let section = at(cluster.settings.shown(), "/replication");
                 Some(Answer::json(200, section.clone()))

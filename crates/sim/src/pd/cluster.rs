@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::region::Region;
+use super::region::{Peer, Region};
 use super::settings::Settings;
 use crate::beliefs;
 use crate::clock::SECOND;
@@ -241,10 +241,48 @@ impl Cluster {
         self.hear_regions(now);
     }
 
+    /// The next moment in which PD thinks otherwise of a store, if no store is heard meanwhile that
+    /// was not heard before.
+    pub(super) fn next_due(&self, now: u64) -> u64 {
+        let stores = self.stores.values().filter(|store| store.state != StoreState::Tombstone);
+        let times = stores.filter_map(|store| store.heartbeat).flat_map(|heard| {
+            let limits = [beliefs::DISCONNECTED_AFTER.value, self.max_down];
+            limits.map(|limit| heard + limit + SECOND)
+        });
+        let peers_down = self.stores.values().filter_map(|store| store.heartbeat);
+        let peers_down = peers_down.map(|heard| heard + beliefs::PEER_DOWN_AFTER.value + SECOND);
+        times.chain(peers_down).filter(|due| *due > now).min().unwrap_or(u64::MAX)
+    }
+
+    /// Everything that moves by itself has its place: this changes only with the shape.
+    pub fn is_at_rest(&self) -> bool {
+        self.regions.iter().all(|region| {
+            let learns = region.peers.values().any(|peer| *peer != Peer::Voter);
+            !learns && (region.leader.is_none() || region.reported == region.leader)
+        })
+    }
+
+    /// Is everything as in this earlier shape, times and the progress of writes apart?
+    pub fn has_shape(&self, shape: &Self) -> bool {
+        let same_stores = self.stores.len() == shape.stores.len()
+            && self.stores.values().zip(shape.stores.values()).all(|(a, b)| {
+                (a.id, a.state, a.serving, a.started) == (b.id, b.state, b.serving, b.started)
+            });
+        let same_regions = self.regions.len() == shape.regions.len()
+            && self.regions.iter().zip(&shape.regions).all(|(a, b)| {
+                (&a.peers, a.leader, &a.behind, a.reported)
+                    == (&b.peers, b.leader, &b.behind, b.reported)
+            });
+        same_stores && same_regions && self.stopping == shape.stopping
+    }
+
     /// Every 10 s: new stores serve, emptied ones are tombstones ([`beliefs::TOMBSTONE_WHEN_EMPTY`]).
     fn settle_states(&mut self, now: u64) {
         for store in self.stores.values_mut() {
             store.serving |= store.state == StoreState::Up && store.is_heard(now);
+        }
+        if self.stores.values().all(|store| store.state != StoreState::Offline) {
+            return;
         }
         let emptied: Vec<u64> = self
             .stores

@@ -97,7 +97,7 @@ impl Pd {
     }
 
     /// A member tells its version when it starts; it stays in etcd when the member is down.
-    fn version_of(&self, ensemble: usize, member: u64) -> Option<&str> {
+    pub(super) fn version_of(&self, ensemble: usize, member: u64) -> Option<&str> {
         let known: &Ensemble = self.ensembles.get(ensemble)?;
         known.members.get(&member)?.client_url.as_ref()?;
         let of = |process: &&super::Process| {

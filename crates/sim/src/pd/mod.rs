@@ -7,6 +7,7 @@
 mod answer;
 mod cluster;
 mod ensemble;
+mod facts;
 mod member_answers;
 mod process;
 mod region;
@@ -72,6 +73,30 @@ impl Pd {
         }
     }
 
+    /// The next moment in which something is due here, if nothing else changes; `now` where that is
+    /// the next one. What stores and regions do is apart ([`Cluster::is_at_rest`]).
+    pub fn next_due(&self, now: u64, names: &Names) -> u64 {
+        let processes = self.processes.values().map(|process| self.process_due(process, now));
+        let ensembles = (0..self.ensembles.len()).map(|index| self.ensemble_due(index, now, names));
+        processes.chain(ensembles).min().unwrap_or(u64::MAX)
+    }
+
+    fn ensemble_due(&self, index: usize, now: u64, names: &Names) -> u64 {
+        let Some(ensemble) = self.ensembles.get(index) else { return u64::MAX };
+        if self.processes.is_empty() && ensemble.leader.is_none() {
+            return u64::MAX;
+        }
+        let up = self.reachable(index, names);
+        let able = up.len() >= ensemble.quorum();
+        match ensemble.leader {
+            Some(leader) if able && up.contains(&leader) && ensemble.successor.is_none() => {
+                ensemble.cluster.next_due(now)
+            }
+            None if !able => u64::MAX,
+            Some(_) | None => now,
+        }
+    }
+
     /// Ends a process at once; its data directory stays.
     pub fn kill(&mut self, process: &str) {
         self.processes.remove(process);
@@ -114,7 +139,6 @@ impl Pd {
     /// Elects a leader where there is a majority, keeps it while it is reachable.
     fn elect(&mut self, index: usize, now: u64, names: &Names, dice: &mut Dice) {
         let up = self.reachable(index, names);
-        let empty = self.without_memory(index, &up);
         let Some(ensemble) = self.ensembles.get_mut(index) else { return };
         let quorum = ensemble.quorum();
         if ensemble.leader.is_some_and(|leader| up.contains(&leader)) && up.len() >= quorum {
@@ -130,6 +154,8 @@ impl Pd {
         if up.len() < quorum || waited < beliefs::ELECTION.value {
             return;
         }
+        let empty = self.without_memory(index, &up);
+        let Some(ensemble) = self.ensembles.get_mut(index) else { return };
         if ensemble.cluster_id.is_some() && empty.len() >= quorum {
             self.fork(index, &empty, dice, now);
             return;
@@ -153,9 +179,7 @@ impl Pd {
 
     fn sync(&mut self, ensemble: usize, members: &[u64]) {
         for data in self.disks.values_mut() {
-            if data.ensemble == ensemble && members.contains(&data.member) {
-                data.synced = true;
-            }
+            data.synced |= data.ensemble == ensemble && members.contains(&data.member);
         }
     }
 

@@ -82,6 +82,15 @@ pub struct Process {
     pub stage: Stage,
 }
 
+impl Process {
+    fn is_starting(&self) -> bool {
+        match self.stage {
+            Stage::Starting | Stage::Joining { .. } => true,
+            Stage::Running | Stage::Hanging => false,
+        }
+    }
+}
+
 impl Pd {
     /// Starts a process on a volume.
     pub fn spawn(&mut self, uid: &str, start: Start, disk: DiskId, now: u64) {
@@ -95,7 +104,8 @@ impl Pd {
     }
 
     pub(super) fn go_on_starting(&mut self, now: u64, names: &Names, dice: &mut Dice) {
-        let uids: Vec<String> = self.processes.keys().cloned().collect();
+        let starting = self.processes.iter().filter(|(_, process)| process.is_starting());
+        let uids: Vec<String> = starting.map(|(uid, _)| uid.clone()).collect();
         for uid in uids {
             let Some(process) = self.processes.get(&uid).cloned() else { continue };
             let waited = now.saturating_sub(process.since);
@@ -122,17 +132,31 @@ impl Pd {
 
     /// etcd gives up after five minutes without a leader ([`beliefs::START_LIMIT`]).
     pub(super) fn give_up_waiting(&mut self, now: u64) {
-        let tired = self.processes.iter().filter(|(_, process)| {
-            let data = self.disks.get(&process.disk);
-            let never_led = data.is_none_or(|data| !data.synced);
-            let waits =
-                process.stage == Stage::Hanging || (process.stage == Stage::Running && never_led);
-            waits && now.saturating_sub(process.since) >= beliefs::START_LIMIT.value
-        });
+        let tired = self
+            .processes
+            .iter()
+            .filter(|(_, process)| self.gives_up_at(process).is_some_and(|limit| now >= limit));
         let tired: Vec<String> = tired.map(|(uid, _)| uid.clone()).collect();
         for uid in tired {
             self.processes.remove(&uid);
             self.exited.push((uid, "etcd did not start within its limit".to_owned()));
+        }
+    }
+
+    /// When a process ends by itself, as things are.
+    fn gives_up_at(&self, process: &Process) -> Option<u64> {
+        let never_led = || self.disks.get(&process.disk).is_none_or(|data| !data.synced);
+        let waits =
+            process.stage == Stage::Hanging || (process.stage == Stage::Running && never_led());
+        waits.then_some(process.since + beliefs::START_LIMIT.value)
+    }
+
+    /// When something is due with a process.
+    pub(super) fn process_due(&self, process: &Process, now: u64) -> u64 {
+        match process.stage {
+            Stage::Starting => now,
+            Stage::Joining { .. } => process.since + beliefs::JOIN_TAKES.value,
+            Stage::Running | Stage::Hanging => self.gives_up_at(process).unwrap_or(u64::MAX),
         }
     }
 
@@ -250,7 +274,8 @@ impl Pd {
             if data.ensemble != index || !up.contains(&data.member) {
                 continue;
             }
-            if let Some(member) = ensemble.members.get_mut(&data.member) {
+            let Some(member) = ensemble.members.get_mut(&data.member) else { continue };
+            if member.client_url.as_ref() != Some(&process.start.client_url) {
                 member.client_url = Some(process.start.client_url.clone());
             }
         }

@@ -27,19 +27,7 @@ pub(super) fn answer(
         ("GET", ["regions", "count"]) => {
             Some(Answer::json(200, json!({"count": cluster.regions.len(), "regions": null})))
         }
-        ("GET", ["regions", "replicated"]) => {
-            let full = cluster.max_replicas as usize;
-            let whole = |region: &Region| region.voters().count() >= full;
-            let learning = |region: &Region| region.peers.values().any(|p| *p != Peer::Voter);
-            let word = if cluster.regions.iter().all(whole) {
-                "REPLICATED"
-            } else if cluster.regions.iter().any(learning) {
-                "INPROGRESS"
-            } else {
-                "PENDING"
-            };
-            Some(Answer::words(200, word))
-        }
+        ("GET", ["regions", "replicated"]) => Some(Answer::words(200, replicated(cluster))),
         ("GET", ["regions", "check", kind]) => {
             let full = cluster.max_replicas as usize;
             let asked = cluster.regions.iter().filter(|region| match *kind {
@@ -55,6 +43,19 @@ pub(super) fn answer(
             Some(Answer::json(200, json!({"count": regions.len(), "regions": regions})))
         }
         _ => None,
+    }
+}
+
+/// PD's word on the whole key range.
+pub(super) fn replicated(cluster: &Cluster) -> &'static str {
+    let full = cluster.max_replicas as usize;
+    let learning = |region: &Region| region.peers.values().any(|peer| *peer != Peer::Voter);
+    if cluster.regions.iter().all(|region| region.voters().count() >= full) {
+        "REPLICATED"
+    } else if cluster.regions.iter().any(learning) {
+        "INPROGRESS"
+    } else {
+        "PENDING"
     }
 }
 
@@ -77,7 +78,7 @@ fn shown(cluster: &Cluster, region: &Region, now: u64) -> Value {
     })
 }
 
-fn pending(region: &Region) -> BTreeSet<u64> {
+pub(super) fn pending(region: &Region) -> BTreeSet<u64> {
     if region.reported.is_none() {
         return BTreeSet::new();
     }
@@ -87,15 +88,17 @@ fn pending(region: &Region) -> BTreeSet<u64> {
 }
 
 /// TiKV calls a peer down that has not answered its leader for long.
-fn down(cluster: &Cluster, region: &Region, now: u64) -> BTreeSet<u64> {
+pub(super) fn down(cluster: &Cluster, region: &Region, now: u64) -> BTreeSet<u64> {
     if region.reported.is_none() {
         return BTreeSet::new();
     }
-    let silent = |id: &&u64| {
-        let heard = cluster.stores.get(id).and_then(|store| store.heartbeat).unwrap_or_default();
-        now.saturating_sub(heard) > beliefs::PEER_DOWN_AFTER.value
-    };
-    region.peers.keys().filter(silent).copied().collect()
+    region.peers.keys().copied().filter(|store| is_silent(cluster, *store, now)).collect()
+}
+
+/// The store has not been heard for so long that its peers are called down.
+pub(super) fn is_silent(cluster: &Cluster, store: u64, now: u64) -> bool {
+    let heard = cluster.stores.get(&store).and_then(|store| store.heartbeat).unwrap_or_default();
+    now.saturating_sub(heard) > beliefs::PEER_DOWN_AFTER.value
 }
 
 fn is_leaving(cluster: &Cluster, store: u64) -> bool {

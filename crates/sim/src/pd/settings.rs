@@ -1,6 +1,6 @@
 //! Which settings are in force, and what does PD make of a change?
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
@@ -16,14 +16,14 @@ const SECTIONS: [&str; 5] = ["schedule", "replication", "pd-server", "replicatio
 /// PD's settings, nested as `/config` shows them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    config: Value,
+    config: Arc<Value>,
     /// They were persisted: configuration files count no more ([`beliefs::SETTINGS_PERSIST`]).
     persisted: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        static DEFAULTS: OnceLock<Value> = OnceLock::new();
+        static DEFAULTS: OnceLock<Arc<Value>> = OnceLock::new();
         let config = DEFAULTS.get_or_init(|| {
             let body = RECORDED.split_once("\n\n").map_or("", |(_, body)| body);
             let whole: Value = serde_json::from_str(body).unwrap_or_default();
@@ -33,9 +33,9 @@ impl Default for Settings {
             let mut config = Value::Object(SECTIONS.iter().map(of).collect());
             set(&mut config, &["schedule", "schedulers-v2"], json!([]));
             set(&mut config, &["replication", "max-replicas"], json!(beliefs::MAX_REPLICAS.value));
-            config
+            Arc::new(config)
         });
-        Self { config: config.clone(), persisted: false }
+        Self { config: Arc::clone(config), persisted: false }
     }
 }
 
@@ -64,7 +64,7 @@ impl Settings {
             let pointer = format!("/{section}/{name}");
             let value = shaped(at(&self.config, &pointer), value)
                 .ok_or(format!("config item {item}: {value} has the wrong type"))?;
-            set(&mut self.config, &[&section, &name], value);
+            set(Arc::make_mut(&mut self.config), &[&section, &name], value);
         }
         Ok(())
     }
@@ -81,7 +81,7 @@ impl Settings {
     }
 
     /// As `/config` shows them.
-    pub fn shown(&self) -> &Value {
+    pub fn shown(&self) -> &Arc<Value> {
         &self.config
     }
 

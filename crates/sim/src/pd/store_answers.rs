@@ -204,7 +204,7 @@ fn retire(cluster: &mut Cluster, store: &Store, request: Request<'_>) -> Answer 
 }
 
 /// What a region holds in the model, in MiB per second of a move, and how long a move takes.
-const REGION_SIZE: u32 = 96;
+pub(super) const REGION_SIZE: u32 = 96;
 const SECONDS_PER_REGION: u32 = 4;
 
 fn progress(cluster: &Cluster, request: Request<'_>) -> Answer {
@@ -212,19 +212,15 @@ fn progress(cluster: &Cluster, request: Request<'_>) -> Answer {
     let store = id.parse::<u64>().ok().and_then(|id| cluster.stores.get(&id));
     match store {
         Some(store) if store.state == StoreState::Offline => {
-            let left = cluster.regions.iter().filter(|r| r.peers.contains_key(&store.id)).count();
-            let gone = store.had.saturating_sub(left);
-            let known = gone > 0 && store.had > 0;
-            let count = |n: usize| u32::try_from(n).map_or(0.0, f64::from);
-            let seconds = count(left) * f64::from(SECONDS_PER_REGION);
+            let (done, left) = emptied(cluster, store);
             Answer::json(
                 200,
                 json!({
                     "action": "removing",
                     "store_id": store.id,
-                    "progress": if known { json!(count(gone) / count(store.had)) } else { json!(0) },
-                    "current_speed": if known { json!(REGION_SIZE) } else { json!(0) },
-                    "left_seconds": if known { seconds } else { f64::MAX },
+                    "progress": if left.is_some() { json!(done) } else { json!(0) },
+                    "current_speed": if left.is_some() { json!(REGION_SIZE) } else { json!(0) },
+                    "left_seconds": left.map_or(f64::MAX, f64::from),
                 }),
             )
         }
@@ -233,6 +229,24 @@ fn progress(cluster: &Cluster, request: Request<'_>) -> Answer {
             Answer::words(404, &format!("{words}: {id}"))
         }
     }
+}
+
+/// How much of a store has moved away, and in how many seconds the rest will have; `None` while
+/// nothing has moved.
+pub(super) fn emptied(cluster: &Cluster, store: &Store) -> (f64, Option<u32>) {
+    let left = cluster.regions.iter().filter(|r| r.peers.contains_key(&store.id)).count();
+    let gone = store.had.saturating_sub(left);
+    if gone == 0 {
+        return (0.0, None);
+    }
+    let count = |n: usize| u32::try_from(n).unwrap_or_default();
+    let done = f64::from(count(gone)) / f64::from(count(store.had));
+    (done, Some(count(left) * SECONDS_PER_REGION))
+}
+
+/// Where a store's status port is.
+pub(super) fn status_address(store: &Store) -> String {
+    store.address.replace(":20160", ":20180")
 }
 
 fn list(cluster: &Cluster, now: u64, is_asked: impl Fn(&Store) -> bool) -> Answer {
@@ -258,7 +272,7 @@ fn described(cluster: &Cluster, store: &Store, now: u64) -> Value {
     }
     put("version", json!(store.version));
     put("peer_address", json!(store.address));
-    put("status_address", json!(store.address.replace(":20160", ":20180")));
+    put("status_address", json!(status_address(store)));
     put("git_hash", json!("unknown"));
     put("start_timestamp", json!(clock::instant(store.started).as_second()));
     put("deploy_path", json!("/"));

@@ -176,7 +176,7 @@ impl Play {
 
 /// Which objects there are, by kind and name.
 fn inventory(harness: &Harness) -> Vec<String> {
-    harness.universe.kube.all().map(|(key, _)| key.to_string()).collect()
+    harness.universe.kube.keys().map(|key| key.to_string()).collect()
 }
 
 pub(super) fn number(word: &str) -> Result<u64, String> {

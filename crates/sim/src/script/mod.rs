@@ -73,7 +73,7 @@ fn play(text: &str, mut play: Play) -> Played {
     let findings = play.harness.auditor.findings.iter().map(ToString::to_string);
     let mut findings: Vec<String> = findings.collect();
     findings.extend(play.broken);
-    let objects = play.harness.universe.kube.all().map(|(key, _)| key.to_string());
+    let objects = play.harness.universe.kube.keys().map(|key| key.to_string());
     Played {
         printed: out,
         findings,

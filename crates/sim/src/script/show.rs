@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use serde_json::Value;
-
 use super::Play;
 use crate::auditor::condition;
-use crate::kube::{Key, Verb, at, is_deleting, name_of, text};
+use crate::kube::{Key, Object, Verb, at, is_deleting, name_of, text};
 use crate::pd::{Cluster, Ensemble, Member, Store};
 
 /// Conditions in the order in which they are shown.
@@ -48,7 +46,7 @@ impl Play {
     }
 
     fn pods(&self) -> String {
-        let line = |pod: &Value| {
+        let line = |pod: &Object| {
             let status = at(pod, "/status/containerStatuses/0");
             let state = if is_deleting(pod) {
                 "going"
@@ -65,9 +63,9 @@ impl Play {
     }
 
     fn volumes(&mut self) -> String {
-        let claims: Vec<Value> =
+        let claims: Vec<Object> =
             self.harness.universe.kube.list("PersistentVolumeClaim").cloned().collect();
-        let mut line = |claim: &Value| {
+        let mut line = |claim: &Object| {
             let mark = |name: &str| text(claim, &format!("/metadata/annotations/tikv.org~1{name}"));
             let id = mark("cluster-id").parse().ok().map(|id| self.nickname(id));
             let id = id.unwrap_or_else(|| "no id".to_owned());

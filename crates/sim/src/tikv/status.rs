@@ -1,7 +1,7 @@
 //! What does a store's status port say, and what can be changed there?
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
@@ -25,7 +25,7 @@ pub struct StatusAnswer {
     /// Regions that it leads.
     pub leaders: u64,
     /// Its effective configuration.
-    pub config: Value,
+    pub config: Arc<Value>,
 }
 
 /// The configuration that a process has which was started with this file.
@@ -97,7 +97,7 @@ impl Universe {
         let mut ensembles = self.pd.ensembles.iter();
         let ensemble = ensembles.rfind(|e| e.cluster_id == Some(cluster_id))?;
         let led = ensemble.cluster.regions.iter().filter(|region| region.leader == Some(store));
-        Some(StatusAnswer { leaders: led.count() as u64, config: process.config.clone() })
+        Some(StatusAnswer { leaders: led.count() as u64, config: Arc::clone(&process.config) })
     }
 
     /// Changes items of a running store's configuration.
@@ -107,7 +107,7 @@ impl Universe {
         items: &BTreeMap<String, Value>,
     ) -> Result<(), String> {
         let process = self.tikv.processes.get_mut(uid).ok_or("nothing listens")?;
-        change(&mut process.config, items)
+        change(Arc::make_mut(&mut process.config), items)
     }
 }
 

@@ -1,0 +1,120 @@
+//! What was an object like when it was last looked at?
+//!
+//! Most objects are the same from look to look, and what follows from them is the same as well: a
+//! look takes over what the last one found, and reads only those that have changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tikv_operator_core::facts::{Belongings, Owner, node_facts, resource_facts};
+use tikv_operator_core::world::{
+    Kind, NodeFacts, NodeView, ObjectKey, ResourceFacts, Slot, Uid, World,
+};
+
+use super::FINALIZER;
+use crate::kube::Object;
+
+/// Facts of the versions of objects that were looked at last.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// Whose belongings they are.
+    owner: Option<Uid>,
+    parts: BTreeMap<Kind, Vec<Arc<Object>>>,
+    belongings: Belongings,
+    /// The belongings are in a world that was not given back.
+    lent: bool,
+    resource: Option<(Arc<Object>, ResourceFacts)>,
+    nodes: BTreeMap<String, (Arc<Object>, NodeFacts)>,
+}
+
+impl Known {
+    /// Facts of the resource. `None` where it is not as we write it.
+    pub(super) fn resource(&mut self, object: &Arc<Object>) -> Option<ResourceFacts> {
+        let known = self.resource.take().filter(|(known, _)| Arc::ptr_eq(known, object));
+        known.map(|(_, facts)| facts).or_else(|| resource_facts(object, FINALIZER))
+    }
+
+    /// Everything of one kind that carries the owner's label, in the order of names.
+    pub(super) fn follow(&mut self, owner: Owner<'_>, kind: Kind, listed: &[&Arc<Object>]) {
+        if self.lent || self.owner.as_ref() != Some(owner.uid) {
+            *self = Self { owner: Some(owner.uid.clone()), ..Self::default() };
+        }
+        let known = self.parts.entry(kind).or_default();
+        let is_among = |object: &Arc<Object>, others: &[&Arc<Object>]| {
+            others.iter().any(|other| Arc::ptr_eq(object, other))
+        };
+        let same = known.len() == listed.len() && known.iter().all(|old| is_among(old, listed));
+        if same {
+            return;
+        }
+        let old: Vec<&Arc<Object>> = known.iter().collect();
+        for object in old.iter().filter(|object| !is_among(object, listed)) {
+            forget(&mut self.belongings, owner, kind, object.name());
+        }
+        for object in listed.iter().filter(|object| !is_among(object, &old)) {
+            self.belongings.take(owner, kind, object);
+        }
+        *known = listed.iter().map(|object| Arc::clone(object)).collect();
+    }
+
+    /// What belongs to the owner; strangers are copied, the rest is lent ([`Known::give_back`]).
+    pub(super) fn lend(&mut self) -> Belongings {
+        self.lent = true;
+        Belongings {
+            strangers: self.belongings.strangers.clone(),
+            pods: std::mem::take(&mut self.belongings.pods),
+            volumes: std::mem::take(&mut self.belongings.volumes),
+            objects: std::mem::take(&mut self.belongings.objects),
+        }
+    }
+
+    /// Takes back what a world was made of. Worlds are not changed.
+    pub(super) fn give_back(&mut self, resource: Arc<Object>, world: World) {
+        self.lent = false;
+        self.belongings.pods = world.pods;
+        self.belongings.volumes = world.volumes;
+        self.belongings.objects = world.objects;
+        self.resource = Some((resource, world.resource));
+    }
+
+    /// The nodes of these names.
+    pub(super) fn nodes(
+        &mut self,
+        listed: &[&Arc<Object>],
+        names: BTreeSet<&String>,
+    ) -> BTreeMap<String, NodeView> {
+        let mut view = |name: &String| {
+            let object = listed.iter().find(|object| object.name() == name);
+            let facts = object.and_then(|object| self.node(object));
+            (name.clone(), facts.map_or(NodeView::Gone, NodeView::Known))
+        };
+        names.into_iter().map(&mut view).collect()
+    }
+
+    fn node(&mut self, object: &Arc<Object>) -> Option<NodeFacts> {
+        if let Some((known, facts)) = self.nodes.get(object.name())
+            && Arc::ptr_eq(known, object)
+        {
+            return Some(facts.clone());
+        }
+        let (name, facts) = node_facts(object)?;
+        self.nodes.insert(name, (Arc::clone(object), facts.clone()));
+        Some(facts)
+    }
+}
+
+fn forget(belongings: &mut Belongings, owner: Owner<'_>, kind: Kind, name: &str) {
+    let key = ObjectKey::new(kind, name);
+    belongings.strangers.remove(&key);
+    match kind {
+        Kind::Pod => {
+            Slot::of_pod(owner.name, name).and_then(|slot| belongings.pods.remove(&slot));
+        }
+        Kind::PersistentVolumeClaim => {
+            belongings.volumes.remove(name);
+        }
+        Kind::Service | Kind::ConfigMap | Kind::PodDisruptionBudget => {
+            belongings.objects.remove(&key);
+        }
+    }
+}
