@@ -23,9 +23,9 @@ pub fn apply(
         match mutation.kind() {
             Kind::Put => put(&mut pairs, &mutation.key, &mutation.value, &mut storage.state)?,
             Kind::Delete => {
-                let before = pairs.remove(&*mutation.key)?;
-                let before = before.map(|value| value.value().len());
-                before.iter().for_each(|value| forget(&mutation.key, *value, &mut storage.state));
+                if let Some(before) = pairs.remove(&*mutation.key)? {
+                    forget(&mutation.key, before.value().len(), &mut storage.state);
+                }
             }
             Kind::DeleteRange => {
                 pairs.retain_in::<&[u8], _>(

@@ -200,15 +200,15 @@ impl PeerStorage {
         let metadata = snapshot.mut_metadata();
         (metadata.index, metadata.term) = (state.applied_index, state.applied_term);
         metadata.set_conf_state(Self::conf_state(&region));
-        let table = read.open_table(PAIRS)?;
-        let pair = |row: redb::Result<
-            (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>),
-            redb::StorageError,
-        >| {
+        let mut pairs = Vec::new();
+        for row in read.open_table(PAIRS)?.range::<&[u8]>(range(&region))? {
             let (key, value) = row?;
-            Ok(KvPair { key: key.value().into(), value: value.value().into(), error: None })
-        };
-        let pairs = table.range::<&[u8]>(range(&region))?.map(pair).collect::<Result<_>>()?;
+            pairs.push(KvPair {
+                key: key.value().into(),
+                value: value.value().into(),
+                error: None,
+            });
+        }
         snapshot.data = RegionData { region: Some(region.clone()), pairs }.encode_to_vec().into();
         Ok(snapshot)
     }

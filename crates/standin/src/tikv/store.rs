@@ -71,7 +71,7 @@ pub enum Errand {
 
 /// The regions of one store; see the module's words.
 pub struct Store {
-    pub(super) store_id: u64,
+    pub(super) id: u64,
     pub(super) timing: RaftTiming,
     pub(super) disk: Disk,
     /// Where errands go.
@@ -87,15 +87,14 @@ pub struct Store {
 impl Store {
     /// A store with the peers that its disk has.
     pub fn new(
-        store_id: u64,
+        id: u64,
         timing: RaftTiming,
         disk: Disk,
         errands: UnboundedSender<Errand>,
     ) -> Result<Self> {
         let destroyed = disk.destroyed()?;
         let (peers, reported, next_tick) = (BTreeMap::new(), BTreeMap::new(), Instant::now());
-        let mut store =
-            Self { store_id, timing, disk, errands, peers, destroyed, reported, next_tick };
+        let mut store = Self { id, timing, disk, errands, peers, destroyed, reported, next_tick };
         for state in store.disk.peers()? {
             store.start_peer(PeerStorage::saved(store.disk.clone(), state))?;
         }
@@ -232,7 +231,7 @@ impl Store {
 
     pub(super) fn start_peer(&mut self, storage: PeerStorage) -> Result<()> {
         let region_id = storage.region.id;
-        let peer = Peer::new(storage, self.store_id, &self.timing)?;
+        let peer = Peer::new(storage, self.id, &self.timing)?;
         self.peers.insert(region_id, peer);
         Ok(())
     }

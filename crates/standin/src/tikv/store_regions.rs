@@ -31,7 +31,7 @@ impl Store {
         let (Some(from), Some(to)) = (envelope.from, envelope.to) else { return Ok(()) };
         let region_id = envelope.region_id;
         let conf_ver = envelope.epoch.unwrap_or_default().conf_ver;
-        if to.store_id != self.store_id {
+        if to.store_id != self.id {
             // For the store that had this address before.
             return Ok(());
         }

@@ -112,10 +112,9 @@ impl Link {
     }
 
     async fn connect(&mut self) -> Result<RaftTransportClient<Channel>> {
-        match tokio::time::timeout(ASK_LIMIT, self.pd.store(self.to)).await {
-            Ok(Ok(store)) => self.address = store.map(|store| store.address),
-            // PD may be away just when a store comes back; names stay.
-            Ok(Err(_)) | Err(_) => {}
+        // PD may be away just when a store comes back; names stay.
+        if let Ok(Ok(store)) = tokio::time::timeout(ASK_LIMIT, self.pd.store(self.to)).await {
+            self.address = store.map(|store| store.address);
         }
         let address = self.address.as_ref().context("PD does not know it")?;
         let channel = connect(&format!("http://{address}"), KEEP_ALIVE, SILENCE).await?;
