@@ -5,8 +5,11 @@ use std::error::Error;
 
 const PROTOS: [&str; 5] = ["pdpb", "tikvpb", "errorpb", "etcdserverpb", "standinpb"];
 
-/// What PD's HTTP API shows as JSON.
-const SHOWN: [&str; 8] = [
+/// What the HTTP APIs show as JSON.
+const SHOWN: [&str; 11] = [
+    "standinpb.PeerState",
+    "metapb.Region",
+    "metapb.RegionEpoch",
     "metapb.Store",
     "metapb.StoreLabel",
     "metapb.Peer",

@@ -1,14 +1,14 @@
 //! Which servers does the test suite run where no registry has PD and TiKV? Two stand-ins that
 //! speak their protocols: `pd-server` (module [`pd`]) and `tikv-server` (module [`tikv`]). What
-//! both need is beside them: the command line, the port, the log and the spelling of quantities.
+//! both need is beside them: start and end, version, port, log and the spelling of quantities.
 //!
 //! They are fixtures. They are **not** TiKV's PD and **not** TiKV, and they are never shipped.
 
-pub mod arguments;
-pub mod log;
+pub mod logs;
 pub mod pd;
 pub mod port;
 pub mod proto;
 pub mod start;
 pub mod tikv;
 pub mod units;
+pub mod version;

@@ -1,6 +1,7 @@
 //! How does a server take requests on its ports and answer them? HTTP and gRPC on one listener,
 //! over axum; a request is read fully before it is answered.
 
+use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -94,9 +95,9 @@ where
 }
 
 /// Listens on `address` and serves `routes` there until the process ends.
-pub async fn serve(address: &str, routes: Router) -> Result<(), String> {
+pub async fn serve(address: &str, routes: Router) -> Result<()> {
     let bound = TcpListener::bind(address).await;
-    let listener = bound.map_err(|error| format!("failed to bind {address}: {error}"))?;
+    let listener = bound.with_context(|| format!("failed to bind {address}"))?;
     let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
         // Only slower without.
         drop(stream.set_nodelay(true));

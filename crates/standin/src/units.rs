@@ -96,10 +96,8 @@ pub fn parse_size(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(digits)?;
     let unit = unit.trim().trim_end_matches('B').trim_end_matches('i');
-    let (_, factor) = SIZES.iter().find(|(name, _)| name.trim_end_matches("iB") == unit).or(
-        // Bytes, written or not.
-        unit.is_empty().then_some(&("B", 1)),
-    )?;
+    let bare = |name: &'static str| name.trim_end_matches('B').trim_end_matches('i');
+    let (_, factor) = SIZES.iter().find(|(name, _)| bare(name) == unit)?;
     if let Ok(whole) = number.parse::<u64>() {
         return whole.checked_mul(*factor);
     }

@@ -1,19 +1,20 @@
-//! Who is the PD leader? The member that holds the leader key under a lease. Only the member whose
-//! etcd leads campaigns, so PD's leadership follows etcd's, as the real one's does.
+//! Who is the PD leader? The member whose etcd leads, once it has put its name into the leader key.
+//! Every write of a leader depends on that key, so one that was overtaken writes nothing more.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use tonic::Status;
 
-use super::cluster::keys;
-use super::lead::Lead;
-use super::server::{LeaderRecord, Server};
-use crate::log;
+use super::cluster::Cluster;
+use super::lead::keys;
+use super::server::Server;
+use crate::proto::pdpb::Member;
 use crate::units;
 
-/// Time between two looks at the leader key.
+/// Time between two looks at who leads.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Time between two rounds of scheduling.
@@ -30,38 +31,38 @@ pub async fn run(server: Arc<Server>) {
     let mut seen = Instant::now();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        if server.removed.load(Ordering::SeqCst) {
-            continue;
-        }
-        let key = server.leader_key();
-        let looked = tokio::time::timeout(LOOK_LIMIT, server.etcd.get(&key)).await;
-        let Ok(Ok(value)) = looked else {
-            if seen.elapsed() > FORGET_AFTER && !server.removed.load(Ordering::SeqCst) {
+        match tokio::time::timeout(LOOK_LIMIT, look(&server)).await {
+            _ if server.removed.load(Ordering::SeqCst) => continue,
+            Ok(Ok((true, value))) => {
+                if let Err(status) = lead(&server, value).await {
+                    log::info!("cannot lead: {}", status.message());
+                }
+                *server.lead().await = None;
                 server.leader.send_replace(None);
             }
-            continue;
-        };
-        seen = Instant::now();
-        let record = value.and_then(|value| serde_json::from_slice::<LeaderRecord>(&value).ok());
-        match record {
-            Some(record) if record.member_id == server.record.member_id => {
-                // Left over from before a restart: nobody leads under it.
-                let gone = [(key.clone(), None)];
-                let own = serde_json::to_vec(&record).unwrap_or_default();
-                drop(server.etcd.write_while((&key, &own), &gone).await);
-            }
-            Some(record) => {
-                server.leader.send_replace(Some(record));
+            Ok(Ok((false, value))) => {
+                let record = value.and_then(|value| Member::decode(&*value).ok());
+                let own = |record: &Member| record.member_id == server.record.member_id;
+                // The own name is left over from when this member led.
+                server.leader.send_replace(record.filter(|record| !own(record)));
                 remember(&server).await;
             }
-            None => {
-                server.leader.send_replace(None);
-                if let Err(status) = campaign(&server).await {
-                    log::info(&format!("campaign: {}", status.message()));
+            Ok(Err(_)) | Err(_) => {
+                if seen.elapsed() > FORGET_AFTER {
+                    server.leader.send_replace(None);
                 }
+                continue;
             }
         }
+        seen = Instant::now();
     }
+}
+
+/// Whether the own etcd leads, and the leader key, which only a quorum answers.
+async fn look(server: &Server) -> Result<(bool, Option<Vec<u8>>), Status> {
+    let value = server.etcd.get(&server.leader_key()).await?;
+    let (own, leader) = server.etcd.identity_and_leader().await?;
+    Ok((own == leader, value))
 }
 
 /// What a follower must know later without its etcd, or without a quorum.
@@ -74,62 +75,42 @@ async fn remember(server: &Server) {
     }
 }
 
-async fn etcd_leads(server: &Server) -> Result<bool, Status> {
-    let (own, leader) = server.etcd.identity_and_leader().await?;
-    Ok(own == leader)
-}
-
-async fn campaign(server: &Arc<Server>) -> Result<(), Status> {
-    if !etcd_leads(server).await? {
+/// Takes the leader key over from whoever `value` names, and leads for as long as the own etcd does.
+async fn lead(server: &Arc<Server>, value: Option<Vec<u8>>) -> Result<(), Status> {
+    let (key, own) = (server.leader_key(), server.leader_value());
+    let taken = match value {
+        None => server.etcd.create(&key, &own).await?,
+        Some(value) => server.etcd.write_while((&key, &value), &[(key.clone(), Some(own))]).await?,
+    };
+    if !taken {
         return Ok(());
     }
-    let granted = Instant::now();
-    let lease = server.etcd.grant(server.options.lease).await?;
-    if !server.etcd.create(&server.leader_key(), &server.leader_value(), lease).await? {
-        return server.etcd.revoke(lease).await;
-    }
-    match Lead::load(server).await {
-        Ok(lead) => {
-            *server.lead().await = Some(lead);
-            server.leader.send_replace(Some(server.record.clone()));
-            log::info("leading");
-            lead_while_held(server, lease, granted).await;
-            *server.lead().await = None;
-            server.leader.send_replace(None);
-            log::info("not leading any more");
-        }
-        Err(status) => {
-            log::info(&format!("cannot read the persisted state: {}", status.message()));
-        }
-    }
-    server.etcd.revoke(lease).await
+    *server.lead().await = Some(Cluster::load(server).await?);
+    server.leader.send_replace(Some(server.record.clone()));
+    log::info!("leading");
+    lead_while_etcd_does(server).await;
+    log::info!("not leading any more");
+    Ok(())
 }
 
-/// Leads until the lease runs out, etcd's leadership is elsewhere, or a write fails.
-async fn lead_while_held(server: &Arc<Server>, lease: i64, granted: Instant) {
-    let time = Duration::from_secs(server.options.lease.unsigned_abs());
-    let mut renewed = granted;
-    let (mut scheduled, mut checked) = (Instant::now(), Instant::now());
-    while renewed.elapsed() < time && server.is_leader().await {
-        tokio::time::sleep(LOOK_EVERY).await;
-        if renewed.elapsed() > time / 3 {
-            let asked = Instant::now();
-            match tokio::time::timeout(time / 3, server.etcd.keep_alive(lease)).await {
-                Ok(Ok(true)) => renewed = asked,
-                Ok(Ok(false)) => return,
-                Ok(Err(_)) | Err(_) => continue,
-            }
+/// Leads until etcd's leadership is elsewhere, or lost for as long as PD's lease is, or a write fails.
+async fn lead_while_etcd_does(server: &Arc<Server>) {
+    let lease = Duration::from_secs(server.options.lease.unsigned_abs());
+    let (mut led, mut checked) = (Instant::now(), Instant::now());
+    let mut looks = tokio::time::interval(SCHEDULE_EVERY);
+    while led.elapsed() < lease && server.is_leader().await {
+        looks.tick().await;
+        let asked = server.etcd.identity_and_leader();
+        match tokio::time::timeout(LOOK_LIMIT, asked).await {
+            Ok(Ok((own, leader))) if own == leader => led = Instant::now(),
+            // A vote is under way; writes wait for its outcome.
+            Ok(Ok((_, 0)) | Err(_)) | Err(_) => continue,
+            Ok(Ok(_)) => return,
         }
-        let status = server.etcd.identity_and_leader().await;
-        if status.is_ok_and(|(own, leader)| leader != 0 && leader != own) {
-            return;
-        }
-        if scheduled.elapsed() >= SCHEDULE_EVERY {
-            scheduled = Instant::now();
-            round(server, checked.elapsed() >= server.check_interval).await;
-            if checked.elapsed() >= server.check_interval {
-                checked = Instant::now();
-            }
+        let check_stores = checked.elapsed() >= server.check_interval;
+        round(server, check_stores).await;
+        if check_stores {
+            checked = Instant::now();
         }
     }
 }
@@ -137,10 +118,11 @@ async fn lead_while_held(server: &Arc<Server>, lease: i64, granted: Instant) {
 /// One round of scheduling, and of the stores' states when that is due.
 async fn round(server: &Server, check_stores: bool) {
     let mut lead = server.lead().await;
-    let Some(leading) = lead.as_mut() else { return };
-    if check_stores && let Ok((cluster, settings)) = leading.parts() {
-        cluster.check_stores(settings, units::now_nanos());
+    if let Some(cluster) = lead.as_mut().filter(|cluster| cluster.bootstrapped_at.is_some()) {
+        if check_stores {
+            cluster.check_stores(units::now_nanos());
+        }
+        cluster.schedule();
+        drop(server.commit(&mut lead).await);
     }
-    leading.schedule();
-    drop(server.commit(&mut lead).await);
 }

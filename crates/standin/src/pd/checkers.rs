@@ -4,7 +4,6 @@
 use super::cluster::Cluster;
 use super::operators::{Kind, Operator, Step};
 use super::region::Region;
-use super::settings::Settings;
 use super::store::Store;
 use crate::proto::metapb::{Peer, StoreState};
 
@@ -16,29 +15,47 @@ const REPAIRS_AT_ONCE: usize = 16;
 pub struct Checker<'a> {
     /// The cluster, without the operator that may come of it.
     pub cluster: &'a Cluster,
-    /// Wanted replicas, limits, switches.
-    pub settings: &'a Settings,
     /// Nanoseconds since the epoch.
     pub now: i64,
 }
 
 impl Checker<'_> {
-    /// The repair that `region` needs, with the id that a new peer would get.
-    pub fn repair(&self, region: &Region, new_peer: u64) -> Option<Operator> {
-        let limit = self.settings.limit("replica-schedule-limit").min(REPAIRS_AT_ONCE);
+    /// The repair that `region` needs.
+    pub fn repair(&self, region: &Region) -> Option<Operator> {
+        let limit = self.cluster.settings.limit("replica-schedule-limit").min(REPAIRS_AT_ONCE);
         if region.leader.is_none() || self.cluster.running(Kind::Replica) >= limit {
             return None;
         }
-        let finish = |(reason, steps)| Operator::new(region.id(), Kind::Replica, reason, steps);
-        if region.learners().next().is_some() {
-            return self.learner(region).map(finish);
-        }
-        self.down_peer(region, new_peer)
-            .or_else(|| self.offline_peer(region, new_peer))
-            .or_else(|| self.missing_peer(region, new_peer))
-            .or_else(|| self.surplus_peer(region))
-            .or_else(|| self.crowded_peer(region, new_peer))
-            .map(finish)
+        let found = if region.learners().next().is_some() {
+            self.learner(region)
+        } else {
+            let peers = || region.meta.peers.iter();
+            let down = peers().find(|peer| self.is_down(region, peer));
+            let removing = peers().find(|peer| self.is_removing(peer));
+            self.replacement(region, down, ("enable-remove-down-replica", "replace-down-peer"))
+                .or_else(|| {
+                    let why = ("enable-replace-offline-replica", "replace-offline-peer");
+                    self.replacement(region, removing, why)
+                })
+                .or_else(|| self.missing_peer(region))
+                .or_else(|| self.surplus_peer(region))
+                .or_else(|| {
+                    let why = ("enable-location-replacement", "move-to-better-location");
+                    self.replacement(region, self.crowded_peer(region), why)
+                })
+        };
+        found.map(|(reason, steps)| Operator::new(region.id(), Kind::Replica, reason, steps))
+    }
+
+    /// Steps that replace `peer`, if there is one and the switch is on.
+    fn replacement(
+        &self,
+        region: &Region,
+        peer: Option<&Peer>,
+        (switch, reason): (&str, &'static str),
+    ) -> Option<(&'static str, Vec<Step>)> {
+        let peer = peer.filter(|_| self.cluster.settings.enabled(switch))?;
+        Some((reason, self.replace(region, peer)?))
     }
 
     /// A learner that an earlier PD leader left half-added.
@@ -46,53 +63,39 @@ impl Checker<'_> {
         let learner = region.learners().next()?;
         let store = learner.store_id;
         let usable = self.store(store).is_some_and(|store| self.is_usable(store));
-        let wanted = region.voters().count() < self.settings.max_replicas();
+        let wanted = region.voters().count() < self.cluster.settings.max_replicas();
         if usable && wanted && !region.is_pending(learner) {
-            return Some(("promote-learner", vec![Step::Promote { store, peer: learner.id }]));
+            return Some(("promote-learner", vec![Step::Promote(store)]));
         }
-        (!usable || !wanted).then(|| ("remove-orphan-peer", vec![Step::Remove { store }]))
+        (!usable || !wanted).then(|| ("remove-orphan-peer", vec![Step::Remove(store)]))
     }
 
     /// The region's leader calls the peer down (after its own `max-peer-down-duration`, however long
     /// ago), and PD has missed its store for `max-store-down-time`.
-    fn down_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
-        let limit = self.settings.max_store_down_time();
-        let is_down = |peer: &&Peer| {
-            let store = self.store(peer.store_id);
-            region.down_seconds(peer).is_some()
-                && store.is_some_and(|store| store.down_time(self.now) > limit)
-        };
-        let peer = region.meta.peers.iter().find(is_down)?;
-        if !self.settings.enabled("enable-remove-down-replica") {
-            return None;
-        }
-        self.replace(region, peer, new_peer).map(|steps| ("replace-down-peer", steps))
+    fn is_down(&self, region: &Region, peer: &Peer) -> bool {
+        let limit = self.cluster.settings.max_store_down_time();
+        let store = self.store(peer.store_id);
+        region.down_seconds(peer).is_some()
+            && store.is_some_and(|store| store.down_time(self.now) > limit)
     }
 
-    fn offline_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
-        let removing = |peer: &&Peer| {
-            self.store(peer.store_id).is_none_or(|store| store.state() != StoreState::Up)
-        };
-        let peer = region.meta.peers.iter().find(removing)?;
-        if !self.settings.enabled("enable-replace-offline-replica") {
-            return None;
-        }
-        self.replace(region, peer, new_peer).map(|steps| ("replace-offline-peer", steps))
+    fn is_removing(&self, peer: &Peer) -> bool {
+        self.store(peer.store_id).is_none_or(|store| store.state() != StoreState::Up)
     }
 
-    fn missing_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
-        if region.voters().count() >= self.settings.max_replicas()
-            || !self.settings.enabled("enable-make-up-replica")
+    fn missing_peer(&self, region: &Region) -> Option<(&'static str, Vec<Step>)> {
+        if region.voters().count() >= self.cluster.settings.max_replicas()
+            || !self.cluster.settings.enabled("enable-make-up-replica")
         {
             return None;
         }
         let store = self.place(region, None)?;
-        Some(("make-up-replica", add(store, new_peer)))
+        Some(("make-up-replica", add(store)))
     }
 
     fn surplus_peer(&self, region: &Region) -> Option<(&'static str, Vec<Step>)> {
-        if region.voters().count() <= self.settings.max_replicas()
-            || !self.settings.enabled("enable-remove-extra-replica")
+        if region.voters().count() <= self.cluster.settings.max_replicas()
+            || !self.cluster.settings.enabled("enable-remove-extra-replica")
         {
             return None;
         }
@@ -105,24 +108,14 @@ impl Checker<'_> {
         Some(("remove-extra-replica", self.removal(region, peer.store_id)?))
     }
 
-    /// Two peers in one failure domain, where another store would be in one of its own. Labels may
-    /// come after the regions did.
-    fn crowded_peer(&self, region: &Region, new_peer: u64) -> Option<(&'static str, Vec<Step>)> {
+    /// One of two peers in one failure domain, where another store would be in one of its own. Labels
+    /// may come after the regions did.
+    fn crowded_peer<'r>(&self, region: &'r Region) -> Option<&'r Peer> {
         let shared = |peer: &&Peer| self.shared_with_others(region, peer.store_id, peer.store_id);
         let peer = region.voters().max_by_key(shared)?;
-        if !self.settings.enabled("enable-location-replacement")
-            || !self.keeps_apart(region, peer.store_id, shared(&peer).checked_sub(1)?)
-        {
-            return None;
-        }
-        self.replace(region, peer, new_peer).map(|steps| ("move-to-better-location", steps))
-    }
-
-    /// Whether the best store for the peer on `leaving` shares at most `limit` location labels with
-    /// the peers that stay.
-    fn keeps_apart(&self, region: &Region, leaving: u64, limit: usize) -> bool {
-        let target = self.place(region, Some(leaving));
-        target.is_some_and(|target| self.shared_with_others(region, target, leaving) <= limit)
+        let target = self.place(region, Some(peer.store_id))?;
+        let better = self.shared_with_others(region, target, peer.store_id) < shared(&peer);
+        better.then_some(peer)
     }
 
     /// The most leading location labels that `store` shares with a peer that stays when the one on
@@ -135,17 +128,17 @@ impl Checker<'_> {
     }
 
     /// A new peer elsewhere, then the old one goes; only the latter where there are enough.
-    pub fn replace(&self, region: &Region, peer: &Peer, new_peer: u64) -> Option<Vec<Step>> {
+    pub fn replace(&self, region: &Region, peer: &Peer) -> Option<Vec<Step>> {
         let removal = self.removal(region, peer.store_id);
-        if region.voters().count() > self.settings.max_replicas() {
+        if region.voters().count() > self.cluster.settings.max_replicas() {
             return removal;
         }
         let store = self.place(region, Some(peer.store_id))?;
-        let mut steps = add(store, new_peer);
+        let mut steps = add(store);
         if region.leader_store() == peer.store_id {
-            steps.push(Step::TransferLeader { to: self.successor(region).unwrap_or(store) });
+            steps.push(Step::TransferLeader(self.successor(region).unwrap_or(store)));
         }
-        steps.push(Step::Remove { store: peer.store_id });
+        steps.push(Step::Remove(peer.store_id));
         Some(steps)
     }
 
@@ -153,9 +146,9 @@ impl Checker<'_> {
     fn removal(&self, region: &Region, store: u64) -> Option<Vec<Step>> {
         let mut steps = Vec::new();
         if region.leader_store() == store {
-            steps.push(Step::TransferLeader { to: self.successor(region)? });
+            steps.push(Step::TransferLeader(self.successor(region)?));
         }
-        steps.push(Step::Remove { store });
+        steps.push(Step::Remove(store));
         Some(steps)
     }
 
@@ -179,7 +172,7 @@ impl Checker<'_> {
         let fit = |store: &&Store| {
             self.is_usable(store)
                 && region.peer_on(store.meta.id).is_none()
-                && !store.is_low_on_space(self.settings)
+                && !store.is_low_on_space(&self.cluster.settings)
         };
         let order = |store: &&Store| {
             let id = store.meta.id;
@@ -191,14 +184,14 @@ impl Checker<'_> {
 
     /// How many leading location labels two stores share: 0 means other domains throughout.
     fn shared_domains(&self, one: &Store, other: &Store) -> usize {
-        let labels = self.settings.location_labels();
+        let labels = self.cluster.settings.location_labels();
         let same = |key: &&&str| !one.label(key).is_empty() && one.label(key) == other.label(key);
         labels.iter().take_while(same).count()
     }
 
     /// Whether PD may place peers and leaders on a store: Up, and heard of lately.
     pub fn is_usable(&self, store: &Store) -> bool {
-        store.is_connected(self.now) && !store.is_lost(self.now, self.settings)
+        store.is_connected(self.now) && !store.is_lost(self.now, &self.cluster.settings)
     }
 
     fn store(&self, id: u64) -> Option<&Store> {
@@ -206,11 +199,6 @@ impl Checker<'_> {
     }
 }
 
-fn add(store: u64, peer: u64) -> Vec<Step> {
-    vec![Step::AddLearner { store, peer }, Step::Promote { store, peer }]
-}
-
-/// Whether a region has the wanted voters and nothing else, as `/regions/replicated` asks.
-pub fn is_replicated(region: &Region, max_replicas: usize) -> bool {
-    region.voters().count() == max_replicas && region.learners().next().is_none()
+fn add(store: u64) -> Vec<Step> {
+    vec![Step::AddLearner(store), Step::Promote(store)]
 }

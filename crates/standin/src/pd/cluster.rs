@@ -1,42 +1,45 @@
-//! What does a bootstrapped cluster consist of? Stores, regions, schedulers and running operators,
-//! and where each is persisted. Every change that must survive is handed back as writes.
+//! What does a cluster consist of? Settings, stores, regions, schedulers and running operators. Every
+//! change of what must survive is persisted by [`super::lead`].
 
 use std::collections::BTreeMap;
 
-use prost::Message;
+use serde_json::Value;
 use tokio::sync::mpsc::Sender;
 
 use super::balance;
 use super::checkers::Checker;
+use super::lead::Persisted;
 use super::operators::{Kind, Operator};
+use super::refusal::Refusal;
 use super::region::{Region, Regions};
 use super::schedulers::Schedulers;
 use super::settings::Settings;
 use super::store::Store;
-use crate::proto::metapb::{self, NodeState, StoreState};
+use crate::proto::metapb::{NodeState, StoreState};
 use crate::proto::pdpb::RegionHeartbeatResponse;
 use crate::units;
+use crate::version::Version;
 
 /// Commands go to the region's leader over the stream that its store holds open.
 pub type Stream = Sender<Result<RegionHeartbeatResponse, tonic::Status>>;
 
-/// Below this many regions a new store serves at once.
-const INITIAL_REGIONS: usize = 100;
-
-/// Nanoseconds since its last heartbeat after which a tombstone is forgotten: 30 days.
-const TOMBSTONE_KEPT: i64 = 30 * 86_400 * 1_000_000_000;
-
 /// Leaders and peers that begin to move in one round at most.
 const MOVES_A_ROUND: usize = 64;
 
-/// A cluster that a store has bootstrapped.
+/// The cluster as its PD leader has it.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Nanoseconds since the epoch.
-    pub bootstrapped_at: i64,
+    /// The release that is imitated.
+    pub version: Version,
+    /// The persisted sections of the configuration.
+    pub settings: Settings,
+    /// The maintenance task that holds the lock, as it is shown.
+    pub maintenance: Option<Value>,
+    /// Nanoseconds since the epoch; `None` before the first store bootstraps.
+    pub bootstrapped_at: Option<i64>,
     /// By id.
     pub stores: BTreeMap<u64, Store>,
-    /// By id and by key.
+    /// By id.
     pub regions: Regions,
     /// What runs.
     pub schedulers: Schedulers,
@@ -44,73 +47,34 @@ pub struct Cluster {
     pub operators: BTreeMap<u64, Operator>,
     /// By store.
     pub streams: BTreeMap<u64, Stream>,
-    /// The id of the next new peer: kept until an operator needs it, so that rest costs no ids.
-    new_peer: Option<u64>,
-}
-
-/// Names of the persisted parts, below `/pd/{cluster id}/`.
-pub mod keys {
-    /// Time of the bootstrap.
-    pub const BOOTSTRAPPED: &str = "raft/status/raft_bootstrap_time";
-    /// One key per store.
-    pub const STORES: &str = "raft/s/";
-    /// One key per region.
-    pub const REGIONS: &str = "raft/r/";
-    /// The schedulers.
-    pub const SCHEDULERS: &str = "scheduler_config";
+    pub(super) next_id: u64,
+    pub(super) reserved_id: u64,
+    /// What is in etcd.
+    pub(super) saved: Persisted,
 }
 
 impl Cluster {
-    /// A cluster that begins now.
-    pub fn new(bootstrapped_at: i64, schedulers: Schedulers) -> Self {
+    /// A cluster that no store has bootstrapped.
+    pub fn new(version: Version, settings: Settings) -> Self {
         Self {
-            bootstrapped_at,
+            version,
+            settings,
+            maintenance: None,
+            bootstrapped_at: None,
             stores: BTreeMap::new(),
             regions: Regions::default(),
-            schedulers,
+            schedulers: Schedulers::of_version(version),
             operators: BTreeMap::new(),
             streams: BTreeMap::new(),
-            new_peer: None,
+            next_id: 1,
+            reserved_id: 0,
+            saved: Persisted::new(),
         }
     }
 
-    /// Reads back what was persisted; `None` before the bootstrap.
-    pub fn load(
-        pairs: &BTreeMap<String, Vec<u8>>,
-        fallback: Schedulers,
-    ) -> Result<Option<Self>, String> {
-        let Some(time) = pairs.get(keys::BOOTSTRAPPED) else { return Ok(None) };
-        let time = String::from_utf8_lossy(time).parse().unwrap_or_default();
-        let schedulers = pairs.get(keys::SCHEDULERS).map(|value| serde_json::from_slice(value));
-        let schedulers = schedulers.transpose().map_err(|error| error.to_string())?;
-        let mut cluster = Self::new(time, schedulers.unwrap_or(fallback));
-        for (key, value) in pairs {
-            if key.starts_with(keys::STORES) {
-                let meta = metapb::Store::decode(value.as_slice()).map_err(|e| e.to_string())?;
-                cluster.stores.insert(meta.id, Store::new(meta));
-            } else if key.starts_with(keys::REGIONS) {
-                let meta = metapb::Region::decode(value.as_slice()).map_err(|e| e.to_string())?;
-                cluster.regions.put(Region::from_meta(meta));
-            }
-        }
-        Ok(Some(cluster))
-    }
-
-    /// What must survive, by its key.
-    pub fn persisted(&self) -> Vec<(String, Vec<u8>)> {
-        let schedulers = serde_json::to_vec(&self.schedulers).unwrap_or_default();
-        let mut all = vec![
-            (keys::BOOTSTRAPPED.to_owned(), self.bootstrapped_at.to_string().into_bytes()),
-            (keys::SCHEDULERS.to_owned(), schedulers),
-        ];
-        let store =
-            |(id, store): (&u64, &Store)| (format!("{}{id:020}", keys::STORES), store.persisted());
-        all.extend(self.stores.iter().map(store));
-        let region = |region: &Region| {
-            (format!("{}{:020}", keys::REGIONS, region.id()), region.meta.encode_to_vec())
-        };
-        all.extend(self.regions.iter().map(region));
-        all
+    /// The cluster, or PD's refusal before a store has bootstrapped it.
+    pub fn bootstrapped(&mut self) -> Result<&mut Self, Refusal> {
+        if self.bootstrapped_at.is_some() { Ok(self) } else { Err(Refusal::not_bootstrapped()) }
     }
 
     /// Running operators of a kind.
@@ -138,8 +102,10 @@ impl Cluster {
 
     /// Leaders on their way to a store.
     pub fn leaders_arriving(&self, store: u64) -> u64 {
-        self.operators.values().filter(|operator| operator.new_leader() == Some(store)).count()
-            as u64
+        let arrives = |operator: &&Operator| {
+            operator.kind == Kind::Leader && operator.needs().any(|needed| needed == store)
+        };
+        self.operators.values().filter(arrives).count() as u64
     }
 
     /// Takes over a region heartbeat.
@@ -149,88 +115,72 @@ impl Cluster {
         }
     }
 
-    /// The state changes of stores that PD looks at every ten seconds: Preparing to Serving,
-    /// Offline to Tombstone once no region has a peer there, tombstones forgotten after 30 days.
-    pub fn check_stores(&mut self, settings: &mut Settings, now: i64) {
-        let few_regions = self.regions.len() < INITIAL_REGIONS;
-        let share = self.regions.len() * settings.max_replicas() / self.stores.len().max(1);
+    /// The state changes of stores that PD looks at every ten seconds: Preparing to Serving (at once, as
+    /// with fewer than 100 regions), Offline to Tombstone once no region has a peer there.
+    pub fn check_stores(&mut self, now: i64) {
         for store in self.stores.values_mut() {
             let load = self.regions.load_of(store.meta.id);
-            let has_share = load.regions * 10 >= share as u64 * 9;
             match store.meta.node_state() {
-                NodeState::Preparing if few_regions || has_share => {
+                NodeState::Preparing => {
                     store.meta.set_node_state(NodeState::Serving);
                 }
                 NodeState::Removing if load.regions > 0 => store.note_removing(load, now),
                 NodeState::Removing => {
                     store.meta.set_state(StoreState::Tombstone);
                     store.meta.set_node_state(NodeState::Removed);
-                    settings.set_store_limit(store.meta.id, None);
+                    self.settings.set_store_limit(store.meta.id, None);
                 }
-                NodeState::Preparing | NodeState::Serving | NodeState::Removed => {}
+                NodeState::Serving | NodeState::Removed => {}
             }
         }
-        let is_old = |store: &Store| {
-            store.state() == StoreState::Tombstone && store.down_time(now) > TOMBSTONE_KEPT
-        };
-        self.stores.retain(|_, store| !is_old(store));
     }
 
-    /// Looks at every region: operators go on or end, repairs and moves begin. `allocate` gives the
-    /// ids of new peers.
-    pub fn schedule(&mut self, settings: &Settings, allocate: &mut dyn FnMut() -> u64) {
+    /// Looks at every region: operators go on or end, repairs and moves begin.
+    pub fn schedule(&mut self) {
         let now = units::now_nanos();
         let ids: Vec<u64> = self.regions.iter().map(Region::id).collect();
         for id in &ids {
-            self.drive(*id, settings, now);
+            self.drive(*id, now);
         }
-        if settings.enabled("halt-scheduling") {
+        if self.settings.enabled("halt-scheduling") {
             return;
         }
-        self.schedulers.take_stopping(&self.stopping_stores());
+        // Those that said so in their last heartbeat. One that has ended says so until it is back.
+        let stopping = |store: &&Store| store.counts_as_up() && store.stats.is_stopping;
+        let stopping = self.stores.values().filter(stopping).map(|store| store.meta.id);
+        self.schedulers.take_stopping(&stopping.collect::<Vec<_>>());
         for id in ids {
-            let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
-            let checker = Checker { cluster: self, settings, now };
+            let checker = Checker { cluster: self, now };
             let idle = self.regions.get(id).filter(|_| !self.operators.contains_key(&id));
-            if let Some(operator) = idle.and_then(|region| checker.repair(region, new_peer)) {
-                self.start(operator, settings, now);
+            if let Some(operator) = idle.and_then(|region| checker.repair(region)) {
+                self.start(operator, now);
             }
         }
         for _ in 0..MOVES_A_ROUND {
-            let new_peer = *self.new_peer.get_or_insert_with(&mut *allocate);
-            let checker = Checker { cluster: self, settings, now };
-            let Some(operator) = balance::next(&checker, new_peer) else { return };
-            self.start(operator, settings, now);
+            let Some(operator) = balance::next(&Checker { cluster: self, now }) else { return };
+            self.start(operator, now);
         }
     }
 
-    /// Stores that said in their last heartbeat that they are stopping. One that has ended says so
-    /// until it is back.
-    fn stopping_stores(&self) -> Vec<u64> {
-        let stopping = |store: &&Store| store.counts_as_up() && store.stats.is_stopping;
-        self.stores.values().filter(stopping).map(|store| store.meta.id).collect()
-    }
-
-    fn start(&mut self, operator: Operator, settings: &Settings, now: i64) {
+    fn start(&mut self, mut operator: Operator, now: i64) {
         let region = operator.region;
         if operator.target().is_some() {
-            self.new_peer = None;
+            operator.new_peer = self.allocate();
         }
         self.operators.insert(region, operator);
-        self.drive(region, settings, now);
+        self.drive(region, now);
     }
 
-    /// Drops the operator of a region when it is done, or when the store that it goes to is lost;
+    /// Drops the operator of a region when it is done, or when a store that it needs is lost;
     /// else sends its step to the leader.
-    pub fn drive(&mut self, id: u64, settings: &Settings, now: i64) {
+    pub fn drive(&mut self, id: u64, now: i64) {
         let Some(region) = self.regions.get(id) else {
             self.operators.remove(&id);
             return;
         };
         let Some(operator) = self.operators.get_mut(&id) else { return };
-        let target = operator.target().and_then(|target| self.stores.get(&target));
-        let target_lost = target.is_some_and(|store| store.is_lost(now, settings));
-        if target_lost || !operator.advance(region, now) {
+        let lost = |id| self.stores.get(&id).is_none_or(|store| store.is_lost(now, &self.settings));
+        if !operator.advance(region, now) || operator.needs().any(lost) {
             self.operators.remove(&id);
             return;
         }
@@ -239,5 +189,41 @@ impl Cluster {
             // A full stream means a store that does not read: the step is sent again later.
             drop(stream.try_send(Ok(command)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pd::operators::Step;
+    use crate::pd::options::Options;
+    use crate::proto::metapb::{self, Peer};
+
+    #[test]
+    fn an_operator_ends_when_a_store_that_it_needs_is_to_go() {
+        let (now, settings) =
+            (units::now_nanos(), Settings::from_options(&Options::default()).unwrap());
+        let mut cluster = Cluster::new(Version::default(), settings);
+        for id in 1..=3 {
+            let address = format!("store-{id}");
+            let meta = metapb::Store { id, address, version: "8.5.7".into(), ..Default::default() };
+            cluster.put_store(meta).unwrap();
+            let stats = crate::proto::pdpb::StoreStats { store_id: id, ..Default::default() };
+            cluster.store_heartbeat(stats, now).unwrap();
+        }
+        let peer = |id, store_id| Peer { id, store_id, ..Peer::default() };
+        let peers = vec![peer(11, 1), peer(12, 2), peer(13, 3)];
+        let meta = metapb::Region { id: 4, peers, ..Default::default() };
+        let leader = Some(peer(11, 1));
+        cluster.region_heartbeat(Region { leader, ..Region::from_meta(meta) });
+        let steps = vec![Step::TransferLeader(2), Step::Remove(1)];
+        let operator = Operator::new(4, Kind::Region, "balance-region", steps);
+        cluster.operators.insert(4, operator);
+        cluster.remove_store(1, true).unwrap();
+        cluster.drive(4, now);
+        assert!(cluster.operators.contains_key(&4), "a peer may leave a store that goes");
+        cluster.remove_store(2, true).unwrap();
+        cluster.drive(4, now);
+        assert!(!cluster.operators.contains_key(&4), "and none may lead there");
     }
 }

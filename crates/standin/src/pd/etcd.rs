@@ -1,5 +1,5 @@
 //! How does the server talk to its etcd? Over gRPC on a Unix socket of its own, with the part of
-//! etcd's API that it needs: reads, guarded transactions, leases, members.
+//! etcd's API that it needs: reads, guarded transactions, members.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,6 @@ use crate::proto::etcdserverpb as pb;
 use pb::cluster_client::ClusterClient;
 use pb::compare::{CompareResult, CompareTarget, TargetUnion};
 use pb::kv_client::KvClient;
-use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 use pb::request_op::Request as Op;
 
@@ -86,69 +85,26 @@ impl Etcd {
         (key, expected): (&str, &[u8]),
         writes: &[Write],
     ) -> Result<bool> {
-        let guard = pb::Compare {
-            result: CompareResult::Equal.into(),
-            target: CompareTarget::Value.into(),
-            key: key.into(),
-            target_union: Some(TargetUnion::Value(expected.to_vec())),
-        };
-        self.transact(guard, writes.iter().map(write_op).collect()).await
+        let value = TargetUnion::Value(expected.to_vec());
+        self.transact(vec![equal(key, CompareTarget::Value, value)], writes).await
     }
 
-    /// Creates `key`, or `false` when it exists. `lease` 0 is none.
-    pub async fn create(&self, key: &str, value: &[u8], lease: i64) -> Result<bool> {
-        let absent = pb::Compare {
-            result: CompareResult::Equal.into(),
-            target: CompareTarget::Create.into(),
-            key: key.into(),
-            target_union: Some(TargetUnion::CreateRevision(0)),
-        };
-        let put = pb::PutRequest { key: key.into(), value: value.to_vec(), lease };
-        self.transact(absent, vec![Op::RequestPut(put)]).await
+    /// Creates `key`, or `false` when it exists.
+    pub async fn create(&self, key: &str, value: &[u8]) -> Result<bool> {
+        let absent = equal(key, CompareTarget::Create, TargetUnion::CreateRevision(0));
+        self.transact(vec![absent], &[(key.to_owned(), Some(value.to_vec()))]).await
     }
 
     /// Puts one key whatever was there.
     pub async fn put(&self, key: &str, value: &[u8]) -> Result<()> {
-        let put = pb::PutRequest { key: key.into(), value: value.to_vec(), lease: 0 };
-        let request = pb::TxnRequest {
-            success: vec![pb::RequestOp { request: Some(Op::RequestPut(put)) }],
-            ..pb::TxnRequest::default()
-        };
-        KvClient::new(self.channel.clone()).txn(request).await?;
-        Ok(())
+        self.transact(Vec::new(), &[(key.to_owned(), Some(value.to_vec()))]).await.map(drop)
     }
 
-    async fn transact(&self, compare: pb::Compare, success: Vec<Op>) -> Result<bool> {
-        let request = pb::TxnRequest {
-            compare: vec![compare],
-            success: success.into_iter().map(|op| pb::RequestOp { request: Some(op) }).collect(),
-            failure: Vec::new(),
-        };
+    async fn transact(&self, compare: Vec<pb::Compare>, writes: &[Write]) -> Result<bool> {
+        let success = writes.iter().map(write_op).collect();
+        let request = pb::TxnRequest { compare, success, failure: Vec::new() };
         let answer = KvClient::new(self.channel.clone()).txn(request).await?;
         Ok(answer.into_inner().succeeded)
-    }
-
-    /// A new lease of `seconds`.
-    pub async fn grant(&self, seconds: i64) -> Result<i64> {
-        let request = pb::LeaseGrantRequest { ttl: seconds, id: 0 };
-        let answer = LeaseClient::new(self.channel.clone()).lease_grant(request).await?;
-        Ok(answer.into_inner().id)
-    }
-
-    /// Makes the lease run its full time again; `false` when it is gone.
-    pub async fn keep_alive(&self, lease: i64) -> Result<bool> {
-        let once = tokio_stream::once(pb::LeaseKeepAliveRequest { id: lease });
-        let mut client = LeaseClient::new(self.channel.clone());
-        let mut answers = client.lease_keep_alive(once).await?.into_inner();
-        Ok(answers.message().await?.is_some_and(|answer| answer.ttl > 0))
-    }
-
-    /// Ends a lease, and deletes the keys that hang on it.
-    pub async fn revoke(&self, lease: i64) -> Result<()> {
-        LeaseClient::new(self.channel.clone())
-            .lease_revoke(pb::LeaseRevokeRequest { id: lease })
-            .await?;
-        Ok(())
     }
 
     /// Members as this etcd itself knows them, ordered by id; needs no quorum.
@@ -188,18 +144,18 @@ impl Etcd {
     }
 }
 
-fn write_op((key, value): &Write) -> Op {
-    match value {
-        Some(value) => Op::RequestPut(pb::PutRequest {
-            key: key.clone().into(),
-            value: value.clone(),
-            lease: 0,
-        }),
-        None => Op::RequestDeleteRange(pb::DeleteRangeRequest {
-            key: key.clone().into(),
-            range_end: Vec::new(),
-        }),
-    }
+fn equal(key: &str, target: CompareTarget, value: TargetUnion) -> pb::Compare {
+    let (result, target) = (CompareResult::Equal.into(), target.into());
+    pb::Compare { result, target, key: key.into(), target_union: Some(value) }
+}
+
+fn write_op((key, value): &Write) -> pb::RequestOp {
+    let key = key.clone().into_bytes();
+    let request = match value.clone() {
+        Some(value) => Op::RequestPut(pb::PutRequest { key, value, lease: 0 }),
+        None => Op::RequestDeleteRange(pb::DeleteRangeRequest { key, range_end: Vec::new() }),
+    };
+    pb::RequestOp { request: Some(request) }
 }
 
 /// The first key after every key with this prefix. Our prefixes end in `/`, so the last byte grows.

@@ -1,18 +1,19 @@
 //! Who holds the member's data? A real etcd, run as a child on the member's peer URL. It dies with
 //! the server, also when that is killed: the child asks the kernel for it before it becomes etcd.
 
+use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 use super::options::Options;
-use crate::log;
 
 /// First argument of the re-executed server that turns into etcd.
 pub const EXEC_ETCD: &str = "--exec-etcd";
@@ -41,18 +42,14 @@ pub struct EtcdProcess {
 impl EtcdProcess {
     /// Starts etcd. Must run on the main thread: the kernel sends the death signal when the
     /// *thread* that forked ends.
-    pub fn start(options: &Options, founding: &Founding) -> Result<Self, String> {
+    pub fn start(options: &Options, founding: &Founding) -> Result<Self> {
         let program = program()?;
-        let data_dir = &options.data_dir;
-        std::fs::create_dir_all(data_dir)
-            .map_err(|error| format!("cannot create {}: {error}", data_dir.display()))?;
-        let data_dir = data_dir
-            .canonicalize()
-            .map_err(|error| format!("cannot resolve {}: {error}", data_dir.display()))?;
+        let failed = || format!("data directory {}", options.data_dir.display());
+        std::fs::create_dir_all(&options.data_dir).with_context(failed)?;
+        let data_dir = options.data_dir.canonicalize().with_context(failed)?;
         let socket = data_dir.join("etcd.sock");
         drop(std::fs::remove_file(&socket));
-        let this = std::env::current_exe().map_err(|error| format!("own program: {error}"))?;
-        let mut child = tokio::process::Command::new(this)
+        let mut child = tokio::process::Command::new(std::env::current_exe()?)
             .arg(EXEC_ETCD)
             .arg(std::process::id().to_string())
             .arg(&program)
@@ -62,7 +59,7 @@ impl EtcdProcess {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
         let removed = Arc::new(AtomicBool::new(false));
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(follow(stderr, Arc::clone(&removed)));
@@ -70,15 +67,15 @@ impl EtcdProcess {
         Ok(Self { child, socket, removed })
     }
 
-    /// Waits for the child's end; says whether it ended because the member was removed.
-    pub async fn ended(&mut self) -> Ended {
+    /// Waits for the child's end, and says why; `None` when its member was removed.
+    pub async fn ended(&mut self) -> Option<String> {
         let status = self.child.wait().await;
         // The log is read by a task of its own: give it the moment to reach the last lines.
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         if self.removed.load(Ordering::SeqCst) {
-            return Ended::Removed;
+            return None;
         }
-        Ended::Failed(format!("etcd ended: {status:?}"))
+        Some(format!("etcd ended: {status:?}"))
     }
 
     /// Ends etcd as the server ends: politely, which also hands its leadership on.
@@ -93,26 +90,14 @@ impl EtcdProcess {
     }
 }
 
-/// Why the child is gone.
-#[derive(Debug)]
-pub enum Ended {
-    /// Its member was removed from the cluster.
-    Removed,
-    /// Anything else; its own words are in the log.
-    Failed(String),
-}
-
 /// The etcd to run: `$STANDIN_ETCD`, else `etcd` beside this program.
-fn program() -> Result<PathBuf, String> {
+fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("STANDIN_ETCD") {
         return Ok(PathBuf::from(path));
     }
-    let this = std::env::current_exe().map_err(|error| format!("own program: {error}"))?;
-    let beside = this.with_file_name("etcd");
-    if beside.exists() {
-        return Ok(beside);
-    }
-    Err(format!("no etcd: set STANDIN_ETCD or put it at {}", beside.display()))
+    let beside = std::env::current_exe()?.with_file_name("etcd");
+    ensure!(beside.exists(), "no etcd: set STANDIN_ETCD or put it at {}", beside.display());
+    Ok(beside)
 }
 
 fn arguments(
@@ -150,24 +135,20 @@ async fn follow(stderr: impl tokio::io::AsyncRead + Unpin, removed: Arc<AtomicBo
         if text.contains(REMOVED) {
             removed.store(true, Ordering::SeqCst);
         }
-        log::info(&format!("etcd: {text}"));
+        log::info!("etcd: {text}");
     }
 }
 
 /// The child's side: ask for the death signal, then become etcd. Returns only on failure.
-pub fn exec(args: &[String]) -> String {
+pub fn exec(args: &[String]) -> Result<Infallible> {
     let [parent, program, rest @ ..] = args else {
-        return format!("{EXEC_ETCD} needs the parent's id and a program");
+        bail!("{EXEC_ETCD} needs the parent's id and a program");
     };
-    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
-        return format!("cannot ask for the parent-death signal: {error}");
-    }
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the request: then no signal will ever come.
     let alive =
         rustix::process::getppid().is_some_and(|pid| pid.as_raw_pid().to_string() == *parent);
-    if !alive {
-        return "the server that started etcd is gone".to_owned();
-    }
+    ensure!(alive, "the server that started etcd is gone");
     let error = std::process::Command::new(program).args(rest).exec();
-    format!("cannot run {program}: {error}")
+    Err(error).with_context(|| format!("cannot run {program}"))
 }

@@ -10,11 +10,10 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::cluster::Cluster;
-use super::lead::Lead;
 use super::region::Region;
 use super::registry::HeaderError;
-use super::schedulers::Schedulers;
 use super::server::Server;
+use crate::proto::etcdserverpb::{self as etcd, cluster_server::Cluster as ClusterService};
 use crate::proto::pdpb::pd_server::Pd;
 use crate::proto::{metapb, pdpb as pb};
 use crate::units;
@@ -38,7 +37,7 @@ impl PdService {
     async fn leading<T>(
         &self,
         header: Header,
-        act: impl FnOnce(&mut Lead) -> T,
+        act: impl FnOnce(&mut Cluster) -> T,
     ) -> Result<T, Status> {
         let (need, given) = (self.0.cluster_id, header.unwrap_or_default().cluster_id);
         if given != need {
@@ -56,15 +55,10 @@ impl PdService {
     async fn on_cluster<T: Default>(
         &self,
         header: Header,
-        act: impl FnOnce(&mut Lead, &mut Cluster) -> Result<T, HeaderError>,
+        act: impl FnOnce(&mut Cluster) -> Result<T, HeaderError>,
     ) -> Headed<T> {
-        let guarded = |lead: &mut Lead| {
-            let absent = || (ErrorType::NotBootstrapped, "cluster is not bootstrapped".to_owned());
-            let mut cluster = lead.cluster.take().ok_or_else(absent)?;
-            let result = act(lead, &mut cluster);
-            lead.cluster = Some(cluster);
-            result
-        };
+        let absent = |_| (ErrorType::NotBootstrapped, "cluster is not bootstrapped".to_owned());
+        let guarded = |cluster: &mut Cluster| act(cluster.bootstrapped().map_err(absent)?);
         Ok(self.split(self.leading(header, guarded).await?))
     }
 
@@ -89,7 +83,7 @@ impl PdService {
         header: Header,
         find: impl FnOnce(&Cluster) -> Option<&Region>,
     ) -> Answer<pb::GetRegionResponse> {
-        let found = |_: &mut Lead, cluster: &mut Cluster| Ok(find(cluster).cloned());
+        let found = |cluster: &mut Cluster| Ok(find(cluster).cloned());
         let (header, region) = self.on_cluster(header, found).await?;
         let region = region.map(|region| pb::GetRegionResponse {
             header: None,
@@ -109,12 +103,12 @@ impl PdService {
     ) -> Result<(), Status> {
         let header = beat.header;
         let store = beat.leader.as_ref().map_or(0, |leader| leader.store_id);
-        let act = |lead: &mut Lead, cluster: &mut Cluster| {
+        let act = |cluster: &mut Cluster| {
             cluster.streams.insert(store, stream.clone());
             let region = Region::from_heartbeat(beat);
             let id = region.id();
             cluster.region_heartbeat(region);
-            cluster.drive(id, &lead.settings, units::now_nanos());
+            cluster.drive(id, units::now_nanos());
             Ok(())
         };
         let (header, ()) = self.on_cluster(header, act).await?;
@@ -129,11 +123,11 @@ fn unknown(message: impl Into<String>) -> HeaderError {
 
 /// The first store of a cluster brings the first region.
 fn bootstrap(
-    lead: &mut Lead,
+    cluster: &mut Cluster,
     store: Option<metapb::Store>,
     region: Option<metapb::Region>,
 ) -> Result<(), HeaderError> {
-    if lead.cluster.is_some() {
+    if cluster.bootstrapped_at.is_some() {
         let text = "cluster is already bootstrapped".to_owned();
         return Err((ErrorType::AlreadyBootstrapped, text));
     }
@@ -142,11 +136,9 @@ fn bootstrap(
     if !region.start_key.is_empty() || !region.end_key.is_empty() || region.peers.len() != 1 {
         return Err(unknown("invalid first region"));
     }
-    let now = units::now_nanos();
-    let mut cluster = Cluster::new(now, Schedulers::of_version(lead.version));
-    cluster.put_store(store, &mut lead.settings)?;
+    cluster.put_store(store)?;
     cluster.region_heartbeat(Region::from_meta(region));
-    lead.cluster = Some(cluster);
+    cluster.bootstrapped_at = Some(units::now_nanos());
     Ok(())
 }
 
@@ -160,7 +152,7 @@ impl Pd for PdService {
 
     async fn bootstrap(&self, ask: Ask<pb::BootstrapRequest>) -> Answer<pb::BootstrapResponse> {
         let pb::BootstrapRequest { header, store, region } = ask.into_inner();
-        let done = self.leading(header, |lead| bootstrap(lead, store, region)).await?;
+        let done = self.leading(header, |cluster| bootstrap(cluster, store, region)).await?;
         let (header, ()) = self.split(done);
         Ok(Response::new(pb::BootstrapResponse { header }))
     }
@@ -169,19 +161,20 @@ impl Pd for PdService {
         &self,
         ask: Ask<pb::IsBootstrappedRequest>,
     ) -> Answer<pb::IsBootstrappedResponse> {
-        let looked = self.leading(ask.into_inner().header, |lead| lead.cluster.is_some());
+        let looked =
+            self.leading(ask.into_inner().header, |cluster| cluster.bootstrapped_at.is_some());
         let (bootstrapped, header) = (looked.await?, Some(self.header()));
         Ok(Response::new(pb::IsBootstrappedResponse { header, bootstrapped }))
     }
 
     async fn alloc_id(&self, ask: Ask<pb::AllocIdRequest>) -> Answer<pb::AllocIdResponse> {
-        let id = self.leading(ask.into_inner().header, Lead::allocate).await?;
+        let id = self.leading(ask.into_inner().header, Cluster::allocate).await?;
         Ok(Response::new(pb::AllocIdResponse { header: Some(self.header()), id }))
     }
 
     async fn get_store(&self, ask: Ask<pb::GetStoreRequest>) -> Answer<pb::GetStoreResponse> {
         let pb::GetStoreRequest { header, store_id: id } = ask.into_inner();
-        let act = |_: &mut Lead, cluster: &mut Cluster| {
+        let act = |cluster: &mut Cluster| {
             let missing = || unknown(format!("invalid store ID {id}, not found"));
             let store = cluster.stores.get(&id).ok_or_else(missing)?;
             Ok(Some((store.meta.clone(), store.stats)))
@@ -193,28 +186,12 @@ impl Pd for PdService {
 
     async fn put_store(&self, ask: Ask<pb::PutStoreRequest>) -> Answer<pb::PutStoreResponse> {
         let pb::PutStoreRequest { header, store } = ask.into_inner();
-        let act = |lead: &mut Lead, cluster: &mut Cluster| {
+        let act = |cluster: &mut Cluster| {
             let meta = store.ok_or_else(|| unknown("missing store meta"))?;
-            cluster.put_store(meta, &mut lead.settings)
+            cluster.put_store(meta)
         };
         let (header, ()) = self.on_cluster(header, act).await?;
         Ok(Response::new(pb::PutStoreResponse { header }))
-    }
-
-    async fn get_all_stores(
-        &self,
-        ask: Ask<pb::GetAllStoresRequest>,
-    ) -> Answer<pb::GetAllStoresResponse> {
-        let pb::GetAllStoresRequest { header, exclude_tombstone_stores } = ask.into_inner();
-        let wanted = |meta: &metapb::Store| {
-            !exclude_tombstone_stores || meta.state() != metapb::StoreState::Tombstone
-        };
-        let act = |_: &mut Lead, cluster: &mut Cluster| {
-            let stores = cluster.stores.values().map(|store| store.meta.clone());
-            Ok(stores.filter(wanted).collect::<Vec<_>>())
-        };
-        let (header, stores) = self.on_cluster(header, act).await?;
-        Ok(Response::new(pb::GetAllStoresResponse { header, stores }))
     }
 
     async fn store_heartbeat(
@@ -222,10 +199,10 @@ impl Pd for PdService {
         ask: Ask<pb::StoreHeartbeatRequest>,
     ) -> Answer<pb::StoreHeartbeatResponse> {
         let pb::StoreHeartbeatRequest { header, stats, .. } = ask.into_inner();
-        let act = |lead: &mut Lead, cluster: &mut Cluster| {
+        let act = |cluster: &mut Cluster| {
             let stats = stats.unwrap_or_default();
             cluster.store_heartbeat(stats, units::now_nanos())?;
-            Ok(lead.settings.cluster_version().to_owned())
+            Ok(cluster.settings.cluster_version().to_owned())
         };
         let (header, cluster_version) = self.on_cluster(header, act).await?;
         Ok(Response::new(pb::StoreHeartbeatResponse { header, cluster_version }))
@@ -266,21 +243,36 @@ impl Pd for PdService {
         let pb::GetRegionByIdRequest { header, region_id, .. } = ask.into_inner();
         self.find_region(header, |cluster| cluster.regions.get(region_id)).await
     }
+}
 
-    async fn ask_batch_split(
+/// How a new member joins: by etcd's own member service, which the real PD serves on its client port
+/// and the stand-in passes on to the member's own etcd.
+#[derive(Clone, Debug)]
+pub struct MembershipService(pub Arc<Server>);
+
+#[tonic::async_trait]
+impl ClusterService for MembershipService {
+    async fn member_add(
         &self,
-        ask: Ask<pb::AskBatchSplitRequest>,
-    ) -> Answer<pb::AskBatchSplitResponse> {
-        let pb::AskBatchSplitRequest { header, region, split_count, .. } = ask.into_inner();
-        let peers = region.map_or(0, |region| region.peers.len());
-        let act = |lead: &mut Lead, _: &mut Cluster| {
-            let split = |_| pb::SplitId {
-                new_region_id: lead.allocate(),
-                new_peer_ids: (0..peers).map(|_| lead.allocate()).collect(),
-            };
-            Ok((0..split_count).map(split).collect())
-        };
-        let (header, ids) = self.on_cluster(header, act).await?;
-        Ok(Response::new(pb::AskBatchSplitResponse { header, ids }))
+        request: Ask<etcd::MemberAddRequest>,
+    ) -> Answer<etcd::MemberAddResponse> {
+        let urls = request.into_inner().peer_ur_ls;
+        Ok(Response::new(self.0.etcd.add_member(urls).await?))
+    }
+
+    async fn member_remove(
+        &self,
+        request: Ask<etcd::MemberRemoveRequest>,
+    ) -> Answer<etcd::MemberRemoveResponse> {
+        self.0.etcd.remove_member(request.into_inner().id).await?;
+        Ok(Response::new(etcd::MemberRemoveResponse::default()))
+    }
+
+    async fn member_list(
+        &self,
+        _: Ask<etcd::MemberListRequest>,
+    ) -> Answer<etcd::MemberListResponse> {
+        let members = self.0.local_members().await?;
+        Ok(Response::new(etcd::MemberListResponse { header: None, members }))
     }
 }

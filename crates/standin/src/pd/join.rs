@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail};
 use tonic::Status;
 
 use super::etcd::Etcd;
@@ -15,16 +16,15 @@ use crate::proto::etcdserverpb::Member;
 const LIST_ATTEMPTS: u32 = 20;
 
 /// Decides how etcd starts, and joins the cluster when that is what has to be done.
-pub async fn prepare(options: &Options) -> Result<Founding, String> {
+pub async fn prepare(options: &Options) -> Result<Founding> {
     let existing = |initial_cluster: String| Founding { initial_cluster, state: "existing".into() };
     if options.join.is_empty() {
-        return Ok(Founding {
-            initial_cluster: options.initial_cluster.clone(),
-            state: options.initial_cluster_state.clone(),
-        });
+        let (initial_cluster, state) =
+            (options.initial_cluster.clone(), options.initial_cluster_state.clone());
+        return Ok(Founding { initial_cluster, state });
     }
     if options.join == options.advertise_client_urls {
-        return Err("join self is forbidden".into());
+        bail!("join self is forbidden");
     }
     let remembered = options.data_dir.join("join");
     if let Ok(initial_cluster) = std::fs::read_to_string(&remembered) {
@@ -34,9 +34,9 @@ pub async fn prepare(options: &Options) -> Result<Founding, String> {
         return Ok(existing(String::new()));
     }
     let initial_cluster = join(options).await?;
-    let written = std::fs::create_dir_all(&options.data_dir)
-        .and_then(|()| std::fs::write(&remembered, &initial_cluster));
-    written.map_err(|error| format!("cannot write {}: {error}", remembered.display()))?;
+    std::fs::create_dir_all(&options.data_dir)
+        .and_then(|()| std::fs::write(&remembered, &initial_cluster))
+        .with_context(|| format!("cannot write {}", remembered.display()))?;
     Ok(existing(initial_cluster))
 }
 
@@ -46,25 +46,32 @@ fn has_data(directory: &Path) -> bool {
 }
 
 /// Adds this member; the answer is the `initial-cluster` that etcd needs.
-async fn join(options: &Options) -> Result<String, String> {
+async fn join(options: &Options) -> Result<String> {
     let etcd = connect(&options.join).await?;
-    let text = |error: Status| format!("join failed: {}", error.message());
-    let members = etcd.members().await.map_err(text)?;
-    check_members(&members, &options.name)?;
-    let peer_urls: Vec<String> = split(&options.advertise_peer_urls);
-    let added = etcd.add_member(peer_urls).await.map_err(text)?;
+    let failed = |error: Status| anyhow::anyhow!("join failed: {}", error.message());
+    let members = etcd.members().await.map_err(failed)?;
+    all_joined(&members)?;
+    if members.iter().any(|member| member.name == options.name) {
+        bail!("missing data or join a duplicated pd");
+    }
+    let added = etcd.add_member(split(&options.advertise_peer_urls)).await.map_err(failed)?;
     let id = added.member.map(|member| member.id).unwrap_or_default();
     for _ in 0..LIST_ATTEMPTS {
-        let members = etcd.members().await.map_err(text)?;
-        if members.iter().any(|member| member.id == id) {
-            return initial_cluster(&members, id, &options.name);
+        let mut members = etcd.members().await.map_err(failed)?;
+        if let Some(own) = members.iter_mut().find(|member| member.id == id) {
+            own.name.clone_from(&options.name);
+            all_joined(&members)?;
+            let urls = members.iter().flat_map(|member| {
+                member.peer_ur_ls.iter().map(|url| format!("{}={url}", member.name))
+            });
+            return Ok(urls.collect::<Vec<_>>().join(","));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Err(format!("join failed, adds the new member {} may failed", options.name))
+    bail!("join failed, adds the new member {} may failed", options.name)
 }
 
-async fn connect(urls: &str) -> Result<Etcd, String> {
+async fn connect(urls: &str) -> Result<Etcd> {
     let mut last = String::new();
     for url in split(urls) {
         match Etcd::at_url(&url).await {
@@ -72,37 +79,15 @@ async fn connect(urls: &str) -> Result<Etcd, String> {
             Err(error) => error.message().clone_into(&mut last),
         }
     }
-    Err(format!("join failed: no member answers: {last}"))
+    bail!("join failed: no member answers: {last}")
 }
 
-fn check_members(members: &[Member], name: &str) -> Result<(), String> {
-    for member in members {
-        if member.name.is_empty() {
-            return Err(format!(
-                "there is a member {} that has not joined successfully",
-                member.id
-            ));
-        }
-        if member.name == name {
-            return Err("missing data or join a duplicated pd".into());
-        }
+/// A member that was added and never started stops every other join (trap 7).
+fn all_joined(members: &[Member]) -> Result<()> {
+    match members.iter().find(|member| member.name.is_empty()) {
+        Some(half) => bail!("there is a member {} that has not joined successfully", half.id),
+        None => Ok(()),
     }
-    Ok(())
-}
-
-fn initial_cluster(members: &[Member], own: u64, name: &str) -> Result<String, String> {
-    let mut parts = Vec::new();
-    for member in members {
-        let name = if member.id == own { name } else { &member.name };
-        if name.is_empty() {
-            return Err(format!(
-                "there is a member {} that has not joined successfully",
-                member.id
-            ));
-        }
-        parts.extend(member.peer_ur_ls.iter().map(|url| format!("{name}={url}")));
-    }
-    Ok(parts.join(","))
 }
 
 fn split(urls: &str) -> Vec<String> {

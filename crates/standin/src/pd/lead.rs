@@ -1,20 +1,20 @@
-//! What does only the PD leader have? The settings in force, the id allocator and the cluster.
-//! All of it is read from etcd when a member becomes leader, and every answer
-//! waits until what it changed is in etcd, under the condition that the leader key is still ours.
+//! What does only the PD leader have? The cluster as it is persisted. All of it is read from etcd when
+//! a member becomes leader, and every answer waits until what it changed is in etcd, under the
+//! condition that the leader key is still ours.
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use prost::Message as _;
 use tonic::Status;
 
 use super::cluster::Cluster;
-use super::etcd::{Etcd, Pair, Write};
+use super::etcd::{Pair, Write};
 use super::options::Options;
-use super::refusal::Refusal;
-use super::schedulers::Schedulers;
+use super::region::Region;
 use super::server::Server;
 use super::settings::Settings;
-use super::version::Version;
+use super::store::Store;
+use crate::proto::metapb;
 
 /// Ids reserved in etcd at once.
 const ID_STEP: u64 = 1000;
@@ -22,77 +22,87 @@ const ID_STEP: u64 = 1000;
 /// Writes in one transaction; etcd allows 128.
 const WRITES_AT_ONCE: usize = 100;
 
-/// Keys below `/pd/{cluster id}/` that belong to no cluster part.
-const CONFIG: &str = "config";
-const ALLOC_ID: &str = "alloc_id";
-const MAINTENANCE: &str = "maintenance_task";
-
-/// The state of the PD leader.
-#[derive(Debug)]
-pub struct Lead {
-    /// The release that is imitated.
-    pub version: Version,
-    /// The persisted sections of the configuration.
-    pub settings: Settings,
-    /// `None` before the first store bootstraps.
-    pub cluster: Option<Cluster>,
-    /// The maintenance task that holds the lock, as it is shown.
-    pub maintenance: Option<Value>,
-    next_id: u64,
-    reserved_id: u64,
-    /// What is in etcd of [`Lead::persisted`].
-    saved: BTreeMap<String, Vec<u8>>,
+/// Names of the persisted parts, below `/pd/{cluster id}/`.
+pub mod keys {
+    /// The settings.
+    pub const CONFIG: &str = "config";
+    /// The highest id that may have been given out.
+    pub const ALLOC_ID: &str = "alloc_id";
+    /// Who holds the maintenance lock.
+    pub const MAINTENANCE: &str = "maintenance_task";
+    /// Time of the bootstrap.
+    pub const BOOTSTRAPPED: &str = "raft/status/raft_bootstrap_time";
+    /// One key per store.
+    pub const STORES: &str = "raft/s/";
+    /// One key per region.
+    pub const REGIONS: &str = "raft/r/";
+    /// The schedulers.
+    pub const SCHEDULERS: &str = "scheduler_config";
 }
 
-impl Lead {
+/// What is persisted, by its key below `/pd/{cluster id}/`.
+pub type Persisted = BTreeMap<String, Vec<u8>>;
+
+impl Cluster {
     /// Reads everything back; the configuration file counts only where nothing is persisted yet.
     pub async fn load(server: &Server) -> Result<Self, Status> {
         let prefix = server.prefix();
         let strip = |(key, value): Pair| Some((key.strip_prefix(&prefix)?.to_owned(), value));
-        let pairs = server.etcd.list(&prefix).await?.into_iter().filter_map(strip);
-        let pairs: BTreeMap<String, Vec<u8>> = pairs.collect();
-        Self::read(&server.options, &pairs).map_err(Status::data_loss)
+        let pairs: Persisted =
+            server.etcd.list(&prefix).await?.into_iter().filter_map(strip).collect();
+        Self::read(&server.options, &pairs)
+            .map_err(|reason| Status::data_loss(format!("{reason:#}")))
     }
 
-    fn read(options: &Options, pairs: &BTreeMap<String, Vec<u8>>) -> Result<Self, String> {
-        let id = pairs.get(ALLOC_ID).map(|value| String::from_utf8_lossy(value).parse());
-        let reserved_id = id.and_then(Result::ok).unwrap_or_default();
-        let config = pairs.get(CONFIG).map(|text| Settings::decode(text));
-        let mut lead = Self {
-            version: options.version,
-            settings: config.unwrap_or_else(|| Settings::from_options(options))?,
-            cluster: Cluster::load(pairs, Schedulers::of_version(options.version))?,
-            maintenance: pairs.get(MAINTENANCE).and_then(|text| serde_json::from_slice(text).ok()),
-            next_id: reserved_id + 1,
-            reserved_id,
-            saved: BTreeMap::new(),
-        };
-        lead.saved = lead.persisted();
-        lead.saved.retain(|key, _| pairs.contains_key(key));
-        Ok(lead)
+    fn read(options: &Options, pairs: &Persisted) -> anyhow::Result<Self> {
+        let text = |key| pairs.get(key).map(|value| String::from_utf8_lossy(value));
+        let number = |key| text(key).and_then(|text| text.parse().ok());
+        let settings = pairs.get(keys::CONFIG).map(|text| Settings::decode(text));
+        let settings = settings.unwrap_or_else(|| Settings::from_options(options))?;
+        let mut cluster = Self::new(options.version, settings);
+        cluster.reserved_id = number(keys::ALLOC_ID).map_or(0, i64::unsigned_abs);
+        cluster.next_id = cluster.reserved_id + 1;
+        cluster.bootstrapped_at = number(keys::BOOTSTRAPPED);
+        if let Some(schedulers) = pairs.get(keys::SCHEDULERS) {
+            cluster.schedulers = serde_json::from_slice(schedulers)?;
+        }
+        if let Some(task) = pairs.get(keys::MAINTENANCE) {
+            cluster.maintenance = Some(serde_json::from_slice(task)?);
+        }
+        for (key, value) in pairs {
+            if key.starts_with(keys::STORES) {
+                let meta = metapb::Store::decode(value.as_slice())?;
+                cluster.stores.insert(meta.id, Store::new(meta));
+            } else if key.starts_with(keys::REGIONS) {
+                cluster.regions.put(Region::from_meta(metapb::Region::decode(value.as_slice())?));
+            }
+        }
+        cluster.saved.clone_from(pairs);
+        let kept = cluster.persisted();
+        cluster.saved.retain(|key, _| kept.contains_key(key));
+        Ok(cluster)
     }
 
-    /// Everything that must survive, by its key below `/pd/{cluster id}/`.
-    fn persisted(&self) -> BTreeMap<String, Vec<u8>> {
+    fn persisted(&self) -> Persisted {
         let mut all = BTreeMap::from([
-            (CONFIG.to_owned(), self.settings.encode()),
-            (ALLOC_ID.to_owned(), self.reserved_id.to_string().into_bytes()),
+            (keys::CONFIG.to_owned(), self.settings.encode()),
+            (keys::ALLOC_ID.to_owned(), self.reserved_id.to_string().into_bytes()),
         ]);
         let task = self.maintenance.as_ref().map(|task| task.to_string().into_bytes());
-        all.extend(task.map(|task| (MAINTENANCE.to_owned(), task)));
-        all.extend(self.cluster.iter().flat_map(Cluster::persisted));
+        all.extend(task.map(|task| (keys::MAINTENANCE.to_owned(), task)));
+        if let Some(time) = self.bootstrapped_at {
+            let schedulers = serde_json::to_vec(&self.schedulers).unwrap_or_default();
+            all.insert(keys::BOOTSTRAPPED.to_owned(), time.to_string().into_bytes());
+            all.insert(keys::SCHEDULERS.to_owned(), schedulers);
+        }
+        let store =
+            |(id, store): (&u64, &Store)| (format!("{}{id:020}", keys::STORES), store.persisted());
+        all.extend(self.stores.iter().map(store));
+        let region = |region: &Region| {
+            (format!("{}{:020}", keys::REGIONS, region.id()), region.meta.encode_to_vec())
+        };
+        all.extend(self.regions.iter().map(region));
         all
-    }
-
-    /// The cluster, or PD's refusal before there is one.
-    pub fn cluster(&mut self) -> Result<&mut Cluster, Refusal> {
-        self.cluster.as_mut().ok_or_else(Refusal::not_bootstrapped)
-    }
-
-    /// Cluster and settings together.
-    pub fn parts(&mut self) -> Result<(&mut Cluster, &mut Settings), Refusal> {
-        let cluster = self.cluster.as_mut().ok_or_else(Refusal::not_bootstrapped)?;
-        Ok((cluster, &mut self.settings))
     }
 
     /// An id that was never given out before.
@@ -105,18 +115,10 @@ impl Lead {
         id
     }
 
-    /// One round of scheduling.
-    pub fn schedule(&mut self) {
-        let Some(mut cluster) = self.cluster.take() else { return };
-        let settings = self.settings.clone();
-        cluster.schedule(&settings, &mut || self.allocate());
-        self.cluster = Some(cluster);
-    }
-
     /// Persists what has changed. `false` when the leader key is not ours any more: then nothing
     /// counts that was not written.
-    pub async fn commit(&mut self, etcd: &Etcd, leader: (&str, &[u8])) -> Result<bool, Status> {
-        let prefix = leader.0.strip_suffix("leader").unwrap_or_default();
+    pub async fn commit(&mut self, server: &Server) -> Result<bool, Status> {
+        let prefix = server.prefix();
         let now = self.persisted();
         let gone = self.saved.keys().filter(|key| !now.contains_key(*key)).map(|key| (key, None));
         let new = now.iter().filter(|(key, value)| self.saved.get(*key) != Some(value));
@@ -124,7 +126,7 @@ impl Lead {
         let writes: Vec<Write> =
             writes.map(|(key, value)| (format!("{prefix}{key}"), value)).collect();
         for some in writes.chunks(WRITES_AT_ONCE) {
-            if !etcd.write_while(leader, some).await? {
+            if !server.write_while_leading(some).await? {
                 return Ok(false);
             }
         }

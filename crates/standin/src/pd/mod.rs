@@ -15,7 +15,6 @@ pub mod grpc;
 pub mod http;
 pub mod join;
 pub mod lead;
-pub mod membership_grpc;
 pub mod operators;
 pub mod options;
 pub mod refusal;
@@ -27,6 +26,5 @@ pub mod server;
 pub mod settings;
 pub mod shown;
 pub mod store;
-pub mod version;
 
 pub use run::main;

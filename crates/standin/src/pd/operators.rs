@@ -12,71 +12,56 @@ use crate::units;
 /// Nanoseconds before a step that has not happened is sent again.
 const SEND_AGAIN: i64 = 2_000_000_000;
 
-/// One change of a region.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One change of a region; each names a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A new peer that only learns until it has caught up.
-    AddLearner {
-        /// Where.
-        store: u64,
-        /// Its id.
-        peer: u64,
-    },
+    AddLearner(u64),
     /// The learner votes from now on.
-    Promote {
-        /// Where the learner is.
-        store: u64,
-        /// Its id.
-        peer: u64,
-    },
-    /// The peer on this store goes.
-    Remove {
-        /// Which store.
-        store: u64,
-    },
-    /// This store's peer is to lead.
-    TransferLeader {
-        /// Which store.
-        to: u64,
-    },
+    Promote(u64),
+    /// The peer goes.
+    Remove(u64),
+    /// The peer is to lead.
+    TransferLeader(u64),
 }
 
 impl Step {
-    fn is_done(&self, region: &Region) -> bool {
+    fn is_done(self, region: &Region) -> bool {
+        let peer = |store| region.peer_on(store);
         match self {
-            Self::AddLearner { store, .. } => {
-                region.peer_on(*store).is_some_and(|peer| !region.is_pending(peer))
-            }
-            Self::Promote { store, .. } => region.voters().any(|peer| peer.store_id == *store),
-            Self::Remove { store } => region.peer_on(*store).is_none(),
-            Self::TransferLeader { to } => region.leader_store() == *to,
+            Self::AddLearner(store) => peer(store).is_some_and(|peer| !region.is_pending(peer)),
+            Self::Promote(store) => region.voters().any(|peer| peer.store_id == store),
+            Self::Remove(store) => peer(store).is_none(),
+            Self::TransferLeader(store) => region.leader_store() == store,
         }
     }
 
-    fn command(&self, region: &Region) -> Option<RegionHeartbeatResponse> {
-        let change = |peer: Peer, kind: ConfChangeType| RegionHeartbeatResponse {
-            change_peer: Some(ChangePeer { peer: Some(peer), change_type: kind.into() }),
+    /// The command to the region's leader; `new_peer` is the id of a peer that is added.
+    fn command(self, region: &Region, new_peer: u64) -> Option<RegionHeartbeatResponse> {
+        let change = |peer: Peer, role: PeerRole, kind: ConfChangeType| RegionHeartbeatResponse {
+            change_peer: Some(ChangePeer {
+                peer: Some(Peer { role: role.into(), ..peer }),
+                change_type: kind.into(),
+            }),
             ..RegionHeartbeatResponse::default()
         };
-        let new_peer = |id: u64, store_id: u64, role: PeerRole| Peer {
-            id,
-            store_id,
-            role: role.into(),
-            is_witness: false,
-        };
+        let peer = |store| region.peer_on(store).copied();
         Some(match self {
-            Self::AddLearner { store, peer } => {
-                change(new_peer(*peer, *store, PeerRole::Learner), ConfChangeType::AddLearnerNode)
+            Self::AddLearner(store_id) => {
+                let new = Peer { id: new_peer, store_id, ..Peer::default() };
+                change(
+                    peer(store_id).unwrap_or(new),
+                    PeerRole::Learner,
+                    ConfChangeType::AddLearnerNode,
+                )
             }
-            Self::Promote { store, peer } => {
-                change(new_peer(*peer, *store, PeerRole::Voter), ConfChangeType::AddNode)
+            Self::Promote(store) => change(peer(store)?, PeerRole::Voter, ConfChangeType::AddNode),
+            Self::Remove(store) => {
+                let leaving = peer(store)?;
+                change(leaving, leaving.role(), ConfChangeType::RemoveNode)
             }
-            Self::Remove { store } => change(*region.peer_on(*store)?, ConfChangeType::RemoveNode),
-            Self::TransferLeader { to } => RegionHeartbeatResponse {
-                transfer_leader: Some(TransferLeader {
-                    peer: Some(*region.peer_on(*to)?),
-                    peers: Vec::new(),
-                }),
+            Self::TransferLeader(store) => RegionHeartbeatResponse {
+                transfer_leader: Some(TransferLeader { peer: peer(store), peers: Vec::new() }),
                 ..RegionHeartbeatResponse::default()
             },
         })
@@ -103,6 +88,8 @@ pub struct Operator {
     pub kind: Kind,
     /// Why, in PD's words.
     pub reason: &'static str,
+    /// The id of the peer that it adds; given when it starts.
+    pub new_peer: u64,
     steps: VecDeque<Step>,
     since: i64,
     sent: i64,
@@ -112,7 +99,7 @@ impl Operator {
     /// An operator that starts now.
     pub fn new(region: u64, kind: Kind, reason: &'static str, steps: Vec<Step>) -> Self {
         let since = units::now_nanos();
-        Self { region, kind, reason, steps: steps.into(), since, sent: 0 }
+        Self { region, kind, reason, new_peer: 0, steps: steps.into(), since, sent: 0 }
     }
 
     /// Leaves out the steps that have happened; `true` while some are left and time is too.
@@ -121,7 +108,7 @@ impl Operator {
             self.steps.pop_front();
             self.sent = 0;
         }
-        let removes_leader = |step: &Step| *step == Step::Remove { store: region.leader_store() };
+        let removes_leader = |step: &Step| *step == Step::Remove(region.leader_store());
         if self.steps.front().is_some_and(removes_leader) {
             // As in PD: leadership went to the peer that is to go, and a leader is never removed.
             return false;
@@ -138,7 +125,7 @@ impl Operator {
         if now - self.sent < SEND_AGAIN {
             return None;
         }
-        let command = self.steps.front()?.command(region)?;
+        let command = self.steps.front()?.command(region, self.new_peer)?;
         self.sent = now;
         Some(RegionHeartbeatResponse {
             region_id: self.region,
@@ -151,31 +138,19 @@ impl Operator {
     /// The store that the next peer goes to, while the operator still adds one.
     pub fn target(&self) -> Option<u64> {
         self.steps.iter().find_map(|step| match step {
-            Step::AddLearner { store, .. } | Step::Promote { store, .. } => Some(*store),
-            Step::Remove { .. } | Step::TransferLeader { .. } => None,
+            Step::AddLearner(store) | Step::Promote(store) => Some(*store),
+            Step::Remove(_) | Step::TransferLeader(_) => None,
         })
     }
 
-    /// The store that is to lead, where leading is all that the operator changes.
-    pub fn new_leader(&self) -> Option<u64> {
-        match self.steps.front() {
-            Some(Step::TransferLeader { to }) => Some(*to),
-            Some(Step::AddLearner { .. } | Step::Promote { .. } | Step::Remove { .. }) | None => {
-                None
+    /// The stores that are to take something yet.
+    pub fn needs(&self) -> impl Iterator<Item = u64> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::AddLearner(store) | Step::Promote(store) | Step::TransferLeader(store) => {
+                Some(*store)
             }
-        }
-    }
-
-    /// One line of GET `/operators`.
-    pub fn show(&self) -> String {
-        format!(
-            "{} (kind:{:?}, region:{}, createAt:{}, steps:{:?})",
-            self.reason,
-            self.kind,
-            self.region,
-            units::rfc3339(self.since),
-            self.steps,
-        )
+            Step::Remove(_) => None,
+        })
     }
 }
 
@@ -189,7 +164,7 @@ mod tests {
         let peer = |id, store_id| Peer { id, store_id, ..Peer::default() };
         let meta = metapb::Region { peers: vec![peer(5, 1), peer(6, 2)], ..Default::default() };
         let mut region = Region { leader: Some(peer(5, 1)), ..Region::from_meta(meta) };
-        let steps = vec![Step::Remove { store: 2 }];
+        let steps = vec![Step::Remove(2)];
         let mut operator = Operator::new(1, Kind::Region, "balance-region", steps);
         let now = units::now_nanos();
         assert!(operator.advance(&region, now));

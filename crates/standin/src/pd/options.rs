@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::version::Version;
-use crate::arguments;
+use crate::start;
+use crate::version::Version;
 
 /// What a start of `pd-server` was asked for. Serialised, it is its part of GET `/config`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -39,9 +40,9 @@ pub struct Options {
     /// The rest of the file, with the sections that PD persists.
     #[serde(flatten, skip_serializing)]
     pub rest: Table,
-    /// Where the log goes instead of stderr.
+    /// Where the log goes; empty for stderr.
     #[serde(skip)]
-    pub log_file: Option<PathBuf>,
+    pub log_file: PathBuf,
     /// The release to behave as.
     #[serde(skip)]
     pub version: Version,
@@ -82,43 +83,37 @@ fn is_one_of(words: &str, key: &str) -> bool {
 }
 
 /// Reads flags, environment and file. Errors are sentences for the user.
-pub fn parse(args: impl Iterator<Item = String>, environment: &str) -> Result<Command, String> {
-    let flags = arguments::read(args, &["V", "version", "config-check"])?;
+pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
+    let flags = start::flags(args, &["V", "version", "config-check"])?;
     let flags: BTreeMap<String, String> = flags.into_iter().collect();
     let known = |name: &str| is_one_of(FLAGS, name) || is_one_of(FLAG_KEYS, name);
     if let Some(odd) = flags.keys().find(|name| !known(name)) {
-        return Err(format!("flag provided but not defined: -{odd}"));
+        bail!("flag provided but not defined: -{odd}");
     }
-    let version = match flags.get("as-version").map_or(environment, String::as_str) {
-        "" => Version::default(),
-        text => Version::parse(text).ok_or_else(|| format!("{text:?} is not a version"))?,
-    };
+    let asked = flags.get("as-version").map(String::as_str);
+    let (version, _) = start::version(asked, "STANDIN_PD_VERSION")?;
     if flags.contains_key("V") || flags.contains_key("version") {
         return Ok(Command::PrintVersion(version));
     }
     let file = match flags.get("config") {
         None => Table::new(),
         Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read configuration file {path}: {error}"))?
-            .parse()
-            .map_err(|error| format!("configuration file {path} is not TOML: {error}"))?,
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(text.parse()?))
+            .with_context(|| format!("configuration file {path}"))?,
     };
     let options = Box::new(build(&flags, file, version)?);
     let checked = flags.contains_key("config-check");
     Ok(if checked { Command::ConfigChecked(options) } else { Command::Run(options) })
 }
 
-fn build(
-    flags: &BTreeMap<String, String>,
-    mut file: Table,
-    version: Version,
-) -> Result<Options, String> {
+fn build(flags: &BTreeMap<String, String>, mut file: Table, version: Version) -> Result<Options> {
     for (key, value) in flags.iter().filter(|(key, _)| is_one_of(FLAG_KEYS, key)) {
         file.insert(key.clone(), value.clone().into());
     }
-    let mut options: Options = file.try_into().map_err(|error| error.to_string())?;
+    let mut options: Options = file.try_into()?;
     if !options.initial_cluster.is_empty() && !options.join.is_empty() {
-        return Err("-initial-cluster and -join can not be provided at the same time".into());
+        bail!("-initial-cluster and -join can not be provided at the same time");
     }
     fill(&mut options.name, "pd");
     fill(&mut options.client_urls, "http://127.0.0.1:2379");
@@ -137,20 +132,20 @@ fn build(
     }
     options.lease = if options.lease > 0 { options.lease } else { 5 };
     options.version = version;
-    let in_file = || options.in_file(&["log", "file", "filename"]);
-    let log_file = flags.get("log-file").map(String::as_str).or_else(in_file);
-    options.log_file = log_file.filter(|path| !path.is_empty()).map(PathBuf::from);
-    if options.log_file.as_ref().is_some_and(|log| log.starts_with(&options.data_dir)) {
-        return Err("log directory shouldn't be the subdirectory of data directory".into());
+    let log_file = flags.get("log-file").map_or(options.in_file("log.file.filename"), |path| path);
+    options.log_file = log_file.into();
+    if options.log_file.starts_with(&options.data_dir) {
+        bail!("log directory shouldn't be the subdirectory of data directory");
     }
-    let certificate = |key: &&str| {
-        let path = options.in_file(&["security", &format!("{key}-path")]);
-        flags.contains_key(*key) || path.is_some_and(|path| !path.is_empty())
+    let is_secure = |key: &str| {
+        let in_file = options.in_file(&format!("security.{key}-path"));
+        flags.contains_key(key) || !in_file.is_empty()
     };
-    if ["cacert", "cert", "key"].iter().any(certificate) {
-        // A start that asks for TLS must not look as if it had worked.
-        return Err("this stand-in for PD does not serve TLS; start it without certificates".into());
-    }
+    // A start that asks for TLS must not look as if it had worked.
+    ensure!(
+        !["cacert", "cert", "key"].into_iter().any(is_secure),
+        "this stand-in for PD does not serve TLS; start it without certificates"
+    );
     Ok(options)
 }
 
@@ -161,9 +156,12 @@ fn fill(value: &mut String, default: &str) {
 }
 
 impl Options {
-    fn in_file(&self, path: &[&str]) -> Option<&str> {
-        let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.rest.get(*first)?, |value, key| value.get(key))?.as_str()
+    /// A text of the file, empty where it has none.
+    fn in_file(&self, path: &str) -> &str {
+        let mut keys = path.split('.');
+        let first = keys.next().and_then(|key| self.rest.get(key));
+        let found = keys.fold(first, |value, key| value?.get(key));
+        found.and_then(Value::as_str).unwrap_or_default()
     }
 
     /// What is wrong with the file without being an error.
@@ -184,7 +182,7 @@ mod tests {
     use super::*;
 
     fn run(args: &[&str]) -> Result<Options, String> {
-        match parse(args.iter().map(ToString::to_string), "")? {
+        match parse(args.iter().map(ToString::to_string)).map_err(|error| error.to_string())? {
             Command::Run(options) => Ok(*options),
             other @ (Command::PrintVersion(_) | Command::ConfigChecked(_)) => {
                 Err(format!("{other:?}"))
@@ -230,6 +228,6 @@ mod tests {
         assert_eq!(options.name, "flag");
         assert_eq!(options.warnings(), ["Config contains undefined item: odd"]);
         assert_eq!(options.rest["replication"]["max-replicas"].as_integer(), Some(5));
-        assert_eq!(options.log_file, Some(PathBuf::from("/l")));
+        assert_eq!(options.log_file, PathBuf::from("/l"));
     }
 }

@@ -89,11 +89,6 @@ impl Region {
         self.down.iter().find(same).map(|down| down.down_seconds)
     }
 
-    fn contains(&self, key: &[u8]) -> bool {
-        self.meta.start_key.as_slice() <= key
-            && (self.meta.end_key.is_empty() || key < self.meta.end_key.as_slice())
-    }
-
     fn overlaps(&self, other: &metapb::Region) -> bool {
         let before = |end: &[u8], start: &[u8]| !end.is_empty() && end <= start;
         !before(&self.meta.end_key, &other.start_key)
@@ -131,93 +126,62 @@ fn show_peer(peer: &Peer) -> Value {
     shown
 }
 
-/// All regions, found by id and by key.
+/// All regions by id.
 #[derive(Debug, Default)]
-pub struct Regions {
-    by_id: BTreeMap<u64, Region>,
-    by_start: BTreeMap<Vec<u8>, u64>,
-}
+pub struct Regions(BTreeMap<u64, Region>);
 
 impl Regions {
     /// Takes over a heartbeat, unless something newer is known; the regions that this one replaced.
     pub fn put(&mut self, region: Region) -> Vec<u64> {
         let (version, conf_ver) = region.epoch();
-        if let Some(known) = self.by_id.get(&region.id()) {
+        let is_newer = |known: &Region| {
             let (known_version, known_conf_ver) = known.epoch();
             let older_term = region.term > 0 && region.term < known.term;
-            if version < known_version || conf_ver < known_conf_ver || older_term {
-                return Vec::new();
-            }
-        }
-        let others = self
-            .by_id
-            .values()
-            .filter(|other| other.id() != region.id() && other.overlaps(&region.meta));
-        let overlapping: Vec<(u64, u64)> =
-            others.map(|other| (other.id(), other.epoch().0)).collect();
-        if overlapping.iter().any(|(_, other_version)| *other_version > version) {
+            version < known_version || conf_ver < known_conf_ver || older_term
+        };
+        let others = self.0.values().filter(|other| other.id() != region.id());
+        let overlapping: Vec<&Region> =
+            others.filter(|other| other.overlaps(&region.meta)).collect();
+        if self.get(region.id()).is_some_and(is_newer)
+            || overlapping.iter().any(|other| other.epoch().0 > version)
+        {
             return Vec::new();
         }
-        let replaced: Vec<u64> = overlapping.into_iter().map(|(id, _)| id).collect();
-        for id in &replaced {
-            self.remove(*id);
-        }
-        self.remove(region.id());
-        self.by_start.insert(region.meta.start_key.clone(), region.id());
-        self.by_id.insert(region.id(), region);
+        let replaced: Vec<u64> = overlapping.into_iter().map(Region::id).collect();
+        self.0.retain(|id, _| !replaced.contains(id));
+        self.0.insert(region.id(), region);
         replaced
-    }
-
-    fn remove(&mut self, id: u64) {
-        if let Some(known) = self.by_id.remove(&id) {
-            self.by_start.remove(&known.meta.start_key);
-        }
     }
 
     /// A region by id.
     pub fn get(&self, id: u64) -> Option<&Region> {
-        self.by_id.get(&id)
+        self.0.get(&id)
     }
 
-    /// All regions by id.
+    /// All regions.
     pub fn iter(&self) -> impl Iterator<Item = &Region> {
-        self.by_id.values()
-    }
-
-    /// Number of regions.
-    pub fn len(&self) -> usize {
-        self.by_id.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.0.values()
     }
 
     /// The region that holds `key`.
     pub fn at(&self, key: &[u8]) -> Option<&Region> {
-        let (_, id) = self
-            .by_start
-            .range::<[u8], _>((std::ops::Bound::Unbounded, std::ops::Bound::Included(key)))
-            .next_back()?;
-        self.by_id.get(id).filter(|region| region.contains(key))
+        self.iter().find(|region| {
+            let Region { meta: metapb::Region { start_key, end_key, .. }, .. } = region;
+            **start_key <= *key && (end_key.is_empty() || *key < **end_key)
+        })
     }
 
-    /// Regions of `[start, end)` in key order; an empty end is the end of all keys.
-    pub fn scan(&self, start: &[u8], end: &[u8]) -> Vec<&Region> {
-        let range = metapb::Region {
-            start_key: start.into(),
-            end_key: end.into(),
-            ..metapb::Region::default()
-        };
-        let ordered = self.by_start.values().filter_map(|id| self.by_id.get(id));
-        ordered.filter(|region| region.overlaps(&range)).collect()
+    /// Regions of `[start, end)`; an empty end is the end of all keys.
+    pub fn scan(&self, start: &[u8], end: &[u8]) -> impl Iterator<Item = &Region> {
+        let (start_key, end_key) = (start.into(), end.into());
+        let range = metapb::Region { start_key, end_key, ..metapb::Region::default() };
+        self.iter().filter(move |region| region.overlaps(&range))
     }
 
     /// What the regions say about one store.
     pub fn load_of(&self, store: u64) -> Load {
         let mut load = Load::default();
-        for region in self.by_id.values() {
+        for region in self.iter() {
             let Some(peer) = region.peer_on(store) else { continue };
             load.regions += 1;
             load.region_size += region.size;
@@ -255,11 +219,11 @@ mod tests {
         assert!(regions.put(region(1, "m", "", 2)).is_empty());
         assert_eq!(regions.at(b"a").unwrap().id(), 2);
         assert_eq!(regions.at(b"m").unwrap().id(), 1);
-        assert_eq!(regions.scan(b"", b"m").len(), 1);
+        assert_eq!(regions.scan(b"", b"m").count(), 1);
         regions.put(region(1, "", "", 1));
         regions.put(region(3, "", "", 1));
         assert_eq!(regions.at(b"a").unwrap().id(), 2, "the old range must not come back");
-        assert_eq!(regions.len(), 2);
+        assert_eq!(regions.iter().count(), 2);
         let mut after_change = region(2, "", "m", 2);
         after_change.meta.region_epoch = Some(metapb::RegionEpoch { conf_ver: 5, version: 2 });
         regions.put(after_change);

@@ -5,10 +5,10 @@ use super::cluster::Cluster;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use super::store::Store;
-use super::version::Version;
 use crate::proto::metapb::{self, NodeState, StoreState};
 use crate::proto::pdpb::{ErrorType, StoreStats};
 use crate::units;
+use crate::version::{Feature, Version};
 
 /// Nanoseconds between two writes of one store's heartbeat time: 5 minutes (trap 2).
 const HEARTBEAT_PERSISTED_EVERY: i64 = 300_000_000_000;
@@ -18,11 +18,7 @@ pub type HeaderError = (ErrorType, String);
 
 impl Cluster {
     /// A store registers, or registers again after a restart.
-    pub fn put_store(
-        &mut self,
-        meta: metapb::Store,
-        settings: &mut Settings,
-    ) -> Result<(), HeaderError> {
+    pub fn put_store(&mut self, mut meta: metapb::Store) -> Result<(), HeaderError> {
         let unknown = |message: String| (ErrorType::Unknown, message);
         if meta.id == 0 {
             return Err(unknown(format!("invalid put store {meta:?}")));
@@ -31,33 +27,23 @@ impl Cluster {
         if known.is_some_and(|store| store.state() == StoreState::Tombstone) {
             return Err((ErrorType::StoreTombstone, "store is tombstone".into()));
         }
-        check_version(&meta, settings).map_err(unknown)?;
+        check_version(&meta, &self.settings).map_err(unknown)?;
         self.check_address(&meta).map_err(unknown)?;
         let id = meta.id;
-        let fresh = || {
-            let (state, node_state) = (StoreState::Up.into(), NodeState::Preparing.into());
-            Store::new(metapb::Store { id, state, node_state, ..metapb::Store::default() })
-        };
+        let fresh = || Store::new(metapb::Store { id, ..metapb::Store::default() });
         let store = self.stores.entry(id).or_insert_with(fresh);
-        store.merge_labels(meta.labels);
+        store.merge_labels(std::mem::take(&mut meta.labels));
         // State, heartbeat and the mark of destruction are PD's own; the rest is the store's word.
         store.meta = metapb::Store {
-            id,
             state: store.meta.state,
             node_state: store.meta.node_state,
             last_heartbeat: store.meta.last_heartbeat,
             physically_destroyed: store.meta.physically_destroyed,
             labels: std::mem::take(&mut store.meta.labels),
-            address: meta.address,
-            peer_address: meta.peer_address,
-            status_address: meta.status_address,
-            version: meta.version,
-            git_hash: meta.git_hash,
-            start_timestamp: meta.start_timestamp,
-            deploy_path: meta.deploy_path,
+            ..meta
         };
-        settings.set_store_limit(id, Some(15));
-        self.raise_cluster_version(settings);
+        self.settings.set_store_limit(id, Some(15));
+        self.raise_cluster_version();
         Ok(())
     }
 
@@ -71,21 +57,19 @@ impl Cluster {
         };
         match self.stores.values().find(same) {
             None => Ok(()),
-            Some(other) => Err(format!(
-                "duplicated store address: {}, already registered by {}",
-                show(meta),
-                show(&other.meta)
-            )),
+            Some(Store { meta: other, .. }) => {
+                Err(format!("duplicated store address: {meta:?}, already registered by {other:?}"))
+            }
         }
     }
 
     /// The cluster's version is the lowest of the stores that are no tombstones; it never falls.
-    fn raise_cluster_version(&self, settings: &mut Settings) {
+    fn raise_cluster_version(&mut self) {
         let living = self.stores.values().filter(|store| store.state() != StoreState::Tombstone);
         let lowest = living.filter_map(|store| Version::parse(&store.meta.version)).min();
-        let current = Version::parse(settings.cluster_version());
+        let current = Version::parse(self.settings.cluster_version());
         if let Some(lowest) = lowest.filter(|lowest| current.is_none_or(|c| *lowest > c)) {
-            settings.set_cluster_version(&lowest.bare());
+            self.settings.set_cluster_version(&lowest.bare());
         }
     }
 
@@ -111,12 +95,10 @@ impl Cluster {
     }
 
     /// DELETE `/store/{id}`: the store is to go. `force` says that its data is gone already.
-    pub fn remove_store(
-        &mut self,
-        id: u64,
-        force: bool,
-        settings: &mut Settings,
-    ) -> Result<(), Refusal> {
+    pub fn remove_store(&mut self, id: u64, force: bool) -> Result<(), Refusal> {
+        if !force && self.version.has(Feature::EnoughStores) {
+            self.check_enough_stores(id)?;
+        }
         let load = self.regions.load_of(id);
         let store = self.store_mut(id)?;
         let destroyed = store.meta.physically_destroyed;
@@ -134,20 +116,20 @@ impl Cluster {
         store.meta.set_node_state(NodeState::Removing);
         store.meta.physically_destroyed = force;
         // A removal is not held back.
-        settings.set_store_limit(id, Some(100_000_000));
+        self.settings.set_store_limit(id, Some(100_000_000));
         Ok(())
     }
 
     /// Enough other stores must be left, dead ones counted in (trap 4), and one that takes leaders.
     /// Only a store that is Up is asked about: others are on their way out already, or unknown.
-    pub fn check_enough_stores(&self, id: u64, settings: &Settings) -> Result<(), Refusal> {
+    fn check_enough_stores(&self, id: u64) -> Result<(), Refusal> {
         if self.stores.get(&id).is_none_or(|store| store.state() != StoreState::Up) {
             return Ok(());
         }
         let others = || self.stores.values().filter(|s| s.counts_as_up() && s.meta.id != id);
         let up = self.stores.values().filter(|store| store.counts_as_up()).count();
         let left = up.saturating_sub(1);
-        let need = settings.max_replicas();
+        let need = self.settings.max_replicas();
         if left < need {
             return Err(Refusal::bad(format!(
                 "[PD:core:ErrStoresNotEnough]can not remove store {id} since the number of up \
@@ -164,7 +146,7 @@ impl Cluster {
     }
 
     /// POST `/store/{id}/state?state=Up`: the removal is off.
-    pub fn cancel_removal(&mut self, id: u64, settings: &mut Settings) -> Result<(), Refusal> {
+    pub fn cancel_removal(&mut self, id: u64) -> Result<(), Refusal> {
         let store = self.store_mut(id)?;
         match store.state() {
             StoreState::Tombstone => return Err(Refusal::store_removed(id)),
@@ -177,7 +159,7 @@ impl Cluster {
         store.meta.set_state(StoreState::Up);
         store.meta.set_node_state(NodeState::Serving);
         store.removing_from = None;
-        settings.set_store_limit(id, Some(15));
+        self.settings.set_store_limit(id, Some(15));
         Ok(())
     }
 }
@@ -191,8 +173,4 @@ fn check_version(meta: &metapb::Store, settings: &Settings) -> Result<(), String
         return Ok(());
     }
     Err(format!("version should compatible with version  {cluster}, got {}", meta.version))
-}
-
-fn show(meta: &metapb::Store) -> String {
-    format!("id:{} address:{:?} version:{:?}", meta.id, meta.address, meta.version)
 }

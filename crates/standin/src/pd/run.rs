@@ -6,65 +6,64 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::service::Routes;
 
 use super::etcd::Etcd;
-use super::etcd_process::{self, Ended, EtcdProcess};
-use super::grpc::PdService;
-use super::membership_grpc::MembershipService;
+use super::etcd_process::{self, EtcdProcess};
+use super::grpc::{MembershipService, PdService};
 use super::options::{Command, Options, parse};
 use super::server::Server;
 use super::{campaign, http, join};
 use crate::proto::etcdserverpb::cluster_server::ClusterServer;
 use crate::proto::pdpb::pd_server::PdServer;
-use crate::{log, port, start};
+use crate::{logs, port, start};
 
 /// Longest wait for etcd to serve, as the real one's.
 const ETCD_START_LIMIT: Duration = Duration::from_mins(5);
 
-/// Longest wait for one answer of etcd while it starts.
+/// Longest wait for one answer of etcd while it starts or ends.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs the server with the process's arguments.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, rest @ ..] = args.as_slice()
+    start::end(begin(&std::env::args().skip(1).collect::<Vec<_>>()))
+}
+
+fn begin(args: &[String]) -> Result<ExitCode> {
+    if let [first, rest @ ..] = args
         && first == etcd_process::EXEC_ETCD
     {
-        return start::fail(&etcd_process::exec(rest));
+        match etcd_process::exec(rest)? {}
     }
-    let from = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
-    let environment = from("STANDIN_PD_VERSION").or_else(|| from("STANDIN_VERSION"));
-    match parse(args.into_iter(), &environment.unwrap_or_default()) {
-        Err(text) => start::fail(&text),
-        Ok(Command::PrintVersion(version)) => {
+    Ok(match parse(args.iter().cloned())? {
+        Command::PrintVersion(version) => {
             let edition = "Edition: stand-in (this is not TiKV's PD)";
             start::say(&format!("Release Version: {version}\n{edition}"))
         }
-        Ok(Command::ConfigChecked(options)) => {
+        Command::ConfigChecked(options) => {
             let warnings = options.warnings().into_iter().map(|text| format!("warning: {text}\n"));
             start::say(&(warnings.collect::<String>() + "config check successful"))
         }
-        Ok(Command::Run(options)) => start::run(run(*options)),
-    }
+        Command::Run(options) => start::run(run(*options))?,
+    })
 }
 
 /// Runs a member until a signal ends it: the process's exit code, or why it could not run.
-async fn run(options: Options) -> Result<u8, String> {
-    options.log_file.as_ref().map_or(Ok(()), |path| log::to_file(path))?;
-    options.warnings().iter().for_each(|warning| log::warn(warning));
-    let mut signals = Signals::new()?;
+async fn run(options: Options) -> Result<u8> {
+    logs::start(&options.log_file, "info")?;
+    options.warnings().iter().for_each(|warning| log::warn!("{warning}"));
+    let mut signals = Signals(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let founding = join::prepare(&options).await?;
     let mut process = EtcdProcess::start(&options, &founding)?;
     let etcd = Etcd::on_socket(&process.socket);
-    let started = tokio::select! {
-        code = signals.next() => Err(Ok(code)),
-        result = started(&mut process, &options, etcd) => result.map_err(Err),
-    };
-    let code = match started {
-        Ok(server) => lead_or_follow(&server, &mut process, &mut signals).await,
-        Err(code) => code,
+    let code = tokio::select! {
+        code = signals.next() => Ok(code),
+        server = started(&mut process, &options, etcd) => match server {
+            Ok(server) => lead_or_follow(&server, &mut process, &mut signals).await,
+            Err(reason) => Err(reason),
+        },
     };
     process.stop().await;
     code
@@ -75,63 +74,51 @@ async fn lead_or_follow(
     server: &Arc<Server>,
     process: &mut EtcdProcess,
     signals: &mut Signals,
-) -> Result<u8, String> {
+) -> Result<u8> {
     let grpc = Routes::new(PdServer::new(PdService(Arc::clone(server))))
         .add_service(ClusterServer::new(MembershipService(Arc::clone(server))));
     let answering = Arc::clone(server);
     let answer = move |ask| http::answer(Arc::clone(&answering), ask);
     let routes = port::routes(grpc.into_axum_router(), answer);
     for url in server.options.client_urls.split(',') {
-        let address = url.strip_prefix("http://").ok_or(format!("{url} is not an http URL"))?;
+        let address = url.strip_prefix("http://").with_context(|| format!("{url} is not http"))?;
         port::serve(address.trim_end_matches('/'), routes.clone()).await?;
     }
     tokio::spawn(campaign::run(Arc::clone(server)));
-    let code = supervise(server, process, signals).await;
-    // Leading ends before etcd does, so that the next leader need not wait for the lease.
-    if server.is_leader().await {
-        drop(server.write_while_leading(&[(server.leader_key(), None)]).await);
-    }
-    code
-}
-
-/// Until a signal comes. A removed member goes on without its etcd (trap 6).
-async fn supervise(
-    server: &Server,
-    process: &mut EtcdProcess,
-    signals: &mut Signals,
-) -> Result<u8, String> {
     tokio::select! {
-        code = signals.next() => return Ok(code),
+        code = signals.next() => {
+            // The next leader need not wait until this one is missed.
+            if server.is_leader().await {
+                let resigned = server.write_while_leading(&[(server.leader_key(), None)]).await;
+                drop(resigned);
+            }
+            return Ok(code);
+        }
         ended = process.ended() => match ended {
-            Ended::Removed => server.removed.store(true, Ordering::SeqCst),
-            Ended::Failed(text) => return Err(text),
+            // It goes on without its etcd (trap 6).
+            None => server.removed.store(true, Ordering::SeqCst),
+            // The real one's etcd is part of its process: neither lives without the other.
+            Some(text) => bail!(text),
         },
     }
-    log::info("this member was removed from the cluster");
+    log::info!("this member was removed from the cluster");
     Ok(signals.next().await)
 }
 
 /// Waits until etcd serves with a quorum. A member that was removed while it was down waits in
 /// vain for the whole start limit, as the real one does.
-async fn started(
-    process: &mut EtcdProcess,
-    options: &Options,
-    etcd: Etcd,
-) -> Result<Arc<Server>, String> {
+async fn started(process: &mut EtcdProcess, options: &Options, etcd: Etcd) -> Result<Arc<Server>> {
     let limit = tokio::time::sleep(ETCD_START_LIMIT);
     tokio::pin!(limit);
-    let ended = tokio::select! {
+    tokio::select! {
         server = serving(options, &etcd) => return Ok(server),
-        () = &mut limit => return Err("etcd did not start in time".into()),
-        ended = process.ended() => ended,
-    };
-    match ended {
-        Ended::Failed(text) => Err(text),
-        Ended::Removed => {
-            limit.await;
-            Err("etcd did not start in time: the member was removed".into())
-        }
+        () = &mut limit => {}
+        ended = process.ended() => match ended {
+            Some(text) => bail!(text),
+            None => limit.await,
+        },
     }
+    bail!("etcd did not start in time")
 }
 
 /// Asks until etcd answers what only a quorum can.
@@ -149,11 +136,6 @@ async fn serving(options: &Options, etcd: &Etcd) -> Arc<Server> {
 struct Signals(Signal, Signal);
 
 impl Signals {
-    fn new() -> Result<Self, String> {
-        let of = |kind| signal(kind).map_err(|error| format!("cannot catch signals: {error}"));
-        Ok(Self(of(SignalKind::terminate())?, of(SignalKind::interrupt())?))
-    }
-
     async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.0.recv() => 0,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
-use super::version::{Feature, Version};
+use crate::version::{Feature, Version};
 
 /// The scheduler that moves leaders away from stores.
 pub const EVICT_LEADER: &str = "evict-leader-scheduler";
@@ -111,17 +111,14 @@ impl Schedulers {
                 "The scheduler has been applied to the store."
             });
         }
-        if !Self::is_known(name) {
+        let known = [BALANCE_LEADER, BALANCE_REGION, EVICT_STOPPING];
+        if !known.contains(&name) && !OTHERS.contains(&name) {
             return Err(Refusal::bad("unknown scheduler"));
         }
         if !self.running.insert(name.to_owned()) {
             return Err(Refusal::internal("[PD:scheduler:ErrSchedulerExisted]scheduler existed"));
         }
         Ok("The scheduler is created.")
-    }
-
-    fn is_known(name: &str) -> bool {
-        [BALANCE_LEADER, BALANCE_REGION, EVICT_STOPPING].contains(&name) || OTHERS.contains(&name)
     }
 
     /// DELETE `/schedulers/{name}`; `evict-leader-scheduler-N` takes one store out, the bare name

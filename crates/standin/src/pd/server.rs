@@ -5,34 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use prost::Message as _;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard, watch};
 use tonic::Status;
 
+use super::cluster::Cluster;
 use super::etcd::{Etcd, Write};
-use super::lead::Lead;
 use super::options::Options;
 use super::refusal::Refusal;
-use crate::log;
 use crate::proto::etcdserverpb;
 use crate::proto::pdpb::{self, GetMembersResponse, ResponseHeader};
 use crate::units;
 
 /// The key of the cluster's id, outside every cluster's own prefix.
 const CLUSTER_ID: &str = "/pd/cluster_id";
-
-/// What the leader key says of the leader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaderRecord {
-    /// Name of the member.
-    pub name: String,
-    /// Its etcd id.
-    pub member_id: u64,
-    /// Its peer URLs.
-    pub peer_urls: Vec<String>,
-    /// Its client URLs.
-    pub client_urls: Vec<String>,
-}
 
 /// A running member.
 #[derive(Debug)]
@@ -44,18 +30,18 @@ pub struct Server {
     /// The cluster's id.
     pub cluster_id: u64,
     /// The member's own record, which is the leader key's value while it leads.
-    pub record: LeaderRecord,
+    pub record: pdpb::Member,
     /// Seconds since the epoch.
     pub started: i64,
     /// Time between two looks at the states of stores.
     pub check_interval: Duration,
     /// The leader that this member believes in.
-    pub leader: watch::Sender<Option<LeaderRecord>>,
+    pub leader: watch::Sender<Option<pdpb::Member>>,
     /// Set once the member is removed: it goes on answering, and on believing in the last leader.
     pub removed: AtomicBool,
     /// Set once this member has seen that a store bootstrapped the cluster.
     pub bootstrapped: AtomicBool,
-    lead: AsyncMutex<Option<Lead>>,
+    lead: AsyncMutex<Option<Cluster>>,
     members: Mutex<Vec<etcdserverpb::Member>>,
 }
 
@@ -65,11 +51,12 @@ impl Server {
         let cluster_id = cluster_id(&etcd).await?;
         let (member_id, _) = etcd.identity_and_leader().await?;
         let split = |urls: &str| urls.split(',').map(str::to_owned).collect::<Vec<_>>();
-        let record = LeaderRecord {
+        let record = pdpb::Member {
             name: options.name.clone(),
             member_id,
             peer_urls: split(&options.advertise_peer_urls),
             client_urls: split(&options.advertise_client_urls),
+            ..pdpb::Member::default()
         };
         let interval = std::env::var("STANDIN_PD_CHECK_MS").ok().and_then(|ms| ms.parse().ok());
         let server = Self {
@@ -103,7 +90,7 @@ impl Server {
 
     /// The leader key's value while this member leads.
     pub fn leader_value(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.record).unwrap_or_default()
+        self.record.encode_to_vec()
     }
 
     /// Writes as long as this member leads; `false` when it does not.
@@ -112,22 +99,21 @@ impl Server {
     }
 
     /// The leader's state, `None` inside while another member leads.
-    pub async fn lead(&self) -> MutexGuard<'_, Option<Lead>> {
+    pub async fn lead(&self) -> MutexGuard<'_, Option<Cluster>> {
         self.lead.lock().await
     }
 
     /// Persists what the leader noted. When that fails the member leads no longer: nothing that it
     /// holds in memory may be answered from any more.
-    pub async fn commit(&self, lead: &mut Option<Lead>) -> Result<(), Refusal> {
+    pub async fn commit(&self, lead: &mut Option<Cluster>) -> Result<(), Refusal> {
         let Some(leading) = lead.as_mut() else { return Ok(()) };
-        let (key, value) = (self.leader_key(), self.leader_value());
-        let failure = match leading.commit(&self.etcd, (&key, &value)).await {
+        let failure = match leading.commit(self).await {
             Ok(true) => return Ok(()),
             Ok(false) => "leader key is not held any more".to_owned(),
             Err(status) => status.message().to_owned(),
         };
         *lead = None;
-        log::info(&format!("stepping down: {failure}"));
+        log::info!("stepping down: {failure}");
         Err(Refusal::internal(format!(
             "[PD:etcd:ErrEtcdTxnInternal]internal etcd transaction error occurred: {failure}"
         )))
@@ -202,7 +188,7 @@ async fn cluster_id(etcd: &Etcd) -> Result<u64, Status> {
         .map_err(|error| Status::internal(format!("no random bytes: {error}")))?;
     let seconds = u64::try_from(units::now_nanos() / 1_000_000_000).unwrap_or_default();
     let wanted = (seconds << 32) | u64::from(u32::from_be_bytes(random));
-    etcd.create(CLUSTER_ID, wanted.to_string().as_bytes(), 0).await?;
+    etcd.create(CLUSTER_ID, wanted.to_string().as_bytes()).await?;
     let text = etcd.get(CLUSTER_ID).await?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     text.parse().map_err(|_| Status::data_loss(format!("cluster id {text:?} is unreadable")))

@@ -1,6 +1,7 @@
 //! What is PD's configuration now? A tree as GET `/config` shows it. Some sections live in etcd
 //! after the first start and are changed through the API only (trap 9).
 
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use super::options::{Options, PERSISTED};
@@ -20,11 +21,12 @@ pub struct Settings(Map<String, Value>);
 
 impl Settings {
     /// What the configuration file says, over the defaults.
-    pub fn from_options(options: &Options) -> Result<Self, String> {
+    pub fn from_options(options: &Options) -> Result<Self> {
         let mut settings = Self::defaults()?;
         for (section, items) in options.persisted() {
-            let items = serde_json::to_value(items).map_err(|error| error.to_string())?;
-            let items = items.as_object().ok_or_else(|| format!("[{section}] must be a table"))?;
+            let items = serde_json::to_value(items)?;
+            let items =
+                items.as_object().with_context(|| format!("[{section}] must be a table"))?;
             for (key, value) in items {
                 // A key that this release does not have is only warned about, as at the top level.
                 drop(settings.set(section, key, value));
@@ -33,7 +35,7 @@ impl Settings {
         Ok(settings)
     }
 
-    fn defaults() -> Result<Self, String> {
+    fn defaults() -> Result<Self> {
         let mut settings = Self::decode(DEFAULTS.as_bytes())?;
         settings.0.retain(|key, _| PERSISTED.contains(&key.as_str()) || key == "cluster-version");
         Ok(settings)
@@ -45,19 +47,17 @@ impl Settings {
     }
 
     /// Reads what [`Settings::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let unreadable = |error| format!("persisted configuration is unreadable: {error}");
-        serde_json::from_slice(bytes).map(Self).map_err(unreadable)
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        serde_json::from_slice(bytes).map(Self).context("persisted configuration is unreadable")
     }
 
     /// The whole of GET `/config` for the member that `options` started.
-    pub fn full(&self, options: &Options) -> Result<Value, String> {
+    pub fn full(&self, options: &Options) -> Result<Value> {
         let Self(mut tree) = Self::decode(DEFAULTS.as_bytes())?;
-        let own = serde_json::to_value(options).map_err(|error| error.to_string())?;
+        let own = serde_json::to_value(options)?;
         tree.extend(own.as_object().cloned().unwrap_or_default());
         if let Some(file) = tree.get_mut("log").and_then(|log| log.get_mut("file")) {
-            let path = options.log_file.as_ref().map(|path| path.display().to_string());
-            extend(file, json!({"filename": path.unwrap_or_default()}));
+            extend(file, json!({"filename": options.log_file}));
         }
         tree.extend(self.0.clone());
         Ok(Value::Object(tree))
@@ -89,12 +89,6 @@ impl Settings {
             }
         }
         Ok(())
-    }
-
-    /// POST `/config/schedule` or `/config/replicate`: part of one section; unknown keys are left.
-    pub fn post_section(&mut self, name: &str, items: &Map<String, Value>) -> Result<(), Refusal> {
-        let section = if name == "replicate" { "replication" } else { name };
-        items.iter().try_for_each(|(key, value)| self.set(section, key, value).map(drop))
     }
 
     /// Sets one key; `false` when the section has no such key.

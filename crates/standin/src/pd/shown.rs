@@ -35,7 +35,7 @@ fn is_zero(value: &Value) -> bool {
 }
 
 /// A float as Go prints it: without a fraction when it has none.
-pub fn number(value: f64) -> Value {
+pub fn float(value: f64) -> Value {
     #[expect(clippy::cast_possible_truncation, reason = "whole and small, checked before")]
     if value.fract() == 0.0 && value.abs() < 1e15 {
         return Value::from(value as i64);

@@ -1,9 +1,11 @@
 //! What can a client ask of a region? Reads and writes, with the header that says which region,
 //! peer and epoch the client believes in, and where the answer goes.
 
+use anyhow::Result;
 use tokio::sync::oneshot;
 
-use super::region::RegionState;
+use super::disk::{PAIRS, between};
+use super::peer_storage::PeerStorage;
 use super::region_error as refuse;
 use crate::proto::errorpb;
 use crate::proto::kvrpcpb::{Context, KvPair};
@@ -29,19 +31,23 @@ pub struct Call {
 pub enum Operation {
     /// Answered from the leader's pairs once a majority confirmed the leader.
     Read(Read),
-    /// Answered once committed and applied; its version is filled in by the peer.
+    /// Answered once committed and applied.
     Write(Command),
 }
 
-/// Reads from a region's pairs; a key of another region is refused.
-pub type Read = Box<dyn FnOnce(&RegionState) -> Answered + Send>;
+/// Which pairs are read.
+#[derive(Clone, Debug)]
+pub enum Read {
+    /// Those of the keys that exist; a key of another region is refused.
+    Keys(Vec<Vec<u8>>),
+    /// The region's part of a range.
+    Range(Scan),
+}
 
 /// The answer to a call: what it asked for, nothing for a plain write.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// The value of the key; before a compare-and-swap.
-    pub value: Option<Vec<u8>>,
-    /// The pairs of several keys, or of a range.
+    /// Those that were read; the one before a compare-and-swap.
     pub pairs: Vec<KvPair>,
     /// Whether a compare-and-swap wrote.
     pub succeeded: bool,
@@ -63,66 +69,54 @@ pub struct Scan {
 }
 
 /// Refuses a key outside the region.
-pub fn within(key: &[u8], region: &RegionState) -> Result<(), errorpb::Error> {
-    if region.contains(key) { Ok(()) } else { Err(refuse::key_not_in_region(key, region)) }
-}
-
-/// Reads one key.
-pub fn get(key: &[u8], region: &RegionState) -> Answered {
-    within(key, region)?;
-    Ok(Answer { value: region.pairs.get(key).cloned(), ..Answer::default() })
-}
-
-/// Reads those of some keys that exist.
-pub fn batch_get(keys: Vec<Vec<u8>>, region: &RegionState) -> Answered {
-    let mut pairs = Vec::new();
-    for key in keys {
-        let value = get(&key, region)?.value;
-        pairs.extend(value.map(|value| KvPair { key, value, error: None }));
-    }
-    Ok(Answer { pairs, ..Answer::default() })
-}
-
-/// Reads the region's part of a range.
-pub fn scan(scan: &Scan, region: &RegionState) -> Answer {
-    let (low, high) =
-        if scan.reverse { (&scan.end, &scan.start) } else { (&scan.start, &scan.end) };
-    let pair = |(key, value): (&Vec<u8>, &Vec<u8>)| KvPair {
-        key: key.clone(),
-        value: if scan.key_only { Vec::new() } else { value.clone() },
-        error: None,
-    };
-    let inside = |key: &Vec<u8>| key >= low && (high.is_empty() || key < high);
-    let found = region.pairs.iter().filter(|(key, _)| inside(key));
-    let pairs = if scan.reverse {
-        found.rev().take(scan.limit).map(pair).collect()
+pub fn within(key: &[u8], storage: &PeerStorage) -> Result<(), errorpb::Error> {
+    if storage.contains(key) {
+        Ok(())
     } else {
-        found.take(scan.limit).map(pair).collect()
-    };
-    Answer { pairs, ..Answer::default() }
+        Err(refuse::key_not_in_region(key, &storage.region))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::metapb::Region;
+/// Reads from a region; an error outside is the disk's.
+pub fn read(read: &Read, storage: &PeerStorage) -> Result<Answered> {
+    let pairs = match read {
+        Read::Range(wanted) => scan(wanted, storage)?,
+        Read::Keys(keys) => {
+            if let Some(refused) = keys.iter().find_map(|key| within(key, storage).err()) {
+                return Ok(Err(refused));
+            }
+            let table = storage.disk.read()?.open_table(PAIRS)?;
+            let mut pairs = Vec::new();
+            for key in keys {
+                let value = table.get(&**key)?.map(|value| value.value().to_vec());
+                pairs.extend(value.map(|value| KvPair { key: key.clone(), value, error: None }));
+            }
+            pairs
+        }
+    };
+    Ok(Ok(Answer { pairs, succeeded: false }))
+}
 
-    #[test]
-    fn scans_go_both_ways_between_their_bounds() {
-        let pairs = ["a", "b", "c", "d"].map(|k| (k.as_bytes().to_vec(), b"v".to_vec()));
-        let region = RegionState::new(Region::default(), 1, pairs.into_iter().collect());
-        let scan = |start: &str, end: &str, limit, reverse| {
-            let (start, end) = (start.into(), end.into());
-            let wanted = Scan { start, end, limit, key_only: true, reverse };
-            let keys = super::scan(&wanted, &region)
-                .pairs
-                .into_iter()
-                .map(|pair| String::from_utf8(pair.key).unwrap());
-            keys.collect::<String>()
-        };
-        assert_eq!(scan("b", "d", 9, false), "bc");
-        assert_eq!(scan("", "", 3, false), "abc");
-        assert_eq!(scan("d", "b", 9, true), "cb");
-        assert_eq!(scan("", "", 2, true), "dc");
+fn scan(wanted: &Scan, storage: &PeerStorage) -> Result<Vec<KvPair>> {
+    let region = &storage.region;
+    let (low, high) =
+        if wanted.reverse { (&wanted.end, &wanted.start) } else { (&wanted.start, &wanted.end) };
+    let low = low.max(&region.start_key);
+    // The lower of two ends, of which an empty one is the end of all keys.
+    let ends = [high, &region.end_key].into_iter().filter(|end| !end.is_empty());
+    let high = ends.min().map_or(&[][..], Vec::as_slice);
+    if !high.is_empty() && **low >= *high {
+        return Ok(Vec::new());
     }
+    let table = storage.disk.read()?.open_table(PAIRS)?;
+    let mut rows = table.range::<&[u8]>(between(low, high))?;
+    let mut pairs = Vec::new();
+    while pairs.len() < wanted.limit
+        && let Some(row) = if wanted.reverse { rows.next_back() } else { rows.next() }
+    {
+        let (key, value) = row?;
+        let value = if wanted.key_only { Vec::new() } else { value.value().to_vec() };
+        pairs.push(KvPair { key: key.value().to_vec(), value, error: None });
+    }
+    Ok(pairs)
 }

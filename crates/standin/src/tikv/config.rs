@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
 use crate::units;
@@ -12,42 +13,50 @@ const DEFAULTS: &str = include_str!("config_default.json");
 
 /// Keys that TiKV reads but does not show.
 const HIDDEN: [(&str, &str); 5] = [
-    ("raftstore.raft-base-tick-interval", "1s"),
-    ("raftstore.raft-heartbeat-ticks", "2"),
-    ("raftstore.raft-election-timeout-ticks", "10"),
-    ("raftstore.region-max-size", "144MiB"),
-    ("raftstore.region-split-size", "96MiB"),
+    ("raft-base-tick-interval", "\"1s\""),
+    ("raft-heartbeat-ticks", "2"),
+    ("raft-election-timeout-ticks", "10"),
+    ("region-max-size", "\"144MiB\""),
+    ("region-split-size", "\"96MiB\""),
 ];
+
+/// Their section.
+const RAFTSTORE: &str = "raftstore";
+
+/// What can be changed while the store runs: the list of TiKV's documentation ("Modify TiKV configuration
+/// dynamically"); `<db>` stands for `rocksdb` and `raftdb`, `<cf>` for their column families.
+const ONLINE_KEYS: &str = include_str!("online_keys.txt");
 
 /// The configuration in effect.
 #[derive(Clone, Debug)]
 pub struct Config {
-    shown: Value,
-    hidden: Map<String, Value>,
+    tree: Value,
     /// Keys of the file that TiKV does not know.
     pub unknown: Vec<String>,
 }
 
 impl Config {
     /// All defaults.
-    pub fn defaults() -> Result<Self, String> {
-        let shown = serde_json::from_str(DEFAULTS).map_err(|error| error.to_string())?;
-        let hidden = HIDDEN.map(|(key, value)| {
-            (key.to_owned(), value.parse::<u64>().map_or(json!(value), |number| json!(number)))
-        });
-        Ok(Self { shown, hidden: hidden.into_iter().collect(), unknown: Vec::new() })
+    pub fn defaults() -> Result<Self> {
+        let mut tree: Value = serde_json::from_str(DEFAULTS)?;
+        if let Some(Value::Object(section)) = tree.get_mut(RAFTSTORE) {
+            for (key, value) in HIDDEN {
+                section.insert(key.to_owned(), serde_json::from_str(value)?);
+            }
+        }
+        Ok(Self { tree, unknown: Vec::new() })
     }
 
     /// Defaults overlaid by a TOML document; the reason when it is no TOML or has a wrong type.
-    pub fn from_toml(text: &str) -> Result<Self, String> {
-        let table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
-        let file = serde_json::to_value(table).map_err(|error| error.to_string())?;
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let table: toml::Table = toml::from_str(text)?;
+        let file = serde_json::to_value(table)?;
         let mut config = Self::defaults()?;
         config.overlay(&file, "")?;
         Ok(config)
     }
 
-    fn overlay(&mut self, file: &Value, prefix: &str) -> Result<(), String> {
+    fn overlay(&mut self, file: &Value, prefix: &str) -> Result<()> {
         for (key, value) in file.as_object().into_iter().flatten() {
             let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
             let known = self.get(&path).cloned();
@@ -56,7 +65,7 @@ impl Config {
                 Some(Value::Object(_)) if path == "server.labels" => self.set(&path, value)?,
                 Some(Value::Object(_)) if value.is_object() => self.overlay(value, &path)?,
                 Some(Value::Object(_)) => {
-                    return Err(format!("invalid type for key `{path}`: expected a table"));
+                    bail!("invalid type for key `{path}`: expected a table");
                 }
                 Some(_) => self.set(&path, value)?,
             }
@@ -65,24 +74,22 @@ impl Config {
     }
 
     /// Sets one leaf; the reason when the value is of another kind than its default.
-    pub fn set(&mut self, path: &str, value: &Value) -> Result<(), String> {
-        let Some(default) = self.get(path) else { return Err(format!("unknown key `{path}`")) };
+    pub fn set(&mut self, path: &str, value: &Value) -> Result<()> {
+        let Some(default) = self.get(path) else { bail!("unknown key `{path}`") };
         let checked = if default.is_object() {
             value.clone()
         } else {
-            normalise(default, value).map_err(|reason| format!("{reason} for key `{path}`"))?
+            normalise(default, value).map_err(|reason| anyhow!("{reason} for key `{path}`"))?
         };
-        if let Some(hidden) = self.hidden.get_mut(path) {
-            *hidden = checked;
-        } else if let Some(shown) = self.shown.pointer_mut(&pointer(path)) {
-            *shown = checked;
+        if let Some(value) = self.tree.pointer_mut(&pointer(path)) {
+            *value = checked;
         }
         Ok(())
     }
 
     /// The value of a key, a section, or nothing.
     pub fn get(&self, path: &str) -> Option<&Value> {
-        self.hidden.get(path).or_else(|| self.shown.pointer(&pointer(path)))
+        self.tree.pointer(&pointer(path))
     }
 
     /// A text value; empty when absent.
@@ -113,12 +120,16 @@ impl Config {
     }
 
     /// The JSON that `/config` answers.
-    pub fn shown(&self) -> &Value {
-        &self.shown
+    pub fn shown(&self) -> Value {
+        let mut tree = self.tree.clone();
+        if let Some(Value::Object(section)) = tree.get_mut(RAFTSTORE) {
+            section.retain(|key, _| HIDDEN.iter().all(|(hidden, _)| key != hidden));
+        }
+        tree
     }
 
     /// Fills in what follows from other keys, and refuses what a real store refuses at start.
-    pub fn complete(&mut self) -> Result<(), String> {
+    pub fn complete(&mut self) -> Result<()> {
         for (advertised, own) in [
             ("server.advertise-addr", "server.addr"),
             ("server.advertise-status-addr", "server.status-addr"),
@@ -128,21 +139,62 @@ impl Config {
                 self.set(advertised, &address)?;
             }
         }
-        let data_dir = self.text("storage.data-dir").trim_end_matches('/').to_owned();
-        for (key, sub) in [("raftstore.raftdb-path", "raft"), ("raft-engine.dir", "raft-engine")] {
-            if self.text(key).is_empty() {
-                self.set(key, &json!(format!("{data_dir}/{sub}")))?;
-            }
-        }
         let (purge, file) = ("raft-engine.purge-threshold", "raft-engine.target-file-size");
         if self.bytes(purge) < self.bytes(file) {
-            return Err("invalid raft-engine configuration: purge-threshold should be larger than target-file-size".to_owned());
+            bail!(
+                "invalid raft-engine configuration: purge-threshold should be larger than target-file-size"
+            );
         }
         if !self.text("security.ca-path").is_empty() {
-            return Err("the stand-in does not speak TLS".to_owned());
+            bail!("the stand-in does not speak TLS");
         }
         Ok(())
     }
+}
+
+fn is_online(path: &str) -> bool {
+    let general = |part: &str| match part {
+        "rocksdb" | "raftdb" => "<db>".to_owned(),
+        family if family.ends_with("cf") => "<cf>".to_owned(),
+        part => part.to_owned(),
+    };
+    let general = path.split('.').map(general).collect::<Vec<_>>().join(".");
+    ONLINE_KEYS.lines().any(|key| key == general)
+}
+
+/// Changes all of `changes` or nothing while the store runs; the reason as the real one words it.
+pub fn change(config: &mut Config, changes: &Map<String, Value>) -> Result<(), String> {
+    let mut next = config.clone();
+    for (path, value) in changes {
+        if let Some(part) = first_unknown(config, path) {
+            return Err(format!("unexpect fields: {}", part.replace('-', "_")));
+        }
+        if !is_online(path) {
+            let key = path.rsplit('.').next().unwrap_or_default().replace('-', "_");
+            return Err(format!("config {key} can not be changed"));
+        }
+        next.set(path, value).map_err(|reason| {
+            // Without the key, as recorded.
+            reason.to_string().split(" for key ").next().unwrap_or_default().to_owned()
+        })?;
+    }
+    *config = next;
+    Ok(())
+}
+
+/// The first part of a dotted path that TiKV does not know.
+fn first_unknown<'a>(config: &Config, path: &'a str) -> Option<&'a str> {
+    if config.get(path).is_some() {
+        return None;
+    }
+    let mut known = String::new();
+    for part in path.split('.') {
+        known = if known.is_empty() { part.to_owned() } else { format!("{known}.{part}") };
+        if config.get(&known).is_none() {
+            return Some(part);
+        }
+    }
+    None
 }
 
 fn pointer(path: &str) -> String {
@@ -215,7 +267,7 @@ mod tests {
             ("[server]\ngraceful-shutdown-timeout = 20", "server.graceful-shutdown-timeout"),
             ("raftstore = 1", "raftstore"),
         ] {
-            let reason = Config::from_toml(text).unwrap_err();
+            let reason = Config::from_toml(text).unwrap_err().to_string();
             assert!(reason.contains(&format!("`{key}`")), "{text}: {reason}");
         }
         assert!(Config::from_toml("[server\n").is_err());
@@ -225,8 +277,31 @@ mod tests {
     fn every_default_survives_being_set_to_itself() {
         let defaults = Config::defaults().unwrap();
         let mut config = defaults.clone();
-        config.overlay(&defaults.shown, "").unwrap();
-        assert_eq!(config.shown, defaults.shown);
+        config.overlay(&defaults.tree, "").unwrap();
+        assert_eq!(config.tree, defaults.tree);
         assert!(config.unknown.is_empty());
+    }
+
+    #[test]
+    fn every_listed_key_exists() {
+        let config = Config::defaults().unwrap();
+        let keys = ONLINE_KEYS.lines().map(|key| key.replace("<db>", "rocksdb"));
+        let keys: Vec<String> = keys.map(|key| key.replace("<cf>", "writecf")).collect();
+        let missing: Vec<_> = keys.iter().filter(|path| config.get(path).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert!(keys.len() > 80 && keys.iter().all(|path| is_online(path)));
+        assert!(!is_online("server.grpc-concurrency") && !is_online("storage.data-dir"));
+    }
+
+    #[test]
+    fn a_refused_call_changes_nothing() {
+        let mut config = Config::defaults().unwrap();
+        let before = config.shown();
+        let changes = serde_json::json!({
+            "server.snap-io-max-bytes-per-sec": "32MiB", "server.grpc-concurrency": 3
+        });
+        let reason = change(&mut config, changes.as_object().unwrap()).unwrap_err();
+        assert_eq!(reason, "config grpc_concurrency can not be changed");
+        assert_eq!(config.shown(), before);
     }
 }

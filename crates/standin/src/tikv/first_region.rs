@@ -1,48 +1,70 @@
 //! Who starts the cluster? The store whose first region PD takes; the others join. What a store
 //! wants to start with is on its disk before PD is asked, so that a crash right after PD agreed does
-//! not lose it.
+//! not lose it. PD is told of one region over all keys, as by a real store; this store divides it
+//! before it serves, into as many as a fresh real cluster of three stores has.
 
-use super::identity::{Identity, IdentityFiles};
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::identity::Identity;
 use super::pd_client::{Pd, PdError};
-use crate::log;
 use crate::proto::metapb::{Peer, Region, RegionEpoch, Store};
 use crate::proto::pdpb::ErrorType;
 
-/// Starts the cluster if nobody did. Returns the first region when it is this store's to hold.
-pub async fn first_region(
+/// Where the regions meet. The test client spreads its keys over the letters.
+const BORDERS: [&str; 4] = ["f", "k", "p", "u"];
+
+/// Starts the cluster if nobody did. Returns the first regions when they are this store's to hold.
+pub async fn first_regions(
     pd: &Pd,
-    files: &IdentityFiles,
-    identity: Identity,
+    dir: &Path,
+    identity: &Identity,
     record: &Store,
-) -> Result<Option<Region>, String> {
+) -> Result<Vec<Region>> {
     let bootstrapped = pd.patiently("is bootstrapped", || pd.is_bootstrapped()).await?;
-    let (id, peer_id) = match identity.first_region {
-        Some(ids) => ids,
-        None if bootstrapped => return Ok(None),
-        None => {
+    let mut ids = identity.first_regions.clone();
+    if ids.is_empty() && bootstrapped {
+        return Ok(Vec::new());
+    }
+    if ids.is_empty() {
+        for _ in 0..=BORDERS.len() {
             let id = pd.patiently("alloc id", || pd.alloc_id()).await?;
-            let peer_id = pd.patiently("alloc id", || pd.alloc_id()).await?;
-            files.write(Identity { first_region: Some((id, peer_id)), ..identity })?;
-            (id, peer_id)
+            ids.push((id, pd.patiently("alloc id", || pd.alloc_id()).await?));
         }
-    };
-    let region = Region {
-        id,
-        region_epoch: Some(RegionEpoch { conf_ver: 1, version: 1 }),
-        peers: vec![Peer { id: peer_id, store_id: record.id, ..Peer::default() }],
-        ..Region::default()
-    };
+        Identity { first_regions: ids.clone(), ..*identity }.write(dir)?;
+    }
+    let regions = divided(&ids, record.id);
+    let Some(first) = regions.first() else { bail!("no first region") };
+    let region_epoch = Some(RegionEpoch { conf_ver: 1, version: 1 });
+    let whole = Region { end_key: Vec::new(), region_epoch, ..first.clone() };
     let mut waits = !bootstrapped;
     while waits {
-        match pd.bootstrap(record, &region).await {
-            Ok(()) => return Ok(Some(region)),
+        match pd.bootstrap(record, &whole).await {
+            Ok(()) => return Ok(regions),
             Err(PdError::Refused(ErrorType::AlreadyBootstrapped, _)) => waits = false,
-            Err(PdError::Refused(_, message)) => return Err(format!("bootstrap: {message}")),
-            Err(error) => log::warn(&format!("bootstrap: {error}")),
+            Err(PdError::Refused(_, message)) => bail!("bootstrap: {message}"),
+            Err(error) => log::warn!("bootstrap: {error}"),
         }
     }
     // PD may have taken ours although the answer was lost, or before this store crashed.
-    let known = pd.patiently("first region", || pd.region(region.id)).await?;
+    let known = pd.patiently("first region", || pd.region(whole.id)).await?;
     let peers = known.map(|known| known.peers).unwrap_or_default();
-    Ok(peers.iter().any(|peer| peer.store_id == record.id).then_some(region))
+    let ours = peers.iter().any(|peer| peer.store_id == record.id);
+    Ok(if ours { regions } else { Vec::new() })
+}
+
+/// Regions side by side over all keys. A split raises the version by the number of new regions.
+fn divided(ids: &[(u64, u64)], store_id: u64) -> Vec<Region> {
+    let version = 1 + BORDERS.len() as u64;
+    let border = |border: Option<&&str>| border.map(|key| key.as_bytes().to_vec());
+    let region = |(place, (id, peer_id)): (usize, &(u64, u64))| Region {
+        id: *id,
+        start_key: border(place.checked_sub(1).and_then(|before| BORDERS.get(before)))
+            .unwrap_or_default(),
+        end_key: border(BORDERS.get(place)).unwrap_or_default(),
+        region_epoch: Some(RegionEpoch { conf_ver: 1, version }),
+        peers: vec![Peer { id: *peer_id, store_id, ..Peer::default() }],
+    };
+    ids.iter().enumerate().map(region).collect()
 }

@@ -1,94 +1,87 @@
 //! Which flags does the server take? TiKV's, in both spellings (`--flag value`, `--flag=value`);
 //! they win over the file. One is the stand-in's own: `--as-version`.
 
-use std::path::PathBuf;
-
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value, json};
 
 use super::config::Config;
-use crate::arguments;
+use crate::start;
+
+/// The names of each flag, and the key that it sets; empty for what is no key.
+const FLAGS: [(&str, &str); 14] = [
+    ("config C", ""),
+    ("config-check", ""),
+    ("V version", ""),
+    ("as-version", ""),
+    ("pd-endpoints pd pd-endpoint", "pd.endpoints"),
+    ("labels label", "server.labels"),
+    ("addr A", "server.addr"),
+    ("advertise-addr", "server.advertise-addr"),
+    ("status-addr", "server.status-addr"),
+    ("advertise-status-addr", "server.advertise-status-addr"),
+    ("data-dir s store", "storage.data-dir"),
+    ("capacity", "raftstore.capacity"),
+    ("log-file f", "log.file.filename"),
+    ("log-level L log", "log.level"),
+];
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
-    /// `--config`: the TOML file.
-    pub config: Option<PathBuf>,
-    /// `--config-check`: check the file and end.
-    pub config_check: bool,
-    /// `-V`: print the version and end.
-    pub version: bool,
-    /// `--as-version`, or `STANDIN_TIKV_VERSION`: which TiKV to be.
-    pub as_version: Option<String>,
+    /// Flags that are no keys, by their first name.
+    plain: Map<String, Value>,
     /// Keys that flags set.
-    values: Vec<(&'static str, Value)>,
+    keys: Map<String, Value>,
 }
 
 impl Flags {
     /// Reads the arguments; the reason when one is not known or lacks its value.
-    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut flags = Self::default();
-        let mut endpoints: Vec<String> = Vec::new();
-        for (name, value) in arguments::read(arguments, &["config-check", "V", "version"])? {
-            let key = match name.as_str() {
-                "config-check" => {
-                    flags.config_check = true;
-                    continue;
-                }
-                "V" | "version" => {
-                    flags.version = true;
-                    continue;
-                }
-                "config" | "C" => {
-                    flags.config = Some(value.into());
-                    continue;
-                }
-                "as-version" => {
-                    flags.as_version = Some(value);
-                    continue;
-                }
-                "pd-endpoints" | "pd" | "pd-endpoint" => {
-                    endpoints.extend(value.split(',').map(str::to_owned));
-                    continue;
-                }
-                "labels" | "label" => {
-                    flags.values.push(("server.labels", labels(&value)?));
-                    continue;
-                }
-                "addr" | "A" => "server.addr",
-                "advertise-addr" => "server.advertise-addr",
-                "status-addr" => "server.status-addr",
-                "advertise-status-addr" => "server.advertise-status-addr",
-                "data-dir" | "s" | "store" => "storage.data-dir",
-                "capacity" => "raftstore.capacity",
-                "log-file" | "f" => "log.file.filename",
-                "log-level" | "L" | "log" => "log.level",
-                unknown => {
-                    return Err(format!(
-                        "error: Found argument '--{unknown}' which wasn't expected"
-                    ));
-                }
+        for (name, value) in start::flags(arguments, &["config-check", "V", "version"])? {
+            let mut known = FLAGS.iter().map(|(names, key)| (names.split(' '), *key));
+            let found = known.find(|(names, _)| names.clone().any(|known| known == name));
+            let Some((mut names, key)) = found else {
+                bail!("error: Found argument '--{name}' which wasn't expected");
             };
-            flags.values.push((key, json!(value)));
-        }
-        if !endpoints.is_empty() {
-            flags.values.push(("pd.endpoints", json!(endpoints)));
+            match key {
+                "" => {
+                    flags.plain.insert(names.next().unwrap_or_default().into(), value.into());
+                }
+                "pd.endpoints" => {
+                    let known = flags.keys.entry(key).or_insert_with(|| json!([]));
+                    let new = value.split(',').map(Value::from);
+                    known.as_array_mut().into_iter().for_each(|known| known.extend(new.clone()));
+                }
+                "server.labels" => {
+                    flags.keys.insert(key.into(), labels(&value)?);
+                }
+                _ => {
+                    flags.keys.insert(key.into(), value.into());
+                }
+            }
         }
         Ok(flags)
     }
 
+    /// A flag that is no key, by its first name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.plain.get(name).and_then(Value::as_str)
+    }
+
     /// Lays the flags over the configuration.
-    pub fn overlay(&self, config: &mut Config) -> Result<(), String> {
-        self.values.iter().try_for_each(|(key, value)| config.set(key, value))
+    pub fn overlay(&self, config: &mut Config) -> Result<()> {
+        self.keys.iter().try_for_each(|(key, value)| config.set(key, value))
     }
 }
 
-fn labels(text: &str) -> Result<Value, String> {
-    let mut labels = serde_json::Map::new();
-    for pair in text.split(',').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').ok_or_else(|| format!("invalid label {pair}"))?;
-        labels.insert(key.to_owned(), json!(value));
-    }
-    Ok(Value::Object(labels))
+fn labels(text: &str) -> Result<Value> {
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=').with_context(|| format!("invalid label {pair}"))?;
+        Ok((key.to_owned(), value.into()))
+    };
+    let labels = text.split(',').filter(|pair| !pair.is_empty()).map(pair);
+    Ok(Value::Object(labels.collect::<Result<_>>()?))
 }
 
 #[cfg(test)]
@@ -100,8 +93,9 @@ mod tests {
         let words = "--config=/c.toml --addr 0.0.0.0:1 --pd-endpoints=a:1,b:2 --pd-endpoints c:3 \
                      --labels zone=a,host=h --capacity=10GB --as-version v8.5.1";
         let flags = Flags::parse(words.split_whitespace().map(str::to_owned)).unwrap();
-        assert_eq!(flags.config, Some(PathBuf::from("/c.toml")));
-        assert_eq!(flags.as_version.as_deref(), Some("v8.5.1"));
+        assert_eq!(flags.get("config"), Some("/c.toml"));
+        assert_eq!(flags.get("as-version"), Some("v8.5.1"));
+        assert_eq!(flags.get("config-check"), None);
         let mut config = Config::from_toml("[server]\naddr = \"x:9\"").unwrap();
         flags.overlay(&mut config).unwrap();
         assert_eq!(config.text("server.addr"), "0.0.0.0:1");

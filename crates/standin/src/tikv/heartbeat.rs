@@ -12,7 +12,6 @@ use super::config::Config;
 use super::pd_client::{Pd, PdError};
 use super::status_server::disk_space;
 use super::store::{Inspection, StoreSender, inspect};
-use crate::log::{self, Level};
 use crate::proto::pdpb::{ErrorType, SlowTrend, StoreStats, TimeInterval};
 use crate::units;
 
@@ -58,10 +57,10 @@ impl Heartbeat {
                 Err(PdError::Refused(ErrorType::StoreTombstone, message)) => {
                     // As the real one: it keeps running and refuses its clients.
                     if !self.tombstone.swap(true, Ordering::Relaxed) {
-                        log::line(Level::Error, &format!("PD removed this store: {message}"));
+                        log::error!("PD removed this store: {message}");
                     }
                 }
-                Err(error) => log::warn(&format!("store heartbeat: {error}")),
+                Err(error) => log::warn!("store heartbeat: {error}"),
             }
             tokio::select! {
                 () = tokio::time::sleep(self.every) => {}
@@ -74,7 +73,7 @@ impl Heartbeat {
         let (total, free) = disk_space(&self.data_dir);
         let stats = &mut self.stats;
         stats.capacity = if self.capacity == 0 { total } else { self.capacity.min(total) };
-        stats.used_size = has.kv_bytes + has.log_bytes;
+        stats.used_size = has.disk_bytes;
         stats.available = free.min(stats.capacity.saturating_sub(stats.used_size));
         stats.region_count = u32::try_from(has.regions.len()).unwrap_or(u32::MAX);
         stats.interval = Some(interval);

@@ -1,5 +1,5 @@
 //! Which calls of TiKV's client service does the stand-in answer? RawKV, API V1, default column
-//! family: what the published `tikv-client` crate's raw client sends.
+//! family, no TTL: what the published `tikv-client` crate's raw client sends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 
-use super::call::{self, Answer, Answered, Call, Operation, Scan};
-use super::region::RegionState;
+use super::call::{Answer, Call, Operation, Read, Scan};
 use super::region_error as refuse;
 use super::store::{StoreMessage, StoreSender};
-use crate::proto::errorpb;
-use crate::proto::kvrpcpb::{self as pb, ApiVersion, Context, KvPair};
+use crate::proto::errorpb::Error;
+use crate::proto::kvrpcpb::{self as pb, ApiVersion, Context};
 use crate::proto::standinpb::mutation::Kind;
 use crate::proto::standinpb::{Command, CompareAndSwap, Mutation};
 use crate::proto::tikvpb::tikv_server::Tikv;
@@ -31,96 +30,57 @@ pub struct KvService {
 type Ask<Q> = Request<Q>;
 type Reply<A> = Result<Response<A>, Status>;
 
-/// An answer, a refusal that sends the client elsewhere, or an error that it cannot mend.
-#[derive(Default)]
-struct Outcome {
-    answer: Answer,
-    region_error: Option<errorpb::Error>,
-    error: String,
-}
+/// A refusal that sends the client elsewhere, or an answer.
+type Outcome = Result<(Option<Error>, Answer), Status>;
 
-impl Outcome {
-    fn region_error(error: errorpb::Error) -> Self {
-        Self { region_error: Some(error), ..Self::default() }
-    }
-
-    /// The pairs of an answer that has no error text; such an error becomes one pair's.
-    fn pairs(self) -> (Option<errorpb::Error>, Vec<KvPair>) {
-        if !self.error.is_empty() {
-            let error = Some(pb::KeyError { abort: self.error });
-            return (None, vec![KvPair { error, ..KvPair::default() }]);
-        }
-        (self.region_error, self.answer.pairs)
-    }
-}
+/// A call's header, its column family and its time to live.
+type Header<'a> = (Option<Context>, &'a str, u64);
 
 impl KvService {
-    async fn call(
-        &self,
-        context: Option<Context>,
-        cf: &str,
-        operation: Operation,
-    ) -> Result<Outcome, Status> {
+    async fn call(&self, (context, family, ttl): Header<'_>, operation: Operation) -> Outcome {
         let context = context.unwrap_or_default();
         let requested = context.peer.unwrap_or_default().store_id;
         if requested != self.store_id || self.tombstone.load(Ordering::Relaxed) {
             let actual = if requested == self.store_id { 0 } else { self.store_id };
-            return Ok(Outcome::region_error(refuse::store_not_match(requested, actual)));
+            return Ok((Some(refuse::store_not_match(requested, actual)), Answer::default()));
         }
-        let error = match (context.api_version(), cf) {
-            (ApiVersion::V1, "" | "default") => String::new(),
-            (ApiVersion::V1, _) => format!("the stand-in has no column family {cf}"),
-            (other, _) => format!("api version not matched: {other:?}"),
-        };
-        if !error.is_empty() {
-            return Ok(Outcome { error, ..Outcome::default() });
+        if context.api_version() != ApiVersion::V1 || !matches!(family, "" | "default") || ttl > 0 {
+            let text = "the stand-in has API V1 only, the default column family, and no TTL";
+            return Err(Status::unimplemented(text));
         }
         let (reply, answer) = oneshot::channel();
         let sent = self.store.send(StoreMessage::Call(Call { context, operation, reply }));
         sent.map_err(|_| Status::unavailable("the store ends"))?;
         let answer = answer.await.map_err(|_| Status::unavailable("the outcome is unknown"))?;
-        let answered = |answer| Outcome { answer, ..Outcome::default() };
-        Ok(answer.map_or_else(Outcome::region_error, answered))
+        Ok(answer.map_or_else(|e| (Some(e), Answer::default()), |answer| (None, answer)))
     }
 
-    async fn read(
-        &self,
-        context: Option<Context>,
-        cf: &str,
-        read: impl FnOnce(&RegionState) -> Answered + Send + 'static,
-    ) -> Result<Outcome, Status> {
-        self.call(context, cf, Operation::Read(Box::new(read))).await
+    async fn read(&self, context: Option<Context>, family: &str, read: Read) -> Outcome {
+        self.call((context, family, 0), Operation::Read(read)).await
     }
 
+    /// Mutations of one kind; only a refusal can come of them.
     async fn write(
         &self,
-        context: Option<Context>,
-        cf: &str,
-        ttl: u64,
-        command: Command,
-    ) -> Result<Outcome, Status> {
-        if ttl > 0 {
-            let error = "TTL is not enabled".to_owned();
-            return Ok(Outcome { error, ..Outcome::default() });
-        }
-        self.call(context, cf, Operation::Write(command)).await
+        header: Header<'_>,
+        kind: Kind,
+        pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<Option<Error>, Status> {
+        let mutation = |(key, value)| Mutation { kind: kind.into(), key, value };
+        let mutations = pairs.into_iter().map(mutation).collect();
+        let command = Command { mutations, ..Command::default() };
+        Ok(self.call(header, Operation::Write(command)).await?.0)
     }
-}
-
-/// A command of mutations of one kind.
-fn mutations(kind: Kind, pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Command {
-    let mutation = |(key, value)| Mutation { kind: kind.into(), key, value };
-    Command { mutations: pairs.into_iter().map(mutation).collect(), ..Command::default() }
 }
 
 #[tonic::async_trait]
 impl Tikv for KvService {
     async fn raw_get(&self, ask: Ask<pb::RawGetRequest>) -> Reply<pb::RawGetResponse> {
         let pb::RawGetRequest { context, key, cf } = ask.into_inner();
-        let read = self.read(context, &cf, move |region| call::get(&key, region));
-        let Outcome { answer, region_error, error } = read.await?;
-        let not_found = answer.value.is_none() && region_error.is_none() && error.is_empty();
-        let value = answer.value.unwrap_or_default();
+        let (region_error, mut answer) = self.read(context, &cf, Read::Keys(vec![key])).await?;
+        let pair = answer.pairs.pop();
+        let not_found = pair.is_none() && region_error.is_none();
+        let (error, value) = (String::new(), pair.unwrap_or_default().value);
         Ok(Response::new(pb::RawGetResponse { region_error, error, value, not_found }))
     }
 
@@ -129,16 +89,14 @@ impl Tikv for KvService {
         ask: Ask<pb::RawBatchGetRequest>,
     ) -> Reply<pb::RawBatchGetResponse> {
         let pb::RawBatchGetRequest { context, keys, cf } = ask.into_inner();
-        let read = self.read(context, &cf, move |region| call::batch_get(keys, region));
-        let (region_error, pairs) = read.await?.pairs();
-        Ok(Response::new(pb::RawBatchGetResponse { region_error, pairs }))
+        let (region_error, answer) = self.read(context, &cf, Read::Keys(keys)).await?;
+        Ok(Response::new(pb::RawBatchGetResponse { region_error, pairs: answer.pairs }))
     }
 
     async fn raw_put(&self, ask: Ask<pb::RawPutRequest>) -> Reply<pb::RawPutResponse> {
         let pb::RawPutRequest { context, key, value, cf, ttl, .. } = ask.into_inner();
-        let command = mutations(Kind::Put, [(key, value)]);
-        let Outcome { region_error, error, .. } = self.write(context, &cf, ttl, command).await?;
-        Ok(Response::new(pb::RawPutResponse { region_error, error }))
+        let region_error = self.write((context, &cf, ttl), Kind::Put, [(key, value)]).await?;
+        Ok(Response::new(pb::RawPutResponse { region_error, error: String::new() }))
     }
 
     async fn raw_batch_put(
@@ -146,17 +104,17 @@ impl Tikv for KvService {
         ask: Ask<pb::RawBatchPutRequest>,
     ) -> Reply<pb::RawBatchPutResponse> {
         let pb::RawBatchPutRequest { context, pairs, cf, ttl, ttls, .. } = ask.into_inner();
-        let command = mutations(Kind::Put, pairs.into_iter().map(|pair| (pair.key, pair.value)));
+        let pairs = pairs.into_iter().map(|pair| (pair.key, pair.value));
         let ttl = ttls.into_iter().max().unwrap_or(ttl);
-        let Outcome { region_error, error, .. } = self.write(context, &cf, ttl, command).await?;
-        Ok(Response::new(pb::RawBatchPutResponse { region_error, error }))
+        let region_error = self.write((context, &cf, ttl), Kind::Put, pairs).await?;
+        Ok(Response::new(pb::RawBatchPutResponse { region_error, error: String::new() }))
     }
 
     async fn raw_delete(&self, ask: Ask<pb::RawDeleteRequest>) -> Reply<pb::RawDeleteResponse> {
         let pb::RawDeleteRequest { context, key, cf, .. } = ask.into_inner();
-        let command = mutations(Kind::Delete, [(key, Vec::new())]);
-        let Outcome { region_error, error, .. } = self.write(context, &cf, 0, command).await?;
-        Ok(Response::new(pb::RawDeleteResponse { region_error, error }))
+        let pairs = [(key, Vec::new())];
+        let region_error = self.write((context, &cf, 0), Kind::Delete, pairs).await?;
+        Ok(Response::new(pb::RawDeleteResponse { region_error, error: String::new() }))
     }
 
     async fn raw_batch_delete(
@@ -164,9 +122,9 @@ impl Tikv for KvService {
         ask: Ask<pb::RawBatchDeleteRequest>,
     ) -> Reply<pb::RawBatchDeleteResponse> {
         let pb::RawBatchDeleteRequest { context, keys, cf, .. } = ask.into_inner();
-        let command = mutations(Kind::Delete, keys.into_iter().map(|key| (key, Vec::new())));
-        let Outcome { region_error, error, .. } = self.write(context, &cf, 0, command).await?;
-        Ok(Response::new(pb::RawBatchDeleteResponse { region_error, error }))
+        let pairs = keys.into_iter().map(|key| (key, Vec::new()));
+        let region_error = self.write((context, &cf, 0), Kind::Delete, pairs).await?;
+        Ok(Response::new(pb::RawBatchDeleteResponse { region_error, error: String::new() }))
     }
 
     async fn raw_scan(&self, ask: Ask<pb::RawScanRequest>) -> Reply<pb::RawScanResponse> {
@@ -174,9 +132,8 @@ impl Tikv for KvService {
             ask.into_inner();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let scan = Scan { start: start_key, end: end_key, limit, key_only, reverse };
-        let read = self.read(context, &cf, move |region| Ok(call::scan(&scan, region)));
-        let (region_error, kvs) = read.await?.pairs();
-        Ok(Response::new(pb::RawScanResponse { region_error, kvs }))
+        let (region_error, answer) = self.read(context, &cf, Read::Range(scan)).await?;
+        Ok(Response::new(pb::RawScanResponse { region_error, kvs: answer.pairs }))
     }
 
     async fn raw_delete_range(
@@ -184,9 +141,9 @@ impl Tikv for KvService {
         ask: Ask<pb::RawDeleteRangeRequest>,
     ) -> Reply<pb::RawDeleteRangeResponse> {
         let pb::RawDeleteRangeRequest { context, start_key, end_key, cf } = ask.into_inner();
-        let command = mutations(Kind::DeleteRange, [(start_key, end_key)]);
-        let Outcome { region_error, error, .. } = self.write(context, &cf, 0, command).await?;
-        Ok(Response::new(pb::RawDeleteRangeResponse { region_error, error }))
+        let range = [(start_key, end_key)];
+        let region_error = self.write((context, &cf, 0), Kind::DeleteRange, range).await?;
+        Ok(Response::new(pb::RawDeleteRangeResponse { region_error, error: String::new() }))
     }
 
     async fn raw_compare_and_swap(&self, ask: Ask<pb::RawCasRequest>) -> Reply<pb::RawCasResponse> {
@@ -194,14 +151,15 @@ impl Tikv for KvService {
             ask.into_inner();
         let swap = CompareAndSwap { key, value, previous_not_exist, previous_value };
         let command = Command { compare_and_swap: Some(swap), ..Command::default() };
-        let Outcome { answer, region_error, error } =
-            self.write(context, &cf, ttl, command).await?;
+        let (region_error, mut answer) =
+            self.call((context, &cf, ttl), Operation::Write(command)).await?;
+        let previous = answer.pairs.pop();
         Ok(Response::new(pb::RawCasResponse {
             region_error,
-            error,
+            error: String::new(),
             succeed: answer.succeeded,
-            previous_not_exist: answer.value.is_none(),
-            previous_value: answer.value.unwrap_or_default(),
+            previous_not_exist: previous.is_none(),
+            previous_value: previous.unwrap_or_default().value,
         }))
     }
 }

@@ -4,36 +4,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Context as _, Result, bail};
 use tokio::sync::Mutex;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::log;
 use crate::proto::metapb::{Region, Store};
 use crate::proto::pdpb::pd_client::PdClient as Grpc;
-use crate::proto::pdpb::{self as pb, ErrorType, RequestHeader, ResponseHeader, SplitId};
+use crate::proto::pdpb::{self as pb, ErrorType, RequestHeader, ResponseHeader};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// PD is asked this often whether it lives, and must say so in [`CALL_TIMEOUT`].
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Between two rounds of asking; the key is TiKV's `pd.retry-interval`.
 const RETRY_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Why PD did not do what was asked.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PdError {
     /// No member answered, or none leads.
+    #[error("PD is unreachable: {0}")]
     Unreachable(String),
     /// The leader refused.
+    #[error("{1}")]
     Refused(ErrorType, String),
-}
-
-impl std::fmt::Display for PdError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unreachable(reason) => write!(f, "PD is unreachable: {reason}"),
-            Self::Refused(_, message) => f.write_str(message),
-        }
-    }
 }
 
 /// An answer with the header that every answer of PD has.
@@ -82,7 +77,7 @@ impl Pd {
                     known.leader = Some(leader.clone());
                     return Ok((leader, header(cluster_id)));
                 }
-                Err(error) => reason = format!("{member}: {error}"),
+                Err(error) => reason = format!("{member}: {error:#}"),
             }
         }
         Err(PdError::Unreachable(reason))
@@ -117,10 +112,8 @@ impl Pd {
             };
             failure = match asked {
                 Ok(Ok((header, answer))) => match header.and_then(|header| header.error) {
-                    Some(error) if error.r#type() != ErrorType::Ok => {
-                        return Err(PdError::Refused(error.r#type(), error.message));
-                    }
-                    Some(_) | None => return Ok(answer),
+                    Some(error) => return Err(PdError::Refused(error.r#type(), error.message)),
+                    None => return Ok(answer),
                 },
                 Ok(Err(status)) => PdError::Unreachable(status.message().to_owned()),
                 Err(_) => PdError::Unreachable("timed out".to_owned()),
@@ -131,15 +124,15 @@ impl Pd {
     }
 
     /// Waits while PD is unreachable; an answer that refuses is an error.
-    pub async fn patiently<A, F>(&self, what: &str, call: impl Fn() -> F) -> Result<A, String>
+    pub async fn patiently<A, F>(&self, what: &str, call: impl Fn() -> F) -> Result<A>
     where
         F: Future<Output = Result<A, PdError>>,
     {
         loop {
             match call().await {
                 Ok(answer) => return Ok(answer),
-                Err(PdError::Refused(_, message)) => return Err(format!("{what}: {message}")),
-                Err(error) => log::warn(&format!("{what}: {error}")),
+                Err(PdError::Refused(_, message)) => bail!("{what}: {message}"),
+                Err(error) => log::warn!("{what}: {error}"),
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
@@ -212,19 +205,6 @@ impl Pd {
         })
         .await
     }
-
-    /// Ids for `count` new regions split from `region`.
-    pub async fn ask_split(&self, region: &Region, count: u32) -> Result<Vec<SplitId>, PdError> {
-        self.ask(|mut pd, header| {
-            let region = Some(region.clone());
-            let request = pb::AskBatchSplitRequest { header, region, split_count: count };
-            async move {
-                let answer = pd.ask_batch_split(request).await?.into_inner();
-                Ok((answer.header, answer.ids))
-            }
-        })
-        .await
-    }
 }
 
 fn url(endpoint: &str) -> String {
@@ -232,28 +212,30 @@ fn url(endpoint: &str) -> String {
     if bare.contains("://") { bare.to_owned() } else { format!("http://{bare}") }
 }
 
-/// Connects to an address that may be gone by the next try.
-pub async fn connect(url: &str) -> Result<Channel, String> {
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(Duration::from_secs(10))
-        .keep_alive_timeout(Duration::from_secs(3))
+/// Connects to an address that may be gone by the next try, and whose name may mean another one by
+/// then.
+///
+/// The other end is asked `every` so often whether it lives, and must say so `within` that time.
+pub async fn connect(url: &str, every: Duration, within: Duration) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(url.to_owned())?
+        .http2_keep_alive_interval(every)
+        .keep_alive_timeout(within)
+        .keep_alive_while_idle(true)
         .tcp_nodelay(true);
-    endpoint.connect().await.map_err(|error| format!("cannot connect ({error:?})"))
+    // The time for the name counts too.
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
+    connected.context("timed out")?.with_context(|| format!("cannot connect to {url}"))
 }
 
 /// Asks one member who leads; a client to the leader, the cluster id and all client URLs.
-async fn ask_member(member: &str) -> Result<(Grpc<Channel>, u64, Vec<String>), String> {
+async fn ask_member(member: &str) -> Result<(Grpc<Channel>, u64, Vec<String>)> {
+    let connect = |url| connect(url, KEEP_ALIVE, CALL_TIMEOUT);
     let mut asked = Grpc::new(connect(member).await?);
     let call = asked.get_members(pb::GetMembersRequest::default());
-    let answer = tokio::time::timeout(CALL_TIMEOUT, call).await;
-    let answer = answer.map_err(|_| "timed out")?.map_err(|status| status.message().to_owned())?;
-    let members = answer.into_inner();
+    let members = tokio::time::timeout(CALL_TIMEOUT, call).await??.into_inner();
     let leader = members.leader.and_then(|leader| leader.client_urls.first().cloned());
-    let leader = leader.ok_or("no PD leads")?;
-    let client =
-        if url(&leader) == member { asked } else { Grpc::new(connect(&url(&leader)).await?) };
+    let leader = url(&leader.context("no PD leads")?);
+    let client = if leader == member { asked } else { Grpc::new(connect(&leader).await?) };
     let urls = members.members.into_iter().flat_map(|member| member.client_urls).collect();
     Ok((client, members.header.unwrap_or_default().cluster_id, urls))
 }

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use prost::Message as _;
-use raft::eraftpb::{Message, MessageType};
-use raft::{Config, RawNode, StateRole};
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChange, Entry, Message};
+use raft::{Config, RawNode, Ready, StateRole};
 
 use super::call::{self, Answered, Call, Operation, Read, Reply};
-use super::region::RegionState;
+use super::peer_storage::PeerStorage;
 use super::region_error as refuse;
 use crate::proto::errorpb;
 use crate::proto::kvrpcpb::Context;
@@ -27,63 +29,68 @@ pub struct RaftTiming {
     pub heartbeat_ticks: usize,
     /// `raftstore.raft-election-timeout-ticks`, 10; a real one is between this and twice this.
     pub election_ticks: usize,
+    /// `raftstore.raft-log-gc-count-limit`: applied entries kept for followers that lag.
+    pub kept_entries: u64,
+    /// `raftstore.pd-heartbeat-tick-interval`: between two reports to PD.
+    pub report_every: Duration,
+    /// `raftstore.max-peer-down-duration`: a peer is down that was not heard for this long.
+    pub down_after: Duration,
 }
 
-#[derive(Debug)]
 pub(super) struct Proposal {
     pub(super) index: u64,
     pub(super) term: u64,
     pub(super) reply: Reply,
 }
 
-/// A read with the region's version when it came in.
-pub(super) struct WaitingRead {
-    read: Read,
-    version: u64,
-    reply: Reply,
-}
+/// A read and who waits for it.
+pub(super) type WaitingRead = (Read, Reply);
 
 /// One peer of one region on this store.
 pub struct Peer {
-    pub(super) node: RawNode<RegionState>,
+    pub(super) node: RawNode<PeerStorage>,
     pub(super) store_id: u64,
-    /// A peer not heard for this long is not counted on.
-    pub(super) patience: Duration,
+    pub(super) timing: RaftTiming,
     pub(super) proposals: VecDeque<Proposal>,
     /// Reads that no `ReadIndex` round covers yet.
-    reads: Vec<WaitingRead>,
+    pub(super) reads: Vec<WaitingRead>,
     /// Reads of a round under way, by its context.
     pub(super) asked: BTreeMap<u64, Vec<WaitingRead>>,
     /// Reads that only wait for the pairs to reach an index.
     pub(super) confirmed: Vec<(u64, Vec<WaitingRead>)>,
     next_round: u64,
+    /// What Raft asked for in the round under way.
+    pub(super) ready: Option<Ready>,
+    /// Committed entries to apply; some become known only at the end of a round.
+    pub(super) committed: Vec<Entry>,
+    /// Answers, and changes of the membership, that count once the round is on disk.
+    pub(super) answers: Vec<(Reply, Answered)>,
+    pub(super) changes: Vec<(ConfChange, metapb::Peer)>,
     /// Peers heard from that this one does not know as members: it may lag.
     strangers: BTreeMap<u64, metapb::Peer>,
     /// When each other peer was last heard.
     pub(super) heard: BTreeMap<u64, Instant>,
-    /// Since when the peer knows no leader.
-    pub leaderless_since: Option<Instant>,
     /// The region removed this peer; it must be destroyed.
     pub removed: bool,
 }
 
 impl Peer {
     /// Starts the peer over what the store has of the region.
-    pub fn new(state: RegionState, store_id: u64, timing: &RaftTiming) -> raft::Result<Self> {
+    pub fn new(storage: PeerStorage, store_id: u64, timing: &RaftTiming) -> Result<Self> {
         let config = Config {
-            id: state.peer_id,
+            id: storage.state.peer_id,
             election_tick: timing.election_ticks,
             heartbeat_tick: timing.heartbeat_ticks,
-            applied: state.applied_index,
+            applied: storage.state.applied_index,
             max_size_per_msg: 1 << 20,
             max_inflight_msgs: 256,
             check_quorum: true,
             pre_vote: true,
             ..Config::default()
         };
-        let alone = state.region.peers.len() == 1;
+        let alone = storage.region.peers.len() == 1;
         let logger = slog::Logger::root(slog::Discard, slog::o!());
-        let mut node = RawNode::new(&config, state, &logger)?;
+        let mut node = RawNode::new(&config, storage, &logger)?;
         if alone {
             // Nobody else can lead: no need to wait for an election timeout.
             node.campaign()?;
@@ -91,21 +98,24 @@ impl Peer {
         Ok(Self {
             node,
             store_id,
-            patience: timing.tick * u32::try_from(timing.election_ticks).unwrap_or(u32::MAX),
+            timing: timing.clone(),
             proposals: VecDeque::new(),
             reads: Vec::new(),
             asked: BTreeMap::new(),
             confirmed: Vec::new(),
             next_round: 0,
+            ready: None,
+            committed: Vec::new(),
+            answers: Vec::new(),
+            changes: Vec::new(),
             strangers: BTreeMap::new(),
             heard: BTreeMap::new(),
-            leaderless_since: Some(Instant::now()),
             removed: false,
         })
     }
 
     /// What the store has of the region.
-    pub fn state(&self) -> &RegionState {
+    pub fn storage(&self) -> &PeerStorage {
         self.node.store()
     }
 
@@ -114,14 +124,14 @@ impl Peer {
         self.node.raft.id
     }
 
-    /// The region's id.
-    pub fn region_id(&self) -> u64 {
-        self.state().region.id
+    /// The region as this peer knows it.
+    pub fn region(&self) -> &metapb::Region {
+        &self.storage().region
     }
 
     /// The region's epoch.
     pub fn epoch(&self) -> RegionEpoch {
-        self.state().epoch()
+        self.storage().epoch()
     }
 
     /// Whether this peer leads.
@@ -129,38 +139,19 @@ impl Peer {
         self.node.raft.state == StateRole::Leader
     }
 
-    /// Advances Raft's clock.
-    pub fn tick(&mut self) {
-        self.node.tick();
-        if self.node.raft.leader_id == raft::INVALID_ID {
-            self.leaderless_since.get_or_insert_with(Instant::now);
-        } else {
-            self.leaderless_since = None;
-        }
-    }
-
-    /// Starts an election at once; after a split, when the parent led.
-    pub fn campaign(&mut self) {
-        // Refused only when the peer may not vote; then another one will be elected.
-        let _ = self.node.campaign();
-    }
-
     /// Takes a message from another peer.
     pub fn step(&mut self, from: metapb::Peer, message: Message) {
         self.heard.insert(from.id, Instant::now());
-        if self.state().peer(from.id).is_none() {
+        if self.storage().peer(from.id).is_none() {
             self.strangers.insert(from.id, from);
-        }
-        let is_vote = matches!(
-            message.get_msg_type(),
-            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
-        );
-        if is_vote && !self.state().is_initialized() {
-            // A peer without data must not vote: a split may yet create it here with an older term.
-            return;
         }
         // Messages of peers that left are refused by Raft, which is what should happen to them.
         let _ = self.node.step(message);
+    }
+
+    /// The region's peer on a store.
+    pub fn peer_on(&self, store_id: u64) -> Option<u64> {
+        self.region().peers.iter().find(|peer| peer.store_id == store_id).map(|peer| peer.id)
     }
 
     /// Takes a client's request.
@@ -170,11 +161,8 @@ impl Peer {
             return;
         }
         match call.operation {
-            Operation::Read(read) => {
-                let version = self.epoch().version;
-                self.reads.push(WaitingRead { read, version, reply: call.reply });
-            }
-            Operation::Write(command) => self.propose(command, Some(call.reply)),
+            Operation::Read(read) => self.reads.push((read, call.reply)),
+            Operation::Write(command) => self.propose(&command, call.reply),
         }
     }
 
@@ -186,30 +174,25 @@ impl Peer {
         if !self.is_leader() {
             return Err(self.not_leader());
         }
-        if context.term != 0 && context.term + 1 < self.node.raft.term {
-            return Err(refuse::stale_command());
-        }
         let version = context.region_epoch.unwrap_or_default().version;
         if version != self.epoch().version {
-            return Err(refuse::epoch_not_match(self.state()));
+            return Err(refuse::epoch_not_match(self.region()));
         }
         Ok(())
     }
 
     fn not_leader(&self) -> errorpb::Error {
-        let leader = self.state().peer(self.node.raft.leader_id);
-        refuse::not_leader(self.region_id(), leader.copied())
+        let leader = self.storage().peer(self.node.raft.leader_id);
+        refuse::not_leader(self.region().id, leader.copied())
     }
 
-    /// Puts a command into the log. Without `reply` nobody waits for it.
-    pub fn propose(&mut self, mut command: Command, reply: Option<Reply>) {
-        command.version = self.epoch().version;
-        let refused = self.refused(&command);
+    /// Puts a command into the log.
+    fn propose(&mut self, command: &Command, reply: Reply) {
+        let refused = self.refused(command);
         let outcome = refused.map_or(Ok(()), Err).and_then(|()| {
             let proposed = self.node.propose(Vec::new(), command.encode_to_vec());
             proposed.map_err(|_| refuse::proposal_dropped())
         });
-        let Some(reply) = reply else { return };
         match outcome {
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -228,52 +211,40 @@ impl Peer {
         }
         let keys = command.mutations.iter().map(|mutation| &mutation.key);
         let mut keys = keys.chain(command.compare_and_swap.iter().map(|swap| &swap.key));
-        keys.find_map(|key| call::within(key, self.state()).err())
+        keys.find_map(|key| call::within(key, self.storage()).err())
     }
 
-    /// Starts one `ReadIndex` round for all reads that came in since the last.
-    pub fn ask_reads(&mut self) {
-        if self.reads.is_empty() || !self.node.raft.commit_to_current_term() {
-            // A leader that has committed nothing in its term does not know the commit index yet;
-            // its reads wait for that.
-            return;
+    /// Starts one `ReadIndex` round for all reads that came in since the last. A leader that has
+    /// committed nothing in its term does not know the commit index yet; its reads wait for that.
+    pub(super) fn ask_reads(&mut self) {
+        if !self.reads.is_empty() && self.node.raft.commit_to_current_term() {
+            self.next_round += 1;
+            self.asked.insert(self.next_round, std::mem::take(&mut self.reads));
+            self.node.read_index(self.next_round.to_be_bytes().to_vec());
         }
-        self.next_round += 1;
-        self.asked.insert(self.next_round, std::mem::take(&mut self.reads));
-        self.node.read_index(self.next_round.to_be_bytes().to_vec());
     }
 
     /// Answers the reads whose index the pairs have reached.
-    pub(super) fn serve_reads(&mut self) {
-        let applied = self.state().applied_index;
-        let (due, later) = std::mem::take(&mut self.confirmed)
-            .into_iter()
-            .partition(|(index, _)| *index <= applied);
-        self.confirmed = later;
-        let due: Vec<(u64, Vec<WaitingRead>)> = due;
-        for waiting in due.into_iter().flat_map(|(_, reads)| reads) {
-            let state = self.state();
-            let answer = if waiting.version == state.epoch().version {
-                (waiting.read)(state)
-            } else {
-                Err(refuse::epoch_not_match(state))
-            };
-            let _ = waiting.reply.send(answer);
+    pub(super) fn serve_reads(&mut self) -> Result<()> {
+        let applied = self.storage().state.applied_index;
+        let due = self.confirmed.extract_if(.., |(index, _)| *index <= applied);
+        for (read, reply) in due.flat_map(|(_, reads)| reads).collect::<Vec<_>>() {
+            let _ = reply.send(call::read(&read, self.storage())?);
         }
+        Ok(())
     }
 
     /// Sends every waiting read elsewhere: this peer does not lead any more.
     pub(super) fn refuse_reads(&mut self) {
         let error = self.not_leader();
         let asked = std::mem::take(&mut self.asked).into_values().flatten();
-        let confirmed =
-            std::mem::take(&mut self.confirmed).into_iter().flat_map(|(_, reads)| reads);
-        for waiting in std::mem::take(&mut self.reads).into_iter().chain(asked).chain(confirmed) {
-            let _ = waiting.reply.send(Err(error.clone()));
+        let confirmed = self.confirmed.drain(..).flat_map(|(_, reads)| reads);
+        for (_, reply) in self.reads.drain(..).chain(asked).chain(confirmed) {
+            let _ = reply.send(Err(error.clone()));
         }
     }
 
-    /// Answers the proposal of this index, if it is this peer's and of this term.
+    /// Notes the answer to the proposal of this index, if it is this peer's and of this term.
     pub(super) fn settle(&mut self, index: u64, term: u64, answer: Answered) {
         while self.proposals.front().is_some_and(|waiting| waiting.index < index) {
             // Skipped by a snapshot: whether it was applied is unknown, so nobody is told anything.
@@ -282,16 +253,17 @@ impl Peer {
         if let Some(waiting) = self.proposals.pop_front_if(|waiting| waiting.index == index) {
             let lost = waiting.term != term;
             let answer = if lost { Err(refuse::stale_command()) } else { answer };
-            let _ = waiting.reply.send(answer);
+            self.answers.push((waiting.reply, answer));
         }
     }
 
     /// Wraps Raft's messages for their stores. One for a peer whose store is unknown is dropped;
     /// Raft sends again.
-    pub(super) fn envelopes(&self, messages: Vec<Message>) -> Vec<Envelope> {
+    pub(super) fn envelopes(&self, messages: Vec<Message>) -> Result<Vec<Envelope>> {
         let wrap = |message: Message| {
-            let to = self.state().peer(message.to).or_else(|| self.strangers.get(&message.to))?;
-            Some(self.envelope(*to, super::region::encode(&message)))
+            let to = self.storage().peer(message.to).or_else(|| self.strangers.get(&message.to))?;
+            let encoded = message.write_to_bytes();
+            Some(encoded.map(|encoded| self.envelope(*to, encoded)).map_err(anyhow::Error::from))
         };
         messages.into_iter().filter_map(wrap).collect()
     }
@@ -300,8 +272,8 @@ impl Peer {
     pub fn envelope(&self, to: metapb::Peer, message: Vec<u8>) -> Envelope {
         let unknown = metapb::Peer { id: self.id(), store_id: self.store_id, ..to };
         Envelope {
-            region_id: self.region_id(),
-            from: Some(self.state().peer(self.id()).copied().unwrap_or(unknown)),
+            region_id: self.region().id,
+            from: Some(self.storage().peer(self.id()).copied().unwrap_or(unknown)),
             to: Some(to),
             epoch: Some(self.epoch()),
             removed: message.is_empty(),

@@ -1,7 +1,6 @@
 //! How does a store say that a request came to the wrong place? With the region errors that TiKV's
 //! clients know; each tells the client what to ask or whom to try next.
 
-use super::region::RegionState;
 use crate::proto::errorpb::{self, Error};
 use crate::proto::metapb::{Peer, Region};
 
@@ -13,9 +12,9 @@ pub fn not_leader(region_id: u64, leader: Option<Peer>) -> Error {
 }
 
 /// The region changed since the client looked.
-pub fn epoch_not_match(region: &RegionState) -> Error {
-    let message = format!("current epoch of region {} is {:?}", region.region.id, region.epoch());
-    let current_regions = vec![region.region.clone()];
+pub fn epoch_not_match(region: &Region) -> Error {
+    let message = format!("current epoch of region {} is {:?}", region.id, region.region_epoch);
+    let current_regions = vec![region.clone()];
     let epoch_not_match = Some(errorpb::EpochNotMatch { current_regions });
     Error { message, epoch_not_match, ..Error::default() }
 }
@@ -42,8 +41,8 @@ pub fn mismatched_peer(request_peer_id: u64, store_peer_id: u64) -> Error {
 }
 
 /// The key is outside the region's range.
-pub fn key_not_in_region(key: &[u8], region: &RegionState) -> Error {
-    let Region { id: region_id, start_key, end_key, .. } = region.region.clone();
+pub fn key_not_in_region(key: &[u8], region: &Region) -> Error {
+    let Region { id: region_id, start_key, end_key, .. } = region.clone();
     let message = format!("key not in region {region_id}");
     let key = key.to_vec();
     let key_not_in_region = Some(errorpb::KeyNotInRegion { key, region_id, start_key, end_key });

@@ -1,16 +1,18 @@
 //! How do stores send each other Raft messages? In batches, one call after the other to each
-//! receiving store at its address in PD. What cannot be sent is dropped: Raft sends again.
+//! receiving store at its address in PD. What cannot be sent is dropped: Raft sends again. A pod
+//! that is replaced takes its address with it without a word, so a dead connection is noticed within
+//! 2 s, and a store that comes back is found within half a second, by a fresh look at its name.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, Result};
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use super::pd_client::{Pd, connect};
 use super::store::{StoreMessage, StoreSender};
-use crate::log;
 use crate::proto::standinpb::raft_transport_client::RaftTransportClient;
 use crate::proto::standinpb::raft_transport_server::RaftTransport;
 use crate::proto::standinpb::{Done, Envelope, EnvelopeBatch};
@@ -19,8 +21,15 @@ use crate::proto::standinpb::{Done, Envelope, EnvelopeBatch};
 const QUEUE: usize = 4_096;
 /// Envelopes in one message.
 const BATCH: usize = 128;
+/// A store is asked this often whether it lives, and must say so in the time below.
+const KEEP_ALIVE: Duration = Duration::from_millis(500);
+const SILENCE: Duration = Duration::from_millis(1_500);
 /// Before a store that could not be reached is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(300);
+/// A store that nothing was to be sent to for this long is not tried any more.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(1);
+/// Longest wait for PD's word on an address that is known already.
+const ASK_LIMIT: Duration = Duration::from_secs(1);
 /// A message holds at most one snapshot of a region.
 pub const MESSAGE_BYTES: usize = 1 << 30;
 
@@ -42,31 +51,15 @@ impl Wire {
     pub fn send(&mut self, to: u64, envelope: Envelope) {
         let queue = self.queues.entry(to).or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(QUEUE);
-            let link = Link {
-                to,
-                pd: self.pd.clone(),
-                store: self.store.clone(),
-                cluster_id: self.cluster_id,
-            };
+            let (pd, store, cluster_id) = (self.pd.clone(), self.store.clone(), self.cluster_id);
+            let link = Link { to, pd, store, cluster_id, address: None };
             tokio::spawn(link.run(receiver));
             sender
         });
-        if let Err(error) = queue.try_send(envelope) {
-            dropped(&self.store, to, &[error.into_inner()]);
+        if queue.try_send(envelope).is_err() {
+            // The thread is gone only when the process ends.
+            let _ = self.store.send(StoreMessage::Unreachable(to));
         }
-    }
-}
-
-/// Tells the store's thread that envelopes did not leave.
-fn dropped(store: &StoreSender, to: u64, envelopes: &[Envelope]) {
-    // The thread is gone only when the process ends.
-    let _ = store.send(StoreMessage::Unreachable(to));
-    tell_of_snapshots(store, envelopes, false);
-}
-
-fn tell_of_snapshots(store: &StoreSender, envelopes: &[Envelope], sent: bool) {
-    for (region_id, peer_id) in envelopes.iter().filter_map(StoreMessage::snapshot_target) {
-        let _ = store.send(StoreMessage::SnapshotSent { region_id, peer_id, sent });
     }
 }
 
@@ -75,44 +68,56 @@ struct Link {
     pd: Pd,
     store: StoreSender,
     cluster_id: u64,
+    /// PD's last word.
+    address: Option<String>,
 }
 
 impl Link {
-    async fn run(self, mut queue: mpsc::Receiver<Envelope>) {
-        let (mut client, mut batch) = (None, Vec::new());
-        while queue.recv_many(&mut batch, BATCH).await > 0 {
-            if let Err(reason) = self.deliver(&mut client, &batch).await {
-                log::warn(&format!("store {} cannot be reached: {reason}", self.to));
-                client = None;
-                while let Ok(late) = queue.try_recv() {
-                    batch.push(late);
-                }
-                dropped(&self.store, self.to, &batch);
-                tokio::time::sleep(PAUSE).await;
+    /// Sends until the queue's end. While the store cannot be reached, what waits for it is dropped
+    /// before each new try, which need not wait for something to send.
+    async fn run(mut self, mut queue: mpsc::Receiver<Envelope>) {
+        let (mut batch, mut wanted) = (Vec::new(), Instant::now());
+        loop {
+            if wanted.elapsed() > GIVE_UP_AFTER && queue.recv_many(&mut batch, BATCH).await == 0 {
+                return;
             }
-            batch.clear();
+            let Err(reason) = self.send(&mut batch, &mut queue).await else { return };
+            log::warn!("store {}: {reason:#}", self.to);
+            tokio::time::sleep(PAUSE).await;
+            while let Ok(late) = queue.try_recv() {
+                batch.push(late);
+            }
+            if !batch.is_empty() {
+                wanted = Instant::now();
+                let _ = self.store.send(StoreMessage::Unreachable(self.to));
+                batch.clear();
+            }
         }
     }
 
-    async fn deliver(
-        &self,
-        client: &mut Option<RaftTransportClient<Channel>>,
-        batch: &[Envelope],
-    ) -> Result<(), String> {
-        let client = match client {
-            Some(client) => client,
-            None => client.insert(self.connect().await?),
-        };
-        let request = EnvelopeBatch { cluster_id: self.cluster_id, envelopes: batch.to_vec() };
-        client.send(request).await.map_err(|status| status.message().to_owned())?;
-        tell_of_snapshots(&self.store, batch, true);
+    /// Connects and sends until that fails, or until the queue ends.
+    async fn send(
+        &mut self,
+        batch: &mut Vec<Envelope>,
+        queue: &mut mpsc::Receiver<Envelope>,
+    ) -> Result<()> {
+        let mut client = self.connect().await?;
+        let _ = self.store.send(StoreMessage::Reachable(self.to));
+        while !batch.is_empty() || queue.recv_many(batch, BATCH).await > 0 {
+            let request = EnvelopeBatch { cluster_id: self.cluster_id, envelopes: batch.clone() };
+            client.send(request).await?;
+            batch.clear();
+        }
         Ok(())
     }
 
-    async fn connect(&self) -> Result<RaftTransportClient<Channel>, String> {
-        let store = self.pd.store(self.to).await.map_err(|error| error.to_string())?;
-        let address = store.ok_or("PD does not know it")?.address;
-        let channel = connect(&format!("http://{address}")).await?;
+    async fn connect(&mut self) -> Result<RaftTransportClient<Channel>> {
+        // PD may be away just when a store comes back; names stay.
+        if let Ok(Ok(store)) = tokio::time::timeout(ASK_LIMIT, self.pd.store(self.to)).await {
+            self.address = store.map(|store| store.address);
+        }
+        let address = self.address.as_ref().context("PD does not know it")?;
+        let channel = connect(&format!("http://{address}"), KEEP_ALIVE, SILENCE).await?;
         Ok(RaftTransportClient::new(channel).max_encoding_message_size(MESSAGE_BYTES))
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use super::{Result, shown};
+use crate::pd::lead::keys;
 use crate::pd::refusal::Refusal;
 use crate::pd::server::{GIT_HASH, Server};
 use crate::pd::settings::Settings;
@@ -21,6 +22,7 @@ const QUORUM_LIMIT: Duration = Duration::from_secs(5);
 /// Answers what any member can say of itself; `None` for everything else.
 pub(super) async fn answer(server: &Server, ask: &Ask, route: &[&str]) -> Option<Result> {
     let version = server.options.version.to_string();
+    let refused = |error: anyhow::Error| Err(Refusal::internal(error.to_string()));
     Some(match (&ask.method, route) {
         (&Method::GET, ["ping"]) => Ok(bare(StatusCode::OK, "")),
         (&Method::GET, ["health"]) => health(server).await,
@@ -33,25 +35,24 @@ pub(super) async fn answer(server: &Server, ask: &Ask, route: &[&str]) -> Option
         (&Method::GET, ["version"]) => shown(&json!({
             "version": version, "build_time": "", "hash": "", "branch": "",
         })),
-        (&Method::GET, ["config", rest @ ..]) => match (settings(server).await, rest) {
-            (Err(text), _) => Err(Refusal::internal(text)),
-            (Ok(settings), []) => match settings.full(&server.options) {
-                Ok(tree) => shown(&tree),
-                Err(text) => Err(Refusal::internal(text)),
-            },
-            (Ok(settings), [section]) => shown(settings.section(section)?),
-            (Ok(_), _) => return None,
+        (&Method::GET, ["config"]) => match settings(server).await {
+            Ok(settings) => settings.full(&server.options).map_or_else(refused, |all| shown(&all)),
+            Err(error) => refused(error),
+        },
+        (&Method::GET, ["config", section]) => match settings(server).await {
+            Ok(settings) => shown(settings.section(section)?),
+            Err(error) => refused(error),
         },
         _ => return None,
     })
 }
 
 /// The settings in force: the leader's own, or what it persisted.
-async fn settings(server: &Server) -> std::result::Result<Settings, String> {
-    if let Some(lead) = server.lead().await.as_ref() {
-        return Ok(lead.settings.clone());
+async fn settings(server: &Server) -> anyhow::Result<Settings> {
+    if let Some(cluster) = server.lead().await.as_ref() {
+        return Ok(cluster.settings.clone());
     }
-    let key = format!("{}config", server.prefix());
+    let key = format!("{}{}", server.prefix(), keys::CONFIG);
     let read = tokio::time::timeout(PING_LIMIT, server.etcd.get(&key)).await;
     let persisted = read.ok().and_then(std::result::Result::ok).flatten();
     let persisted = persisted.and_then(|bytes| Settings::decode(&bytes).ok());
@@ -95,4 +96,16 @@ pub(super) async fn etcd_health(server: &Server) -> Answer {
         (StatusCode::SERVICE_UNAVAILABLE, r#"{"health":"false","reason":"RAFT NO LEADER"}"#)
     };
     typed(status, super::TEXT, body)
+}
+
+/// Prometheus text: whether the member works; nothing of the suite reads figures of the cluster here.
+pub(super) async fn metrics(server: &Server) -> Answer {
+    let status = server.etcd.identity_and_leader().await;
+    let has_leader = u8::from(status.is_ok_and(|(_, leader)| leader != 0));
+    let text = format!(
+        "# TYPE process_start_time_seconds gauge\nprocess_start_time_seconds {}\n\
+         # TYPE etcd_server_has_leader gauge\netcd_server_has_leader {has_leader}\n",
+        server.started
+    );
+    typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
 }

@@ -13,7 +13,10 @@ use crate::proto::etcdserverpb;
 /// Answers `/members` and `/leader`; `None` for everything else.
 pub(super) async fn answer(server: &Server, ask: &Ask, route: &[&str]) -> Option<Result> {
     Some(match (&ask.method, route) {
-        (&Method::GET, ["members"]) => list(server).await,
+        (&Method::GET, ["members"]) => match server.members().await {
+            Ok(members) => shown(&without_zeros(&members)),
+            Err(status) => Err(status.into()),
+        },
         (&Method::DELETE, ["members", "name", name]) => match named(server, name).await {
             Ok(member) => remove(server, member.id, name).await,
             Err(refusal) => Err(refusal),
@@ -28,14 +31,9 @@ pub(super) async fn answer(server: &Server, ask: &Ask, route: &[&str]) -> Option
     })
 }
 
-async fn list(server: &Server) -> Result {
-    shown(&without_zeros(&server.members().await?))
-}
-
 fn leader(server: &Server) -> Result {
-    let leader = server.leader.borrow().clone();
-    let leader = leader.and_then(|leader| serde_json::to_value(leader).ok());
-    shown(&leader.ok_or_else(|| Refusal::internal("[PD:server:ErrLeaderNil]leader is nil"))?)
+    let absent = || Refusal::internal("[PD:server:ErrLeaderNil]leader is nil");
+    shown(&without_zeros(server.leader.borrow().as_ref().ok_or_else(absent)?))
 }
 
 async fn named(server: &Server, name: &str) -> Result<etcdserverpb::Member> {

@@ -4,21 +4,21 @@
 mod cluster;
 mod local;
 mod members;
-mod metrics;
-mod proxy;
 mod stores;
 mod v2;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::lead::Lead;
+use super::cluster::Cluster;
 use super::refusal::Refusal;
 use super::server::Server;
-use super::version::Feature;
-use crate::port::{Answer, Ask, typed};
+use crate::port::{self, Answer, Ask, typed};
+use crate::proto::pdpb::Member;
+use crate::version::Feature;
 
 /// Content type of most answers.
 const JSON: &str = "application/json; charset=UTF-8";
@@ -30,6 +30,12 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const ALLOW_FOLLOWER: &str = "pd-allow-follower-handle";
 /// Set by a follower that passes a request on.
 const REDIRECTOR: &str = "pd-redirector";
+
+/// Longest wait for a leader.
+const LEADER_WAIT: Duration = Duration::from_secs(3);
+
+/// Longest wait for the leader's answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 type Result<T = Answer> = std::result::Result<T, Refusal>;
 
@@ -94,7 +100,7 @@ impl From<Refusal> for Answer {
 pub async fn answer(server: Arc<Server>, ask: Ask) -> Answer {
     match ask.route(0).as_slice() {
         ["health"] => local::etcd_health(&server).await,
-        ["metrics"] => metrics::answer(&server).await,
+        ["metrics"] => local::metrics(&server).await,
         ["pd", "api", "v2", ..] => v2::answer(&server, &ask).await,
         ["pd", "api", "v1", ..] => v1(&server, &ask).await,
         _ => not_found(),
@@ -113,7 +119,7 @@ async fn v1(server: &Arc<Server>, ask: &Ask) -> Answer {
         let reason = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
         return text(StatusCode::INTERNAL_SERVER_ERROR, reason);
     }
-    proxy::pass_on(server, ask).await
+    pass_on(server, ask).await
 }
 
 /// Answers as this member: with the leader's state if it leads, else with what every member has.
@@ -126,16 +132,16 @@ async fn here(server: &Arc<Server>, ask: &Ask, route: &[&str]) -> Result {
     }
     let mut guard = server.lead().await;
     let answer = match guard.as_mut() {
-        Some(lead) => on_leader(server, lead, ask, route),
+        Some(cluster) => on_leader(server, cluster, ask, route),
         None => on_follower(ask, route),
     };
     server.commit(&mut guard).await?;
     answer
 }
 
-fn on_leader(server: &Server, lead: &mut Lead, ask: &Ask, route: &[&str]) -> Result {
-    stores::answer(lead, ask, route)
-        .or_else(|| cluster::answer(server, lead, ask, route))
+fn on_leader(server: &Server, cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result {
+    stores::answer(cluster, ask, route)
+        .or_else(|| cluster::answer(server, cluster, ask, route))
         .unwrap_or_else(|| Ok(not_found()))
 }
 
@@ -148,4 +154,37 @@ fn on_follower(ask: &Ask, route: &[&str]) -> Result {
         }
         _ => Ok(not_found()),
     }
+}
+
+/// The leader's answer to `ask`: passed on, marked with the own name, after a little wait for a leader
+/// when there is none.
+async fn pass_on(server: &Arc<Server>, ask: &Ask) -> Answer {
+    let waits = server.options.version.has(Feature::LeaderWait);
+    if !waits && server.leader.borrow().is_none() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "no leader");
+    }
+    let Some(leader) = wait_for_leader(server).await else {
+        let reason = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader";
+        return text(StatusCode::SERVICE_UNAVAILABLE, reason);
+    };
+    if leader.member_id == server.record.member_id {
+        // It became leader, or lost it, while this request waited.
+        return Box::pin(answer(Arc::clone(server), ask.clone())).await;
+    }
+    for url in &leader.client_urls {
+        let target = format!("{}{}", url.trim_end_matches('/'), ask.target);
+        let marked = (REDIRECTOR, server.options.name.as_str());
+        let passed = port::ask(ask.method.clone(), &target, marked, ask.body.clone());
+        if let Ok(Some(answer)) = tokio::time::timeout(ANSWER_LIMIT, passed).await {
+            return answer;
+        }
+    }
+    text(StatusCode::INTERNAL_SERVER_ERROR, "[PD:apiutil:ErrRedirect]redirect failed")
+}
+
+async fn wait_for_leader(server: &Server) -> Option<Member> {
+    let mut leaders = server.leader.subscribe();
+    let found = leaders.wait_for(Option::is_some);
+    let found = tokio::time::timeout(LEADER_WAIT, found).await.ok()?.ok()?;
+    found.clone()
 }

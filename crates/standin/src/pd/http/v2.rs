@@ -7,11 +7,11 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::json_v2;
-use crate::pd::lead::Lead;
+use crate::pd::cluster::Cluster;
 use crate::pd::server::Server;
-use crate::pd::version::Feature;
 use crate::port::{Answer, Ask, bare, typed};
 use crate::units;
+use crate::version::Feature;
 
 /// Answers below `/pd/api/v2`.
 pub(super) async fn answer(server: &Arc<Server>, ask: &Ask) -> Answer {
@@ -33,7 +33,7 @@ fn not_found() -> Answer {
 /// bootstraps, so the answer is 500 then (trap 10). Says nothing about a quorum.
 async fn ready(server: &Server, ask: &Ask) -> Answer {
     let loaded = match server.lead().await.as_ref() {
-        Some(lead) => lead.cluster.is_some(),
+        Some(cluster) => cluster.bootstrapped_at.is_some(),
         None => server.bootstrapped.load(Ordering::SeqCst),
     };
     let status = if loaded { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
@@ -46,27 +46,27 @@ async fn ready(server: &Server, ask: &Ask) -> Answer {
 async fn maintenance(server: &Arc<Server>, ask: &Ask, rest: &[&str]) -> Answer {
     let here = server.is_leader().await || ask.headers.contains_key(super::ALLOW_FOLLOWER);
     if !here && server.leader.borrow().is_some() {
-        return super::proxy::pass_on(server, ask).await;
+        return super::pass_on(server, ask).await;
     }
     let mut guard = server.lead().await;
-    let Some(lead) = guard.as_mut() else {
+    let Some(cluster) = guard.as_mut() else {
         let text = json!("[PD:server:ErrLeaderNil]leader is nil");
         return json_v2(StatusCode::SERVICE_UNAVAILABLE, &text);
     };
-    let answer = lock(lead, ask, rest);
+    let answer = lock(cluster, ask, rest);
     match server.commit(&mut guard).await {
         Ok(()) => answer,
         Err(refusal) => json_v2(refusal.status, &refusal.message.into()),
     }
 }
 
-fn lock(lead: &mut Lead, ask: &Ask, rest: &[&str]) -> Answer {
+fn lock(cluster: &mut Cluster, ask: &Ask, rest: &[&str]) -> Answer {
     let said = |text: &str| json_v2(StatusCode::OK, &text.into());
     let conflict = |error: &str, task: &Value| {
         json_v2(StatusCode::CONFLICT, &json!({"error": error, "existing_task": task}))
     };
     let is = |task: &Value, key: &str, word: &str| task.get(key) == Some(&word.into());
-    let task = lead.maintenance.clone();
+    let task = cluster.maintenance.clone();
     match (ask.method.as_str(), rest, task) {
         ("GET", [], Some(task)) => json_v2(StatusCode::OK, &json!([task])),
         ("GET", [kind], Some(task)) if is(&task, "type", kind) => json_v2(StatusCode::OK, &task),
@@ -74,7 +74,7 @@ fn lock(lead: &mut Lead, ask: &Ask, rest: &[&str]) -> Answer {
             conflict("Another maintenance task is already running", &task)
         }
         ("PUT", [kind, id], None) => {
-            lead.maintenance = Some(json!({
+            cluster.maintenance = Some(json!({
                 "type": kind,
                 "id": id,
                 "start_timestamp": units::now_nanos() / units::SECOND,
@@ -86,7 +86,7 @@ fn lock(lead: &mut Lead, ask: &Ask, rest: &[&str]) -> Answer {
             if !is(&task, "type", kind) || !is(&task, "id", id) {
                 return conflict("Maintenance task does not match", &task);
             }
-            lead.maintenance = None;
+            cluster.maintenance = None;
             said("Maintenance task deleted successfully.")
         }
         ("GET", [] | [_], _) | ("DELETE", [_, _], None) => {

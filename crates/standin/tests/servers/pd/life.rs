@@ -96,7 +96,7 @@ async fn ids_are_never_given_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn regions_are_found_and_split_ids_are_new() {
+async fn regions_are_found() {
     let (mut members, mut stores) = bootstrapped().await;
     let stream = stores.regions().await;
     let mut left = region(4, &[(5, 1)], (1, 2));
@@ -120,13 +120,6 @@ async fn regions_are_found_and_split_ids_are_new() {
     assert_eq!(id(stores.client.get_region(at("a")).await.unwrap()), Some(4));
     let by_id = pb::GetRegionByIdRequest { header, region_id: 4, need_buckets: false };
     assert_eq!(id(stores.client.get_region_by_id(by_id).await.unwrap()), Some(4));
-    let ask = pb::AskBatchSplitRequest { header, region: Some(left), split_count: 2 };
-    let ids = stores.client.ask_batch_split(ask).await.unwrap().into_inner().ids;
-    let all: BTreeSet<u64> = ids
-        .iter()
-        .flat_map(|id| id.new_peer_ids.iter().copied().chain([id.new_region_id]))
-        .collect();
-    assert_eq!((ids.len(), all.len()), (2, 4));
     let shown = members.all[0].get("/pd/api/v1/region/id/14").await.json();
     assert_eq!((&shown["start_key"], &shown["end_key"]), (&"6D".into(), &"".into()));
 }

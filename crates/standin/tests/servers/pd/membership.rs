@@ -96,13 +96,6 @@ async fn starting_wrongly_is_an_error() {
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_ends_with_its_member() {
     let mut members = Members::start(1, &[]).await;
-    let children = |pid: u32| {
-        let found = std::process::Command::new("ps")
-            .args(["-o", "pid=", "--ppid", &pid.to_string()])
-            .output()
-            .unwrap();
-        String::from_utf8(found.stdout).unwrap().trim().to_owned()
-    };
     let runs = |pid: &str| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         !status.is_empty() && !status.contains("State:\tZ")
@@ -119,6 +112,44 @@ async fn etcd_ends_with_its_member() {
         let status = members.all[0].exit().await.unwrap();
         assert_eq!(status.code(), Some(code), "{signal}");
         assert!(!runs(&etcd), "etcd is left over after {signal}");
+    }
+}
+
+/// Process ids of a process's children.
+fn children(pid: u32) -> String {
+    let found = std::process::Command::new("ps")
+        .args(["-o", "pid=", "--ppid", &pid.to_string()])
+        .output()
+        .unwrap();
+    String::from_utf8(found.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_ends_with_its_etcd_and_only_a_removed_one_goes_on() {
+    let mut members = Members::start(3, &[]).await;
+    let leader = members.wait_for_leader().await;
+    let others = members.all.iter().map(|member| member.name.clone());
+    let others: Vec<String> = others.filter(|name| *name != leader).collect();
+    let path = format!("/pd/api/v1/members/name/{}", others[0]);
+    eventually("the removal", || async {
+        let url = format!("{}{path}", members.all[0].client);
+        (ask("DELETE", &url, "", &[]).await?.status == 200).then_some(())
+    })
+    .await;
+    let removed = members.named(&others[0]);
+    eventually("it notices its removal", || async {
+        removed.said().contains("this member was removed").then_some(())
+    })
+    .await;
+    assert!(members.named(&others[0]).is_running());
+    // Those that stay have heard of the removal too.
+    for name in [&others[1], &leader] {
+        let member = members.named(name);
+        let etcd = children(member.pid());
+        let killed = std::process::Command::new("kill").args(["-9", &etcd]).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(member.exit().await.expect("it ends").code(), Some(1), "{name}");
+        assert!(member.said().contains("etcd ended"), "{}", member.said());
     }
 }
 

@@ -17,16 +17,14 @@ use crate::ports;
 /// machine fails none; where all is well it is over at once.
 pub const PATIENCE: u64 = 240;
 
-/// Fails over in 2-4 seconds instead of TiKV's 10-20; heartbeats to match. The region log is
-/// rewritten often, so that the tests meet it.
+/// Fails over in 2-4 seconds instead of TiKV's 10-20; heartbeats to match. Raft's logs are kept
+/// short, so that the tests meet their truncation.
 pub const QUICK: &str = r#"
 [raftstore]
 raft-base-tick-interval = "200ms"
 pd-heartbeat-tick-interval = "1s"
 pd-store-heartbeat-tick-interval = "1s"
-[raft-engine]
-purge-threshold = "64KB"
-target-file-size = "32KB"
+raft-log-gc-count-limit = 40
 [server]
 graceful-shutdown-timeout = "3s"
 "#;
@@ -68,7 +66,9 @@ impl Drop for Process {
 /// One store: its addresses and directory stay when its process ends.
 pub struct StoreSlot {
     pub name: String,
+    /// What it is known by.
     pub address: String,
+    pub listen: String,
     pub status: String,
     pub dir: PathBuf,
     pub process: Option<Process>,
@@ -161,9 +161,16 @@ impl Cluster {
     }
 
     pub fn add_store(&mut self) -> usize {
+        let address = ports::address();
+        self.add_store_at(&address, &address)
+    }
+
+    /// A store that listens elsewhere than at what it is known by.
+    pub fn add_store_at(&mut self, address: &str, listen: &str) -> usize {
         let name = format!("tikv-{}", self.stores.len());
         self.stores.push(StoreSlot {
-            address: ports::address(),
+            address: address.to_owned(),
+            listen: listen.to_owned(),
             status: ports::address(),
             dir: self.dir.path().join(&name),
             name,
@@ -189,7 +196,7 @@ impl Cluster {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tikv-server"));
         command
             .arg(format!("--config={}", config.display()))
-            .args(["--addr", &store.address, "--advertise-addr", &store.address])
+            .args(["--addr", &store.listen, "--advertise-addr", &store.address])
             .args(["--status-addr", &store.status, "--pd-endpoints", &self.endpoints()])
             .arg(format!("--data-dir={}", store.dir.display()))
             .args(&self.flags)

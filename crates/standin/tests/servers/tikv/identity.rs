@@ -1,6 +1,6 @@
 //! Is a store who its disk says it is?
 
-use crate::tikv::cluster::{Cluster, PATIENCE, wait_for};
+use crate::tikv::cluster::{Cluster, PATIENCE, http, wait_for};
 
 #[test]
 fn a_wiped_volume_is_a_new_store_and_its_old_address_is_taken() {
@@ -20,13 +20,30 @@ fn a_restarted_store_keeps_its_id_and_its_keys() {
     let mut cluster = Cluster::start(1);
     let first = cluster.store_ident(0);
     cluster.write("kept", 1_000);
-    let log = std::fs::read_dir(cluster.stores[0].dir.join("regions")).unwrap().next().unwrap();
-    assert_ne!(log.unwrap().file_name(), "regions-00000001.log", "the log was rewritten");
+    let regions = cluster.pd_json("/pd/api/v1/regions");
+    for region in regions["regions"].as_array().unwrap() {
+        let path = format!("/region/{}", region["id"]);
+        let (_, shown) = http(&cluster.stores[0].status, "GET", &path, "");
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let begin = shown["state"]["truncated_index"].as_u64().unwrap();
+        let applied = shown["state"]["applied_index"].as_u64().unwrap();
+        assert!(begin > 100 && applied - begin <= 80, "its log was truncated: {shown}");
+    }
     cluster.kill_9(0);
     cluster.start_store(0);
     let (complete, summary) = cluster.verify("kept", 1_000, PATIENCE);
     assert!(complete, "{summary}");
     assert_eq!(cluster.store_ident(0), first);
+}
+
+#[test]
+fn a_store_whose_data_is_gone_does_not_begin_anew_under_its_old_id() {
+    let mut cluster = Cluster::start(1);
+    cluster.kill_9(0);
+    std::fs::remove_file(cluster.stores[0].dir.join("store.redb")).unwrap();
+    let (status, said) = cluster.run_store(0);
+    assert!(!status.success());
+    assert!(said.contains("cannot open") && said.contains("store.redb"), "{said}");
 }
 
 #[test]

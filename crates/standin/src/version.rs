@@ -1,9 +1,9 @@
-//! Which PD does the stand-in claim to be, and what did that PD not have yet? `pd-server` can be
-//! started as an older version; what that version lacks answers 404 as it did there.
+//! Which release does a stand-in claim to be, and what did that release not have yet? Both can be
+//! started as an older one; what that lacks is absent as it was there.
 
 use std::fmt;
 
-/// A PD release, `v8.5.7` unless told otherwise.
+/// A release, `v8.5.7` unless told otherwise; what comes behind its three numbers counts for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     major: u64,
@@ -12,49 +12,47 @@ pub struct Version {
 }
 
 impl Default for Version {
-    /// The release whose recordings the stand-in is tested against.
+    /// The release whose recordings the stand-in for PD is tested against.
     fn default() -> Self {
         Self { major: 8, minor: 5, patch: 7 }
     }
 }
 
-/// Parts of PD's API that came after v4.0, with the release that brought them (read in the sources
-/// of PD's release tags; see `docs/versions.md`).
+/// What came after v4.0, with the release that brought it (read in the sources of the release tags;
+/// see `docs/versions.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
-    /// GET `/regions/replicated`.
+    /// PD: GET `/regions/replicated`.
     Replicated,
     /// The same answers words instead of `true` and `false`.
     ReplicatedInWords,
-    /// A removal that leaves too few stores is refused.
+    /// PD: a removal that leaves too few stores is refused.
     EnoughStores,
-    /// GET `/stores/progress`.
+    /// PD: GET `/stores/progress`.
     Progress,
-    /// GET `/stores/check`.
+    /// PD: GET `/stores/check`.
     StoresCheck,
-    /// A follower without a leader waits for one before it answers 503.
+    /// PD: a follower without a leader waits for one before it answers 503.
     LeaderWait,
-    /// GET `/pd/api/v2/ready`; 500 before bootstrap through v8.5.7.
+    /// PD: GET `/pd/api/v2/ready`; 500 before bootstrap through v8.5.7.
     Ready,
-    /// `/health`, `/ping`, `/status`, `/version` and GET `/config` answered by the contacted
+    /// PD: `/health`, `/ping`, `/status`, `/version` and GET `/config` answered by the contacted
     /// member itself instead of the leader; the evict-stopping-store scheduler.
     LocalAnswers,
-    /// `/pd/api/v2/maintenance`.
+    /// PD: `/pd/api/v2/maintenance`.
     Maintenance,
+    /// TiKV: a store that is asked to stop has its leaders moved first.
+    GracefulStop,
+    /// TiKV: GET `/ready`.
+    StoreReady,
 }
 
 impl Version {
     /// Reads `v8.5.7`, `8.5.7` or `9.0.0-beta.2`; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.strip_prefix('v').unwrap_or(text);
-        let release = text.split(['-', '+']).next()?;
-        let mut parts = release.split('.').map(str::parse);
-        let version = Self {
-            major: parts.next()?.ok()?,
-            minor: parts.next()?.ok()?,
-            patch: parts.next()?.ok()?,
-        };
-        parts.next().is_none().then_some(version)
+        let semver::Version { major, minor, patch, .. } =
+            semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()?;
+        Some(Self { major, minor, patch })
     }
 
     /// Whether this release has `feature`.
@@ -66,10 +64,11 @@ impl Version {
             Feature::StoresCheck => (7, 5, 0),
             Feature::LeaderWait => (8, 1, 1),
             Feature::Ready => (8, 5, 2),
-            Feature::LocalAnswers => (8, 5, 5),
+            Feature::LocalAnswers | Feature::GracefulStop => (8, 5, 5),
             Feature::Maintenance => (8, 5, 7),
+            Feature::StoreReady => (9, 0, 0),
         };
-        // v9.0.0 branched off before the later releases of v8.5 got these.
+        // PD v9.0.0 branched off before the later releases of v8.5 got these.
         let left_out = matches!(feature, Feature::LocalAnswers | Feature::Maintenance);
         self >= Self { major, minor, patch } && !(self.major == 9 && left_out)
     }
@@ -106,6 +105,10 @@ mod tests {
         assert!(at("v8.5.7").has(Feature::Maintenance));
         assert!(!at("9.0.0-beta.2").has(Feature::LocalAnswers));
         assert!(at("v26.3.4").has(Feature::LocalAnswers));
+        assert!(!at("v8.5.7").has(Feature::StoreReady));
+        assert!(at("9.0.0-beta.2").has(Feature::StoreReady));
+        assert!(!at("v8.5.4").has(Feature::GracefulStop));
+        assert!(at("v8.5.5").has(Feature::GracefulStop) && at("9.0.0").has(Feature::GracefulStop));
         assert_eq!(Version::parse("latest"), None);
         assert_eq!(Version::parse("8.5"), None);
     }
