@@ -5,7 +5,7 @@
 
 use super::Scene;
 use super::rows::Member;
-use crate::world::{Component, PdFacts, PdMember, Slot, VolumeFacts};
+use crate::world::{Component, PdFacts, PdMember, PodFacts, Slot, VolumeFacts};
 
 impl<'a> Scene<'a> {
     /// The slot whose pod has this member's name, if it is one of ours.
@@ -69,10 +69,12 @@ impl Member<'_> {
         self.volume.is_some_and(|volume| volume.marks.retired)
     }
 
-    /// PD reaches the member and Kubernetes says that its pod runs and stays.
+    /// PD reaches the member, and Kubernetes says that its server runs and that its pod stays. A
+    /// container beside it that crashes makes nobody unwell.
     pub fn is_well(&self) -> bool {
+        let runs = |pod: &PodFacts| pod.containers_ready || pod.started.is_some();
         self.listed.is_some_and(|member| member.healthy)
-            && self.pod.is_some_and(|pod| pod.containers_ready && pod.deleting_since.is_none())
+            && self.pod.is_some_and(|pod| runs(pod) && pod.deleting_since.is_none())
     }
 }
 

@@ -5,7 +5,7 @@
 use jiff::SignedDuration;
 
 use super::draft::Draft;
-use super::{Scene, Step};
+use super::{Scene, Step, calm};
 use crate::build;
 use crate::world::{Component, PodFacts, PodPhase, Slot, Symptom};
 
@@ -33,7 +33,7 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
         PodPhase::Succeeded => return Some("the pod's containers ended".to_owned()),
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
     }
-    if pod.has_run && pod.containers_ready {
+    if pod.has_run && calm::serves(scene, &scene.member(slot)) {
         return None;
     }
     if scene.is_current(slot.component, pod) {
@@ -54,8 +54,9 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
 /// while PD lists the store: it is only in the way.
 fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
     let member = scene.member(slot);
-    let gone = member.volume.is_none() && member.store.is_some() && !pod.containers_ready;
-    gone.then(|| "its volume is gone".to_owned())
+    let gone = member.volume.is_none() && member.store.is_some();
+    let serves = pod.containers_ready || calm::serves(scene, &member);
+    (gone && !serves).then(|| "its volume is gone".to_owned())
 }
 
 /// A value that servers take online is not part of the revision; but one that keeps a server from

@@ -1,6 +1,6 @@
 //! When may a pod that runs be taken down to come back?
 //!
-//! The guards look at the deletion of a pod whose containers run and whose member PD may rely on.
+//! The guards look at the deletion of a pod whose server runs and whose member PD may rely on.
 //! A pod that does not run, or whose store PD has let go, takes nothing away; neither does anything
 //! matter when the whole cluster is going or the component is to stop.
 
@@ -23,11 +23,13 @@ fn taken(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     let Step::DeletePod { name, .. } = step else { return None };
     let slot = Slot::of_pod(scene.name(), name)?;
     let going = scene.world.resource.deleting_since.is_some();
-    if going || scene.common(slot.component).suspended {
+    // A stop that has to wait leaves everything as it is.
+    if going || scene.suspending(slot.component) {
         return None;
     }
-    let runs = |pod: &&crate::world::PodFacts| pod.containers_ready && pod.deleting_since.is_none();
-    scene.member(slot).pod.filter(runs).map(|_| slot)
+    let member = scene.member(slot);
+    let stays = member.pod.is_some_and(|pod| pod.deleting_since.is_none());
+    (stays && calm::serves(scene, &member)).then_some(slot)
 }
 
 /// As [`taken`], for stores, with PD's word on them.

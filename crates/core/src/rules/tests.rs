@@ -16,6 +16,7 @@ use crate::world::{
 };
 
 mod restarts;
+mod serving;
 mod stores;
 
 fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {
