@@ -16,7 +16,7 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
-pub use belongings::{Belongings, Owner, owner_words};
+pub use belongings::{Belongings, Owner, missing_claims, owner_words};
 pub use node::node_facts;
 pub use object::object_facts;
 pub use pod::pod_facts;

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::Scene;
 use super::rows::Member;
+use crate::rules;
 use crate::world::{Component, PdView, PodFacts, PodPhase, Slot, StoreFacts, StoreState};
 
 /// A store that has not sent a heartbeat for this long is not taken for present, whatever its state
@@ -24,11 +25,20 @@ pub(crate) fn disturbance(scene: &Scene<'_>, apart: &[Slot]) -> Option<String> {
     let PdView::Known(pd) = &scene.world.pd else {
         return Some("PD does not answer".to_owned());
     };
+    if let Some((listed, known)) = scene.lonely_leader() {
+        return Some(format!("PD's leader lists {listed} of {known} members that volumes name"));
+    }
+    let mut apart = apart.to_vec();
     for component in Component::ALL {
         let joining = &scene.roster(component).joining;
-        for slot in scene.wanted(component).filter(|slot| !apart.contains(slot)) {
+        for slot in scene.wanted(component) {
             let member = scene.member(slot);
-            if member.pod.is_none() && joining.contains(&slot) {
+            if apart.contains(&slot) || (member.pod.is_none() && joining.contains(&slot)) {
+                continue;
+            }
+            // It waits for what is about to be restarted, which must not wait for it.
+            if rules::waits_for_version(scene, slot) {
+                apart.push(slot);
                 continue;
             }
             if let Some(words) = unsettled(scene, &member) {

@@ -3,9 +3,11 @@
 //! A member is known by its id. Its name is the name of its pod, and a name alone proves nothing: a
 //! slot may have held another member before.
 
+use std::collections::BTreeSet;
+
 use super::Scene;
 use super::rows::Member;
-use crate::world::{Component, PdFacts, PdMember, PodFacts, Slot, VolumeFacts};
+use crate::world::{Component, PdFacts, PdMember, PdMemberId, PodFacts, Slot, VolumeFacts};
 
 impl<'a> Scene<'a> {
     /// The slot whose pod has this member's name, if it is one of ours.
@@ -43,6 +45,20 @@ impl<'a> Scene<'a> {
         let was_member =
             marks.is_some_and(|marks| marks.member.is_some() || marks.leaving.is_some());
         was_member && self.is_unlisted(member) == Some(true)
+    }
+
+    /// How many members our volumes name, those that leave apart, and how many of them PD lists: a
+    /// leader that lists no majority of them may stand alone (made from one member's data by hand,
+    /// or cut off), and what it does not list need not be gone. `None`: PD does not answer, or its
+    /// list will do.
+    pub fn lonely_leader(&self) -> Option<(usize, usize)> {
+        let pd = self.pd()?;
+        let slots = self.pd_slots();
+        let volumes = slots.iter().filter_map(|member| member.volume);
+        let stays = volumes.filter(|volume| volume.marks.leaving.is_none());
+        let known: BTreeSet<PdMemberId> = stays.filter_map(|volume| volume.marks.member).collect();
+        let listed = known.iter().filter(|id| pd.members.contains_key(id)).count();
+        (!known.is_empty() && listed * 2 <= known.len()).then_some((listed, known.len()))
     }
 
     /// PD pods whose member PD does not list and that may be about to join.

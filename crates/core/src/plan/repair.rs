@@ -54,7 +54,9 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
 /// while PD lists the store: it is only in the way.
 fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
     let member = scene.member(slot);
-    let gone = member.volume.is_none() && member.store.is_some();
+    // A claim without its volume keeps its pod as well, and a pod that is deleted would be made again.
+    let missing = |claim: &String| !scene.world.volumes.contains_key(claim);
+    let gone = member.store.is_some() && scene.world.lost_claim(slot).is_some_and(|c| missing(&c));
     let serves = pod.containers_ready || calm::serves(scene, &member);
     (gone && !serves).then(|| "its volume is gone".to_owned())
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use serde_json::Value;
 use tikv_operator_api::labels::CLUSTER;
-use tikv_operator_core::facts::{Belongings, Owner, resource_facts};
+use tikv_operator_core::facts::{Belongings, Owner, missing_claims, resource_facts};
 use tikv_operator_core::world::{
     Component, ConfigItem, GrowthRefusal, Kind, NodeFacts, NodeView, Refusal, Slot, Symptom, World,
     symptoms,
@@ -61,7 +61,8 @@ impl Operator {
     pub(super) fn observe(&mut self, view: &View<'_>, universe: &mut Universe) -> Option<Look> {
         let body = view.get(universe, "TikvCluster", &self.cluster)?;
         let (resource, facts) = (typed(body)?, resource_facts(body, FINALIZER)?);
-        let owner = Owner { name: &self.cluster, uid: &facts.uid };
+        let cluster = self.cluster.clone();
+        let owner = Owner { name: &cluster, uid: &facts.uid };
         let mut belongings = Belongings::default();
         for kind in KINDS {
             for object in view.list(universe, kind.as_str()) {
@@ -78,6 +79,12 @@ impl Operator {
         let created = belongings.pods.keys().any(|slot| slot.component == Component::Pd);
         let pds = pd_processes(&self.cluster, belongings.pods.keys(), universe);
         let pd = self.ask_pd(created, &pds, universe);
+        for name in missing_claims(&cluster, &belongings, &pd) {
+            let kind = Kind::PersistentVolumeClaim;
+            if let Some(body) = universe.kube.get(kind.as_str(), &name) {
+                belongings.take(owner, kind, body);
+            }
+        }
         let nodes = nodes(view, universe, &belongings);
         let processes = self.ask_stores(&pd, universe);
         let mut world = World {
