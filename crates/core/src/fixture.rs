@@ -79,6 +79,7 @@ pub(crate) fn accept(cluster: &Cluster, world: &mut World) {
 pub(crate) fn volume(slot: Slot) -> VolumeFacts {
     VolumeFacts {
         uid: Uid(format!("uid-volume-{slot}")),
+        version: "1".into(),
         slot,
         main: true,
         phase: VolumePhase::Bound,
@@ -197,8 +198,16 @@ pub(crate) fn settled(cluster: &Cluster) -> World {
         volume.requested = part.storage.size.units();
         volume.capacity = volume.requested;
         match slot.component {
-            Component::Pd => volume.marks.member = Some(pd_member(slot.ordinal).id),
-            Component::Tikv => volume.marks.store = Some(store(cluster, slot.ordinal).id),
+            Component::Pd => {
+                let member = pd_member(slot.ordinal);
+                volume.marks.member = Some(member.id);
+                volume.marks.written_by = Some(member.version);
+            }
+            Component::Tikv => {
+                let store = store(cluster, slot.ordinal);
+                volume.marks.store = Some(store.id);
+                volume.marks.written_by = Some(store.version);
+            }
         }
         world.volumes.insert(slot.claim_name("c"), volume);
         world.pods.insert(slot, pod(cluster, slot));

@@ -205,7 +205,11 @@ fn one_that_starts_a_member_afresh_by_deleting_its_volume() {
         let mut plan = plan(cluster, world);
         for (name, volume) in &world.volumes {
             if volume.slot.component == Component::Tikv && !world.pods.contains_key(&volume.slot) {
-                plan.steps.push(Step::DeleteVolume { name: name.clone(), uid: volume.uid.clone() });
+                plan.steps.push(Step::DeleteVolume {
+                    name: name.clone(),
+                    uid: volume.uid.clone(),
+                    version: volume.version.clone(),
+                });
             }
         }
         plan

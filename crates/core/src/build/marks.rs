@@ -3,7 +3,7 @@
 //! As annotations, so that a volume can be recognised when the resource is gone. Unset marks are
 //! not written, and the patch that writes the others leaves them alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::world::{BootstrapRecord, ClusterId, Leaving, PdMemberId, StoreId, Uid, VolumeMarks};
 
@@ -28,6 +28,12 @@ pub const EVICTING: &str = "tikv.org/evicting";
 /// Id of the store that this one was made to replace, decimal.
 pub const REPLACES: &str = "tikv.org/replaces-store";
 
+/// Since when this operator's process has watched the removal without a break (RFC 3339).
+pub const WATCHED_SINCE: &str = "tikv.org/watched-since";
+/// Names of the additional volumes that the member uses, with commas between.
+pub const EXTRA_VOLUMES: &str = "tikv.org/extra-volumes";
+/// The version that wrote the data last.
+pub const WRITTEN_BY: &str = "tikv.org/written-by";
 /// Name of the node that the store's pod was last bound to.
 pub const NODE: &str = "tikv.org/node";
 
@@ -45,6 +51,9 @@ pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
         (LEAVING, marks.leaving.as_ref().map(|l| format!("{} {}", l.since, l.reason))),
         (EVICTING, marks.evicting.clone()),
         (REPLACES, marks.replaces.map(|id| id.to_string())),
+        (WATCHED_SINCE, marks.watched_since.map(|at| at.to_string())),
+        (EXTRA_VOLUMES, marks.extra.as_ref().map(|names| list(names))),
+        (WRITTEN_BY, marks.written_by.clone()),
         (NODE, marks.node.clone()),
     ]
     .into_iter()
@@ -69,8 +78,17 @@ pub fn marks_from_annotations(annotations: &BTreeMap<String, String>) -> VolumeM
         leaving: annotations.get(LEAVING).and_then(|v| leaving(v)),
         evicting: annotations.get(EVICTING).cloned(),
         replaces: number(REPLACES).map(StoreId),
-        node: annotations.get(NODE).cloned(),
+        watched_since: annotations.get(WATCHED_SINCE).and_then(|v| v.parse().ok()),
+        extra: annotations.get(EXTRA_VOLUMES).map(|names| {
+            names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+        }),
+        written_by: annotations.get(WRITTEN_BY).cloned(),
+        node: annotations.get(NODE).filter(|node| !node.is_empty()).cloned(),
     }
+}
+
+fn list(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn leaving(text: &str) -> Option<Leaving> {
@@ -98,6 +116,9 @@ mod tests {
             }),
             evicting: Some("restart".to_owned()),
             replaces: Some(StoreId(7)),
+            watched_since: Some("2026-11-23T02:03:04Z".parse().unwrap()),
+            extra: Some(["raft".to_owned(), "wal".to_owned()].into()),
+            written_by: Some("8.5.7".to_owned()),
             node: Some("node-1".to_owned()),
         };
         assert_eq!(marks_from_annotations(&marks_to_annotations(&all)), all);

@@ -4,13 +4,14 @@
 //! volumes have no owner and belong by labels and name. Whatever else bears the labels is a
 //! stranger: named, never touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use tikv_operator_api::names;
 
 use super::text::{list, text};
 use super::{object_facts, pod_facts, volume_facts};
-use crate::world::{Kind, ObjectFacts, ObjectKey, PodFacts, Slot, Uid, VolumeFacts};
+use crate::world::{Kind, ObjectFacts, ObjectKey, PdView, PodFacts, Slot, Uid, VolumeFacts};
 
 /// The resource whose belongings are looked for.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,28 @@ impl Belongings {
     fn take_object(&mut self, key: ObjectKey, body: &Value) -> bool {
         object_facts(body).map(|facts| self.objects.insert(key, facts)).is_some()
     }
+}
+
+/// Claims that a member must have and that are not among what was found by its labels: they are to
+/// be read by their names before they count as gone, since anybody can take a label off.
+pub fn missing_claims(cluster: &str, found: &Belongings, pd: &PdView) -> BTreeSet<String> {
+    let known = |claim: &String| {
+        let key = ObjectKey::new(Kind::PersistentVolumeClaim, claim.clone());
+        found.volumes.contains_key(claim) || found.strangers.contains_key(&key)
+    };
+    let mut slots: BTreeSet<Slot> = found.pods.keys().copied().collect();
+    if let PdView::Known(pd) = pd {
+        let stores = pd.live_stores().filter_map(|store| store.address.split('.').next());
+        let members = pd.members.values().map(|member| member.name.as_str());
+        slots.extend(stores.chain(members).filter_map(|name| Slot::of_pod(cluster, name)));
+    }
+    let main = slots.into_iter().map(|slot| slot.claim_name(cluster));
+    let extra = found.volumes.values().filter(|volume| !volume.marks.retired).flat_map(|volume| {
+        let (component, ordinal) = (volume.slot.component, volume.slot.ordinal);
+        let names = volume.marks.extra.iter().flatten();
+        names.map(move |name| names::extra_volume(cluster, component, name, ordinal))
+    });
+    main.chain(extra).filter(|claim| !known(claim)).collect()
 }
 
 fn controller(body: &Value) -> Option<&Value> {

@@ -9,7 +9,6 @@ mod object;
 mod pod;
 mod quantity;
 mod resource;
-mod setting;
 mod text;
 mod trim;
 mod volume;
@@ -17,12 +16,11 @@ mod volume;
 #[cfg(test)]
 mod tests;
 
-pub use belongings::{Belongings, Owner, owner_words};
+pub use belongings::{Belongings, Owner, missing_claims, owner_words};
 pub use node::node_facts;
 pub use object::object_facts;
 pub use pod::pod_facts;
 pub use quantity::bytes;
 pub use resource::resource_facts;
-pub use setting::{same_setting, setting, size};
 pub use trim::trim;
 pub use volume::volume_facts;

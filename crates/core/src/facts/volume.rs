@@ -30,6 +30,7 @@ pub fn volume_facts(cluster: &str, body: &Value) -> Option<VolumeFacts> {
     let size = |pointer: &str| text::text(body, pointer).and_then(bytes).unwrap_or_default();
     Some(VolumeFacts {
         uid: text::uid(body)?,
+        version: text::text(body, "/metadata/resourceVersion").unwrap_or_default().to_owned(),
         slot,
         main,
         phase: match text::text(body, "/status/phase") {

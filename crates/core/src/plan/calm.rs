@@ -4,7 +4,8 @@ use jiff::SignedDuration;
 
 use super::Scene;
 use super::rows::Member;
-use crate::world::{Component, PdView, PodFacts, Slot, StoreFacts, StoreState};
+use crate::rules;
+use crate::world::{Component, PdView, PodFacts, PodPhase, Slot, StoreFacts, StoreState};
 
 /// A store that has not sent a heartbeat for this long is not taken for present, whatever its state
 /// says: PD itself waits 20 s before it calls a store Disconnected, and a store sends every 10 s.
@@ -24,11 +25,20 @@ pub(crate) fn disturbance(scene: &Scene<'_>, apart: &[Slot]) -> Option<String> {
     let PdView::Known(pd) = &scene.world.pd else {
         return Some("PD does not answer".to_owned());
     };
+    if let Some((listed, known)) = scene.lonely_leader() {
+        return Some(format!("PD's leader lists {listed} of {known} members that volumes name"));
+    }
+    let mut apart = apart.to_vec();
     for component in Component::ALL {
         let joining = &scene.roster(component).joining;
-        for slot in scene.wanted(component).filter(|slot| !apart.contains(slot)) {
+        for slot in scene.wanted(component) {
             let member = scene.member(slot);
-            if member.pod.is_none() && joining.contains(&slot) {
+            if apart.contains(&slot) || (member.pod.is_none() && joining.contains(&slot)) {
+                continue;
+            }
+            // It waits for what is about to be restarted, which must not wait for it.
+            if rules::waits_for_version(scene, slot) {
+                apart.push(slot);
                 continue;
             }
             if let Some(words) = unsettled(scene, &member) {
@@ -58,7 +68,7 @@ fn unsettled(scene: &Scene<'_>, member: &Member<'_>) -> Option<&'static str> {
         return Some("is being deleted");
     }
     let known = member.store.is_some() || member.listed.is_some();
-    if (pod.has_run || known) && !pod.containers_ready {
+    if (pod.has_run || known) && !serves(scene, member) {
         return Some("does not run");
     }
     let silent = member
@@ -75,8 +85,27 @@ pub(crate) fn returned(scene: &Scene<'_>, slot: Slot) -> bool {
     store.state == StoreState::Up
         && is_heard(scene, store)
         && pod.deleting_since.is_none()
-        && pod.containers_ready
+        && serves(scene, &member)
         && runs_in(scene, store, pod)
+}
+
+/// Does somebody rely on this pod? Its containers are all ready, or its server is heard although
+/// another container of the pod is not well: a sidecar that crashes takes a store out of
+/// Kubernetes' word, and out of nobody's service.
+pub(crate) fn serves(scene: &Scene<'_>, member: &Member<'_>) -> bool {
+    let Some(pod) = member.pod else { return false };
+    if pod.containers_ready {
+        return true;
+    }
+    let Some(started) = pod.started.filter(|_| pod.phase == PodPhase::Running) else {
+        return false;
+    };
+    // What PD heard before the container's start was another process.
+    let heard = |store: &StoreFacts| {
+        let since = store.last_heartbeat.is_some_and(|heard| heard > started);
+        since && is_heard(scene, store) && runs_in(scene, store, pod)
+    };
+    member.store.is_some_and(heard) || member.listed.is_some_and(|listed| listed.healthy)
 }
 
 /// Does PD speak of the process in this pod, rather than of an earlier one?

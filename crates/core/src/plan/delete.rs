@@ -69,7 +69,11 @@ fn take_down(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
         }
         left = true;
         if !volume.deleting {
-            let step = Step::DeleteVolume { name: name.clone(), uid: volume.uid.clone() };
+            let step = Step::DeleteVolume {
+                name: name.clone(),
+                uid: volume.uid.clone(),
+                version: volume.version.clone(),
+            };
             draft.propose_together(name.clone(), step);
         }
     }

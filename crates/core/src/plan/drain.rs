@@ -5,7 +5,10 @@
 //! passes. One store at a time across all nodes. PD's leadership is moved off such a node first.
 //! A plain deletion asks nobody: where the store cannot move its leaders by itself, its container
 //! sleeps before it stops (`preStop`), and the operator uses that time. Nothing of this outlives its
-//! cause: what is not asked for in a pass is undone by [`evict::finish`].
+//! cause: what is not asked for in a pass is undone by [`evict::finish`]. A user may ask for the same
+//! without any of it ([`EVICT`]).
+
+use jiff::Timestamp;
 
 use super::draft::Draft;
 use super::evict::{self, Eviction};
@@ -14,6 +17,11 @@ use super::{Identity, Scene, Step, calm, restart};
 use crate::build;
 use crate::cluster::Version;
 use crate::world::{Component, StoreState};
+
+/// Annotation on a pod by which a user has the store's leaders move away and stay away: until it is
+/// taken off, or until the time that it names (RFC 3339). `false` counts as none. With
+/// [`RESTART`](super::RESTART) beside it the pod is then made anew, which carries neither.
+pub const EVICT: &str = "tikv.org/evict-leaders";
 
 /// Why the store is evicted, on its volume.
 const REASON: &str = "drain";
@@ -24,14 +32,26 @@ pub(super) fn make_way(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     }
     for slot in scene.wanted(Component::Tikv) {
-        if is_going(&scene.member(slot)) {
+        let member = scene.member(slot);
+        if is_going(&member) {
             evict::begin(scene, draft, slot, REASON);
+        } else if is_asked(scene, &member) {
+            evict::begin(scene, draft, slot, "asked");
         }
     }
     if let Some(member) = next(scene) {
         empty(scene, draft, &member);
     }
     move_pd_leader(scene, draft);
+}
+
+/// A user wants the leaders of this pod's store away ([`EVICT`]).
+fn is_asked(scene: &Scene<'_>, member: &Member<'_>) -> bool {
+    let value = member.pod.and_then(|pod| pod.annotations.get(EVICT));
+    value.is_some_and(|value| match value.parse::<Timestamp>() {
+        Ok(end) => scene.world.now < end,
+        Err(_) => value != "false",
+    })
 }
 
 /// The pod is being deleted and still runs, and its store does not move its leaders by itself.

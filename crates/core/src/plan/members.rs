@@ -1,5 +1,7 @@
 //! Does every slot have its volume and its pod, and do they carry what we know of them?
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use tikv_operator_api::names;
 
@@ -9,7 +11,7 @@ use super::{Identity, Scene, Step, scale_out};
 use crate::build;
 use crate::rules;
 use crate::world::{
-    Component, Kind, ObjectKey, PdView, Slot, StoreState, VolumeFacts, VolumeMarks,
+    Component, Kind, ObjectKey, PdView, PodFacts, Slot, StoreState, VolumeFacts, VolumeMarks,
 };
 
 /// Makes the missing volumes and pods, PD first, lowest ordinal first.
@@ -184,7 +186,10 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
         store: differs(member.store.map(|s| s.id), volume.marks.store),
         // Healthy means that it has its data directory: `Scene::pd_start` relies on that.
         member: differs(member.listed.filter(|m| m.healthy).map(|m| m.id), volume.marks.member),
-        node: node_news(&member, volume),
+        watched_since: scene.watch_is_broken(volume).then_some(scene.world.now),
+        extra: extra_news(scene, &member, volume),
+        written_by: version_news(&member, volume),
+        node: node_news(scene, &member, volume),
         ..VolumeMarks::default()
     };
     let ours = volume.marks.resource.as_ref() == Some(&scene.world.resource.uid);
@@ -195,9 +200,40 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
     }
 }
 
+/// The additional volumes that the member runs with.
+fn extra_news(
+    scene: &Scene<'_>,
+    member: &Member<'_>,
+    volume: &VolumeFacts,
+) -> Option<BTreeSet<String>> {
+    let component = volume.slot.component;
+    let known = member.store.is_some() || member.listed.is_some_and(|m| m.healthy);
+    let runs = |pod: &PodFacts| pod.containers_ready && scene.is_current(component, pod);
+    if !volume.main || !known || !member.pod.is_some_and(runs) || !has_volumes(scene, volume.slot) {
+        return None;
+    }
+    let volumes = &scene.common(component).volumes;
+    let used: BTreeSet<String> = volumes.iter().map(|volume| volume.name.clone()).collect();
+    let marked = volume.marks.extra.as_ref();
+    (marked.map_or(!used.is_empty(), |marked| *marked != used)).then_some(used)
+}
+
+/// The version that writes the data now, as PD heard it.
+fn version_news(member: &Member<'_>, volume: &VolumeFacts) -> Option<String> {
+    let listed = member.listed.filter(|m| m.healthy).map(|m| &m.version);
+    let version = member.store.map(|store| &store.version).or(listed);
+    let version = version.filter(|version| volume.main && !version.is_empty())?;
+    (volume.marks.written_by.as_ref() != Some(version)).then(|| version.clone())
+}
+
 /// The node that the slot's pod is bound to, once PD knows the member: so it costs no write of its
-/// own.
-fn node_news(member: &Member<'_>, volume: &VolumeFacts) -> Option<String> {
+/// own. A pod that has gone from a node that answers has ended there; where none is made in its
+/// place for long, the mark goes as well, so that the node may go too.
+fn node_news(scene: &Scene<'_>, member: &Member<'_>, volume: &VolumeFacts) -> Option<String> {
+    if member.pod.is_none() && scene.suspending(volume.slot.component) {
+        let left = scene.world.node_of(volume.slot).filter(|_| volume.marks.node.is_some());
+        return left.is_some_and(|node| !node.is_lost()).then(String::new);
+    }
     let known = member.store.is_some() || member.listed.is_some_and(|m| m.healthy);
     let node = member.pod.and_then(|pod| pod.node.as_ref()).filter(|_| known && volume.main)?;
     (volume.marks.node.as_ref() != Some(node)).then(|| node.clone())

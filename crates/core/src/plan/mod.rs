@@ -51,6 +51,7 @@ use std::time::Duration;
 
 pub(crate) use calm::disturbance;
 pub(crate) use data_format::verdict as data_format;
+pub use drain::EVICT;
 pub use forecast::{Forecast, Restart, forecast};
 #[cfg(test)]
 pub(crate) use furniture::owned as furniture_of;

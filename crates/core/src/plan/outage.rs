@@ -4,7 +4,7 @@
 //! same value fail together and hold at most one replica of a region, so what counts is the number
 //! of such failure domains that are away, not the number of stores.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Scene;
 use crate::world::{PdFacts, StoreFacts, StoreId, StoreState};
@@ -13,9 +13,6 @@ use crate::world::{PdFacts, StoreFacts, StoreId, StoreState};
 /// waits 20 s before it calls a store Disconnected, and says so of Up stores only: one that is being
 /// removed reads Offline, dead or alive (pd-api trap 3).
 const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
-
-/// Names of labels that tell machines apart. One of them going is not a zone going.
-const MACHINE: [&str; 3] = ["host", "hostname", "kubernetes.io/hostname"];
 
 /// As many stores are named in a sentence.
 const NAMED: usize = 5;
@@ -55,46 +52,19 @@ impl Scene<'_> {
             away: away.iter().map(|store| store.id).collect(),
             domains: away.iter().map(|store| domain(store, label)).collect(),
             bearable,
-            zone: pd.location_labels.first().and_then(|label| self.lost_zone(pd, label)),
+            zone: pd.lost_zone(self.world.now),
         })
     }
 
-    /// The store has been heard once, and not lately. One that never was heard holds nothing yet
-    /// (pd-api trap 1).
+    /// The store has been heard once, and not lately.
     pub fn is_away(&self, store: &StoreFacts) -> bool {
-        let Some(heard) = store.last_heartbeat else {
-            return false;
-        };
-        match store.state {
-            StoreState::Disconnected | StoreState::Down => true,
-            StoreState::Offline => self.world.now.duration_since(heard) > FRESH,
-            StoreState::Up | StoreState::Tombstone => false,
-        }
+        store.is_away(self.world.now)
     }
 
     /// PD has heard the store within the last heartbeats and calls it Up.
     pub fn is_fresh(&self, store: &StoreFacts) -> bool {
         let heard = store.last_heartbeat.map(|at| self.world.now.duration_since(at));
         store.state == StoreState::Up && heard.is_some_and(|ago| ago <= FRESH)
-    }
-
-    /// A value of the widest label, unless that tells machines apart, whose stores are several and
-    /// all away.
-    fn lost_zone(&self, pd: &PdFacts, label: &str) -> Option<(String, String)> {
-        if MACHINE.contains(&label) {
-            return None;
-        }
-        let mut zones: BTreeMap<&String, Vec<&StoreFacts>> = BTreeMap::new();
-        for store in pd.live_stores() {
-            if let Some(value) = store.labels.get(label) {
-                zones.entry(value).or_default().push(store);
-            }
-        }
-        let lost = |stores: &Vec<&StoreFacts>| {
-            stores.len() > 1 && stores.iter().all(|store| self.is_away(store))
-        };
-        let (zone, _) = zones.into_iter().find(|(_, stores)| lost(stores))?;
-        Some((label.to_owned(), zone.clone()))
     }
 }
 

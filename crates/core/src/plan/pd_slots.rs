@@ -3,9 +3,11 @@
 //! A member is known by its id. Its name is the name of its pod, and a name alone proves nothing: a
 //! slot may have held another member before.
 
+use std::collections::BTreeSet;
+
 use super::Scene;
 use super::rows::Member;
-use crate::world::{Component, PdFacts, PdMember, Slot, VolumeFacts};
+use crate::world::{Component, PdFacts, PdMember, PdMemberId, PodFacts, Slot, VolumeFacts};
 
 impl<'a> Scene<'a> {
     /// The slot whose pod has this member's name, if it is one of ours.
@@ -45,6 +47,20 @@ impl<'a> Scene<'a> {
         was_member && self.is_unlisted(member) == Some(true)
     }
 
+    /// How many members our volumes name, those that leave apart, and how many of them PD lists: a
+    /// leader that lists no majority of them may stand alone (made from one member's data by hand,
+    /// or cut off), and what it does not list need not be gone. `None`: PD does not answer, or its
+    /// list will do.
+    pub fn lonely_leader(&self) -> Option<(usize, usize)> {
+        let pd = self.pd()?;
+        let slots = self.pd_slots();
+        let volumes = slots.iter().filter_map(|member| member.volume);
+        let stays = volumes.filter(|volume| volume.marks.leaving.is_none());
+        let known: BTreeSet<PdMemberId> = stays.filter_map(|volume| volume.marks.member).collect();
+        let listed = known.iter().filter(|id| pd.members.contains_key(id)).count();
+        (!known.is_empty() && listed * 2 <= known.len()).then_some((listed, known.len()))
+    }
+
     /// PD pods whose member PD does not list and that may be about to join.
     pub fn joiners(&self) -> Vec<Slot> {
         let members = self.pd_slots().into_iter();
@@ -69,10 +85,12 @@ impl Member<'_> {
         self.volume.is_some_and(|volume| volume.marks.retired)
     }
 
-    /// PD reaches the member and Kubernetes says that its pod runs and stays.
+    /// PD reaches the member, and Kubernetes says that its server runs and that its pod stays. A
+    /// container beside it that crashes makes nobody unwell.
     pub fn is_well(&self) -> bool {
+        let runs = |pod: &PodFacts| pod.containers_ready || pod.started.is_some();
         self.listed.is_some_and(|member| member.healthy)
-            && self.pod.is_some_and(|pod| pod.containers_ready && pod.deleting_since.is_none())
+            && self.pod.is_some_and(|pod| runs(pod) && pod.deleting_since.is_none())
     }
 }
 

@@ -5,7 +5,7 @@
 use jiff::SignedDuration;
 
 use super::draft::Draft;
-use super::{Scene, Step};
+use super::{Scene, Step, calm};
 use crate::build;
 use crate::world::{Component, PodFacts, PodPhase, Slot, Symptom};
 
@@ -33,7 +33,7 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
         PodPhase::Succeeded => return Some("the pod's containers ended".to_owned()),
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
     }
-    if pod.has_run && pod.containers_ready {
+    if pod.has_run && calm::serves(scene, &scene.member(slot)) {
         return None;
     }
     if scene.is_current(slot.component, pod) {
@@ -54,8 +54,11 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
 /// while PD lists the store: it is only in the way.
 fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
     let member = scene.member(slot);
-    let gone = member.volume.is_none() && member.store.is_some() && !pod.containers_ready;
-    gone.then(|| "its volume is gone".to_owned())
+    // A claim without its volume keeps its pod as well, and a pod that is deleted would be made again.
+    let missing = |claim: &String| !scene.world.volumes.contains_key(claim);
+    let gone = member.store.is_some() && scene.world.lost_claim(slot).is_some_and(|c| missing(&c));
+    let serves = pod.containers_ready || calm::serves(scene, &member);
+    (gone && !serves).then(|| "its volume is gone".to_owned())
 }
 
 /// A value that servers take online is not part of the revision; but one that keeps a server from

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use super::draft::Draft;
 use super::{Scene, Step};
 use crate::rules;
-use crate::world::{Component, PdFacts, Slot, StoreState, VolumeFacts, VolumeMarks};
+use crate::world::{Component, PdFacts, Slot, StoreState, Symptom, VolumeFacts, VolumeMarks};
 
 /// Retires stores that are gone by our hand, names those that are gone by another's, and deletes
 /// volumes of removed members where the policy says so.
@@ -105,13 +105,42 @@ fn delete_volumes(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         if let Err(why) = scene.quarantine(volume) {
             draft.wait(name, &rules::QUARANTINE, format!("{name} {why}"));
         } else {
-            let step = Step::DeleteVolume { name: name.clone(), uid: volume.uid.clone() };
+            let step = Step::DeleteVolume {
+                name: name.clone(),
+                uid: volume.uid.clone(),
+                version: volume.version.clone(),
+            };
             draft.propose(name, step);
         }
     }
 }
 
+/// A gap of this length in our watch is none: an unsafe recovery takes several store heartbeats, of
+/// which there is one in 10 s.
+const NO_GAP: SignedDuration = SignedDuration::from_secs(5);
+
 impl Scene<'_> {
+    /// This process has not watched all the while since the removal of this volume's store began,
+    /// and can begin to: PD lists the store, and no unsafe recovery goes on.
+    pub(super) fn watch_is_broken(&self, volume: &VolumeFacts) -> bool {
+        let listed = volume.marks.store.and_then(|id| self.pd()?.stores.get(&id));
+        let lives = listed.is_some_and(|store| store.state != StoreState::Tombstone);
+        let leaves = volume.main && volume.marks.leaving.is_some();
+        let watches = |id| self.world.seen_for.contains_key(&Symptom::Leaving(id));
+        leaves && lives && volume.marks.store.is_some_and(watches) && !self.was_watched(volume)
+    }
+
+    /// From the first intent to remove this volume's store, or from a later moment at which PD still
+    /// had it, one process has watched without a break, and no unsafe recovery went on.
+    pub fn was_watched(&self, volume: &VolumeFacts) -> bool {
+        let Some(id) = volume.marks.store else { return false };
+        let Some(watched) = self.world.seen_for.get(&Symptom::Leaving(id)) else { return false };
+        let since = volume.marks.leaving.as_ref().map(|leaving| leaving.since);
+        let since = volume.marks.watched_since.max(since);
+        let age = since.map(|since| self.world.now.duration_since(since));
+        age.is_some_and(|age| !age.is_negative() && age <= watched.saturating_add(NO_GAP))
+    }
+
     /// May a retired volume be given up by now? The volume of a store that was drained holds
     /// nothing; that of a member that was given up for dead may be the last copy of something, and
     /// is kept for `failover.quarantine`.

@@ -92,7 +92,7 @@ fn go(scene: &Scene<'_>, slot: Slot, apart: &[Slot], draft: &mut Draft<'_>) {
     };
     let name = slot.pod_name(scene.name());
     let begun = volume.marks.leaving.is_some();
-    let well = store.serves(scene.world.now) && member.pod.is_some_and(|p| p.containers_ready);
+    let well = store.serves(scene.world.now) && calm::serves(scene, &member);
     if store.state == StoreState::Offline && begun {
         return drain(scene, slot, store, draft);
     }

@@ -16,7 +16,7 @@ use crate::world::{Component, Kind, ObjectKey, PdFacts, Replication, StoreState}
 /// One member never blocks a drain, nor do two: holding the last ones would only hold the node.
 pub(super) fn min_available(scene: &Scene<'_>, component: Component) -> u32 {
     let members = members(scene, component);
-    if members <= 2 {
+    if members <= 2 && !has_more(scene, component) {
         return members.saturating_sub(1);
     }
     let spare = scene.pd().and_then(|pd| match component {
@@ -28,6 +28,15 @@ pub(super) fn min_available(scene: &Scene<'_>, component: Component) -> u32 {
         Some(false) => members,
         None => kept(scene, component, members),
     }
+}
+
+/// PD lists more than two members, whosever they are: then one of ours is not just one of two.
+fn has_more(scene: &Scene<'_>, component: Component) -> bool {
+    let listed = |pd: &PdFacts| match component {
+        Component::Pd => pd.members.len(),
+        Component::Tikv => pd.live_stores().count(),
+    };
+    scene.pd().is_some_and(|pd| listed(pd) > 2)
 }
 
 /// The component's budget.

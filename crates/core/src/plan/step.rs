@@ -76,12 +76,14 @@ pub enum Step {
         /// Why, for the event.
         reason: String,
     },
-    /// Delete a volume claim and so, by its class, the data. Only on deletion with policy `Delete`.
+    /// Delete a volume claim and so, by its class, the data. Only with policy `Delete`.
     DeleteVolume {
         /// Claim name.
         name: String,
         /// The claim meant.
         uid: Uid,
+        /// Its version (`metadata.resourceVersion`): what was proved of it was proved of this one.
+        version: String,
     },
     /// Write annotations and labels on an object of ours, or take them away (`None`); others stay.
     Mark {

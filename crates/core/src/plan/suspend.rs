@@ -75,7 +75,7 @@ fn underway(scene: &Scene<'_>) -> Option<String> {
         .map(|component| format!("{component} pods of two revisions run: an update is half done"))
 }
 
-fn half_updated(scene: &Scene<'_>, component: Component) -> bool {
+pub(super) fn half_updated(scene: &Scene<'_>, component: Component) -> bool {
     let mut current = scene
         .world
         .pods

@@ -243,6 +243,11 @@ fn s25_a_spec_that_broke_all_of_pd_is_corrected_without_an_answer_of_pd() {
     world.pd = crate::world::PdView::Unreachable { seen_for: TEN_MINUTES, reason: "x".into() };
     assert_eq!(done(&newer(3), &world), [""; 0]);
     assert!(waits_for(&newer(3), &world, &rules::PD_QUORUM_LOST));
+    assert_eq!(done(&pd(3), &world), [""; 0], "they may come back by themselves");
+    for ordinal in 0..3 {
+        let seen = SignedDuration::from_secs(30);
+        world.seen_for.insert(Symptom::PodNotRunning(Slot::pd(ordinal)), seen);
+    }
     let steps = done(&pd(3), &world);
     assert!(matches!(steps.as_slice(), [one] if one.starts_with("delete-pod c-pd-0")), "{steps:?}");
 }

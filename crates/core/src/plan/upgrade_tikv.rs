@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::draft::Draft;
 use super::evict::leaders_of;
 use super::rows::Member;
-use super::{Identity, Scene, calm, restart, scale_in_tikv, trial};
+use super::{Identity, Scene, calm, restart, scale_in_tikv, suspend, trial};
 use crate::rules;
 use crate::world::{Component, PdFacts, StoreFacts, StoreState, Symptom};
 
@@ -20,7 +20,12 @@ const AT_MOST: i32 = 3;
 
 /// Restarts the next pod that is not as the spec says.
 pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    if !matches!(scene.identity, Identity::Known(_)) || scene.cluster.tikv.common.suspended {
+    if !matches!(scene.identity, Identity::Known(_)) {
+        return;
+    }
+    // What is to stop is not restarted before; but an update that is half done is ended first,
+    // since a stop waits for that.
+    if scene.cluster.tikv.common.suspended && !suspend::half_updated(scene, Component::Tikv) {
         return;
     }
     let Some(member) = next(scene) else { return };
@@ -57,7 +62,7 @@ fn next<'a>(scene: &Scene<'a>) -> Option<Member<'a>> {
         due && !lost
     });
     due.max_by_key(|member| {
-        let runs = member.pod.is_some_and(|pod| pod.containers_ready);
+        let runs = calm::serves(scene, member);
         (restart::is_marked(member), !runs, scene.is_cordoned(member.slot), member.slot)
     })
 }

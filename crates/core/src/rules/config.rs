@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::plan::{self, Scene, Step};
+use crate::plan::{self, Scene, Step, calm};
 use crate::settings;
 use crate::world::{Component, Kind, PdFacts, Slot, StoreFacts, StoreState};
 
@@ -103,6 +103,5 @@ pub(super) fn data_format_is_fixed(step: &Step, scene: &Scene<'_>) -> Verdict {
 fn is_restart(scene: &Scene<'_>, slot: Slot) -> bool {
     let member = scene.member(slot);
     let leaves = member.volume.is_none_or(|v| v.marks.retired || v.marks.leaving.is_some());
-    let runs = member.pod.is_some_and(|pod| pod.containers_ready);
-    runs && !leaves && !scene.common(slot.component).suspended
+    calm::serves(scene, &member) && !leaves && !scene.suspending(slot.component)
 }

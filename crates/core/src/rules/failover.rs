@@ -11,8 +11,8 @@ use super::guards::created_volume;
 use crate::build;
 use crate::plan::{Scene, Step};
 use crate::world::{
-    Component, NodeView, PdFacts, PodPhase, Slot, StoreFacts, StoreId, StoreState, Symptom,
-    VolumeFacts,
+    Component, NodeView, PdFacts, PodFacts, PodPhase, Slot, StoreFacts, StoreId, StoreState,
+    Symptom, VolumeFacts,
 };
 
 type Verdict = Result<(), String>;
@@ -205,6 +205,10 @@ pub(super) fn pending_is_not_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
     }
     let name = loss.slot.pod_name(scene.name());
     let Some(pod) = scene.member(loss.slot).pod else {
+        // It is not made again while its node is lost (`dead-node-is-fenced`).
+        if seen(Symptom::NodeLost(loss.slot)) {
+            return Ok(());
+        }
         return Err(format!("{name} does not exist yet: it may still be made on its volume"));
     };
     let trouble = pod.trouble.as_deref().unwrap_or("no node yet");
@@ -226,6 +230,32 @@ fn is_stranded(trouble: &str) -> bool {
         .any(|words| trouble.contains(words))
 }
 
+/// Would a replacement crash as well?
+pub(super) fn spec_is_not_to_blame(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(loss) = either(step, scene) else { return Ok(()) };
+    let loss = loss?;
+    let seen = |symptom| !scene.world.seen_for(&symptom).is_zero();
+    let otherwise = seen(Symptom::VolumeLost(loss.slot)) || seen(Symptom::NodeLost(loss.slot));
+    let pod = scene.member(loss.slot).pod.filter(|pod| pod.deleting_since.is_none());
+    let Some(pod) = pod.filter(|pod| !pod.containers_ready && !otherwise) else { return Ok(()) };
+    let ran = loss.store.last_heartbeat.is_some_and(|heard| heard > pod.created);
+    let same = |other: &PodFacts| {
+        other.containers_ready
+            && other.revision == pod.revision
+            && other.config_map == pod.config_map
+    };
+    let mut others = scene.world.pods.iter().filter(|(slot, _)| slot.component == Component::Tikv);
+    if ran || others.any(|(_, other)| same(other)) {
+        return Ok(());
+    }
+    let trouble = pod.trouble.as_deref().unwrap_or("no reason given");
+    Err(format!(
+        "{} never ran in its present pod ({trouble}), and no store runs well with the same spec and \
+         configuration: correct spec.tikv",
+        loss.named()
+    ))
+}
+
 pub(super) fn failover_after(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(loss) = either(step, scene) else {
         return Ok(());
@@ -234,7 +264,8 @@ pub(super) fn failover_after(step: &Step, scene: &Scene<'_>) -> Verdict {
     let after = scene.cluster.tikv.common.failover.after;
     let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
     let unheard = loss.store.last_heartbeat.map(|at| scene.world.now.duration_since(at));
-    let silent = scene.world.seen_for(&Symptom::StoreSilent(loss.store.id));
+    // While its whole zone is away nothing is replaced, and its return begins with one of them.
+    let silent = scene.world.seen_for(&Symptom::SilentAlone(loss.store.id));
     let silent = silent.min(unheard.unwrap_or_default());
     let reported = reported_for(scene, loss.slot);
     if silent >= after && reported >= after {
@@ -268,11 +299,14 @@ pub(super) fn replacement_can_leave(step: &Step, scene: &Scene<'_>) -> Verdict {
     if replacement_for(step, scene).is_none() {
         return Ok(());
     }
-    let replicas = scene.cluster.tikv.replicas;
-    let most = scene.pd().and_then(|pd| pd.max_replicas);
-    match most {
-        Some(most) if replicas < most => Err(format!(
-            "with {replicas} stores and max-replicas {most} PD would never let a replacement leave \
+    let pd = scene.pd();
+    // Those that PD counts when the replacement is to leave again; what the spec asks for may be
+    // refused.
+    let stays = |store: &&StoreFacts| store.state != StoreState::Offline;
+    let stores = pd.map_or(0, |pd| pd.live_stores().filter(stays).count());
+    match pd.and_then(|pd| pd.max_replicas) {
+        Some(most) if !u32::try_from(stores).is_ok_and(|stores| stores >= most) => Err(format!(
+            "with {stores} stores and max-replicas {most} PD would never let a replacement leave \
              again: bring the store back, or ask for {most} stores"
         )),
         Some(_) => Ok(()),

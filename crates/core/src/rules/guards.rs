@@ -1,5 +1,8 @@
 //! When does a rule hold a step? One function per rule; each reads as a sentence.
 
+use serde_json::Value;
+use tikv_operator_api::labels;
+
 use crate::build::PdStart;
 use crate::plan::{Identity, Scene, Step};
 use crate::world::{Component, Kind, ObjectKey, PdView, Slot, VolumeFacts};
@@ -47,6 +50,10 @@ pub(super) fn foreign_object(step: &Step, scene: &Scene<'_>) -> Verdict {
         return Ok(());
     };
     match scene.world.strangers.get(key) {
+        Some(whose) if key.kind == Kind::PersistentVolumeClaim => Err(format!(
+            "{key} exists and is not ours ({whose}); it may hold data: put our labels back on it, \
+             move it away, or choose another cluster name"
+        )),
         Some(whose) => Err(format!(
             "{key} exists and is not ours ({whose}); delete or rename it, or choose another \
              cluster name"
@@ -116,7 +123,46 @@ pub(super) fn ask_pd_first(step: &Step, scene: &Scene<'_>) -> Verdict {
     }
 }
 
+/// The slot of the additional volume that a step would make.
+fn created_extra(step: &Step) -> Option<Slot> {
+    let Step::Create(object) = step else { return None };
+    let labels = object.body.pointer("/metadata/labels")?;
+    labels.get(labels::VOLUME).filter(|_| object.key.kind == Kind::PersistentVolumeClaim)?;
+    let text = |label: &str| labels.get(label).and_then(Value::as_str);
+    let component =
+        Component::ALL.into_iter().find(|c| text(labels::COMPONENT) == Some(c.as_str()));
+    Some(Slot { component: component?, ordinal: text(labels::ORDINAL)?.parse().ok()? })
+}
+
+/// The additional volumes that a member uses are lost with any one of them, and the other way round.
+fn part_of_a_member(step: &Step, scene: &Scene<'_>) -> Verdict {
+    if let Some(slot) = created_extra(step) {
+        let lost = scene.world.lost_claim(slot);
+        return match created(step).filter(|key| Some(&key.name) == lost.as_ref()) {
+            Some(key) => Err(format!(
+                "{} is gone, which held a part of the data of {slot}: its member is lost as a whole, \
+                 and is not started with what is left",
+                key.name
+            )),
+            None => Ok(()),
+        };
+    }
+    let Some(slot) = created_volume(step, scene) else { return Ok(()) };
+    let claims = scene.claims(slot).iter();
+    let mut left = claims.filter(|(_, volume)| {
+        !volume.main && (volume.marks.store.is_some() || volume.marks.member.is_some())
+    });
+    match left.next() {
+        Some((name, _)) => Err(format!(
+            "{name} holds a part of an earlier member of {slot}, whose data volume is gone; delete it \
+             or move it away, and the slot is used again"
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn volume_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
+    part_of_a_member(step, scene)?;
     let Some(slot) = created_volume(step, scene) else {
         return Ok(());
     };

@@ -17,6 +17,7 @@ mod suspend;
 mod volumes;
 
 pub(crate) use self::pd_loss::REPLACED;
+pub(crate) use self::restarts::waits_for_version;
 use crate::plan::{Scene, Severity, Step};
 
 /// Refuses a step, with the sentence for the user.
@@ -65,7 +66,7 @@ rules! {
     ASK_PD_FIRST = "ask-pd-first", Progress, Some(guards::ask_pd_first),
         "A new volume for a known cluster is made only while PD answers: without PD nobody knows whether the slot already has a member.";
     VOLUME_LOST = "volume-lost", Degraded, Some(guards::volume_lost),
-        "A member that PD still lists is not started on an empty volume: PD would refuse it, and its replicas must be rebuilt elsewhere first.";
+        "A member that PD still lists is not started on an empty volume, nor is one of its volumes made anew beside the others: PD would refuse it or its data would not fit, and its replicas must be rebuilt elsewhere first.";
     FAILOVER_WAITS_FOR_PD = "failover-waits-for-pd", Degraded, Some(failover::failover_waits_for_pd),
         "No store is replaced while PD is silent, within a minute of a change of its leader, or while an unsafe recovery goes on: a new leader knows only old heartbeats.";
     TOO_MANY_STORES_DOWN = "too-many-stores-down", Degraded, Some(failover::too_many_stores_down),
@@ -80,6 +81,8 @@ rules! {
         "A store is lost only when PD does not hear it and Kubernetes reports its pod, node or volume lost: a broken network causes either one alone.";
     PENDING_IS_NOT_LOST = "pending-is-not-lost", Degraded, Some(failover::pending_is_not_lost),
         "A store whose pod waits for a node, for its image or for being made is not lost; only one whose volume lives on a lost node is.";
+    SPEC_IS_NOT_TO_BLAME = "spec-is-not-to-blame", Degraded, Some(failover::spec_is_not_to_blame),
+        "A store that crashes on a node that is there is replaced only if it ever ran in this pod, or another one runs well with the same spec and configuration: a replacement of what the spec crashes would crash too.";
     FAILOVER_AFTER = "failover-after", Degraded, Some(failover::failover_after),
         "A lost store is replaced after `failover.after`, by PD's last heartbeat and by this operator's own observation of both PD and Kubernetes; a pod that comes and goes starts the delay anew.";
     FAILOVER_LIMIT = "failover-limit", Degraded, Some(failover::failover_limit),
@@ -118,6 +121,8 @@ rules! {
         "At most `maxFailoverCount` PD members are replaced within `failover.quarantine`; 0 turns it off.";
     PD_MEMBER_GONE_BEFORE_RETIRE = "pd-member-gone-before-retire", Progress, Some(pd::pd_member_gone_before_retire),
         "A PD volume is retired when PD's leader does not list its member any more and no pod will use it again.";
+    PD_VIEW_IS_WHOLE = "pd-view-is-whole", Degraded, Some(pd_loss::pd_view_is_whole),
+        "What PD does not list is taken for removed only when its leader lists a majority of the members that volumes name: one that stands alone, made from one member's data or cut off, knows nothing of the others.";
     PD_REMOVED_MEMBER_STAYS_AWAY = "pd-removed-member-stays-away", Progress, Some(pd::pd_removed_member_stays_away),
         "No pod starts on the data of a PD member that was removed: it would hang, or answer with what is long past.";
     REGION_QUORUM_SURVIVES = "region-quorum-survives", Progress, Some(restarts::region_quorum_survives),
@@ -126,18 +131,22 @@ rules! {
         "Nothing that is well is taken down while anything else of the cluster, PD or TiKV, is out of order.";
     PD_KNOWS_ALL_REGIONS = "pd-knows-all-regions", Progress, Some(restarts::pd_knows_all_regions),
         "PD's word on sick regions counts when its leader has led for a minute and has heard who leads nearly every region: a new leader knows of none.";
+    PROCESS_MAY_RETURN = "process-may-return", Progress, Some(restarts::process_may_return),
+        "A pod whose server ended less than 30 s ago is not made anew yet: kubelet starts the same process again, sooner than another pod could, and where several ended at once each of them may be needed.";
     MAINTENANCE_LOCK_HELD = "maintenance-lock-held", Progress, Some(restarts::maintenance_lock_held),
         "Somebody else holds PD's lock for disruptive work, or PD does not say; no pod is restarted until it is given back.";
     NO_DOWNGRADE = "no-downgrade", Held, Some(restarts::no_downgrade),
         "No store is made with an earlier minor version than all stores run: PD refuses it, and the data may not be readable.";
     PD_NOT_OLDER_THAN_TIKV = "pd-not-older-than-tikv", Held, Some(restarts::pd_not_older_than_tikv),
-        "No member is restarted to a version that would leave PD with an earlier minor version than TiKV.";
+        "No member is made or restarted with a version that would leave PD with an earlier minor version than TiKV.";
     PD_BEFORE_TIKV = "pd-before-tikv", Progress, Some(restarts::pd_before_tikv),
         "A store is restarted only when PD has its wanted size and every PD pod is as the spec says; where TiKV goes back to an earlier version, it goes before PD.";
-    VOLUME_DELETION_IS_PROVEN = "volume-deletion-is-proven", Progress, Some(retirement::volume_deletion_is_proven),
-        "A volume is deleted only with `pvReclaimPolicy: Delete`, after the pod that mounts it is gone, and either with the resource or because its member was removed for good, which PD must confirm in the same pass.";
+    VOLUME_DELETION_IS_PROVEN = "volume-deletion-is-proven", Progress, Some(volumes::volume_deletion_is_proven),
+        "A volume is deleted only with `pvReclaimPolicy: Delete`, exactly as it was looked at, after the pod that mounts it is gone, and either with the resource or because its member was removed for good: PD must list the emptied tombstone in the same pass, or our own mark say that we removed it.";
     RETIRED_VOLUMES_STAY_UNUSED = "retired-volumes-stay-unused", Degraded, Some(retirement::retired_volumes_stay_unused),
         "No pod is made on a volume whose member was removed for good: its data is outdated, and PD would refuse the store or, worse, take it back.";
+    DEAD_NODE_IS_FENCED = "dead-node-is-fenced", Degraded, Some(retirement::dead_node_is_fenced),
+        "A pod is not made again on a volume whose last node is deleted or does not answer: its containers may still run there, and two processes would write to one volume. It waits for the node, for the taint `node.kubernetes.io/out-of-service` or for a person's word (the annotation `tikv.org/node` taken off the claim), and is replaced under a new name meanwhile.";
     UNMARKED_VOLUME = "unmarked-volume", Degraded, Some(retirement::unmarked_volume),
         "A volume claim with our labels and none of our marks was not made by us: no pod is made on it before someone says what it holds.";
     STORES_JOIN_IN_TURN = "stores-join-in-turn", Progress, Some(retirement::stores_join_in_turn),
@@ -155,7 +164,7 @@ rules! {
     RETIREMENT_SETTLES = "retirement-settles", Progress, Some(retirement::retirement_settles),
         "PD's word that a store is gone is believed when its leader has been known for a minute and no online unsafe recovery is going on.";
     RETIRED_BY_US = "retired-by-us", Degraded, Some(retirement::retired_by_us),
-        "A store's volume is given up only when PD calls it a tombstone without regions and our own mark says that we removed it; what others removed is evidence.";
+        "A store's volume is given up only when PD calls it a tombstone without regions, our own mark says that we removed it, and no unsafe recovery can have given it up meanwhile: this operator watched all the while, or the store's process still runs. What others removed is evidence.";
     STORE_DRAINED_BEFORE_DELETE = "store-drained-before-delete", Progress, Some(retirement::store_drained_before_delete),
         "The pod of a leaving store is deleted only after PD has moved all its regions away and calls it a tombstone.";
     REPLICAS_FIT_DOMAINS = "replicas-fit-domains", Held, Some(config::replicas_fit_domains),
@@ -193,7 +202,7 @@ rules! {
     PD_QUORUM_LOST = "pd-quorum-lost", Degraded, None,
         "Too few PD members run for PD to have a leader: nothing is removed, added or replaced, since any member may hold the data that are needed.";
     SCALING_BEFORE_RESTARTING = "scaling-before-restarting", Progress, None,
-        "Members that leave do so before others are restarted for a change of the spec.";
+        "Members that leave do so before others of their component are restarted for a change of the spec. PD does not wait for a store that leaves, not even its only member: that can take hours or never end, its state is in etcd, and it goes on after the restart.";
     PD_MEMBER_NOT_HEALTHY = "pd-member-not-healthy", Degraded, None,
         "A PD member does not answer the others.";
     STORES_REGISTER = "stores-register", Progress, None,

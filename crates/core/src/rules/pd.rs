@@ -4,7 +4,7 @@
 //! arithmetic is made with what is left after the step. etcd itself refuses only some of what
 //! would end it (it lets any disconnected member go), and PD none.
 
-use crate::plan::{Member, Scene, Step, disturbance};
+use crate::plan::{Member, Scene, Step, calm, disturbance};
 use crate::world::{Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, Uid};
 
 use super::guards::{Verdict, created_pod};
@@ -13,12 +13,13 @@ use super::guards::{Verdict, created_pod};
 /// priority may pull it back, which must not become a race.
 const LEADERSHIP_RESTS: jiff::SignedDuration = jiff::SignedDuration::from_secs(5);
 
-/// The PD pod that a step deletes, unless all of PD is to go.
+/// The PD pod that a step deletes, unless all of PD is to go: the cluster is being deleted, or PD is
+/// suspended and nothing stands in the way of that any more.
 fn deleted<'a>(step: &Step, scene: &Scene<'a>) -> Option<(Slot, &'a PodFacts)> {
     let Step::DeletePod { name, uid, .. } = step else {
         return None;
     };
-    let all_go = scene.world.resource.deleting_since.is_some() || scene.cluster.pd.common.suspended;
+    let all_go = scene.world.resource.deleting_since.is_some() || scene.suspending(Component::Pd);
     let slot = Slot::of_pod(scene.name(), name).filter(|slot| slot.component == Component::Pd)?;
     let pod = scene.world.pods.get(&slot).filter(|pod| pod.uid == *uid && !all_go)?;
     Some((slot, pod))
@@ -118,7 +119,8 @@ fn silent_restart(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
 }
 
 pub(super) fn pd_restarts_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Some((slot, pod)) = deleted(step, scene).filter(|(_, pod)| pod.containers_ready) else {
+    let serves = |slot: Slot| calm::serves(scene, &scene.member(slot));
+    let Some((slot, pod)) = deleted(step, scene).filter(|(slot, _)| serves(*slot)) else {
         return Ok(());
     };
     let name = slot.pod_name(scene.name());

@@ -12,7 +12,6 @@ use super::pd::removed;
 use crate::plan::{Scene, Step};
 use crate::world::{
     Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, VolumeFacts,
-    VolumePhase,
 };
 
 /// The reason that a volume carries whose member is being replaced.
@@ -76,7 +75,7 @@ fn kubernetes_agrees(scene: &Scene<'_>, slot: Slot) -> Result<(), String> {
     let down = world.seen_for(&Symptom::PodNotRunning(slot));
     let member = scene.member(slot);
     let runs = member.pod.is_some_and(|pod| pod.containers_ready);
-    let volume_lost = member.volume.is_none_or(|volume| volume.phase == VolumePhase::Lost);
+    let volume_lost = world.lost_claim(slot).is_some();
     if volume_lost && !runs {
         return Ok(());
     }
@@ -146,4 +145,35 @@ pub(super) fn pd_failover_limit(step: &Step, scene: &Scene<'_>) -> Verdict {
          spec.pd.maxFailoverCount is {}",
         failover.max
     ))
+}
+
+/// The PD slot whose member a step takes for gone because PD does not list it.
+fn taken_for_gone(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+    let all_go = scene.world.resource.deleting_since.is_some() || scene.suspending(Component::Pd);
+    let claim = |name: &String| scene.world.volumes.get(name).map(|volume| volume.slot);
+    let slot = if let Step::MarkVolume { name, marks, .. } = step {
+        claim(name).filter(|_| marks.retired)
+    } else if let Step::DeleteVolume { name, .. } = step {
+        claim(name)
+    } else if let Step::DeletePod { name, .. } = step {
+        // A volume that somebody called retired is given up, whatever PD lists.
+        Slot::of_pod(scene.name(), name).filter(|slot| {
+            let member = scene.member(*slot);
+            member.listed.is_none() && member.was_listed() && !member.is_retired()
+        })
+    } else {
+        None
+    };
+    slot.filter(|slot| slot.component == Component::Pd && !all_go)
+}
+
+pub(super) fn pd_view_is_whole(step: &Step, scene: &Scene<'_>) -> Verdict {
+    match (taken_for_gone(step, scene), scene.lonely_leader()) {
+        (Some(slot), Some((listed, known))) => Err(format!(
+            "{slot} stays: PD's leader lists {listed} of {known} members that volumes name, so it \
+             may stand alone. Where they were removed for good, annotate their claims with \
+             tikv.org/retired=true"
+        )),
+        (Some(_) | None, _) => Ok(()),
+    }
 }

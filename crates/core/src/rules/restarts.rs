@@ -1,6 +1,6 @@
 //! When may a pod that runs be taken down to come back?
 //!
-//! The guards look at the deletion of a pod whose containers run and whose member PD may rely on.
+//! The guards look at the deletion of a pod whose server runs and whose member PD may rely on.
 //! A pod that does not run, or whose store PD has let go, takes nothing away; neither does anything
 //! matter when the whole cluster is going or the component is to stop.
 
@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::guards::Verdict;
 use crate::cluster::Version;
 use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished};
-use crate::world::{Component, Maintenance, PdFacts, Slot, StoreFacts};
+use crate::world::{Component, Maintenance, PdFacts, PodPhase, Slot, StoreFacts, Symptom};
 
 /// A new PD leader has heard of every region after one round of heartbeats (60 s when idle); before
 /// that its lists of sick regions are short because they are empty (pd-api trap 2).
@@ -18,16 +18,21 @@ const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 /// elect while PD counts.
 const REGIONS_HEARD: u64 = 95;
 
+/// A container that ran is given so long to come back before its pod counts as broken.
+const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
+
 /// The slot whose running pod the step takes down.
 fn taken(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     let Step::DeletePod { name, .. } = step else { return None };
     let slot = Slot::of_pod(scene.name(), name)?;
     let going = scene.world.resource.deleting_since.is_some();
-    if going || scene.common(slot.component).suspended {
+    // A stop that has to wait leaves everything as it is.
+    if going || scene.suspending(slot.component) {
         return None;
     }
-    let runs = |pod: &&crate::world::PodFacts| pod.containers_ready && pod.deleting_since.is_none();
-    scene.member(slot).pod.filter(runs).map(|_| slot)
+    let member = scene.member(slot);
+    let stays = member.pod.is_some_and(|pod| pod.deleting_since.is_none());
+    (stays && calm::serves(scene, &member)).then_some(slot)
 }
 
 /// As [`taken`], for stores, with PD's word on them.
@@ -45,15 +50,15 @@ fn taken_store<'a>(
     Ok(scene.member(slot).store.map(|store| (pd, store)))
 }
 
-/// The spec gives regions at most two replicas, so every restart takes some away, and is wanted.
-fn without_redundancy(scene: &Scene<'_>, pd: &PdFacts) -> bool {
-    pd.max_replicas.map_or(scene.cluster.tikv.replicas, |max| max.min(scene.cluster.tikv.replicas))
-        <= 2
+/// Regions have at most two replicas, by what PD keeps and by the stores that there are, so every
+/// restart takes some away, and is wanted. What the spec asks for may be far from it.
+fn without_redundancy(pd: &PdFacts) -> bool {
+    pd.max_replicas.is_some_and(|max| max <= 2) || pd.live_stores().count() <= 2
 }
 
 pub(super) fn region_quorum_survives(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some((pd, store)) = taken_store(step, scene)? else { return Ok(()) };
-    if without_redundancy(scene, pd) {
+    if without_redundancy(pd) {
         return Ok(());
     }
     let id = store.id;
@@ -94,6 +99,24 @@ pub(super) fn pd_knows_all_regions(step: &Step, scene: &Scene<'_>) -> Verdict {
     Ok(())
 }
 
+pub(super) fn process_may_return(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::DeletePod { name, .. } = step else { return Ok(()) };
+    let Some(slot) = Slot::of_pod(scene.name(), name) else { return Ok(()) };
+    let all_go = scene.world.resource.deleting_since.is_some() || scene.suspending(slot.component);
+    let member = scene.member(slot);
+    let leaves = member.volume.is_none_or(|v| v.marks.retired || v.marks.leaving.is_some());
+    let Some(pod) = member.pod.filter(|_| !all_go && !leaves) else { return Ok(()) };
+    let ended = pod.has_run && pod.phase == PodPhase::Running && !calm::serves(scene, &member);
+    if ended && scene.world.seen_for(&Symptom::PodNotRunning(slot)) < A_RESTART_TAKES {
+        return Err(format!(
+            "{name} ran a moment ago and its process may come back: it is made anew when it has not \
+             run for {} s",
+            A_RESTART_TAKES.as_secs()
+        ));
+    }
+    Ok(())
+}
+
 pub(super) fn maintenance_lock_held(step: &Step, scene: &Scene<'_>) -> Verdict {
     let (Some(slot), Some(pd)) = (taken(step, scene), scene.pd()) else { return Ok(()) };
     match &pd.maintenance {
@@ -116,11 +139,11 @@ fn renewed(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
 }
 
 pub(super) fn no_downgrade(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Some(pd) = scene.pd() else { return Ok(()) };
     let Some(slot) = renewed(step, scene).filter(|slot| slot.component == Component::Tikv) else {
         return Ok(());
     };
     let wanted = &scene.common(slot.component).version;
+    let Some(pd) = scene.pd() else { return blind_downgrade(scene, slot, wanted) };
     // PD's cluster version: the oldest store's. It rises when the last store is upgraded, and PD
     // refuses stores of an earlier minor version from then on (pd-api §4).
     let running = pd.live_stores().map(|store| release(&store.version));
@@ -135,8 +158,34 @@ pub(super) fn no_downgrade(step: &Step, scene: &Scene<'_>) -> Verdict {
     }
 }
 
+/// PD would say whether it takes an earlier version; without its word what wrote the data decides.
+fn blind_downgrade(scene: &Scene<'_>, slot: Slot, wanted: &Version) -> Verdict {
+    let written = scene.member(slot).volume.and_then(|volume| volume.marks.written_by.as_ref());
+    let Some(written) = written else { return Ok(()) };
+    match (release(wanted.as_str()), release(written)) {
+        (Some(wanted_release), Some(earlier)) if wanted_release < earlier => Err(format!(
+            "{} is started with {wanted} when PD answers: its data were written by {written}",
+            slot.pod_name(scene.name())
+        )),
+        (Some(_) | None, Some(_) | None) => Ok(()),
+    }
+}
+
+/// Pods that are not made before the other component has another version
+/// (`pd-not-older-than-tikv`): that one must not wait for them in its turn.
+pub(crate) fn waits_for_version(scene: &Scene<'_>, slot: Slot) -> bool {
+    scene.member(slot).pod.is_none()
+        && scene.pd().is_some_and(|pd| versions_fit(scene, pd, slot).is_err())
+}
+
 pub(super) fn pd_not_older_than_tikv(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let (Some(slot), Some(pd)) = (taken(step, scene), scene.pd()) else { return Ok(()) };
+    match (renewed(step, scene), scene.pd()) {
+        (Some(slot), Some(pd)) => versions_fit(scene, pd, slot),
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+fn versions_fit(scene: &Scene<'_>, pd: &PdFacts, slot: Slot) -> Verdict {
     let wanted = &scene.common(slot.component).version;
     let Some(wanted_release) = release(wanted.as_str()) else { return Ok(()) };
     match slot.component {

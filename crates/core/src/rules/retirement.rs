@@ -3,10 +3,12 @@
 use jiff::SignedDuration;
 
 use super::facts::Verdict;
-use super::guards::created_volume;
+use super::guards::{created_pod, created_volume};
 use crate::build::REPLACES;
 use crate::plan::{Scene, Step};
-use crate::world::{Component, Kind, PdFacts, PodPhase, Slot, StoreState, VolumeFacts};
+use crate::world::{
+    Component, Kind, NodeView, PdFacts, PodPhase, Slot, StoreFacts, StoreState, VolumeFacts,
+};
 
 /// How long a PD leader must be known before its word ends a store's life.
 const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
@@ -81,8 +83,21 @@ fn removed_by_us(scene: &Scene<'_>, pd: &PdFacts, name: &str, volume: &VolumeFac
         Some(store) if store.regions > 0 => {
             Err(format!("{name}: tombstone {id} still has {} regions", store.regions))
         }
+        Some(store) if !scene.was_watched(volume) && !outlived(scene, store, volume.slot) => {
+            Err(format!(
+                "{name}: store {id} became a tombstone while nobody watched, so an unsafe recovery \
+                 may have given it up: {keep}"
+            ))
+        }
         Some(_) => Ok(()),
     }
+}
+
+/// The process that PD heard last runs to this day: nobody gives up a store that answers.
+fn outlived(scene: &Scene<'_>, store: &StoreFacts, slot: Slot) -> bool {
+    let pod = scene.member(slot).pod.filter(|pod| pod.containers_ready);
+    let started = pod.and_then(|pod| pod.started);
+    started.zip(store.last_heartbeat).is_some_and(|(started, heard)| started < heard)
 }
 
 pub(super) fn store_drained_before_delete(step: &Step, scene: &Scene<'_>) -> Verdict {
@@ -137,6 +152,26 @@ pub(super) fn retired_volumes_stay_unused(step: &Step, scene: &Scene<'_>) -> Ver
     }
 }
 
+/// Does anything prove that the process of the slot's last pod has ended? A pod that goes from a
+/// node that answers has ended there; Kubernetes takes pods of a deleted node away without asking.
+pub(super) fn dead_node_is_fenced(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = created_pod(step, scene) else { return Ok(()) };
+    let volume = scene.member(slot).volume;
+    let Some(name) = volume.and_then(|volume| volume.marks.node.as_ref()) else { return Ok(()) };
+    let state = match scene.world.nodes.get(name) {
+        Some(NodeView::Gone) => "deleted",
+        Some(NodeView::Known(node)) if !node.ready && !node.out_of_service => "not ready",
+        Some(NodeView::Known(_)) | None => return Ok(()),
+    };
+    Err(format!(
+        "{} last ran on node {name}, which is {state}: its process may still write to the volume. It \
+         is made again when the node answers or is tainted out-of-service; where the machine is off \
+         for certain, take the annotation tikv.org/node off {}",
+        slot.pod_name(scene.name()),
+        slot.claim_name(scene.name())
+    ))
+}
+
 pub(super) fn unmarked_volume(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Step::Create(object) = step else { return Ok(()) };
     let slot = Slot::of_pod(scene.name(), &object.key.name);
@@ -168,47 +203,4 @@ pub(super) fn stores_join_in_turn(step: &Step, scene: &Scene<'_>) -> Verdict {
         "{slot}: {at_a_time} at a time (scalePolicy.scaleOutParallelism), after {}",
         pods.join(", ")
     ))
-}
-
-pub(super) fn volume_deletion_is_proven(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Step::DeleteVolume { name, uid } = step else { return Ok(()) };
-    let world = scene.world;
-    let Some(volume) = world.volumes.get(name).filter(|v| v.uid == *uid) else {
-        return Err(format!("{name} is not the claim that was looked at"));
-    };
-    if !scene.deletes_volumes(volume.slot.component) {
-        return Err(format!("{name} stays: pvReclaimPolicy is Retain"));
-    }
-    if volume.marks.resource.as_ref() != Some(&world.resource.uid) {
-        return Err(format!("{name} was last used by another resource"));
-    }
-    if world.pods.contains_key(&volume.slot) {
-        return Err(format!("{name} stays while the pod of {} exists", volume.slot));
-    }
-    if world.resource.deleting_since.is_some() {
-        return Ok(());
-    }
-    if !volume.marks.retired {
-        return Err(format!("{name} is in use; only a removed member's volume is deleted"));
-    }
-    member_is_gone(scene, name, volume)
-}
-
-/// PD says so in this pass.
-fn member_is_gone(scene: &Scene<'_>, name: &str, volume: &VolumeFacts) -> Verdict {
-    let Some(pd) = scene.pd() else {
-        return Err(format!("{name} is not deleted while PD does not answer"));
-    };
-    if volume.marks.evicting.is_some() {
-        return Err(format!("{name} says that we evict leaders of its store"));
-    }
-    if let Some(store) = volume.marks.store.and_then(|id| pd.stores.get(&id))
-        && (store.state != StoreState::Tombstone || store.regions > 0)
-    {
-        return Err(format!("{name}: store {} is still there", store.id));
-    }
-    if let Some(member) = volume.marks.member.and_then(|id| pd.members.get(&id)) {
-        return Err(format!("{name}: PD still lists member {}", member.id));
-    }
-    scene.quarantine(volume).map_err(|why| format!("{name} {why}"))
 }

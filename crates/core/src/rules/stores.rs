@@ -150,7 +150,11 @@ fn said_before_offline(scene: &Scene<'_>, store: StoreId, address: &str) -> Verd
     match member.volume {
         Some(volume) if says_leaving(volume, store) => Ok(()),
         // Nothing is left that could be deleted for it later.
-        None if !member.pod.is_some_and(|pod| pod.containers_ready) => Ok(()),
+        None if scene.world.lost_claim(member.slot).is_some()
+            && !member.pod.is_some_and(|pod| pod.containers_ready) =>
+        {
+            Ok(())
+        }
         Some(_) | None => Err(format!("no volume says yet that store {store} leaves")),
     }
 }

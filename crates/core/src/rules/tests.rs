@@ -15,7 +15,9 @@ use crate::world::{
     BootstrapRecord, ClusterId, Kind, ObjectKey, PdMember, PdView, Slot, Uid, VolumeMarks, World,
 };
 
+mod proofs;
 mod restarts;
+mod serving;
 mod stores;
 
 fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {
@@ -189,12 +191,13 @@ fn volume_deletion_is_proven() {
     let mut world = fixture::settled(&cluster);
     world.pods.clear();
     let uid = fixture::volume(Slot::tikv(0)).uid;
-    let step = Step::DeleteVolume { name: name.clone(), uid };
+    let step = Step::DeleteVolume { name: name.clone(), uid, version: "1".into() };
     holds(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &step);
     world.resource.deleting_since = Some(fixture::now());
     allows(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &step);
     holds(&VOLUME_DELETION_IS_PROVEN, &three(), &world, &step);
-    let other = Step::DeleteVolume { name: name.clone(), uid: Uid("another".into()) };
+    let (uid, version) = (Uid("another".into()), "1".into());
+    let other = Step::DeleteVolume { name: name.clone(), uid, version };
     holds(&VOLUME_DELETION_IS_PROVEN, &cluster, &world, &other);
     let mut used = world.clone();
     used.pods.insert(Slot::tikv(0), fixture::pod(&cluster, Slot::tikv(0)));
@@ -214,6 +217,7 @@ fn every_rule_with_a_guard_has_its_table_here() {
         include_str!("tests_config.rs"),
         include_str!("tests/failover.rs"),
         include_str!("tests/suspend.rs"),
+        include_str!("tests/proofs.rs"),
     ];
     for rule in RULES.iter().filter(|rule| rule.guard.is_some()) {
         let name = format!("fn {}()", rule.name.replace('-', "_"));

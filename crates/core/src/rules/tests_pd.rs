@@ -84,6 +84,12 @@ fn outdate(world: &mut World, ordinal: u32) {
     pod(world, ordinal).revision = Some(Revision("earlier".into()));
 }
 
+/// The server in this pod does not run.
+fn stop(world: &mut World, ordinal: u32) {
+    let pod = pod(world, ordinal);
+    (pod.containers_ready, pod.started) = (false, None);
+}
+
 /// PD and Kubernetes agree for ten minutes that member 2 does not run.
 fn lost(world: &mut World) {
     member(world, 2).healthy = false;
@@ -176,7 +182,7 @@ fn pd_restarts_one_at_a_time() {
     allows(rule, &cluster, &world, &restart(2));
     let changes: [fn(&mut World); 5] = [
         |w| member(w, 1).healthy = false,
-        |w| pod(w, 1).containers_ready = false,
+        |w| stop(w, 1),
         |w| pod(w, 1).deleting_since = Some(fixture::now()),
         |w| drop(w.pods.remove(&Slot::tikv(0))),
         silent,
@@ -187,7 +193,7 @@ fn pd_restarts_one_at_a_time() {
         holds(rule, &cluster, &sick, &restart(2));
     }
     // One that does not run is no restart of a running one, and one that PD let go serves nobody.
-    pod(&mut world, 2).containers_ready = false;
+    stop(&mut world, 2);
     member(&mut world, 1).healthy = false;
     allows(rule, &cluster, &world, &restart(2));
     pod(&mut world, 2).containers_ready = true;
@@ -229,7 +235,7 @@ fn pd_leader_moves_to_a_healthy_member() {
     allows(rule, &cluster, &world, &step);
     let changes: [fn(&mut World); 5] = [
         |w| member(w, 1).healthy = false,
-        |w| pod(w, 1).containers_ready = false,
+        |w| stop(w, 1),
         |w| leaves(w, 1, "scale-in"),
         |w| {
             let leader = &mut fixture::pd_of(w).leader;

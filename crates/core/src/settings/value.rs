@@ -90,8 +90,15 @@ fn nanoseconds(unit: &str) -> Option<u128> {
         "m" => Some(60 * SECOND),
         "h" => Some(3_600 * SECOND),
         "d" => Some(86_400 * SECOND),
+        "w" => Some(604_800 * SECOND),
         _ => None,
     }
+}
+
+/// Bytes of a size as PD and TiKV print it: `64MiB`, `1.5TiB`, `0B`, or a bare number.
+pub fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| size(text).and_then(|bytes| u64::try_from(bytes).ok()))
 }
 
 /// Bytes of `1GiB`, `64MB`, `8K`. PD and TiKV take decimal units for binary ones.
@@ -146,6 +153,7 @@ mod tests {
             (json!("10s"), json!("10000ms")),
             (json!("30m"), json!("30m0s")),
             (json!("1d"), json!("24h0m0s")),
+            (json!("1w"), json!("168h0m0s")),
             (json!("1.5h"), json!("1h30m")),
             (json!("0s"), json!("0")),
             (json!("500us"), json!("500µs")),
@@ -160,6 +168,23 @@ mod tests {
             (json!({"a": "1s", "b": 1}), json!({"b": 1, "a": "1000ms"})),
         ] {
             assert_eq!(canonical(&one), canonical(&other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn sizes_as_pd_prints_them() {
+        for (text, want) in [
+            ("100GiB", Some(100 << 30)),
+            ("1.5TiB", Some(3 << 39)),
+            ("0B", Some(0)),
+            ("512", Some(512)),
+            ("96MB", Some(96 << 20)),
+            ("", None),
+            ("GiB", None),
+            ("-1GiB", None),
+            ("10XiB", None),
+        ] {
+            assert_eq!(bytes(text), want, "{text}");
         }
     }
 

@@ -31,6 +31,7 @@ pub use process::StoreProcess;
 pub use refusal::{ConfigItem, Refusal};
 pub use resource::{BootstrapRecord, ResourceFacts};
 pub use symptom::{Symptom, symptoms};
+use tikv_operator_api::names;
 pub use trial::Trial;
 pub use volume::{GrowthRefusal, Leaving, VolumeFacts, VolumeMarks, VolumePhase};
 
@@ -86,6 +87,27 @@ impl World {
             claim.and_then(|volume| volume.marks.node.as_ref())
         };
         bound.or_else(marked).and_then(|name| self.nodes.get(name))
+    }
+
+    /// The first claim of the slot that its member has used and that is gone, or has lost its volume.
+    /// One that is there and not ours (its labels were taken off) is not gone.
+    pub fn lost_claim(&self, slot: Slot) -> Option<String> {
+        let gone = |name: &String| {
+            let claim = ObjectKey::new(Kind::PersistentVolumeClaim, name.clone());
+            match self.volumes.get(name) {
+                Some(volume) => volume.phase == VolumePhase::Lost,
+                None => !self.strangers.contains_key(&claim),
+            }
+        };
+        let main = slot.claim_name(&self.resource.name);
+        if gone(&main) {
+            return Some(main);
+        }
+        let extra = self.volumes.get(&main)?.marks.extra.iter().flatten();
+        let claim = |volume: &String| {
+            names::extra_volume(&self.resource.name, slot.component, volume, slot.ordinal)
+        };
+        extra.map(claim).find(gone)
     }
 
     /// The store that PD knows under the address of this slot's pod, tombstones apart.

@@ -115,6 +115,23 @@ impl PdFacts {
         self.stores.values().filter(|s| s.state != StoreState::Tombstone)
     }
 
+    /// A value of the widest location label, unless that tells machines apart, whose stores are
+    /// several and all away.
+    pub fn lost_zone(&self, now: Timestamp) -> Option<(String, String)> {
+        let label = self.location_labels.first().filter(|l| !MACHINE.contains(&l.as_str()))?;
+        let mut zones: BTreeMap<&String, Vec<&StoreFacts>> = BTreeMap::new();
+        for store in self.live_stores() {
+            if let Some(value) = store.labels.get(label) {
+                zones.entry(value).or_default().push(store);
+            }
+        }
+        let lost = |stores: &Vec<&StoreFacts>| {
+            stores.len() > 1 && stores.iter().all(|store| store.is_away(now))
+        };
+        let (zone, _) = zones.into_iter().find(|(_, stores)| lost(stores))?;
+        Some((label.clone(), zone.clone()))
+    }
+
     /// Every region has as many replicas as `max-replicas` and the number of stores allow. False
     /// while that is not known.
     pub fn fully_replicated(&self) -> bool {
@@ -200,7 +217,24 @@ pub struct StoreFacts {
 /// PD calls a store Disconnected after this long; a store sends a heartbeat every 10 s.
 const FRESH: SignedDuration = SignedDuration::from_secs(20);
 
+/// Names of labels that tell machines apart. One of them going is not a zone going.
+const MACHINE: [&str; 3] = ["host", "hostname", "kubernetes.io/hostname"];
+
 impl StoreFacts {
+    /// The store has been heard once, and not lately. One that never was heard holds nothing yet
+    /// (pd-api trap 1). PD says Disconnected of Up stores only: one that is being removed reads
+    /// Offline, dead or alive (pd-api trap 3).
+    pub fn is_away(&self, now: Timestamp) -> bool {
+        let Some(heard) = self.last_heartbeat else {
+            return false;
+        };
+        match self.state {
+            StoreState::Disconnected | StoreState::Down => true,
+            StoreState::Offline => now.duration_since(heard) > FRESH,
+            StoreState::Up | StoreState::Tombstone => false,
+        }
+    }
+
     /// It is Up and PD has heard it lately: after a PD leader change the state alone is old.
     pub fn serves(&self, now: Timestamp) -> bool {
         let heard = self.last_heartbeat.is_some_and(|at| now.duration_since(at) <= FRESH);

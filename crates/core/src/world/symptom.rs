@@ -8,8 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Component, NodeView, PdMemberId, PdView, Slot, StoreFacts, StoreId, StoreState, VolumePhase,
-    World,
+    Component, NodeView, PdFacts, PdMemberId, PdView, Slot, StoreFacts, StoreId, StoreState, World,
 };
 
 /// Something whose duration matters.
@@ -24,8 +23,8 @@ pub enum Symptom {
     /// The node that the slot's pod is bound to is lost; where it has no pod or an unbound one, the
     /// node that its store last ran on.
     NodeLost(Slot),
-    /// PD lists a store at the slot's address and the slot's main volume claim is gone, or has lost
-    /// its volume.
+    /// PD lists a store at the slot's address and one of the slot's volume claims is gone, or has
+    /// lost its volume.
     VolumeLost(Slot),
     /// The store is in the evict-leader scheduler and leads this many regions: a change of the
     /// number is progress and starts the clock anew.
@@ -34,6 +33,11 @@ pub enum Symptom {
     Leading(StoreId, u64),
     /// PD lists a member that has not finished joining.
     HalfJoined(PdMemberId),
+    /// The store leaves by our hand, and PD says that no unsafe recovery goes on. A recovery takes
+    /// several store heartbeats (10 s each), so none goes by unseen between two looks.
+    Leaving(StoreId),
+    /// PD has not heard this store lately, and has heard another one of its zone, if it is in one.
+    SilentAlone(StoreId),
 }
 
 /// The symptoms in `world`. Nothing follows from PD's silence.
@@ -58,10 +62,16 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
         return found;
     };
     found.extend(pd.live_stores().filter_map(|store| lost_volume(world, store)));
+    found.extend(leaving(world, pd));
+    let zone = pd.lost_zone(world.now);
     for store in pd.stores.values() {
         match store.state {
             StoreState::Disconnected | StoreState::Down => {
                 found.insert(Symptom::StoreSilent(store.id));
+                if !zone.as_ref().is_some_and(|(label, zone)| store.labels.get(label) == Some(zone))
+                {
+                    found.insert(Symptom::SilentAlone(store.id));
+                }
             }
             StoreState::Up | StoreState::Offline | StoreState::Tombstone => {}
         }
@@ -93,12 +103,21 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
     found
 }
 
-/// The slot of a listed store whose claim is gone. A claim that is being deleted still has its
+/// The slot of a listed store of which a claim is gone. A claim that is being deleted still has its
 /// volume.
 fn lost_volume(world: &World, store: &StoreFacts) -> Option<Symptom> {
-    let cluster = &world.resource.name;
-    let slot = Slot::of_pod(cluster, store.address.split('.').next()?)?;
-    let claim = world.volumes.get(&slot.claim_name(cluster));
-    let lost = claim.is_none_or(|claim| claim.phase == VolumePhase::Lost);
-    (lost && slot.component == Component::Tikv).then_some(Symptom::VolumeLost(slot))
+    let slot = Slot::of_pod(&world.resource.name, store.address.split('.').next()?)?;
+    let lost = slot.component == Component::Tikv && world.lost_claim(slot).is_some();
+    lost.then_some(Symptom::VolumeLost(slot))
+}
+
+/// Stores that leave by our hand while no unsafe recovery goes on. While all others are Up none can:
+/// PD refuses one for stores that it hears, and is not asked.
+fn leaving<'a>(world: &'a World, pd: &'a PdFacts) -> impl Iterator<Item = Symptom> + 'a {
+    let all_up = || pd.stores.values().all(|store| store.state == StoreState::Up);
+    let peace = pd.unsafe_recovery == Some(false) || (pd.unsafe_recovery.is_none() && all_up());
+    let volumes = world.volumes.values().filter(move |volume| peace && volume.main);
+    volumes
+        .filter(|volume| volume.marks.leaving.is_some() && !volume.marks.retired)
+        .filter_map(|volume| volume.marks.store.map(Symptom::Leaving))
 }

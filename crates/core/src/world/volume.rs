@@ -1,5 +1,7 @@
 //! What does Kubernetes say about one volume claim, and what did we write on it?
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ClusterId, PdMemberId, Slot, StoreId, Uid};
@@ -43,7 +45,16 @@ pub struct VolumeMarks {
     /// This store was made to replace that one. Written at creation, so that no crash can make a
     /// second replacement.
     pub replaces: Option<StoreId>,
-    /// The node that the store's pod was last bound to. It outlives the pod: a volume that lives on
+    /// Since when one process of the operator has watched without a break how this member is
+    /// removed; unset: since the intent was written. A recovery by other hands cannot have gone by
+    /// unseen after it.
+    pub watched_since: Option<Timestamp>,
+    /// The additional volumes that the member uses (on its main volume). One of them that is gone
+    /// is a loss, and not a volume that is still to be made.
+    pub extra: Option<BTreeSet<String>>,
+    /// The version that last wrote the data, as the server reports it.
+    pub written_by: Option<String>,
+    /// The node that the store's pod was last bound to; an empty name takes the mark off. It outlives the pod: a volume that lives on
     /// that node alone is lost with it, and the pods of a deleted node are deleted as well.
     pub node: Option<String>,
 }
@@ -71,6 +82,8 @@ pub struct GrowthRefusal {
 pub struct VolumeFacts {
     /// Its identity.
     pub uid: Uid,
+    /// The version of the object that was looked at (`metadata.resourceVersion`).
+    pub version: String,
     /// The slot that it belongs to, by its labels.
     pub slot: Slot,
     /// It is the slot's main volume (data directory), not an additional one.

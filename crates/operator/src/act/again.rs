@@ -38,7 +38,9 @@ pub(super) fn is_needed(step: &Step, planned: &World) -> bool {
         return step.is_disruptive();
     };
     let known = matches!(planned.pd, PdView::Known(_));
-    known && pod(planned, name, uid).is_some_and(|(_, pod)| pod.containers_ready)
+    // A server may run beside a container that is not ready.
+    let runs = |pod: &PodFacts| pod.containers_ready || pod.started.is_some();
+    known && pod(planned, name, uid).is_some_and(|(_, pod)| runs(pod))
 }
 
 /// May the step, planned on `planned`, be done on `now`? The error says what differs.
@@ -56,7 +58,7 @@ pub(super) fn verify(step: &Step, planned: &World, now: &Again) -> Checked {
         remove(*id, name, then, now)
     } else if let Step::TransferPdLeader { to } = step {
         transfer(to, now)
-    } else if let Step::DeleteVolume { name, uid } = step {
+    } else if let Step::DeleteVolume { name, uid, .. } = step {
         volume(name, uid, planned, now)
     } else if let Step::DeletePod { name, uid, reason: _ } = step {
         let found = pod(planned, name, uid);

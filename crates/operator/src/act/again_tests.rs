@@ -31,7 +31,7 @@ fn pod(name: &str) -> Step {
 }
 
 fn volume(name: &str) -> Step {
-    Step::DeleteVolume { name: name.to_owned(), uid: Uid(name.to_owned()) }
+    Step::DeleteVolume { name: name.to_owned(), uid: Uid(name.to_owned()), version: "1".to_owned() }
 }
 
 fn state(now: &mut Again, store: u64, state: StoreState) {

@@ -31,7 +31,7 @@ impl Hand<'_> {
             Step::Create(object) => self.create(object).await,
             Step::TryPod { pod, .. } => self.try_pod(pod).await,
             Step::Apply { object, uid } => self.apply(object, uid).await,
-            Step::Prune { key, uid } => self.delete(key.kind, &key.name, uid).await,
+            Step::Prune { key, uid } => self.delete(key.kind, &key.name, uid, None).await,
             Step::MarkVolume { name, uid, marks } => {
                 let annotations = build::marks_to_annotations(marks);
                 let patch = json!({ "metadata": { "uid": uid, "annotations": annotations } });
@@ -52,9 +52,11 @@ impl Hand<'_> {
                 let patch = mark::store_up(self.world(), pod, uid, *up);
                 self.patch(self.place(Kind::Pod, pod), Change::StrategicStatus(&patch)).await
             }
-            Step::DeletePod { name, uid, reason: _ } => self.delete(Kind::Pod, name, uid).await,
-            Step::DeleteVolume { name, uid } => {
-                self.delete(Kind::PersistentVolumeClaim, name, uid).await
+            Step::DeletePod { name, uid, reason: _ } => {
+                self.delete(Kind::Pod, name, uid, None).await
+            }
+            Step::DeleteVolume { name, uid, version } => {
+                self.delete(Kind::PersistentVolumeClaim, name, uid, Some(version)).await
             }
             Step::EvictLeaders { .. }
             | Step::StopEvicting { .. }
@@ -105,8 +107,14 @@ impl Hand<'_> {
         patched.map(drop).map_err(|error| error.failure())
     }
 
-    async fn delete(&self, kind: Kind, name: &str, uid: &Uid) -> Result<(), Failure> {
-        let deleted = self.kubernetes().delete(self.place(kind, name), uid).await;
+    async fn delete(
+        &self,
+        kind: Kind,
+        name: &str,
+        uid: &Uid,
+        version: Option<&str>,
+    ) -> Result<(), Failure> {
+        let deleted = self.kubernetes().delete(self.place(kind, name), uid, version).await;
         deleted.map_err(|error| error.failure())
     }
 

@@ -5,9 +5,9 @@
 
 use serde_json::Value;
 use tikv_operator_core::{
-    facts::{same_setting, setting},
     plan::Step,
     report::{Failure, FailureKind},
+    settings,
 };
 
 use super::Hand;
@@ -43,8 +43,8 @@ pub(super) fn verified(
     item: &str,
     wanted: &Value,
 ) -> Result<(), Failure> {
-    let live = setting(config, item);
-    if live.is_some_and(|live| same_setting(wanted, live)) {
+    let live = settings::live(config, item);
+    if live.is_some_and(|live| settings::same(wanted, live)) {
         return Ok(());
     }
     let live = live.map_or_else(|| "nothing".to_owned(), ToString::to_string);

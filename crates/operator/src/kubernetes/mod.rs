@@ -173,11 +173,18 @@ impl Kubernetes {
         self.write(call, api.patch_status(call.name, params, patch)).await
     }
 
-    /// Deletes exactly the object with this uid. One that is gone already counts as deleted.
-    pub async fn delete(&self, place: Place<'_>, uid: &Uid) -> Result<(), ApiError> {
+    /// Deletes exactly the object with this uid, where one is given at exactly this version. One
+    /// that is gone already counts as deleted.
+    pub async fn delete(
+        &self,
+        place: Place<'_>,
+        uid: &Uid,
+        version: Option<&str>,
+    ) -> Result<(), ApiError> {
         let api = self.api(place.resource, place.namespace);
         let call = Call { verb: ApiVerb::Delete, resource: place.resource, name: place.name };
-        let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version: None };
+        let resource_version = version.map(str::to_owned);
+        let preconditions = Preconditions { uid: Some(uid.0.clone()), resource_version };
         let params =
             DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
         let deleted = self.write(call, api.delete(call.name, &params)).await;

@@ -14,6 +14,7 @@ mod watch;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use cache::{Cache, News, Scope, Wake};
+use futures::{StreamExt, TryStreamExt, stream};
 use http::uri::Authority;
 use jiff::Timestamp;
 pub use memory::Memory;
@@ -24,8 +25,8 @@ use tikv_operator_api::{
     names::{PD_CLIENT_PORT, peer_service, pod_dns},
 };
 use tikv_operator_core::{
-    facts::{Belongings, Owner, resource_facts},
-    world::{Component, Kind, PdView, PodFacts, PodPhase, ResourceFacts, World, symptoms},
+    facts::{Belongings, Owner, missing_claims, resource_facts},
+    world::{Component, Kind, PdView, PodFacts, PodPhase, ResourceFacts, Uid, World, symptoms},
 };
 use tokio::time::Instant;
 pub use watch::Watches;
@@ -37,6 +38,9 @@ use crate::{
     pd::{Depth, PdClient},
     store::StoreClient,
 };
+
+/// Claims that are read at the same time.
+const AT_ONCE: usize = 8;
 
 /// One look at a cluster.
 #[derive(Clone, Debug)]
@@ -193,6 +197,7 @@ impl Observer {
             Freshness::Cached | Freshness::Live => Depth::Full,
         };
         let pd = self.ask_pd(members.as_deref(), depth, memory).await;
+        self.read_missing_claims(key, &facts.uid, &pd, &mut found).await?;
         let processes = processes::ask(&self.stores, &resource, &found, (&pd, &mut *memory)).await;
         let names = nodes::named(&found);
         let nodes = match freshness {
@@ -218,6 +223,29 @@ impl Observer {
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());
         Ok(Look { key: key.clone(), resource, world, pd: members.unwrap_or_default() })
+    }
+
+    /// Claims that a member must have and that did not come by their labels. One that is there under
+    /// its name is no lost volume, whatever became of its labels. Nothing is read while all are
+    /// there.
+    async fn read_missing_claims(
+        &self,
+        key: &Key,
+        uid: &Uid,
+        pd: &PdView,
+        found: &mut Belongings,
+    ) -> Result<(), ApiError> {
+        let kind = Kind::PersistentVolumeClaim;
+        let names = missing_claims(&key.name, found, pd);
+        let reads = names.iter().map(|name| {
+            let place = Place { resource: Resource::Part(kind), namespace: &key.namespace, name };
+            self.kubernetes.get(place)
+        });
+        let bodies: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        for body in bodies.into_iter().flatten() {
+            found.take(Owner { name: &key.name, uid }, kind, &body);
+        }
+        Ok(())
     }
 
     /// `members` are those that may answer; `None` where there is no PD pod.

@@ -12,7 +12,7 @@ use http::{Uri, uri::Authority};
 use jiff::Timestamp;
 use tikv_operator_api::names::TIKV_STATUS_PORT;
 use tikv_operator_core::{
-    facts::size,
+    settings::bytes,
     world::{ClusterId, PdMember, PdMemberId, Replication, StoreFacts, StoreId, StoreState},
 };
 
@@ -115,9 +115,9 @@ fn store(row: wire::StoreInfo) -> Result<StoreFacts, PdError> {
         status_address: status_address(&store.address, store.status_address),
         address: store.address,
         serving: is_serving(store.node_state, status.region_count),
-        capacity: status.capacity.as_deref().and_then(size),
-        available: status.available.as_deref().and_then(size),
-        used: status.used_size.as_deref().and_then(size),
+        capacity: status.capacity.as_deref().and_then(bytes),
+        available: status.available.as_deref().and_then(bytes),
+        used: status.used_size.as_deref().and_then(bytes),
         last_heartbeat: status.last_heartbeat_ts.as_deref().and_then(heartbeat),
         started: started(store.start_timestamp),
         leaders: status.leader_count,

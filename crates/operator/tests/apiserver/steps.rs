@@ -324,6 +324,10 @@ async fn a_nodeport_stays_when_a_service_is_applied() {
     assert_eq!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);
 }
 
+fn version_of(object: &serde_json::Value) -> String {
+    object["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+}
+
 #[tokio::test]
 async fn deletes_take_exactly_the_object_that_was_meant() {
     let mut bench = Bench::new("step-delete").await;
@@ -331,20 +335,29 @@ async fn deletes_take_exactly_the_object_that_was_meant() {
     bench.look.world.resource.deleting_since = Some(bench.look.world.now);
     for object in [bench.map(&json!({})), bench.claim(), bench.pod()] {
         let (kind, name) = (object.key.kind, object.key.name.clone());
-        let step = |uid: Uid| match kind {
+        let step = |uid: Uid, version: &str| match kind {
             Kind::Pod => Step::DeletePod { name: name.clone(), uid, reason: "test".to_owned() },
-            Kind::PersistentVolumeClaim => Step::DeleteVolume { name: name.clone(), uid },
+            Kind::PersistentVolumeClaim => {
+                Step::DeleteVolume { name: name.clone(), uid, version: version.to_owned() }
+            }
             _ => Step::Prune { key: ObjectKey::new(kind, name.clone()), uid },
         };
         bench.one(Step::Create(object)).await.unwrap();
-        assert_eq!(bench.one(step(Uid(OTHER.to_owned()))).await, Err(FailureKind::Stale));
+        let version = version_of(&bench.get(kind.as_str(), &name).await.unwrap());
+        let other = step(Uid(OTHER.to_owned()), &version);
+        assert_eq!(bench.one(other).await, Err(FailureKind::Stale));
+        let uid = bench.uid(kind.as_str(), &name).await;
+        if kind == Kind::PersistentVolumeClaim {
+            let earlier = step(uid.clone(), "1");
+            assert_eq!(bench.one(earlier).await, Err(FailureKind::Stale), "another version");
+        }
         let found = bench.get(kind.as_str(), &name).await.unwrap();
         assert!(found["metadata"].get("deletionTimestamp").is_none());
-        let uid = bench.uid(kind.as_str(), &name).await;
-        assert_eq!(bench.one(step(uid.clone())).await, Ok(()));
+        assert_eq!(bench.one(step(uid.clone(), &version)).await, Ok(()));
         let after = bench.get(kind.as_str(), &name).await;
-        assert!(after.is_none_or(|o| o["metadata"].get("deletionTimestamp").is_some()));
-        assert_eq!(bench.one(step(uid)).await, Ok(()), "gone already");
+        assert!(after.as_ref().is_none_or(|o| o["metadata"].get("deletionTimestamp").is_some()));
+        let version = after.as_ref().map(version_of).unwrap_or_default();
+        assert_eq!(bench.one(step(uid, &version)).await, Ok(()), "gone already");
     }
 }
 

@@ -76,9 +76,11 @@ impl Auditor {
         }
         self.judge_outage(universe, (index, id), &what);
         self.judge_word(universe, ensemble, &what);
-        let wanted = setting(universe, cluster, "tikv", "/replicas").as_u64().unwrap_or(3);
-        if wanted < u64::from(ensemble.cluster.max_replicas) {
-            self.find(STAYS, format!("{what}: {wanted} stores, max-replicas more"));
+        self.judge_blame(universe, store, &what);
+        let stays = |store: &&Store| store.state == StoreState::Up;
+        let stores = ensemble.cluster.stores.values().filter(stays).count();
+        if stores < ensemble.cluster.max_replicas as usize {
+            self.find(STAYS, format!("{what}: {stores} stores, max-replicas more"));
         }
     }
 
@@ -214,6 +216,15 @@ fn merely_waits(universe: &Universe, pod: &str) -> Option<&'static str> {
     let kept =
         universe.tikv.disks.contains_key(&disk.id) || universe.pd.disks.contains_key(&disk.id);
     if !machine.up || !kept || universe.kube.get("Node", &disk.node).is_none() {
+        return None;
+    }
+    let main = universe.kube.get("PersistentVolumeClaim", &format!("{component}-{pod}"))?;
+    let mut extra = note(main, "extra-volumes").split(',').filter(|name| !name.is_empty());
+    let gone = |volume: &str| {
+        let claim = format!("{component}-{volume}-{pod}");
+        universe.kube.get("PersistentVolumeClaim", &claim).is_none()
+    };
+    if extra.any(gone) {
         return None;
     }
     let Some(found) = universe.kube.get("Pod", pod) else { return Some("its pod is not made yet") };

@@ -8,6 +8,7 @@ mod disruption;
 mod left;
 mod loss;
 mod order;
+mod proof;
 mod removal;
 mod settings;
 mod truth;

@@ -117,6 +117,7 @@ impl Auditor {
                 let what = format!("{} mounts {}", write.key, name_of(claim));
                 self.find("F19 a foreign volume is never mounted", what);
             }
+            self.judge_fence(universe, pod, claim);
             if note(claim, "resource-uid").is_empty() {
                 let what =
                     format!("{} mounts {}, of which nobody knows", write.key, name_of(claim));

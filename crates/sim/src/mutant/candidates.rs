@@ -76,7 +76,11 @@ fn on_volumes(scene: &Scene<'_>) -> Vec<Step> {
     for (name, volume) in &scene.world.volumes {
         let (name, uid) = (name.clone(), volume.uid.clone());
         let size = "1Mi".to_owned();
-        steps.push(Step::DeleteVolume { name: name.clone(), uid: uid.clone() });
+        steps.push(Step::DeleteVolume {
+            name: name.clone(),
+            uid: uid.clone(),
+            version: volume.version.clone(),
+        });
         let retired_since = Some(scene.world.now);
         let marks = VolumeMarks { retired: true, retired_since, ..VolumeMarks::default() };
         if !volume.marks.retired {

@@ -207,8 +207,14 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
             patch(wire, &Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
         }
         Step::DeletePod { name, uid, .. } => delete(wire, &Key::new("Pod", name), &uid.0),
-        Step::DeleteVolume { name, uid } => {
-            delete(wire, &Key::new("PersistentVolumeClaim", name), &uid.0)
+        Step::DeleteVolume { name, uid, version } => {
+            let key = Key::new("PersistentVolumeClaim", name);
+            let found = wire.universe.kube.get(&key.kind, &key.name);
+            if found.is_some_and(|found| text(found, "/metadata/resourceVersion") != version) {
+                let message = format!("{key}: resourceVersion precondition failed");
+                return Answer::Refused(Refusal { code: 409, message });
+            }
+            delete(wire, &key, &uid.0)
         }
         Step::Mark { key, uid, annotations, labels } => {
             patch(wire, &key_of(key), &uid.0, |object| {

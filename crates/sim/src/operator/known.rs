@@ -73,6 +73,13 @@ impl Known {
         self.lent = false;
         self.belongings.pods = world.pods;
         self.belongings.volumes = world.volumes;
+        // A claim that lost its labels was read by its name, for that look alone.
+        let claims = self.parts.get(&Kind::PersistentVolumeClaim).map(Vec::as_slice);
+        let listed = claims.unwrap_or_default();
+        if self.belongings.volumes.len() > listed.len() {
+            let is_listed = |name: &String| listed.iter().any(|object| object.name() == name);
+            self.belongings.volumes.retain(|name, _| is_listed(name));
+        }
         self.belongings.objects = world.objects;
         self.resource = Some((resource, world.resource));
     }

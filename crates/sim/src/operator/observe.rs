@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tikv_operator_core::facts::{Belongings, Owner};
+use tikv_operator_core::facts::{Belongings, Owner, missing_claims};
 use tikv_operator_core::world::{
     Component, ConfigItem, GrowthRefusal, Kind, PdView, Refusal, Slot, Symptom, World, symptoms,
 };
@@ -53,7 +53,8 @@ impl Operator {
         let resources = view.list(universe, "TikvCluster").into_iter();
         let resource = resources.filter(|object| object.name() == self.cluster).cloned().next()?;
         let facts = self.known.resource(&resource)?;
-        let owner = Owner { name: &self.cluster, uid: &facts.uid };
+        let cluster = self.cluster.clone();
+        let owner = Owner { name: &cluster, uid: &facts.uid };
         for kind in KINDS {
             let mut listed = view.list(universe, kind.as_str());
             listed.retain(|object| object.cluster() == Some(&self.cluster));
@@ -65,6 +66,13 @@ impl Operator {
         for (key, (whose, _)) in &self.memory.met {
             belongings.strangers.insert(key.clone(), whose.clone());
         }
+        let pd = self.ask_pds(belongings.pods.keys(), universe);
+        for name in missing_claims(&cluster, &belongings, &pd) {
+            let kind = Kind::PersistentVolumeClaim;
+            if let Some(body) = universe.kube.get(kind.as_str(), &name) {
+                belongings.take(owner, kind, body);
+            }
+        }
         let nodes = self.known.nodes(&view.list(universe, "Node"), node_names(&belongings));
         let mut world = World {
             now: clock::instant(universe.now),
@@ -73,7 +81,7 @@ impl Operator {
             volumes: belongings.volumes,
             objects: belongings.objects,
             strangers: belongings.strangers,
-            pd: PdView::NotCreated,
+            pd,
             nodes,
             processes: BTreeMap::new(),
             config_refusals: self.config_refusals(universe.now),
@@ -81,7 +89,7 @@ impl Operator {
             growth_refused: self.refused_growth(now),
             trials: self.memory.trials.clone(),
         };
-        self.ask_servers(&mut world, &resource, universe);
+        self.ask_processes(&mut world, &resource, universe);
         let version = text(&resource, "/metadata/resourceVersion").to_owned();
         Some(Look { resource, world, version })
     }
@@ -93,9 +101,21 @@ impl Operator {
         resource: &Object,
         universe: &mut Universe,
     ) {
-        let created = world.pods.keys().any(|slot| slot.component == Component::Pd);
-        let pds = pd_processes(&self.cluster, world.pods.keys(), universe);
-        world.pd = self.ask_pd(created, &pds, universe);
+        world.pd = self.ask_pds(world.pods.keys(), universe);
+        self.ask_processes(world, resource, universe);
+    }
+
+    fn ask_pds<'s>(
+        &mut self,
+        slots: impl Iterator<Item = &'s Slot> + Clone,
+        universe: &mut Universe,
+    ) -> PdView {
+        let created = slots.clone().any(|slot| slot.component == Component::Pd);
+        let pds = pd_processes(&self.cluster, slots, universe);
+        self.ask_pd(created, &pds, universe)
+    }
+
+    fn ask_processes(&mut self, world: &mut World, resource: &Object, universe: &mut Universe) {
         world.processes = self.ask_stores(world, resource, universe);
         world.seen_for = self.watch_symptoms(world, universe.now);
     }

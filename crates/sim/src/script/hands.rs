@@ -50,6 +50,20 @@ impl Play {
                     set(object, &["metadata", "annotations", key], json!(value));
                 });
             }
+            ("label", [kind, name, mark]) => {
+                let (key, value) = mark.split_once('=').ok_or("want key=value")?;
+                universe.kube.edit(&Key::new(kind, name), |object| {
+                    set(object, &["metadata", "labels", key], json!(value));
+                });
+            }
+            ("unlabel", [kind, name, label]) => {
+                universe.kube.edit(&Key::new(kind, name), |object| {
+                    let labels = object.pointer_mut("/metadata/labels");
+                    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+                        labels.shift_remove(*label);
+                    }
+                });
+            }
             ("lose-volume", [claim]) => universe.lose_volume(claim),
             ("rigid-class", [class]) => {
                 universe.kube.rigid_classes.insert((*class).to_owned());

@@ -96,7 +96,6 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "`clusterDomain` is in the golden files; IPv6-only networks and slow DNS need a real network",
         ),
     ),
-    ("81", Open("the optional deletion by annotation is not there")),
     (
         "83",
         Test(

@@ -48,6 +48,7 @@ fn with_replacement(cluster: &Cluster, mut world: World) -> World {
         replaces: Some(StoreId(2)),
         store: Some(store.id),
         node: Some("node-1".into()),
+        written_by: Some(store.version.clone()),
         ..volume.marks
     };
     world.volumes.insert(slot.claim_name("c"), volume);

@@ -69,6 +69,8 @@ fn s42_a_store_leaves_step_by_step() {
     assert!(!held.waits.iter().any(|wait| wait.severity == Severity::Degraded), "{held:?}");
     let store = store_of(&mut world, 3);
     (store.state, store.regions) = (StoreState::Tombstone, 0);
+    assert_eq!(steps(&cluster, &world), ["stop-evicting store 4"], "nobody watched");
+    world.seen_for.insert(Symptom::Leaving(StoreId(4)), SignedDuration::ZERO);
     assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-3", "stop-evicting store 4"]);
     fixture::pd_of(&mut world).evicting.clear();
     marks_of(&mut world, 3).retired = true;
@@ -234,6 +236,36 @@ fn f63_raising_the_number_takes_everything_back() {
     marks_of(&mut world, 3).leaving = None;
     fixture::pd_of(&mut world).evicting.clear();
     assert_eq!(steps(&cluster, &world), ["mark PersistentVolumeClaim tikv-c-tikv-3"]);
+}
+
+#[test]
+fn s81_leaders_stay_away_for_as_long_as_a_user_asks_for_it() {
+    let cluster = stores(3);
+    let mut world = fixture::settled(&cluster);
+    let ask = |world: &mut World, value: &str| {
+        let pod = world.pods.get_mut(&Slot::tikv(0)).expect("a pod");
+        pod.annotations.insert(EVICT.into(), value.into());
+    };
+    ask(&mut world, "true");
+    assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-0"]);
+    marks_of(&mut world, 0).evicting = Some("asked".into());
+    assert_eq!(steps(&cluster, &world), ["evict-leaders store 1"]);
+    fixture::pd_of(&mut world).evicting = [StoreId(1)].into();
+    assert_eq!(steps(&cluster, &world), NOTHING);
+    ask(&mut world, "2026-11-22T12:00:01Z");
+    assert_eq!(steps(&cluster, &world), NOTHING);
+    for over in ["2026-11-22T12:00:00Z", "false"] {
+        ask(&mut world, over);
+        assert_eq!(steps(&cluster, &world), ["stop-evicting store 1"], "{over}");
+    }
+    // With a restart beside it, the pod goes when the leaders have left.
+    ask(&mut world, "true");
+    let pod = world.pods.get_mut(&Slot::tikv(0)).expect("a pod");
+    pod.annotations.insert(RESTART.into(), "true".into());
+    world.processes.insert(StoreId(1), StoreProcess { leaders: Some(1), config: None });
+    assert_eq!(steps(&cluster, &world), NOTHING);
+    world.processes.insert(StoreId(1), StoreProcess { leaders: Some(0), config: None });
+    assert!(steps(&cluster, &world)[0].starts_with("delete-pod c-tikv-0"));
 }
 
 #[test]

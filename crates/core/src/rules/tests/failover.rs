@@ -34,8 +34,12 @@ fn silence(world: &mut World, ordinal: u32) {
     pod.containers_ready = false;
     pod.node = Some(format!("node-of-{slot}"));
     world.nodes.insert(format!("node-of-{slot}"), node(false));
-    for symptom in [Symptom::StoreSilent(id), Symptom::PodNotRunning(slot), Symptom::NodeLost(slot)]
-    {
+    for symptom in [
+        Symptom::StoreSilent(id),
+        Symptom::SilentAlone(id),
+        Symptom::PodNotRunning(slot),
+        Symptom::NodeLost(slot),
+    ] {
         world.seen_for.insert(symptom, HOUR);
     }
 }
@@ -236,6 +240,7 @@ fn pending_is_not_lost() {
         lost_pod(w).trouble = Some("tikv: ImagePullBackOff".into());
     });
     holds_both(rule, |w| {
+        back_on_a_node(w);
         w.pods.remove(&Slot::tikv(1));
     });
     // Unbound on a lost node's network volume: it only waits for room.
@@ -252,6 +257,10 @@ fn pending_is_not_lost() {
         "Unschedulable: 0/3 nodes are available: 3 node(s) had volume node affinity conflict.";
     lost_pod(&mut stranded).trouble = Some(words.into());
     allows(rule, &cluster, &stranded, &replace(&cluster));
+    // Not made again, because its last node is lost.
+    let mut fenced = lost(&cluster);
+    fenced.pods.remove(&Slot::tikv(1));
+    allows(rule, &cluster, &fenced, &replace(&cluster));
     let mut emptied = lost(&cluster);
     back_on_a_node(&mut emptied);
     lost_pod(&mut emptied).phase = PodPhase::Pending;
@@ -260,11 +269,38 @@ fn pending_is_not_lost() {
 }
 
 #[test]
+fn spec_is_not_to_blame() {
+    let rule = &SPEC_IS_NOT_TO_BLAME;
+    // f36: the pod was made from a spec that nobody runs well, and was never heard.
+    let crashes = |w: &mut World| {
+        w.seen_for.remove(&Symptom::NodeLost(Slot::tikv(1)));
+        lost_pod(w).created = fixture::now() - SignedDuration::from_mins(50);
+        lost_pod(w).trouble = Some("tikv: CrashLoopBackOff".into());
+    };
+    holds_both(rule, |w| {
+        crashes(w);
+        lost_pod(w).config_map = Some("c-tikv-with-a-mistake".into());
+    });
+    holds_both(rule, |w| {
+        crashes(w);
+        lost_pod(w).revision = Some(crate::world::Revision("another".into()));
+    });
+    let cluster = three();
+    let mut alone = lost(&cluster);
+    crashes(&mut alone);
+    allows(rule, &cluster, &alone, &replace(&cluster));
+    // It ran in this very pod: the disk is to blame, or the memory.
+    lost_pod(&mut alone).config_map = Some("of-before".into());
+    lost_pod(&mut alone).created = fixture::now() - SignedDuration::from_hours(2);
+    allows(rule, &cluster, &alone, &replace(&cluster));
+}
+
+#[test]
 fn failover_after() {
     let rule = &FAILOVER_AFTER;
     let nearly = SignedDuration::from_secs(599);
     holds_both(rule, |w| {
-        w.seen_for.insert(Symptom::StoreSilent(StoreId(2)), nearly);
+        w.seen_for.insert(Symptom::SilentAlone(StoreId(2)), nearly);
     });
     holds_both(rule, |w| store(w, 2).last_heartbeat = Some(w_now() - nearly));
     holds_both(rule, |w| {
@@ -274,7 +310,7 @@ fn failover_after() {
     let soon = json!({"tikv": {"replicas": 3, "failover": {"after": "599s"}}});
     let cluster = fixture::cluster(soon);
     let mut world = lost(&cluster);
-    world.seen_for.insert(Symptom::StoreSilent(StoreId(2)), nearly);
+    world.seen_for.insert(Symptom::SilentAlone(StoreId(2)), nearly);
     allows(rule, &cluster, &world, &replace(&cluster));
 }
 
@@ -305,6 +341,11 @@ fn replacement_can_leave() {
     let mut world = lost(&cluster);
     fixture::pd_of(&mut world).max_replicas = Some(4);
     holds(&REPLACEMENT_CAN_LEAVE, &cluster, &world, &replace(&cluster));
+    // What PD has counts, not what the spec asks for.
+    let more = fixture::cluster(json!({"tikv": {"replicas": 5}}));
+    holds(&REPLACEMENT_CAN_LEAVE, &more, &world, &replace(&more));
+    let fewer = fixture::cluster(json!({"tikv": {"replicas": 2}}));
+    allows(&REPLACEMENT_CAN_LEAVE, &fewer, &lost(&cluster), &replace(&fewer));
     fixture::pd_of(&mut world).max_replicas = None;
     holds(&REPLACEMENT_CAN_LEAVE, &cluster, &world, &replace(&cluster));
 }

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::world::{Maintenance, PodPhase, StoreId, StoreState};
+use crate::world::{Maintenance, PdMemberId, PodPhase, StoreId, StoreState};
 
 fn restart(slot: Slot) -> Step {
     Step::DeletePod {
@@ -51,11 +51,14 @@ fn region_quorum_survives() {
     allows(rule, &cluster, &world, &step);
     fixture::pd_of(&mut world).max_replicas = None;
     holds(rule, &cluster, &world, &step);
+    // A spec that asks for fewer stores than there are takes no redundancy away.
+    let fewer = fixture::cluster(json!({"tikv": {"replicas": 1}}));
+    holds(rule, &fewer, &world, &step);
     critical(&mut world, None);
     holds(rule, &cluster, &world, &step);
     world.pd = PdView::Unreachable { seen_for: SignedDuration::ZERO, reason: "x".into() };
     holds(rule, &cluster, &world, &step);
-    // The spec gives no redundancy, so a restart that takes regions away is what was asked for.
+    // The stores give no redundancy, so a restart that takes regions away is what was asked for.
     let two = fixture::cluster(json!({"tikv": {"replicas": 2}}));
     let mut world = fixture::settled(&two);
     critical(&mut world, Some(4));
@@ -172,6 +175,63 @@ fn pd_not_older_than_tikv() {
     let world = versions("v8.5.7", ["8.1.2"; 3]);
     allows(rule, &older, &world, &restart(Slot::pd(0)));
     allows(rule, &spec("nightly", "nightly"), &world, &restart(Slot::tikv(0)));
+    // A pod that is made is judged as well, and what it waits for does not wait for it.
+    let mut lost = versions("v8.5.7", ["8.5.7"; 3]);
+    lost.pods.remove(&Slot::tikv(2));
+    let store = fixture::pd_of(&mut lost).stores.get_mut(&StoreId(3)).expect("a store");
+    store.state = StoreState::Down;
+    holds(rule, &newer, &lost, &make_pod(&newer, Slot::tikv(2)));
+    allows(&PD_RESTARTS_ONE_AT_A_TIME, &newer, &lost, &restart(Slot::pd(2)));
+    let same = spec("v8.5.7", "v8.5.7");
+    allows(rule, &same, &lost, &make_pod(&same, Slot::tikv(2)));
+}
+
+#[test]
+fn s70_without_pds_word_what_wrote_the_data_decides_on_a_downgrade() {
+    let older = fixture::cluster(json!({"version": "v8.1.2"}));
+    let mut world = fixture::settled(&three());
+    world.pods.remove(&Slot::tikv(2));
+    world.pd = PdView::Unreachable { seen_for: SignedDuration::ZERO, reason: "x".into() };
+    let step = make_pod(&older, Slot::tikv(2));
+    holds(&NO_DOWNGRADE, &older, &world, &step);
+    allows(&NO_DOWNGRADE, &three(), &world, &make_pod(&three(), Slot::tikv(2)));
+    let volume = world.volumes.get_mut("tikv-c-tikv-2").expect("a volume");
+    volume.marks.written_by = Some("8.1.0".into());
+    allows(&NO_DOWNGRADE, &older, &world, &step);
+}
+
+#[test]
+fn process_may_return() {
+    let rule = &PROCESS_MAY_RETURN;
+    let cluster = fixture::cluster(json!({"version": "v8.5.8"}));
+    for slot in [Slot::pd(1), Slot::tikv(1)] {
+        let mut world = fixture::settled(&three());
+        allows(rule, &cluster, &world, &restart(slot));
+        if let Some(member) = fixture::pd_of(&mut world).members.get_mut(&PdMemberId(102)) {
+            member.healthy = false;
+        }
+        let pod = world.pods.get_mut(&slot).expect("a pod");
+        (pod.containers_ready, pod.started) = (false, None);
+        pod.trouble = Some("CrashLoopBackOff".into());
+        let down = |seconds| {
+            let mut later = world.clone();
+            let seen = SignedDuration::from_secs(seconds);
+            later.seen_for.insert(crate::world::Symptom::PodNotRunning(slot), seen);
+            later
+        };
+        holds(rule, &cluster, &world, &restart(slot));
+        holds(rule, &cluster, &down(29), &restart(slot));
+        allows(rule, &cluster, &down(30), &restart(slot));
+        let mut ended = world.clone();
+        ended.pods.get_mut(&slot).expect("a pod").phase = PodPhase::Failed;
+        allows(rule, &cluster, &ended, &restart(slot));
+        let mut never = world.clone();
+        never.pods.get_mut(&slot).expect("a pod").has_run = false;
+        allows(rule, &cluster, &never, &restart(slot));
+        let mut going = world.clone();
+        going.resource.deleting_since = Some(fixture::now());
+        allows(rule, &cluster, &going, &restart(slot));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::build::{EVICTING, LEAVING};
-use crate::world::{Leaving, StoreFacts, StoreId, StoreState};
+use crate::world::{Leaving, StoreFacts, StoreId, StoreState, Symptom};
 
 fn five() -> Cluster {
     fixture::cluster(json!({"tikv": {"replicas": 5}}))
@@ -61,6 +61,7 @@ fn tombstone() -> World {
         marks_of(world, 4).leaving = leaving("scale-in").leaving;
         let store = store_of(world, 4);
         (store.state, store.regions, store.leaders) = (StoreState::Tombstone, 0, 0);
+        world.seen_for.insert(Symptom::Leaving(StoreId(5)), SignedDuration::ZERO);
     })
 }
 
@@ -366,6 +367,7 @@ fn a_removed_stores_volume_is_deleted_by_policy_and_after_its_quarantine() {
     let step = Step::DeleteVolume {
         name: "tikv-c-tikv-4".into(),
         uid: fixture::volume(Slot::tikv(4)).uid,
+        version: "1".into(),
     };
     allows(rule, &cluster, &kept("scale-in"), &step);
     holds(rule, &three(), &kept("scale-in"), &step);
@@ -381,4 +383,29 @@ fn a_removed_stores_volume_is_deleted_by_policy_and_after_its_quarantine() {
     holds(rule, &cluster, &evicting, &step);
     let silent = edited(&kept("scale-in"), |world| world.pd = PdView::NotCreated);
     holds(rule, &cluster, &silent, &step);
+    let changed = edited(&kept("scale-in"), |world| {
+        world.volumes.get_mut("tikv-c-tikv-4").expect("a volume").version = "2".into();
+    });
+    holds(rule, &cluster, &changed, &step);
+    let stranger = edited(&kept("scale-in"), |world| {
+        world.strangers.insert(ObjectKey::new(Kind::Pod, "c-tikv-4"), "somebody's".into());
+    });
+    holds(rule, &cluster, &stranger, &step);
+    let forced = edited(&kept("scale-in"), |w| store_of(w, 4).physically_destroyed = true);
+    holds(rule, &cluster, &forced, &step);
+    // A tombstone that was purged: our own mark has to say that we removed it.
+    let purged = edited(&kept("scale-in"), |w| drop(fixture::pd_of(w).stores.remove(&StoreId(5))));
+    allows(rule, &cluster, &purged, &step);
+    let old = fixture::now() - SignedDuration::from_hours(25);
+    let unsigned = edited(&purged, |world| {
+        let marks = marks_of(world, 4);
+        (marks.leaving, marks.retired_since) = (None, Some(old));
+    });
+    holds(rule, &cluster, &unsigned, &step);
+    // Another store lives in the slot.
+    let other = edited(&purged, |world| {
+        let store = crate::world::StoreFacts { id: StoreId(77), ..fixture::store(&five(), 4) };
+        fixture::pd_of(world).stores.insert(store.id, store);
+    });
+    holds(rule, &cluster, &other, &step);
 }
