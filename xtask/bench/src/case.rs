@@ -78,7 +78,9 @@ pub(crate) fn all() -> Vec<Case> {
     let mut newer = large.clone();
     newer.pd.common = sized(3, 3, &json!({"version": "v8.5.8"})).pd.common.clone();
     newer.tikv.common = sized(3, 3, &json!({"version": "v8.5.8"})).tikv.common.clone();
-    cases.push(planned("100 + 1,000: every pod outdated", &newer, settled(&large), within));
+    let mut outdated = settled(&large);
+    fixture::accept(&newer, &mut outdated);
+    cases.push(planned("100 + 1,000: every pod outdated", &newer, outdated, within));
     let mut fewer = large.clone();
     fewer.tikv.replicas = 500;
     cases.push(planned("100 + 1,000: 500 stores too many", &fewer, settled(&large), within));

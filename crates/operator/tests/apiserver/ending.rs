@@ -16,13 +16,13 @@ use crate::{
 async fn mute() -> (String, mpsc::UnboundedReceiver<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let (hears, heard) = mpsc::unbounded_channel();
+    let (questions, heard) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         let mut open = Vec::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             open.push(stream);
-            let _ = hears.send(());
+            let _ = questions.send(());
         }
     });
     (address, heard)
