@@ -72,9 +72,10 @@ fn away(cluster: &Cluster) -> Result<String> {
     let said = until("the loss to be said", LIMIT, || {
         let object = cluster.get()?;
         let degraded = condition(&object, "Degraded").cloned().unwrap_or_default();
-        let loud = text(&degraded, "/status") == Some("True") && !is_ready(&object);
         let message = text(&degraded, "/message").unwrap_or_default().to_owned();
-        Ok(if loud { Ok(message) } else { Err(summary(&object)) })
+        let loud = text(&degraded, "/status") == Some("True") && message.contains("quorum");
+        let said = loud && !is_ready(&object);
+        Ok(if said { Ok(message) } else { Err(summary(&object)) })
     })?;
     let begin = Instant::now();
     while begin.elapsed() < AWAY {
