@@ -8,6 +8,7 @@ mod r#gen;
 mod lab;
 mod operator_image;
 mod products;
+mod sim;
 mod site;
 mod test;
 mod tools;
@@ -32,6 +33,7 @@ enum Command {
     Gen(r#gen::GenArgs),
     Lab(lab::command::LabArgs),
     OperatorImage(operator_image::OperatorImageArgs),
+    Sim(sim::SimArgs),
     Test(test::TestArgs),
     Tools(tools::command::ToolsArgs),
 }
@@ -45,6 +47,7 @@ fn main() -> Result<()> {
         Command::Gen(args) => args.run(),
         Command::Lab(args) => args.run(),
         Command::OperatorImage(args) => args.run(),
+        Command::Sim(args) => args.run(),
         Command::Test(args) => args.run(),
         Command::Tools(args) => args.run(),
     }

@@ -82,6 +82,15 @@ impl Harness {
         self.operators.push(operator);
     }
 
+    /// The process that came later ends.
+    pub fn one_operator(&mut self, name: &str) {
+        let mut seen = false;
+        self.operators.retain(|operator| {
+            let other = operator.cluster != name;
+            other || !std::mem::replace(&mut seen, true)
+        });
+    }
+
     /// A user sets a field of the spec.
     pub fn edit(&mut self, name: &str, path: &[&str], value: Value) {
         let key = Key::new("TikvCluster", name);

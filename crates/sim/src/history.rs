@@ -1,18 +1,18 @@
-//! What may happen to clusters in the course of time? Random, by seed.
+//! What may happen to clusters in the course of time? Random, by seed, and written down as a script.
 //!
-//! A history is a list of events with the pauses between them: user actions, faults of Kubernetes
+//! A history is a list of commands with the pauses between them: user actions, faults of Kubernetes
 //! and machines, restarts of the operator. After it faults stop, and everything must come to rest.
+//! What is played is exactly what the script says, so that a run can be had again from its script
+//! alone, and be made smaller.
 
 mod events;
+mod smaller;
 
-use std::collections::BTreeSet;
-
-use serde_json::{Value, json};
+pub use smaller::smaller;
 
 use crate::dice::Dice;
 use crate::harness::Harness;
-use crate::kube::name_of;
-use crate::operator::Faults;
+use crate::script::Play;
 
 /// Longest time until everything is at rest after faults have stopped, in simulated seconds: the
 /// longest back-off of a container and then some.
@@ -22,27 +22,27 @@ const REST: u64 = 2400;
 const LONG_REST: u64 = 9000;
 
 /// A version that can be had.
-const GOOD_VERSION: &str = "v8.5.9";
+pub(crate) const GOOD_VERSION: &str = "v8.5.9";
+/// A version that no registry has.
+pub(crate) const BAD_VERSION: &str = "v8.5.99";
 
 /// What a run found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// What must never happen and did.
     pub findings: Vec<String>,
-    /// What was done, for the report of a failing seed.
-    pub events: Vec<String>,
+    /// What was done, command by command.
+    pub script: Vec<String>,
 }
 
 /// As [`run`], until a finding and without the rest afterwards: for operators that never
 /// come to rest.
 pub fn run_briefly(seed: u64, prepare: impl Fn(&mut Harness)) -> Verdict {
-    let mut history = History::new(seed);
-    prepare(&mut history.harness);
-    history.harness.stops_at.get_or_insert_default();
+    let mut history = History::new(seed, prepare);
+    history.play.harness.stops_at.get_or_insert_default();
     history.play_events();
-    history.harness.run(300);
-    history.collect();
-    history.verdict
+    history.obey("tick 300".to_owned());
+    history.verdict().0
 }
 
 /// Runs the history of a seed. `prepare` may replace parts of the operator.
@@ -52,113 +52,99 @@ pub fn run(seed: u64, prepare: impl Fn(&mut Harness)) -> Verdict {
 
 /// As [`run`], with everything as it is in the end.
 pub fn run_whole(seed: u64, prepare: impl Fn(&mut Harness)) -> (Verdict, Harness) {
-    let mut history = History::new(seed);
-    prepare(&mut history.harness);
-    history.play();
-    (history.verdict, history.harness)
+    let mut history = History::new(seed, prepare);
+    history.play_events();
+    history.obey("make-good".to_owned());
+    let rest = if history.lost_for_ever { LONG_REST } else { REST };
+    history.obey(format!("rest {rest}"));
+    history.verdict()
+}
+
+/// Plays a script again and returns what was found.
+pub fn replay(script: &[String], prepare: impl Fn(&mut Harness)) -> Vec<String> {
+    played(script, prepare).findings()
+}
+
+/// As [`replay`], with everything as it is in the end.
+pub fn replay_whole(script: &[String], prepare: impl Fn(&mut Harness)) -> Harness {
+    played(script, prepare).harness
+}
+
+fn played(script: &[String], prepare: impl Fn(&mut Harness)) -> Play {
+    let mut play = Play::default();
+    for command in script {
+        // A command may be refused: what it is about need not be there in a smaller script.
+        let _ = play.obey(command);
+        if command.starts_with("seed ") {
+            prepare(&mut play.harness);
+        }
+    }
+    play
 }
 
 struct History {
-    harness: Harness,
+    play: Play,
     dice: Dice,
-    verdict: Verdict,
-    /// The clusters that exist, with whether their volumes go with them.
-    clusters: Vec<(String, bool)>,
-    /// Clusters whose version no registry has.
-    broken: BTreeSet<String>,
+    script: Vec<String>,
+    /// The clusters that were created.
+    clusters: Vec<String>,
     /// A machine is gone with its disks.
     lost_for_ever: bool,
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
-        Self {
-            harness: Harness::new(seed),
+    fn new(seed: u64, prepare: impl Fn(&mut Harness)) -> Self {
+        let mut history = Self {
+            play: Play::default(),
             dice: Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d)),
-            verdict: Verdict::default(),
+            script: Vec::new(),
             clusters: Vec::new(),
-            broken: BTreeSet::new(),
             lost_for_ever: false,
-        }
+        };
+        history.obey(format!("seed {seed}"));
+        prepare(&mut history.play.harness);
+        history
     }
 
-    fn play(&mut self) {
-        self.play_events();
-        self.make_good();
-        let rest = if self.lost_for_ever { LONG_REST } else { REST };
-        if self.harness.settle(rest).is_none() {
-            let left = self.state();
-            self.verdict
-                .findings
-                .push(format!("I9 not at rest {rest} s after faults stopped: {left}"));
-        } else if let Err(problem) = self.harness.stay_quiet(180) {
-            self.verdict.findings.push(format!("I5 {problem}"));
-        }
-        self.collect();
+    /// Does what the next line of the script says. What is refused is part of history.
+    fn obey(&mut self, command: String) {
+        let _ = self.play.obey(&command);
+        self.script.push(command);
     }
 
     fn play_events(&mut self) {
         let faults = self.faults();
-        self.harness.set_faults(faults);
+        self.obey(faults);
         self.create("c");
         for _ in 0..self.dice.between(2, 9) {
             let pause = self.dice.between(1, 90);
-            self.harness.run(pause);
+            self.pause(pause);
             self.event();
         }
     }
 
-    fn collect(&mut self) {
-        let found = self.harness.auditor.findings.iter().map(ToString::to_string);
-        self.verdict.findings.extend(found);
+    fn pause(&mut self, seconds: u64) {
+        self.obey(format!("tick {seconds}"));
     }
 
-    /// Faults stop, machines are up and open, and every spec is one that can be had.
-    fn make_good(&mut self) {
-        let mut calm = self.harness.faults;
-        calm.stop();
-        self.harness.set_faults(calm);
-        let nodes: Vec<String> = self.harness.universe.nodes.machines.keys().cloned().collect();
-        for node in nodes {
-            self.harness.universe.cordon(&node, false);
-            self.harness.universe.nodes.draining.remove(&node);
-            if self.harness.universe.kube.get("Node", &node).is_some() {
-                self.harness.universe.nodes.power(&node, true);
-            }
-        }
-        for (name, _) in self.clusters.clone() {
-            if self.broken.remove(&name) {
-                self.note(&format!("edit {name} version={GOOD_VERSION}"));
-                self.harness.edit(&name, &["version"], json!(GOOD_VERSION));
-            }
-            let paused = self.harness.universe.kube.get("TikvCluster", &name);
-            if paused.is_some_and(|c| c.pointer("/spec/paused") == Some(&json!(true))) {
-                self.harness.edit(&name, &["paused"], json!(false));
-            }
-        }
+    fn verdict(self) -> (Verdict, Harness) {
+        let findings = self.play.findings();
+        (Verdict { findings, script: self.script }, self.play.harness)
     }
 
-    fn faults(&mut self) -> Faults {
+    fn faults(&mut self) -> String {
         let dice = &mut self.dice;
         let mut sometimes = |most: u64| if dice.chance(50) { dice.below(most) } else { 0 };
-        Faults {
-            stale: sometimes(60),
-            conflict: sometimes(30),
-            lost_answer: sometimes(30),
-            unavailable: sometimes(30),
-            pd_silent: sometimes(30),
-            crash_after: None,
-            crash: sometimes(10),
-        }
-    }
-
-    /// What keeps the clusters from rest, in one line.
-    fn state(&self) -> String {
-        let clusters = self.harness.universe.kube.list("TikvCluster");
-        let words = clusters.map(|cluster| {
-            let summary = cluster.pointer("/status/summary").and_then(Value::as_str);
-            format!("{}: {}", name_of(cluster), summary.unwrap_or("no status"))
-        });
-        words.collect::<Vec<_>>().join("; ")
+        let chances = [
+            ("stale", sometimes(60)),
+            ("conflict", sometimes(30)),
+            ("lost-answer", sometimes(30)),
+            ("unavailable", sometimes(30)),
+            ("pd-silent", sometimes(30)),
+            ("crash", sometimes(10)),
+        ];
+        let fields = chances.iter().filter(|(_, percent)| *percent > 0);
+        let fields: Vec<String> = fields.map(|(name, p)| format!(" {name}={p}")).collect();
+        format!("faults{}", fields.concat())
     }
 }

@@ -17,6 +17,7 @@ pub mod node;
 pub mod operator;
 pub mod pd;
 pub mod queue;
+pub mod rules;
 pub mod script;
 pub mod tikv;
 pub mod universe;

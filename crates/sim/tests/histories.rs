@@ -1,6 +1,8 @@
 //! Does everything come to rest, and is nothing lost, whatever happens? Random histories by seed.
 //!
-//! `SEEDS=10000` runs more, `SEED=17` runs one and prints what happened in it.
+//! `SEEDS=10000` runs more, `SEED=17` runs one and prints its script. `cargo xtask sim` runs them for
+//! as long as one likes and makes what fails small. Scripts that failed once are kept in
+//! `regressions` and played again; those in `regressions/open` still fail, and say why.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,9 +14,14 @@
 )]
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use tikv_operator_sim::history;
 use tikv_operator_sim::queue::each;
+use tikv_operator_sim::rules::suspects;
+
+/// Histories that the suite plays.
+const SEEDS: u64 = 1000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -23,7 +30,7 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_history_ends_well() {
     let first = number("SEED");
-    let seeds = first.map_or(0..number("SEEDS").unwrap_or(1000), |seed| seed..seed + 1);
+    let seeds = first.map_or(0..number("SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
     let failed = failures(seeds.clone(), first.is_some());
     let shown: Vec<String> = failed.iter().take(8).cloned().collect();
     assert!(
@@ -40,13 +47,16 @@ fn failures(seeds: Range<u64>, talk: bool) -> Vec<String> {
     let run = |seed: &u64| {
         let verdict = history::run(*seed, |_| {});
         if talk {
-            eprintln!("{}", verdict.events.join("\n"));
+            eprintln!("{}", verdict.script.join("\n"));
         }
+        let found = verdict.findings.iter().map(|finding| {
+            format!("{finding} (should have been stopped by: {})", suspects(finding).join(", "))
+        });
         (!verdict.findings.is_empty()).then(|| {
             format!(
-                "seed {seed} (SEED={seed} cargo test -p tikv-operator-sim --test histories):\n  {}\n  after:\n    {}",
-                verdict.findings.join("\n  "),
-                verdict.events.join("\n    "),
+                "seed {seed} (cargo xtask sim --seed {seed}):\n  {}\n  after:\n    {}",
+                found.collect::<Vec<_>>().join("\n  "),
+                verdict.script.join("\n    "),
             )
         })
     };
@@ -55,6 +65,45 @@ fn failures(seeds: Range<u64>, talk: bool) -> Vec<String> {
 }
 
 #[test]
-fn a_seed_fixes_a_history() {
-    assert_eq!(history::run(5, |_| {}), history::run(5, |_| {}));
+fn a_seed_fixes_a_history_and_its_script_is_the_same_history() {
+    for seed in 0..10 {
+        let verdict = history::run(seed, |_| {});
+        assert_eq!(verdict, history::run(seed, |_| {}));
+        let (_, whole) = history::run_whole(seed, |_| {});
+        let again = history::replay_whole(&verdict.script, |_| {});
+        assert_eq!(format!("{:?}", whole.universe), format!("{:?}", again.universe), "{seed}");
+    }
+}
+
+/// Scripts in a directory below the tests, by name: their commands and the words of `# finds:`.
+fn regressions(directory: &str) -> Vec<(String, Vec<String>, Option<String>)> {
+    let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests").join(directory);
+    let files = std::fs::read_dir(directory).into_iter().flatten().map(|f| f.unwrap().path());
+    let files = files.filter(|file| file.extension().is_some_and(|ending| ending == "txt"));
+    let read = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let commands = text.lines().filter_map(|line| line.strip_prefix("> ")).map(str::to_owned);
+        let finds = text.lines().find_map(|line| line.strip_prefix("# finds: "));
+        (file.display().to_string(), commands.collect(), finds.map(str::to_owned))
+    };
+    files.map(read).collect()
+}
+
+#[test]
+fn what_failed_once_ends_well_now() {
+    for (name, script, _) in regressions("regressions") {
+        let found = history::replay(&script, |_| {});
+        assert!(found.is_empty(), "cargo xtask sim --script {name}: {found:?}");
+    }
+}
+
+#[test]
+fn what_is_open_still_fails_as_it_says() {
+    for (name, script, finds) in regressions("regressions/open") {
+        let finds = finds.unwrap_or_else(|| panic!("{name} does not say `# finds: …`"));
+        let found = history::replay(&script, |_| {});
+        let still = found.iter().any(|finding| finding.contains(&finds));
+        assert!(still, "{name} is mended and belongs one directory up; it finds {found:?}");
+        eprintln!("open: {name}: {finds}");
+    }
 }

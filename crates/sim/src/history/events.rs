@@ -2,16 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::{GOOD_VERSION, History};
-use crate::dice::Dice;
-use crate::kube::{Key, name_of, set};
-
-/// A version that no registry has.
-const BAD_VERSION: &str = "v8.5.99";
+use super::{BAD_VERSION, GOOD_VERSION, History};
+use crate::kube::name_of;
+use crate::universe::Universe;
 
 impl History {
     pub(super) fn event(&mut self) {
-        match self.dice.below(24) {
+        match self.dice.below(36) {
             0..=3 => self.edit(),
             4 => self.restart_operator(),
             5 => self.delete_or_create(),
@@ -26,131 +23,118 @@ impl History {
             16..=18 => self.upgrade(),
             19 => self.configure(),
             20 => self.drain(),
-            21 => self.pause(),
+            21 => self.press_pause(),
             22 => self.lose_machine(),
-            _ => self.create("c-pd"),
+            23 => self.create("c-pd"),
+            24 | 25 => self.change_ones_mind(),
+            26 => self.in_pd(),
+            27 => self.lose_pd_leader(),
+            28 => self.quota(),
+            29 => self.second_operator(),
+            30 => self.fill_store(),
+            31 => self.lock(),
+            32 => self.stranger(),
+            33 => self.lose_zone(),
+            34 => self.evict(),
+            _ => self.ask_for_restart(),
         }
     }
 
-    pub(super) fn note(&mut self, what: &str) {
-        let second = self.harness.universe.now / 1000;
-        self.verdict.events.push(format!("{second} s: {what}"));
+    fn universe(&self) -> &Universe {
+        &self.play.harness.universe
     }
 
     pub(super) fn create(&mut self, name: &str) {
-        if self.harness.universe.kube.get("TikvCluster", name).is_some() {
+        if self.universe().kube.get("TikvCluster", name).is_some() {
             return;
         }
-        let odd = |dice: &mut Dice| json!({"replicas": 1 + 2 * dice.below(2)});
-        let mut spec = json!({"pd": odd(&mut self.dice), "tikv": odd(&mut self.dice)});
-        let goes = self.dice.chance(30);
-        if let (true, Some(spec)) = (goes, spec.as_object_mut()) {
-            spec.insert("pvReclaimPolicy".to_owned(), json!("Delete"));
-        }
+        let (mut pd, mut tikv) = (1 + 2 * self.dice.below(2), 1 + 2 * self.dice.below(2));
+        let mut goes = if self.dice.chance(30) { " pvReclaimPolicy=Delete" } else { "" };
         // A cluster that comes back over its volumes has at least the members that it had.
-        if let Some(members) = self.members_on_volumes(name) {
-            spec = members;
+        let (had_pd, had_tikv) = (self.volumes_of(name, "pd"), self.volumes_of(name, "tikv"));
+        if had_pd + had_tikv > 0 {
+            (pd, tikv, goes) = (had_pd.max(1), had_tikv.max(1), "");
         }
-        self.note(&format!("create {name} {spec}"));
-        let _ = self.harness.create(name, &spec);
-        self.clusters.retain(|(known, _)| known != name);
-        self.clusters.push((name.to_owned(), goes));
+        self.obey(format!("create {name} pd={pd} tikv={tikv}{goes}"));
+        self.clusters.retain(|known| known != name);
+        self.clusters.push(name.to_owned());
     }
 
-    fn members_on_volumes(&self, cluster: &str) -> Option<Value> {
-        let count = |component: &str| {
-            let prefix = format!("{component}-{cluster}-{component}-");
-            let claims = self.harness.universe.kube.list("PersistentVolumeClaim");
-            claims.filter(|claim| name_of(claim).starts_with(&prefix)).count()
-        };
-        let (pd, tikv) = (count("pd"), count("tikv"));
-        (pd + tikv > 0)
-            .then(|| json!({"pd": {"replicas": pd.max(1)}, "tikv": {"replicas": tikv.max(1)}}))
+    fn volumes_of(&self, cluster: &str, component: &str) -> u64 {
+        let prefix = format!("{component}-{cluster}-{component}-");
+        let claims = self.universe().kube.list("PersistentVolumeClaim");
+        claims.filter(|claim| name_of(claim).starts_with(&prefix)).count() as u64
     }
 
     /// One member more or less; PD by two.
     fn edit(&mut self) {
-        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
         let (component, step) = if self.dice.chance(30) { ("pd", 2) } else { ("tikv", 1) };
-        let Some(resource) = self.harness.universe.kube.get("TikvCluster", &name) else { return };
+        let Some(resource) = self.universe().kube.get("TikvCluster", &name) else { return };
         let now = resource.pointer(&format!("/spec/{component}/replicas")).and_then(Value::as_u64);
         let now = now.unwrap_or(3);
         let wanted = if self.dice.chance(60) { now + step } else { now.saturating_sub(step) };
         // Fewer stores than replicas is refused for ever, and that is no rest.
         let least = if component == "pd" { 1 } else { now.min(3) };
         if (least..=5).contains(&wanted) && wanted != now {
-            self.note(&format!("edit {name} {component}.replicas={wanted}"));
-            self.harness.edit(&name, &[component, "replicas"], json!(wanted));
+            self.obey(format!("edit {name} {component}.replicas={wanted}"));
         }
     }
 
     /// A new version of everything or of the stores; now and then one that cannot be had.
     fn upgrade(&mut self) {
-        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
         let good = ["v8.5.8", GOOD_VERSION];
         let version = if self.dice.chance(20) {
-            self.harness.universe.nodes.missing_tags.insert(BAD_VERSION.to_owned());
-            self.broken.insert(name.clone());
+            self.obey(format!("no-image {BAD_VERSION}"));
             BAD_VERSION
         } else {
             self.dice.pick(&good).copied().unwrap_or(GOOD_VERSION)
         };
-        if version != BAD_VERSION {
-            self.broken.remove(&name);
-        }
-        self.note(&format!("edit {name} version={version}"));
-        self.harness.edit(&name, &["version"], json!(version));
+        self.obey(format!("edit {name} version={version}"));
     }
 
     /// A setting that only a start reads, or one that PD takes at once.
     fn configure(&mut self) {
-        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
         let number = self.dice.between(2, 6);
         let (component, config) = if self.dice.chance(50) {
             ("tikv", json!({"server": {"grpc-concurrency": number}}))
         } else {
             ("pd", json!({"schedule": {"leader-schedule-limit": number}}))
         };
-        self.note(&format!("edit {name} {component}.config={config}"));
-        self.harness.edit(&name, &[component, "config"], config);
+        self.obey(format!("edit {name} {component}.config={config}"));
     }
 
     /// A machine is drained for a while.
     fn drain(&mut self) {
         let Some(node) = self.machine() else { return };
         let pause = self.dice.between(10, 200);
-        self.note(&format!("{node} is drained for {pause} s"));
-        self.harness.universe.cordon(&node, true);
-        self.harness.universe.nodes.draining.insert(node.clone());
-        self.harness.run(pause);
-        self.harness.universe.nodes.draining.remove(&node);
-        self.harness.universe.cordon(&node, false);
+        self.obey(format!("drain {node}"));
+        self.pause(pause);
+        self.obey(format!("undrain {node}"));
     }
 
     /// Someone presses pause for a while.
-    fn pause(&mut self) {
-        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
+    fn press_pause(&mut self) {
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
         let pause = self.dice.between(5, 120);
-        self.note(&format!("{name} is paused for {pause} s"));
-        self.harness.edit(&name, &["paused"], json!(true));
-        self.harness.run(pause);
-        self.harness.edit(&name, &["paused"], json!(false));
+        self.obey(format!("edit {name} paused=true"));
+        self.pause(pause);
+        self.obey(format!("edit {name} paused=false"));
     }
 
     /// A machine is gone with its disks, where every quorum survives that; once at most.
     fn lose_machine(&mut self) {
         let Some(node) = self.machine().filter(|_| !self.lost_for_ever) else { return };
-        if !self.survives(&node) {
-            return;
+        if self.survives(&node) {
+            self.lost_for_ever = true;
+            self.obey(format!("delete-node {node}"));
         }
-        self.note(&format!("{node} is gone with its disks"));
-        self.lost_for_ever = true;
-        self.harness.auditor.forgive_node(&self.harness.universe, &node);
-        self.harness.universe.delete_node(&node);
     }
 
     fn survives(&self, node: &str) -> bool {
-        let universe = &self.harness.universe;
+        let universe = &self.play.harness.universe;
         let gone: Vec<u64> =
             universe.nodes.disks.values().filter(|d| d.node == node).map(|d| d.id).collect();
         let idle = !universe.pd.ensembles.is_empty()
@@ -176,7 +160,7 @@ impl History {
     }
 
     fn machine(&mut self) -> Option<String> {
-        let universe = &self.harness.universe;
+        let universe = &self.play.harness.universe;
         let known = universe.nodes.machines.keys();
         let known: Vec<String> =
             known.filter(|name| universe.kube.get("Node", name).is_some()).cloned().collect();
@@ -184,64 +168,152 @@ impl History {
     }
 
     fn restart_operator(&mut self) {
-        let pause = self.dice.below(60_000);
-        self.note(&format!("operator down for {} s", pause / 1000));
-        let now = self.harness.universe.now;
-        for operator in &mut self.harness.operators {
-            operator.restart(now, pause);
-        }
+        let pause = self.dice.below(60);
+        self.obey(format!("restart-operator {pause}"));
     }
 
     fn delete_or_create(&mut self) {
-        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
-        if self.harness.universe.kube.get("TikvCluster", &name).is_some() {
-            self.note(&format!("delete {name}"));
-            self.harness.delete(&name);
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
+        if self.universe().kube.get("TikvCluster", &name).is_some() {
+            self.obey(format!("delete {name}"));
         } else {
             self.create(&name);
         }
     }
 
     fn remove(&mut self, kind: &str) {
-        let names: Vec<String> =
-            self.harness.universe.kube.list(kind).map(|o| name_of(o).to_owned()).collect();
-        let Some(name) = self.dice.pick(&names).cloned() else { return };
-        self.note(&format!("someone removes {kind} {name}"));
-        let _ = self.harness.universe.kube.delete(&Key::new(kind, &name), None);
+        if let Some(name) = self.some(kind) {
+            self.obey(format!("remove {kind} {name}"));
+        }
+    }
+
+    fn some(&mut self, kind: &str) -> Option<String> {
+        let objects = self.play.harness.universe.kube.list(kind);
+        let names: Vec<String> = objects.map(|object| name_of(object).to_owned()).collect();
+        self.dice.pick(&names).cloned()
     }
 
     fn kill_process(&mut self) {
-        let names: Vec<String> =
-            self.harness.universe.kube.list("Pod").map(|o| name_of(o).to_owned()).collect();
-        let Some(name) = self.dice.pick(&names).cloned() else { return };
-        self.note(&format!("the process of {name} ends"));
-        self.harness.universe.kill_process(&name);
+        if let Some(name) = self.some("Pod") {
+            self.obey(format!("kill {name}"));
+        }
     }
 
     /// The status is lost entirely; all that matters is somewhere else too.
     fn lose_status(&mut self) {
-        let Some((name, _)) = self.dice.pick(&self.clusters).cloned() else { return };
-        self.note(&format!("the status of {name} is lost"));
-        self.harness.universe.kube.edit(&Key::new("TikvCluster", &name), |resource| {
-            set(resource, &["status"], json!({}));
-        });
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
+        self.obey(format!("wipe-status {name}"));
     }
 
     /// A machine loses power for a while.
     fn power(&mut self) {
         let Some(node) = self.machine() else { return };
         let pause = self.dice.between(5, 500);
-        self.note(&format!("{node} has no power for {pause} s"));
-        self.harness.universe.nodes.power(&node, false);
-        self.harness.run(pause);
-        self.harness.universe.nodes.power(&node, true);
+        self.obey(format!("power {node} off"));
+        self.pause(pause);
+        self.obey(format!("power {node} on"));
     }
 
     fn delay_pod(&mut self) {
         let component = if self.dice.chance(60) { "pd" } else { "tikv" };
         let name = format!("c-{component}-{}", self.dice.below(3));
-        let until = self.harness.universe.now + self.dice.between(1, 400) * 1000;
-        self.note(&format!("{name} cannot start until {} s", until / 1000));
-        self.harness.universe.nodes.late.insert(name, until);
+        let seconds = self.dice.between(1, 400);
+        self.obey(format!("late {name} {seconds}"));
+    }
+
+    /// A, then B, then A again.
+    fn change_ones_mind(&mut self) {
+        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
+        let Some(resource) = self.universe().kube.get("TikvCluster", &name) else { return };
+        let before = resource.pointer("/spec/version").and_then(Value::as_str);
+        let before = before.unwrap_or(GOOD_VERSION).to_owned();
+        let pause = self.dice.between(1, 60);
+        self.obey(format!("edit {name} version=v8.5.10"));
+        self.pause(pause);
+        self.obey(format!("edit {name} version={before}"));
+    }
+
+    /// Somebody with pd-ctl: leaders leave a store for a while, or a setting is changed.
+    fn in_pd(&mut self) {
+        let number = self.dice.between(5, 9);
+        if self.dice.chance(50) {
+            self.obey(format!("user-sets-pd c schedule.leader-schedule-limit={number}"));
+            return;
+        }
+        let pause = self.dice.between(10, 120);
+        let store = self.dice.below(3);
+        self.obey(format!("user-evicts c c-tikv-{store}"));
+        self.pause(pause);
+        self.obey(format!("user-stops-evicting c c-tikv-{store}"));
+    }
+
+    fn lose_pd_leader(&mut self) {
+        self.obey("kill-pd-leader c".to_owned());
+    }
+
+    /// No pod more than there are, for a while.
+    fn quota(&mut self) {
+        let pods = self.universe().kube.list("Pod").count();
+        let pause = self.dice.between(10, 200);
+        self.obey(format!("quota {pods}"));
+        self.pause(pause);
+        self.obey("no-quota".to_owned());
+    }
+
+    /// A lease that was taken over too early.
+    fn second_operator(&mut self) {
+        let pause = self.dice.between(5, 120);
+        self.obey("second-operator c".to_owned());
+        self.pause(pause);
+        self.obey("one-operator c".to_owned());
+    }
+
+    fn fill_store(&mut self) {
+        let (store, pause) = (self.dice.below(3), self.dice.between(10, 200));
+        let gib = self.dice.between(60, 91);
+        self.obey(format!("fill-store c c-tikv-{store} {gib}"));
+        self.pause(pause);
+        self.obey(format!("fill-store c c-tikv-{store} 1"));
+    }
+
+    /// Somebody's own work under PD's lock.
+    fn lock(&mut self) {
+        let pause = self.dice.between(10, 200);
+        self.obey("user-locks c backup/nightly".to_owned());
+        self.pause(pause);
+        self.obey("user-unlocks c backup/nightly".to_owned());
+    }
+
+    /// Somebody's object under one of our names.
+    fn stranger(&mut self) {
+        let name = if self.dice.chance(50) { "c-pd" } else { "c-tikv-peer" };
+        let pause = self.dice.between(5, 120);
+        self.obey(format!("remove Service {name}"));
+        self.obey(format!("foreign Service {name}"));
+        self.pause(pause);
+        self.obey(format!("remove Service {name}"));
+    }
+
+    /// Two machines of three, for less than anything is given up for lost.
+    fn lose_zone(&mut self) {
+        let (Some(one), Some(other)) = (self.machine(), self.machine()) else { return };
+        let pause = self.dice.between(5, 400);
+        self.obey(format!("power {one} off"));
+        self.obey(format!("power {other} off"));
+        self.pause(pause);
+        self.obey(format!("power {one} on"));
+        self.obey(format!("power {other} on"));
+    }
+
+    fn evict(&mut self) {
+        if let Some(name) = self.some("Pod") {
+            self.obey(format!("evict {name}"));
+        }
+    }
+
+    fn ask_for_restart(&mut self) {
+        if let Some(name) = self.some("Pod") {
+            self.obey(format!("annotate Pod {name} tikv.org/restart=please"));
+        }
     }
 }

@@ -149,7 +149,7 @@ fn maintenance(ensemble: &Ensemble) -> Maintenance {
 struct Healths {
     /// Those that lack something.
     lacking: Vec<Health>,
-    /// The smallest number of peers of the others.
+    /// The smallest number of peers that are well, of all.
     fewest: Option<usize>,
 }
 
@@ -167,7 +167,7 @@ impl Healths {
                 || region.peers.values().any(|peer| *peer != Peer::Voter)
                 || region.peers.keys().any(|store| is_silent(cluster, *store, now))
         };
-        let whole = regions.iter().filter(|region| !lacks(region));
+        let most = cluster.max_replicas as usize;
         let of = |region: &Region| {
             let (pending, down) = (pending(region), down(cluster, region, now));
             let peers: BTreeSet<u64> = region.peers.keys().copied().collect();
@@ -175,14 +175,22 @@ impl Healths {
             let well = peers.iter().copied().filter(is_well).collect();
             Health { peers, well, quorum: region.quorum() }
         };
-        let fewest = whole.map(|region| region.peers.len()).min();
-        Self { lacking: regions.iter().filter(lacks).map(of).collect(), fewest }
+        let whole = regions.iter().filter(|region| !lacks(region)).map(|r| r.peers.len());
+        let (mut lacking, mut fewest) = (Vec::new(), whole.min());
+        for health in regions.iter().filter(lacks).map(of) {
+            let well = health.well.len();
+            fewest = Some(fewest.map_or(well, |least| least.min(well)));
+            // Of a region that has not reported since PD's leader is new nothing is known.
+            if well < health.peers.len() || health.peers.len() < most {
+                lacking.push(health);
+            }
+        }
+        Self { lacking, fewest }
     }
 
     /// The smallest number of peers, neither down nor pending, that a region has.
     fn fewest(&self) -> Option<u32> {
-        let lacking = self.lacking.iter().map(|region| region.well.len());
-        lacking.chain(self.fewest).min().and_then(|peers| u32::try_from(peers).ok())
+        self.fewest.and_then(|peers| u32::try_from(peers).ok())
     }
 
     /// Per store, how many of the regions that lack something would lose their quorum without it.

@@ -11,11 +11,11 @@ use crate::universe::NAMESPACE;
 /// Longest time that a run may take to settle, in simulated seconds.
 pub(super) const PATIENCE: u64 = 1800;
 
-pub(super) type Printed = Result<String, String>;
+pub(crate) type Printed = Result<String, String>;
 
 impl Play {
     /// Obeys one command and returns what it prints.
-    pub(super) fn obey(&mut self, command: &str) -> Printed {
+    pub(crate) fn obey(&mut self, command: &str) -> Printed {
         let words: Vec<&str> = command.split_whitespace().collect();
         let Some((verb, rest)) = words.split_first() else { return Ok(String::new()) };
         match (*verb, rest) {
@@ -57,6 +57,14 @@ impl Play {
             }
             ("show", [what]) => Ok(self.show(what)),
             ("faults", fields) => self.faults(fields),
+            ("make-good", []) => {
+                self.make_good();
+                Ok(String::new())
+            }
+            ("rest", [limit]) => {
+                self.rest(number(limit)?);
+                Ok(String::new())
+            }
             _ => self.harm(verb, rest),
         }
     }
@@ -78,12 +86,14 @@ impl Play {
                 let until = now + number(seconds)? * 1000;
                 self.harness.universe.nodes.late.insert((*pod).to_owned(), until);
             }
-            ("restart-operator", []) => {
+            ("restart-operator", pause) => {
+                let pause = pause.first().map_or(Ok(5), |seconds| number(seconds))?;
                 for operator in &mut self.harness.operators {
-                    operator.restart(now, 5000);
+                    operator.restart(now, pause * 1000);
                 }
             }
             ("second-operator", [cluster]) => self.harness.second_operator(cluster),
+            ("one-operator", [cluster]) => self.harness.one_operator(cluster),
             ("crash-after", [write]) => {
                 let after = usize::try_from(number(write)?).ok();
                 for operator in &mut self.harness.operators {

@@ -4,6 +4,7 @@
 //! prints. Running it gives the text again; a test compares the two.
 
 mod commands;
+mod ends;
 mod hands;
 mod show;
 
@@ -70,9 +71,7 @@ fn play(text: &str, mut play: Play) -> Played {
             out.push('\n');
         }
     }
-    let findings = play.harness.auditor.findings.iter().map(ToString::to_string);
-    let mut findings: Vec<String> = findings.collect();
-    findings.extend(play.broken);
+    let findings = play.findings();
     let objects = play.harness.universe.kube.keys().map(|key| key.to_string());
     Played {
         printed: out,
@@ -84,8 +83,8 @@ fn play(text: &str, mut play: Play) -> Played {
 }
 
 /// A script while it runs.
-struct Play {
-    harness: Harness,
+pub(crate) struct Play {
+    pub(crate) harness: Harness,
     /// Cluster ids by the order in which they were first shown: `id#1`.
     ids: BTreeMap<u64, usize>,
     /// What commands found that must not be.

@@ -1,0 +1,102 @@
+//! Random runs of the simulator for as long as one likes; called by `cargo xtask sim`.
+//!
+//! `seeds FIRST COUNT SECONDS` plays random histories, stops at the first that ends badly and makes
+//! its script as small as it can; `seed N` plays one and prints its script; `script FILE` plays a
+//! script again.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use tikv_operator_sim::history::{self, smaller};
+use tikv_operator_sim::queue::each;
+use tikv_operator_sim::rules::suspects;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let failed = match words.as_slice() {
+        ["seeds", first, count, seconds] => {
+            let number = |word: &str| word.parse().unwrap_or_default();
+            many(number(first), number(count), number(seconds))
+        }
+        ["seed", seed] => {
+            let verdict = history::run(seed.parse().unwrap_or_default(), |_| {});
+            println!("{}", verdict.script.join("\n"));
+            say(&verdict.findings)
+        }
+        ["script", file] => match std::fs::read_to_string(file) {
+            Ok(text) => say(&history::replay(&commands(&text), |_| {})),
+            Err(error) => {
+                eprintln!("{file}: {error}");
+                true
+            }
+        },
+        _ => {
+            eprintln!("seeds FIRST COUNT SECONDS | seed N | script FILE");
+            true
+        }
+    };
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn commands(text: &str) -> Vec<String> {
+    let lines = text.lines().map(|line| line.strip_prefix("> ").unwrap_or(line).trim());
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+/// Findings, each with the rules that should have stopped it. Says whether there are any.
+fn say(findings: &[String]) -> bool {
+    for finding in findings {
+        println!("{finding}");
+        let rules = suspects(finding);
+        if !rules.is_empty() {
+            println!("  should have been stopped by: {}", rules.join(", "));
+        }
+    }
+    println!("{} findings", findings.len());
+    !findings.is_empty()
+}
+
+/// Plays seeds until they are all played or the time is over. Says whether one ends badly.
+fn many(first: u64, count: u64, seconds: u64) -> bool {
+    let (begun, mut next, end) = (Instant::now(), first, first.saturating_add(count));
+    while next < end && begun.elapsed() < Duration::from_secs(seconds) {
+        let seeds: Vec<u64> = (next..end.min(next + 1000)).collect();
+        let bad = each(&seeds, |seed| {
+            let verdict = history::run(*seed, |_| {});
+            (!verdict.findings.is_empty()).then_some((*seed, verdict))
+        });
+        next += seeds.len() as u64;
+        let took = begun.elapsed().as_secs_f64().max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = (next - first) as f64 / took;
+        println!("{} runs in {took:.0} s, {rate:.0} runs/s", next - first);
+        if let Some((seed, verdict)) = bad.into_iter().flatten().next() {
+            println!("seed {seed} ends badly:");
+            say(&verdict.findings);
+            show_smaller(&verdict);
+            println!("again: cargo xtask sim --seed {seed}");
+            return true;
+        }
+    }
+    false
+}
+
+/// Prints the commands without which the first finding is not there.
+fn show_smaller(verdict: &history::Verdict) {
+    let Some(first) = verdict.findings.first() else { return };
+    let what = kind(first);
+    let fails = |script: &[String]| {
+        history::replay(script, |_| {}).iter().any(|finding| kind(finding) == what)
+    };
+    println!("the smallest script with it (cargo xtask sim --script FILE):");
+    for command in smaller(&verdict.script, fails) {
+        println!("> {command}");
+    }
+}
+
+/// The invariant of a finding, without when and where.
+fn kind(finding: &str) -> &str {
+    let told = finding.split_once(" s: ").map_or(finding, |(_, told)| told);
+    told.split(':').next().unwrap_or(told).split(" not at rest").next().unwrap_or(told)
+}

@@ -1,0 +1,66 @@
+//! How does a random history end? Faults stop, and everything must come to rest.
+
+use serde_json::{Value, json};
+
+use super::Play;
+use crate::history::{BAD_VERSION, GOOD_VERSION};
+use crate::kube::name_of;
+
+/// How long nothing may be written after everything came to rest, in seconds.
+const QUIET: u64 = 180;
+
+impl Play {
+    /// Faults stop, machines are up and open, and every spec is one that can be had.
+    pub(super) fn make_good(&mut self) {
+        let mut calm = self.harness.faults;
+        calm.stop();
+        self.harness.set_faults(calm);
+        self.harness.universe.kube.quota = None;
+        let nodes: Vec<String> = self.harness.universe.nodes.machines.keys().cloned().collect();
+        for node in nodes {
+            self.harness.universe.cordon(&node, false);
+            self.harness.universe.nodes.draining.remove(&node);
+            if self.harness.universe.kube.get("Node", &node).is_some() {
+                self.harness.universe.nodes.power(&node, true);
+            }
+        }
+        let clusters = self.harness.universe.kube.list("TikvCluster");
+        let specs: Vec<(String, Value)> = clusters
+            .map(|c| (name_of(c).to_owned(), c.pointer("/spec").cloned().unwrap_or_default()))
+            .collect();
+        for (name, spec) in specs {
+            if spec.get("version") == Some(&json!(BAD_VERSION)) {
+                self.harness.edit(&name, &["version"], json!(GOOD_VERSION));
+            }
+            if spec.get("paused") == Some(&json!(true)) {
+                self.harness.edit(&name, &["paused"], json!(false));
+            }
+        }
+    }
+
+    /// Waits until everything is at rest, and a while longer in which nothing may be written.
+    pub(super) fn rest(&mut self, limit: u64) {
+        if self.harness.settle(limit).is_none() {
+            let left = self.state();
+            self.broken.push(format!("I9 not at rest {limit} s after faults stopped: {left}"));
+        } else if let Err(problem) = self.harness.stay_quiet(QUIET) {
+            self.broken.push(format!("I5 {problem}"));
+        }
+    }
+
+    /// What keeps the clusters from rest, in one line.
+    fn state(&self) -> String {
+        let clusters = self.harness.universe.kube.list("TikvCluster");
+        let words = clusters.map(|cluster| {
+            let summary = cluster.pointer("/status/summary").and_then(Value::as_str);
+            format!("{}: {}", name_of(cluster), summary.unwrap_or("no status"))
+        });
+        words.collect::<Vec<_>>().join("; ")
+    }
+
+    /// What must never happen and did.
+    pub(crate) fn findings(&self) -> Vec<String> {
+        let findings = self.harness.auditor.findings.iter().map(ToString::to_string);
+        findings.chain(self.broken.iter().cloned()).collect()
+    }
+}
