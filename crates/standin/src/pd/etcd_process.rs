@@ -37,6 +37,7 @@ pub struct EtcdProcess {
     /// Where it listens for this server.
     pub socket: PathBuf,
     removed: Arc<AtomicBool>,
+    log: tokio::task::JoinHandle<()>,
 }
 
 impl EtcdProcess {
@@ -61,17 +62,16 @@ impl EtcdProcess {
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
         let removed = Arc::new(AtomicBool::new(false));
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(follow(stderr, Arc::clone(&removed)));
-        }
-        Ok(Self { child, socket, removed })
+        let stderr = child.stderr.take().context("etcd has no stderr")?;
+        let log = tokio::spawn(follow(stderr, Arc::clone(&removed)));
+        Ok(Self { child, socket, removed, log })
     }
 
     /// Waits for the child's end, and says why; `None` when its member was removed.
     pub async fn ended(&mut self) -> Option<String> {
         let status = self.child.wait().await;
-        // The log is read by a task of its own: give it the moment to reach the last lines.
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        // Its last words say why, and are read by a task of its own.
+        drop(tokio::time::timeout(std::time::Duration::from_secs(5), &mut self.log).await);
         if self.removed.load(Ordering::SeqCst) {
             return None;
         }

@@ -105,6 +105,12 @@ impl Member {
         if let Some(mut child) = self.process.take() {
             child.kill().unwrap();
             child.wait().unwrap();
+            // Its etcd dies a moment later; until then the next one could not listen.
+            let peer = self.peer.trim_start_matches("http://");
+            let deadline = Instant::now() + PATIENCE;
+            while std::net::TcpListener::bind(peer).is_err() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
