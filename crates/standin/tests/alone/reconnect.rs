@@ -9,7 +9,7 @@ use crate::ports;
 /// Longest time without an acknowledged write. A connection that is dead without a word is noticed
 /// within 2 s, the store is tried again every 0.3 s, and the rest is for busy machines; ten seconds
 /// and more were lost where that took the usual time of such connections.
-const LONGEST_GAP_MS: u64 = 4_000;
+const LONGEST_GAP_MS: u64 = 8_000;
 
 #[test]
 fn a_store_that_comes_back_elsewhere_under_its_name_counts_at_once() {
