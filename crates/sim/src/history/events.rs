@@ -141,7 +141,10 @@ impl History {
             && universe.pd.ensembles.iter().all(|e| e.cluster.bootstrapped.is_some());
         idle && universe.pd.ensembles.iter().enumerate().all(|(index, ensemble)| {
             let members = universe.pd.disks.iter().filter(|(disk, data)| {
-                !gone.contains(disk) && data.ensemble == index && data.synced
+                !gone.contains(disk)
+                    && data.ensemble == index
+                    && data.synced
+                    && ensemble.members.contains_key(&data.member)
             });
             let kept = |store: u64| {
                 universe.tikv.disks.iter().any(|(disk, data)| {

@@ -10,6 +10,7 @@ use super::json::{at, text};
 /// One version of an object. Reads as its JSON; what is asked for in every second is read when it is
 /// stored, since there are many more looks than changes.
 #[derive(Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // Independent facts, each as the object states it.
 pub struct Object {
     body: Value,
     name: String,

@@ -50,8 +50,8 @@ const KINDS: [Kind; 5] = [
 impl Operator {
     /// Everything about the cluster in one view. `None` where the resource does not exist.
     pub(super) fn observe(&mut self, view: View<'_>, universe: &mut Universe) -> Option<Look> {
-        let resources = view.list(universe, "TikvCluster").into_iter();
-        let resource = resources.filter(|object| object.name() == self.cluster).cloned().next()?;
+        let mut resources = view.list(universe, "TikvCluster").into_iter();
+        let resource = resources.find(|object| object.name() == self.cluster).cloned()?;
         let facts = self.known.resource(&resource)?;
         let cluster = self.cluster.clone();
         let owner = Owner { name: &cluster, uid: &facts.uid };
