@@ -13,6 +13,7 @@ use crate::world::{
 
 /// One call, to the API server, PD or a store. Steps of a plan are done in order; the first failure ends the pass.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a plan has few steps, and none outlives its pass")]
 pub enum Step {
     /// Put our finalizer on the resource.
     AddFinalizer,
