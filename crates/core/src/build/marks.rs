@@ -52,7 +52,7 @@ pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
         (EVICTING, marks.evicting.clone()),
         (REPLACES, marks.replaces.map(|id| id.to_string())),
         (WATCHED_SINCE, marks.watched_since.map(|at| at.to_string())),
-        (EXTRA_VOLUMES, marks.extra.as_ref().map(|names| list(names))),
+        (EXTRA_VOLUMES, marks.extra.as_ref().map(list)),
         (WRITTEN_BY, marks.written_by.clone()),
         (NODE, marks.node.clone()),
     ]

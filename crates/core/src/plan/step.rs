@@ -15,6 +15,7 @@ use crate::world::{
 /// One call, to the API server, PD or a store. Steps of a plan are done in order; one that
 /// is refused holds up what builds on it ([`Step::builds_on`]), any other failure ends the pass.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "a plan has few steps, and none outlives its pass")]
 pub enum Step {
     /// Put our finalizer on the resource.
     AddFinalizer,

@@ -68,8 +68,9 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
         match store.state {
             StoreState::Disconnected | StoreState::Down => {
                 found.insert(Symptom::StoreSilent(store.id));
-                if !zone.as_ref().is_some_and(|(label, zone)| store.labels.get(label) == Some(zone))
-                {
+                let in_zone =
+                    |(label, zone): &(String, String)| store.labels.get(label) == Some(zone);
+                if !zone.as_ref().is_some_and(in_zone) {
                     found.insert(Symptom::SilentAlone(store.id));
                 }
             }

@@ -237,11 +237,9 @@ impl Observer {
     ) -> Result<(), ApiError> {
         let kind = Kind::PersistentVolumeClaim;
         let names = missing_claims(&key.name, found, pd);
-        let reads = names.iter().map(|name| {
-            let place = Place { resource: Resource::Part(kind), namespace: &key.namespace, name };
-            self.kubernetes.get(place)
-        });
-        let bodies: Vec<_> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let reads = stream::iter(names)
+            .map(|name| read_claim(self.kubernetes.clone(), key.namespace.clone(), name));
+        let bodies: Vec<_> = reads.buffered(AT_ONCE).try_collect().await?;
         for body in bodies.into_iter().flatten() {
             found.take(Owner { name: &key.name, uid }, kind, &body);
         }
@@ -263,6 +261,15 @@ impl Observer {
         };
         memory.hear_pd(answer, Instant::now())
     }
+}
+
+async fn read_claim(
+    kubernetes: Kubernetes,
+    namespace: String,
+    name: String,
+) -> Result<Option<Value>, ApiError> {
+    let resource = Resource::Part(Kind::PersistentVolumeClaim);
+    kubernetes.get(Place { resource, namespace: &namespace, name: &name }).await
 }
 
 /// What was read of one cluster, and how.

@@ -44,25 +44,8 @@ impl Play {
                 let answer = universe.kube.evict(pod);
                 return Ok(answer.map_or_else(|r| format!("{r}\n"), |()| "evicted\n".to_owned()));
             }
-            ("annotate", [kind, name, mark]) => {
-                let (key, value) = mark.split_once('=').ok_or("want key=value")?;
-                universe.kube.edit(&Key::new(kind, name), |object| {
-                    set(object, &["metadata", "annotations", key], json!(value));
-                });
-            }
-            ("label", [kind, name, mark]) => {
-                let (key, value) = mark.split_once('=').ok_or("want key=value")?;
-                universe.kube.edit(&Key::new(kind, name), |object| {
-                    set(object, &["metadata", "labels", key], json!(value));
-                });
-            }
-            ("unlabel", [kind, name, label]) => {
-                universe.kube.edit(&Key::new(kind, name), |object| {
-                    let labels = object.pointer_mut("/metadata/labels");
-                    if let Some(labels) = labels.and_then(Value::as_object_mut) {
-                        labels.shift_remove(*label);
-                    }
-                });
+            ("annotate" | "label" | "unlabel", [kind, name, mark]) => {
+                return self.mark(verb, (kind, name), mark);
             }
             ("lose-volume", [claim]) => universe.lose_volume(claim),
             ("rigid-class", [class]) => {
@@ -77,6 +60,23 @@ impl Play {
             }
             _ => return self.in_pd(verb, rest),
         }
+        Ok(String::new())
+    }
+
+    /// An annotation or a label, set or taken off.
+    fn mark(&mut self, verb: &str, (kind, name): (&str, &str), mark: &str) -> Printed {
+        let place = if verb == "annotate" { "annotations" } else { "labels" };
+        let pair = mark.split_once('=').filter(|_| verb != "unlabel");
+        if pair.is_none() && verb != "unlabel" {
+            return Err("want key=value".to_owned());
+        }
+        self.harness.universe.kube.edit(&Key::new(kind, name), |object| {
+            if let Some((key, value)) = pair {
+                set(object, &["metadata", place, key], json!(value));
+            } else if let Some(labels) = object.pointer_mut("/metadata/labels") {
+                labels.as_object_mut().and_then(|labels| labels.shift_remove(mark));
+            }
+        });
         Ok(String::new())
     }
 

@@ -179,9 +179,9 @@ fn s16_a_suspended_pod_that_ended_on_a_live_node_leaves_no_fence() {
     world.pods.remove(&Slot::tikv(1));
     let unfenced = |world: &World| {
         let steps = plan(&cluster, world).steps.into_iter();
-        let names = steps.filter_map(|step| match step {
-            Step::MarkVolume { name, marks, .. } if marks.node.is_some() => Some(name),
-            _ => None,
+        let names = steps.filter_map(|step| {
+            let Step::MarkVolume { name, marks, .. } = step else { return None };
+            marks.node.is_some().then_some(name)
         });
         names.collect::<Vec<_>>()
     };
@@ -243,9 +243,9 @@ fn s86_the_additional_volumes_that_a_member_uses_are_written_down() {
     let (cluster, mut world) = with_raft_volume();
     let slot = Slot::tikv(1);
     let written = |world: &World| {
-        plan(&cluster, world).steps.into_iter().find_map(|step| match step {
-            Step::MarkVolume { name, marks, .. } if name == "tikv-c-tikv-1" => marks.extra,
-            _ => None,
+        plan(&cluster, world).steps.into_iter().find_map(|step| {
+            let Step::MarkVolume { name, marks, .. } = step else { return None };
+            marks.extra.filter(|_| name == "tikv-c-tikv-1")
         })
     };
     assert_eq!(written(&world), None);
