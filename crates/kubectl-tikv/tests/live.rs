@@ -52,9 +52,9 @@ fn converse(stream: TcpStream, pd: Pd, heard: &Mutex<Vec<String>>) {
         heard.lock().unwrap().push(path.to_owned());
         let (status, body) = answer(path, pd);
         let body = body.to_string();
-        let head = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n");
+        let first = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n");
         let length = body.len();
-        if write!(writer, "{head}Content-Length: {length}\r\n\r\n{body}").is_err() {
+        if write!(writer, "{first}Content-Length: {length}\r\n\r\n{body}").is_err() {
             return;
         }
     }
