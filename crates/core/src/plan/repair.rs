@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use super::draft::Draft;
 use super::{Scene, Step, calm};
 use crate::build;
-use crate::world::{Component, PodFacts, PodPhase, Slot, Symptom};
+use crate::world::{Component, Kind, ObjectKey, PodFacts, PodPhase, Slot, Symptom};
 
 /// A container that ran is given so long to come back before the pod counts as broken.
 const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
@@ -62,13 +62,19 @@ fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> 
 }
 
 /// A value that servers take online is not part of the revision; but one that keeps a server from
-/// starting can only be corrected by another file.
+/// starting can only be corrected by another file. And ConfigMaps are named by their content: one
+/// that somebody removed is made again only while it is what the spec asks for.
 fn misconfigured(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
     let mounted = pod.config_map.as_ref()?;
+    if *mounted == build::config_map_name(scene.cluster, slot.component) {
+        return None;
+    }
+    let key = ObjectKey::new(Kind::ConfigMap, mounted.clone());
+    if !pod.has_run && !scene.world.objects.contains_key(&key) {
+        return Some(format!("it cannot start, its ConfigMap {mounted} is gone"));
+    }
     let trouble = pod.trouble.as_ref()?;
-    let wanted = build::config_map_name(scene.cluster, slot.component);
-    (mounted.as_str() != wanted)
-        .then(|| format!("its configuration was changed, it does not run: {trouble}"))
+    Some(format!("its configuration was changed, it does not run: {trouble}"))
 }
 
 fn delete(scene: &Scene<'_>, slot: Slot, pod: &PodFacts, reason: String, draft: &mut Draft<'_>) {

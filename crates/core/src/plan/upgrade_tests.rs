@@ -365,6 +365,21 @@ fn f36_a_corrected_configuration_reaches_a_pod_that_cannot_start() {
 }
 
 #[test]
+fn a_pod_that_cannot_start_without_a_removed_config_map_is_made_anew() {
+    let cluster = fixture::cluster(json!({}));
+    let mut world = fixture::settled(&cluster);
+    let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    (pod.containers_ready, pod.has_run) = (false, false);
+    pod.config_map = Some("c-tikv-of-before".into());
+    let old = ObjectKey::new(Kind::ConfigMap, "c-tikv-of-before");
+    let like = world.objects.values().next().expect("an object").clone();
+    let deletes = |world: &World| told(&plan(&cluster, world)).iter().any(|s| s.contains("delete"));
+    assert!(deletes(&world));
+    world.objects.insert(old, like);
+    assert!(!deletes(&world), "it is there, the pod may start");
+}
+
+#[test]
 fn the_stores_budget_is_made_once_when_the_first_regions_are_replicated() {
     let cluster = fixture::cluster(json!({}));
     let mut world = fixture::settled(&cluster);
