@@ -5,15 +5,23 @@
 //! it, nothing is locked. The lock is in etcd, so it outlives this process; its id says whose it is.
 
 use super::draft::Draft;
+use super::identity::recorded_bootstrap;
 use super::{Scene, Step, restart};
 use crate::world::{Component, Maintenance};
 
 /// Type of our task in PD's list.
 const KIND: &str = "rolling-restart";
 
-/// The lock's id is one that we write: it starts with the uid of the resource.
+/// The lock's id is one that we write.
 pub(crate) fn is_ours(scene: &Scene<'_>, id: &str) -> bool {
-    id.starts_with(scene.world.resource.uid.0.as_str())
+    id == our_id(scene) || id.starts_with(scene.world.resource.uid.0.as_str())
+}
+
+/// What names the cluster as long as its volumes are kept: the token of its bootstrap. A cluster
+/// that was deleted in the middle of a restart and made again still holds the lock of before.
+fn our_id(scene: &Scene<'_>) -> String {
+    let record = recorded_bootstrap(scene.world).map(|record| record.token);
+    record.unwrap_or_else(|| scene.world.resource.uid.to_string())
 }
 
 /// Takes the lock for voluntary restarts if it is free. True when it is ours already, or when this
@@ -26,7 +34,7 @@ pub(super) fn take(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
         // Named by the same guard.
         Maintenance::Unknown { .. } => false,
         Maintenance::Free => {
-            let id = scene.world.resource.uid.to_string();
+            let id = our_id(scene);
             draft.propose(scene.name(), Step::LockMaintenance { kind: KIND.to_owned(), id });
             false
         }

@@ -253,6 +253,22 @@ fn the_maintenance_lock_is_taken_first_and_given_back_last() {
 }
 
 #[test]
+fn a_cluster_that_was_deleted_in_a_restart_and_made_again_gives_its_lock_back() {
+    let settled = fixture::cluster(json!({}));
+    let mut world = fixture::settled(&settled);
+    let id = "the-resource-of-before".to_owned();
+    let held = Maintenance::Held { kind: "rolling-restart".into(), id: id.clone() };
+    fixture::pd_of(&mut world).maintenance = held;
+    assert!(told(&plan(&settled, &world)).is_empty(), "somebody's");
+    world.resource.status.bootstrap = None;
+    let volume = world.volumes.get_mut("pd-c-pd-0").expect("a volume");
+    let token = id.clone();
+    volume.marks.bootstrap = Some(crate::world::BootstrapRecord { token, members: vec![0, 1, 2] });
+    let unlock = format!("unlock-maintenance rolling-restart {id}");
+    assert_eq!(told(&plan(&settled, &world)).last(), Some(&unlock));
+}
+
+#[test]
 fn s81_f41_a_cordon_closes_the_budget_until_the_leaders_have_left() {
     let cluster = fixture::cluster(json!({}));
     let mut world = fixture::settled(&cluster);
