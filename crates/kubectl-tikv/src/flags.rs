@@ -117,7 +117,7 @@ pub(crate) async fn answer(flags: &Flags) -> anyhow::Result<String> {
                 furniture: true,
             };
             let now = scope.file.is_none().then(Timestamp::now);
-            forecast::answer(&scope, &manifest, now).await
+            Box::pin(forecast::answer(&scope, &manifest, now)).await
         }
         Command::Why { scope, rule: None } => Ok(why::waits(&input::read(scope).await?)),
     }

@@ -55,7 +55,7 @@ fn replicas_fit_domains() {
     }
     for (level, fits) in [("host", true), ("zone", false), ("", true)] {
         fixture::pd_of(&mut world).config =
-            Some(json!({"replication": {"isolation-level": level}}));
+            Some(json!({"replication": {"isolation-level": level}}).into());
         assert_eq!(verdict(rule, &world, json!({}), &max(3)).is_ok(), fits, "{level}");
         let step = set("replication.isolation-level", json!(level));
         assert_eq!(verdict(rule, &world, json!({}), &step).is_ok(), fits, "{level}");
