@@ -84,6 +84,7 @@ fn s16_a_stop_that_has_to_wait_switches_no_guard_off() {
 fn s16_an_update_that_is_half_done_ends_before_the_stop() {
     let cluster = fixture::cluster(json!({"suspendAction": {"suspendStatefulSet": true}}));
     let mut world = fixture::settled(&cluster);
+    fixture::accept(&cluster, &mut world);
     fixture::pd_of(&mut world).evicting = [crate::world::StoreId(1)].into();
     world.pods.get_mut(&Slot::tikv(0)).expect("a pod").revision = Some(Revision("earlier".into()));
     world.processes.insert(
