@@ -66,9 +66,8 @@ impl Auditor {
             return;
         }
         let uid = uid_of(resource);
-        if let Some((kind, id, _)) =
-            ensemble.maintenance.as_ref().filter(|(_, id, _)| !id.starts_with(uid))
-        {
+        let others = |id: &str| !id.starts_with(uid) && !was_of(universe, cluster, id);
+        if let Some((kind, id, _)) = ensemble.maintenance.as_ref().filter(|(_, id, _)| others(id)) {
             self.find(LOCK, format!("{} while {kind}/{id} holds it", write.key));
         }
         let leaves = match component {
@@ -377,4 +376,13 @@ fn release(version: &str) -> Option<Release> {
 
 fn is_ready(pod: &Object) -> bool {
     at(pod, "/status/containerStatuses/0/ready").as_bool() == Some(true)
+}
+
+/// The holder is a resource of the same name that is gone, and that founded this cluster: so a
+/// volume of it says.
+fn was_of(universe: &Universe, cluster: &str, id: &str) -> bool {
+    universe.kube.list("PersistentVolumeClaim").any(|claim| {
+        claim.cluster() == Some(cluster)
+            && super::removal::note(claim, "bootstrap").contains(&format!("{id:?}"))
+    })
 }
