@@ -8,6 +8,7 @@ use crate::build::REPLACES;
 use crate::plan::{Scene, Step};
 use crate::world::{
     Component, Kind, NodeView, PdFacts, PodPhase, Slot, StoreFacts, StoreState, VolumeFacts,
+    VolumeMarks,
 };
 
 /// How long a PD leader must be known before its word ends a store's life.
@@ -141,7 +142,14 @@ pub(super) fn retired_volumes_stay_unused(step: &Step, scene: &Scene<'_>) -> Ver
     if let Some((claim, _)) = retired {
         return Err(format!("{claim} belonged to a removed member and is never mounted again"));
     }
-    let store = scene.member(slot).volume.and_then(|volume| volume.marks.store);
+    let marks = scene.member(slot).volume.map(|volume| &volume.marks);
+    let store = marks.and_then(|marks| marks.store);
+    // One that was leaving may have become a tombstone since PD was heard last.
+    if let Some(id) = store.filter(|_| scene.pd().is_none() && leaves(marks)) {
+        return Err(format!(
+            "store {id} of {slot} was leaving, and PD does not say whether it was removed for good"
+        ));
+    }
     let tombstone = store.filter(|id| {
         let listed = scene.pd().and_then(|pd| pd.stores.get(id));
         listed.is_some_and(|store| store.state == StoreState::Tombstone)
@@ -150,6 +158,10 @@ pub(super) fn retired_volumes_stay_unused(step: &Step, scene: &Scene<'_>) -> Ver
         Some(id) => Err(format!("store {id} on the volume of {slot} was removed from PD for good")),
         None => Ok(()),
     }
+}
+
+fn leaves(marks: Option<&VolumeMarks>) -> bool {
+    marks.is_some_and(|marks| marks.leaving.is_some())
 }
 
 /// Does anything prove that the process of the slot's last pod has ended? A pod that goes from a

@@ -303,6 +303,12 @@ fn retired_volumes_stay_unused() {
     allows(rule, &cluster, &surplus(), &pod);
     holds(rule, &cluster, &tombstone(), &pod);
     allows(rule, &cluster, &tombstone(), &other);
+    let silent = edited(&tombstone(), |world| {
+        let reason = "no answer".to_owned();
+        world.pd = PdView::Unreachable { seen_for: SignedDuration::ZERO, reason };
+    });
+    holds(rule, &cluster, &silent, &pod);
+    allows(rule, &cluster, &silent, &other);
     let retired = edited(&surplus(), |w| marks_of(w, 4).retired = true);
     holds(rule, &cluster, &retired, &pod);
     // s86: the other volumes of the slot as well.
