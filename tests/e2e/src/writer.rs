@@ -27,10 +27,10 @@ const CONTROL: u16 = 8080;
 const SUCCESS: f64 = 0.99;
 /// Promise for a voluntary operation: longest time in which nothing succeeds.
 const GAP: Duration = Duration::from_secs(2);
-/// Below this share of a window, and above that gap, it is not the machine: where one region of four
-/// stands still for a whole window, three quarters are left; a controller that takes two stores away
+/// Below this share of a window, and above that gap, it is not the machine: where two regions of five
+/// stand still for a whole window, three fifths are left; a controller that takes two stores away
 /// leaves a quarter.
-const FAULT: f64 = 0.7;
+const FAULT: f64 = 0.5;
 /// See [`FAULT`].
 const OUTAGE: Duration = Duration::from_secs(10);
 
