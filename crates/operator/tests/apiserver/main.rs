@@ -18,6 +18,7 @@ use std::time::Duration;
 /// How long a test waits for what must happen: a slow machine is not an error, a hang is.
 const PATIENCE: Duration = Duration::from_mins(4);
 
+mod bench;
 mod bootstrap;
 mod counting;
 mod definition;
