@@ -254,7 +254,8 @@ mod tests {
         assert!(passes(&[(250, 250), (250, 248), (3, 3)], 1_900, true));
         assert!(!passes(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0, true));
         assert!(passes(&[(250, 250), (250, 247), (250, 250), (3, 3)], 0, false));
-        assert!(!passes(&[(250, 250), (250, 174), (250, 250), (3, 3)], 0, false));
+        assert!(passes(&[(250, 250), (250, 125), (250, 250), (3, 3)], 0, false));
+        assert!(!passes(&[(250, 250), (250, 124), (250, 250), (3, 3)], 0, false));
         assert!(passes(&[(250, 250), (3, 2)], 0, true), "the last window is short");
         assert!(!passes(&[(250, 250)], 2_001, true));
         assert!(passes(&[(250, 250)], 2_001, false));
