@@ -48,13 +48,12 @@ impl Etcd {
 
     /// The etcd API of another member at its client URL.
     pub async fn at_url(url: &str) -> Result<Self> {
+        let failed = |error| Status::unavailable(format!("{url}: {error}"));
         let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Status::unavailable(format!("{url}: {error}")))?
+            .map_err(failed)?
             .connect_timeout(Duration::from_secs(3))
             .timeout(REQUEST_LIMIT);
-        let connected = endpoint.connect().await;
-        let channel = connected.map_err(|error| Status::unavailable(format!("{url}: {error}")))?;
-        Ok(Self { channel })
+        Ok(Self { channel: endpoint.connect().await.map_err(failed)? })
     }
 
     /// The value of `key`; waits for a quorum, so it proves one.

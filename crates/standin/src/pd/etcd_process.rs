@@ -72,10 +72,8 @@ impl EtcdProcess {
         let status = self.child.wait().await;
         // Its last words say why, and are read by a task of its own.
         drop(tokio::time::timeout(std::time::Duration::from_secs(5), &mut self.log).await);
-        if self.removed.load(Ordering::SeqCst) {
-            return None;
-        }
-        Some(format!("etcd ended: {status:?}"))
+        let was_removed = self.removed.load(Ordering::SeqCst);
+        (!was_removed).then(|| format!("etcd ended: {status:?}"))
     }
 
     /// Ends etcd as the server ends: politely, which also hands its leadership on.

@@ -184,17 +184,11 @@ pub fn change(config: &mut Config, changes: &Map<String, Value>) -> Result<(), S
 
 /// The first part of a dotted path that TiKV does not know.
 fn first_unknown<'a>(config: &Config, path: &'a str) -> Option<&'a str> {
-    if config.get(path).is_some() {
-        return None;
-    }
-    let mut known = String::new();
-    for part in path.split('.') {
-        known = if known.is_empty() { part.to_owned() } else { format!("{known}.{part}") };
-        if config.get(&known).is_none() {
-            return Some(part);
-        }
-    }
-    None
+    let mut known = path.split('.').scan(String::new(), |before, part| {
+        *before = if before.is_empty() { part.to_owned() } else { format!("{before}.{part}") };
+        Some((part, config.get(before).is_some()))
+    });
+    known.find_map(|(part, is_known)| (!is_known).then_some(part))
 }
 
 fn pointer(path: &str) -> String {

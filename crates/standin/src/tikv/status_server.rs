@@ -28,7 +28,6 @@ pub fn disk_space(path: &Path) -> (u64, u64) {
 
 /// Answers one request.
 pub async fn answer(server: Arc<Server>, store: StoreSender, ask: Ask) -> Answer {
-    let not_found = || bare(StatusCode::NOT_FOUND, "path not found");
     match (ask.method.as_str(), ask.route(0).as_slice()) {
         ("GET", ["status"]) => bare(StatusCode::OK, ""),
         ("GET", ["metrics"]) => {
@@ -51,7 +50,7 @@ pub async fn answer(server: Arc<Server>, store: StoreSender, ask: Ask) -> Answer
         ("GET", ["engine_type"]) => typed(StatusCode::OK, "text/plain", "raft-kv"),
         ("GET", ["ready"]) if server.version.has(Feature::StoreReady) => server.ready(&ask),
         ("GET", ["region", id]) => region(id, &inspect(&store).await.unwrap_or_default()),
-        _ => not_found(),
+        _ => bare(StatusCode::NOT_FOUND, "path not found"),
     }
 }
 
