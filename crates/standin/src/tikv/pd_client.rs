@@ -70,8 +70,7 @@ impl Pd {
                 }
                 Ok((leader, cluster_id, members)) => {
                     known.cluster_id = cluster_id;
-                    let new: Vec<String> = members.iter().map(|member| url(member)).collect();
-                    known.members.extend(new);
+                    known.members.extend(members.iter().map(|member| url(member)));
                     known.members.sort_unstable();
                     known.members.dedup();
                     known.leader = Some(leader.clone());
@@ -215,9 +214,12 @@ fn url(endpoint: &str) -> String {
 /// Connects to an address that may be gone by the next try, and whose name may mean another one by
 /// then.
 ///
-/// The other end is asked `every` so often whether it lives, and must say so `within` that time.
+/// The other end is asked `every` so often whether it lives, and must say so `within` that time. A
+/// channel whose connection ends makes another before the next call, to the address of that moment,
+/// which may be that of a pod that is just gone: without a limit that call would wait for minutes.
 pub async fn connect(url: &str, every: Duration, within: Duration) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(url.to_owned())?
+        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(every)
         .keep_alive_timeout(within)
         .keep_alive_while_idle(true)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use prost::Message as _;
 use protobuf::Message as _;
-use raft::eraftpb::{ConfChange, Entry, Message};
+use raft::eraftpb::{ConfChange, Entry, Message, MessageType};
 use raft::{Config, RawNode, Ready, StateRole};
 
 use super::call::{self, Answered, Call, Operation, Read, Reply};
@@ -145,6 +145,10 @@ impl Peer {
         if self.storage().peer(from.id).is_none() {
             self.strangers.insert(from.id, from);
         }
+        let is_wish = message.get_msg_type() == MessageType::MsgTransferLeader;
+        if is_wish && message.from != self.id() && !self.hands_over_to(message.from) {
+            return;
+        }
         // Messages of peers that left are refused by Raft, which is what should happen to them.
         let _ = self.node.step(message);
     }
@@ -156,13 +160,10 @@ impl Peer {
 
     /// Takes a client's request.
     pub fn call(&mut self, call: Call) {
-        if let Err(error) = self.check(&call.context) {
-            let _ = call.reply.send(Err(error));
-            return;
-        }
-        match call.operation {
-            Operation::Read(read) => self.reads.push((read, call.reply)),
-            Operation::Write(command) => self.propose(&command, call.reply),
+        match (self.check(&call.context), call.operation) {
+            (Err(error), _) => drop(call.reply.send(Err(error))),
+            (Ok(()), Operation::Read(read)) => self.reads.push((read, call.reply)),
+            (Ok(()), Operation::Write(command)) => self.propose(&command, call.reply),
         }
     }
 

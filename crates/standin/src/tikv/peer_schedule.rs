@@ -1,15 +1,20 @@
 //! What do a region's leader and PD tell each other? The leader reports the region; PD answers with
-//! a peer to add or remove, or a peer to lead. Nothing is done on an answer for an older epoch.
+//! a peer to add or remove, or a peer to lead. Nothing is done on an answer for an older epoch, and
+//! nobody is made leader who does not answer.
 
 use std::time::Duration;
 
 use prost::Message as _;
-use raft::eraftpb::{ConfChange, ConfChangeType};
+use raft::ProgressState;
+use raft::eraftpb::{ConfChange, ConfChangeType, Message, MessageType};
 
 use super::peer::Peer;
 use crate::proto::eraftpb;
 use crate::proto::metapb::{self, PeerRole};
 use crate::proto::pdpb::{ChangePeer, PeerStats, RegionHeartbeatRequest, RegionHeartbeatResponse};
+
+/// A peer that lacks so many entries may not lead; the key is `raftstore.leader-transfer-max-log-lag`.
+const MOST_LACKING: u64 = 128;
 
 impl Peer {
     /// What the leader says of its region, without header.
@@ -47,7 +52,7 @@ impl Peer {
             self.propose_change(change)?;
         }
         if let Some(target) = answer.transfer_leader.as_ref().and_then(|transfer| transfer.peer) {
-            self.transfer_to(target.id)?;
+            self.offer_leadership(target.id);
         }
         Ok(())
     }
@@ -79,13 +84,24 @@ impl Peer {
         self.node.propose_conf_change(context, change).map_err(|error| error.to_string())
     }
 
-    /// Asks Raft to move leadership to another voter.
-    fn transfer_to(&mut self, peer_id: u64) -> Result<(), String> {
-        let target = self.storage().peer(peer_id);
-        if peer_id == self.id() || target.is_none_or(|peer| peer.role() != PeerRole::Voter) {
-            return Err("cannot lead".to_owned());
-        }
-        self.node.transfer_leader(peer_id);
-        Ok(())
+    /// Asks a voter whether it takes over. As in TiKV, leadership moves only when it answers: from
+    /// then on the region takes no writes, and Raft waits an election timeout for a peer that is
+    /// not there. A follower's Raft sends this message back to its leader as its own wish.
+    fn offer_leadership(&mut self, to: u64) {
+        let mut offer = Message { from: to, to, ..Message::default() };
+        offer.set_msg_type(MessageType::MsgTransferLeader);
+        self.node.ping();
+        self.node.raft.msgs.push(offer);
+    }
+
+    /// Whether this peer leads and the one that wishes to may lead next: it lacks little, no peer
+    /// waits for a snapshot, and the membership is settled.
+    pub(super) fn hands_over_to(&self, peer_id: u64) -> bool {
+        let (raft, peers) = (&self.node.raft, self.node.raft.prs());
+        let lacks = |matched| raft.raft_log.last_index().saturating_sub(matched);
+        self.is_leader()
+            && peers.get(peer_id).is_some_and(|peer| lacks(peer.matched) < MOST_LACKING)
+            && peers.iter().all(|(_, peer)| peer.state != ProgressState::Snapshot)
+            && !raft.has_pending_conf()
     }
 }

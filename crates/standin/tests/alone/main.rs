@@ -13,6 +13,7 @@
 #[path = "../servers/tikv/cluster.rs"]
 mod cluster;
 mod gate;
+mod handover;
 #[path = "../servers/ports.rs"]
 mod ports;
 mod reconnect;
