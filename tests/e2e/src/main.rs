@@ -10,6 +10,7 @@ mod client;
 mod cluster;
 mod diagnose;
 mod kube;
+mod links;
 mod manifest;
 mod nodes;
 mod operator;
