@@ -15,7 +15,7 @@ use crate::nodes::Lab;
 use crate::operator::Operator;
 use crate::pd::Pd;
 use crate::start::{self, Start};
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
 /// Everything that a case may use.
 pub(crate) struct Scene {
@@ -160,7 +160,23 @@ impl Scene {
 
     /// A client that writes from now on, on any node but these.
     pub(crate) fn writer(&self, cluster: &cluster::Cluster, avoid: &[String]) -> Result<Writer> {
-        Writer::start((&self.kube, &self.client_image), cluster, avoid)
+        self.writer_for(writer::AT_MOST, cluster, avoid)
+    }
+
+    /// As [`Scene::writer`], for at most this time.
+    pub(crate) fn writer_for(
+        &self,
+        most: Duration,
+        cluster: &cluster::Cluster,
+        avoid: &[String],
+    ) -> Result<Writer> {
+        Writer::start((&self.kube, &self.client_image), cluster, (avoid, most))
+    }
+
+    /// Names of the nodes.
+    pub(crate) fn nodes(&self) -> Result<Vec<String>> {
+        let nodes = self.kube.list("/api/v1/nodes")?;
+        Ok(cluster::by_name(nodes).map(|(name, _)| name).collect())
     }
 
     /// PD's own answers.

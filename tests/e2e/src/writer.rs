@@ -17,8 +17,8 @@ use crate::manifest;
 
 /// Attempts a second.
 const RATE: u32 = 25;
-/// A writer that nobody stops ends by itself after this time.
-const AT_MOST: Duration = Duration::from_mins(30);
+/// A writer that nobody stops ends by itself after this time, unless it is told another.
+pub(crate) const AT_MOST: Duration = Duration::from_mins(30);
 /// Longest time to connect, or to read everything back.
 const LIMIT: Duration = Duration::from_mins(5);
 /// Port on which it is told to end.
@@ -65,18 +65,20 @@ pub(crate) struct Report {
 
 /// Ten seconds.
 #[derive(Clone, Copy, Debug, Deserialize)]
-struct Window {
-    from_s: u64,
+pub(crate) struct Window {
+    pub(crate) from_s: u64,
     attempts: u64,
     ok: u64,
+    #[serde(default)]
+    pub(crate) p99_ms: Option<u64>,
 }
 
 impl Writer {
-    /// Starts one, on any node but these, and waits until it writes.
+    /// Starts one, on any node but these, and waits until it writes. It ends by itself after `most`.
     pub(crate) fn start(
         (kube, image): (&Kube, &str),
         cluster: &Cluster,
-        avoid: &[String],
+        (avoid, most): (&[String], Duration),
     ) -> Result<Self> {
         let name = format!("writer-{}", cluster.name);
         let path = format!("{}/{name}", cluster.core("pods"));
@@ -84,7 +86,7 @@ impl Writer {
             "continuous".to_owned(),
             format!("--pd={}", cluster.pd_address()),
             format!("--prefix=run-{}", cluster.name),
-            format!("--seconds={}", AT_MOST.as_secs()),
+            format!("--seconds={}", most.as_secs()),
             format!("--rate={RATE}"),
             "--books=/books/attempts".to_owned(),
             format!("--control={CONTROL}"),
@@ -160,6 +162,11 @@ impl Report {
         Ok(())
     }
 
+    /// Every ten seconds of it.
+    pub(crate) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
     /// The window in which the least succeeded. The last one is short: alone, one failure in it
     /// would weigh more than in the others.
     fn worst(&self) -> Window {
@@ -171,13 +178,14 @@ impl Report {
             before.attempts += last.attempts;
             before.ok += last.ok;
         }
-        let none = Window { from_s: 0, attempts: 0, ok: 0 };
+        let none = Window { from_s: 0, attempts: 0, ok: 0, p99_ms: None };
         windows.into_iter().min_by(|a, b| a.share().total_cmp(&b.share())).unwrap_or(none)
     }
 }
 
 impl Window {
-    fn share(self) -> f64 {
+    /// Attempts that succeeded, of all.
+    pub(crate) fn share(self) -> f64 {
         let small = |n: u64| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         if self.attempts == 0 { 0.0 } else { small(self.ok) / small(self.attempts) }
     }
@@ -228,6 +236,7 @@ mod tests {
             from_s: i as u64 * 10,
             attempts: *attempts,
             ok: *ok,
+            p99_ms: None,
         };
         Report {
             attempts: windows.iter().map(|w| w.0).sum(),
