@@ -14,6 +14,7 @@ mod manifest;
 mod nodes;
 mod operator;
 mod pd;
+mod promise;
 mod restarts;
 mod scene;
 mod sidecases;
