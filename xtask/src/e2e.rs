@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: brings a cluster, the images and the operator, and runs the suite on them.
+//! `cargo xtask e2e`: on which cluster, with which images and which operator does the suite run?
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

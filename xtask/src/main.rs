@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask <command>`.
+//! Which commands are there for development? `cargo xtask <command>`.
 
 mod bench;
 mod check;

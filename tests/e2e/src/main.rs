@@ -16,6 +16,7 @@ mod manifest;
 mod nodes;
 mod operator;
 mod pd;
+mod promise;
 mod restarts;
 mod scene;
 mod sidecases;

@@ -130,13 +130,31 @@ impl Scene {
         self.namespaces.borrow().clone()
     }
 
-    /// Deletes every namespace that this run made, and waits.
+    /// Deletes every namespace that this run made, and waits until their pods and volumes are gone
+    /// with them.
     pub(crate) fn clear(&self) {
         for name in self.namespaces.take() {
             if let Err(e) = self.drop_namespace(&name) {
                 eprintln!("namespace {name} is left behind: {e:#}");
             }
         }
+        if let Err(e) = self.wait_alone() {
+            eprintln!("{e:#}");
+        }
+    }
+
+    /// Kills the operator's process, which gives nothing back, and has a new pod made at once: a
+    /// kubelet would wait longer before each restart. Without a lab it can only be told to end.
+    pub(crate) fn kill_operator(&self) -> Result<()> {
+        if let Some(lab) = &self.lab {
+            until("the operator's process killed", Duration::from_mins(1), || {
+                let pods = self.operator.pods()?;
+                let killed = pods.iter().try_for_each(|pod| lab.signal("SIGKILL", pod));
+                let none = pods.is_empty().then(|| "no operator runs".to_owned());
+                Ok(none.map_or_else(|| killed.map_err(|e| format!("{e:#}")), Err))
+            })?;
+        }
+        self.operator.delete_now()
     }
 
     /// The 3+3 cluster that several cases look at, started by the first that asks.

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::cases;
 use crate::diagnose::diagnose;
+use crate::promise;
 use crate::scene::Scene;
 use crate::sidecases::{self, End};
 
@@ -140,6 +141,9 @@ pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
     }
     let total = begin.elapsed().as_secs();
     println!("end to end: {passed} passed, {failed} failed, {not_run} not run in {total} s");
+    if promise::missed() > 0 {
+        println!("promises missed: {}", promise::missed());
+    }
     failed == 0
 }
 
