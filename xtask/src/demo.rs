@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from a fresh clone to a running cluster and a client's keys.
+//! `cargo xtask demo`: how does somebody who has nothing yet see a cluster run?
 
 use std::process::Command;
 use std::time::{Duration, Instant};

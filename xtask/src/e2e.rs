@@ -1,6 +1,6 @@
-//! `cargo xtask e2e`: brings a cluster, the images and the operator, and runs the suite on them.
+//! `cargo xtask e2e`: on which cluster, with which images and which operator does the suite run?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -57,9 +57,46 @@ struct Servers {
     few_open_files: bool,
 }
 
+/// Mixes voluntary operations and faults on the lab, drawn from a seed, while a client keeps books.
+#[derive(Debug, Args)]
+pub(crate) struct ChaosArgs {
+    #[command(flatten)]
+    suite: E2eArgs,
+    /// No round begins after so many minutes.
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+    /// What is drawn; the same seed draws the same.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The report, one HTML file.
+    #[arg(long, default_value = "target/chaos.html")]
+    report: PathBuf,
+}
+
+impl ChaosArgs {
+    /// Runs the command; an error if something was violated.
+    pub(crate) fn run(&self) -> Result<()> {
+        let [minutes, seed] = [self.minutes, self.seed].map(|number| number.to_string());
+        let report = products::root().join(&self.report).display().to_string();
+        self.suite.run_with(&[
+            "--chaos-minutes",
+            &minutes,
+            "--chaos-seed",
+            &seed,
+            "--chaos-report",
+            &report,
+        ])
+    }
+}
+
 impl E2eArgs {
     /// Runs the command; an error if a case failed.
     pub(crate) fn run(&self) -> Result<()> {
+        self.run_with(&[])
+    }
+
+    /// As [`E2eArgs::run`], with more words for the suite.
+    fn run_with(&self, more: &[&str]) -> Result<()> {
         let debug = products::build(&["e2e", "tikv-operator"])?;
         let program = debug.join("e2e");
         if self.list {
@@ -103,6 +140,7 @@ impl E2eArgs {
         }
         command.args(self.all.then_some("--all"));
         command.args(servers.few_open_files.then_some("--few-open-files"));
+        command.args(more);
         finish(&mut command)
     }
 

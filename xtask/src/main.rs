@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask <command>`.
+//! Which commands are there for development? `cargo xtask <command>`.
 
 mod bench;
 mod check;
@@ -27,6 +27,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Bench(bench::BenchArgs),
+    Chaos(e2e::ChaosArgs),
     Check(check::CheckArgs),
     Demo(demo::DemoArgs),
     E2e(e2e::E2eArgs),
@@ -41,6 +42,7 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Bench(args) => args.run(),
+        Command::Chaos(args) => args.run(),
         Command::Check(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::E2e(args) => args.run(),

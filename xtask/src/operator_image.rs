@@ -1,4 +1,4 @@
-//! `cargo xtask operator-image`: the operator as an archive that registries' tools read.
+//! `cargo xtask operator-image`: how does the operator get into somebody's registry?
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: random runs of the simulator, for as long as one likes.
+//! `cargo xtask sim`: does any random history make the operator lose data?
 
 use std::path::PathBuf;
 use std::process::Command;

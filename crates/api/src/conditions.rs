@@ -11,7 +11,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const DEGRADED: &str = "Degraded";
 /// `spec.paused` is set: the operator writes status only.
 pub const PAUSED: &str = "Paused";
-/// Fields that are set but whose behaviour this version does not have yet; the message names them.
+/// A field is set whose behaviour this version does not have: today none, since it acts on every field or
+/// refuses it. The message also names values that are allowed and unwise.
 pub const UNSUPPORTED: &str = "UnsupportedFields";
 
 /// The condition types in the order in which they are shown.

@@ -4,7 +4,7 @@
 //! cluster-wide settings merged into the components, texts parsed into types. Nothing behind it
 //! sees the raw spec, and nothing in it can be wrong in a way that the raw spec could.
 
-mod deferred;
+mod warning;
 mod explicit;
 mod member;
 mod scalar;
@@ -12,7 +12,7 @@ mod scalar;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-pub use deferred::Deferred;
+pub use warning::Warning;
 pub use explicit::Explicit;
 pub use member::{
     ClientService, Component, ConfigUpdateStrategy, DnsPolicy, Failover, PdSpec, Probe, PullPolicy,
@@ -88,8 +88,6 @@ pub struct Checked {
     pub pd: PdSpec,
     /// The stores.
     pub tikv: TikvSpec,
-    /// Fields that are set and whose behaviour is not there yet: each becomes a condition.
-    pub deferred: Vec<Deferred>,
     /// Values that are allowed and unwise: field and sentence. Each becomes a condition message.
-    pub warnings: Vec<Deferred>,
+    pub warnings: Vec<Warning>,
 }

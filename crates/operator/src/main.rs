@@ -1,4 +1,4 @@
-//! The operator's program.
+//! How does the operator's program start?
 
 use std::process::ExitCode;
 

@@ -6,14 +6,17 @@
 
 mod audit;
 mod cases;
+mod chaos;
 mod client;
 mod cluster;
 mod diagnose;
 mod kube;
+mod links;
 mod manifest;
 mod nodes;
 mod operator;
 mod pd;
+mod promise;
 mod restarts;
 mod scene;
 mod sidecases;
@@ -83,6 +86,15 @@ struct Args {
     /// Also the long versions: 10 quiet minutes instead of 2, and so on.
     #[arg(long)]
     all: bool,
+    /// No cases, but voluntary operations and faults mixed from a seed, for so many minutes.
+    #[arg(long, requires_all = ["chaos_seed", "chaos_report"])]
+    chaos_minutes: Option<u64>,
+    /// The seed.
+    #[arg(long)]
+    chaos_seed: Option<u64>,
+    /// Where the report goes.
+    #[arg(long)]
+    chaos_report: Option<PathBuf>,
     /// List the cases and what each proves.
     #[arg(long)]
     list: bool,
@@ -111,7 +123,12 @@ fn main() -> Result<ExitCode> {
         complete: args.complete,
     };
     let scene = scene::Scene::new(kube, servers, args.client_image, around, args.all)?;
-    let passed = suite::run(&scene, &cases);
+    let soak = soak(args.chaos_minutes, args.chaos_seed, args.chaos_report);
+    let passed = soak.map_or_else(|| Ok(suite::run(&scene, &cases)), |soak| soak.run(&scene))?;
     scene.clear();
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn soak(minutes: Option<u64>, seed: Option<u64>, report: Option<PathBuf>) -> Option<chaos::Soak> {
+    Some(chaos::Soak { minutes: minutes?, seed: seed?, report: report? })
 }

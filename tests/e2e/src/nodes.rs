@@ -64,6 +64,17 @@ impl Lab {
         Ok(Frozen { lab: self, node: node.to_owned() })
     }
 
+    /// Loses these packets of a hundred between two addresses from now on, where `node` forwards them.
+    pub(crate) fn lose(&self, node: &str, (from, to): (&str, &str), percent: u8) -> Result<()> {
+        let percent = percent.to_string();
+        self.command(&["lose", node, "--from", from, "--to", to, "--percent", &percent])
+    }
+
+    /// Loses none there any more.
+    pub(crate) fn deliver(&self, node: &str) -> Result<()> {
+        self.command(&["fault", "deliver", node])
+    }
+
     /// Sends the operator's process a signal.
     pub(crate) fn signal(&self, signal: &str, pod: &Value) -> Result<()> {
         let field = |path: &str| text(pod, path).with_context(|| format!("a pod without {path}"));

@@ -99,8 +99,8 @@ impl Operator {
         ))
     }
 
-    /// Kills its process without a chance to say goodbye; the Deployment starts a new pod.
-    pub(crate) fn kill(&self) -> Result<()> {
+    /// Deletes its pods at once; its process is told to end, and the Deployment starts a new pod.
+    pub(crate) fn delete_now(&self) -> Result<()> {
         for pod in self.pods()? {
             let name = text(&pod, "/metadata/name").context("a pod without a name")?;
             let path = format!("/api/v1/namespaces/{}/pods/{name}", self.namespace);

@@ -15,7 +15,7 @@ use crate::nodes::Lab;
 use crate::operator::Operator;
 use crate::pd::Pd;
 use crate::start::{self, Start};
-use crate::writer::Writer;
+use crate::writer::{self, Writer};
 
 /// Everything that a case may use.
 pub(crate) struct Scene {
@@ -130,13 +130,31 @@ impl Scene {
         self.namespaces.borrow().clone()
     }
 
-    /// Deletes every namespace that this run made, and waits.
+    /// Deletes every namespace that this run made, and waits until their pods and volumes are gone
+    /// with them.
     pub(crate) fn clear(&self) {
         for name in self.namespaces.take() {
             if let Err(e) = self.drop_namespace(&name) {
                 eprintln!("namespace {name} is left behind: {e:#}");
             }
         }
+        if let Err(e) = self.wait_alone() {
+            eprintln!("{e:#}");
+        }
+    }
+
+    /// Kills the operator's process, which gives nothing back, and has a new pod made at once: a
+    /// kubelet would wait longer before each restart. Without a lab it can only be told to end.
+    pub(crate) fn kill_operator(&self) -> Result<()> {
+        if let Some(lab) = &self.lab {
+            until("the operator's process killed", Duration::from_mins(1), || {
+                let pods = self.operator.pods()?;
+                let killed = pods.iter().try_for_each(|pod| lab.signal("SIGKILL", pod));
+                let none = pods.is_empty().then(|| "no operator runs".to_owned());
+                Ok(none.map_or_else(|| killed.map_err(|e| format!("{e:#}")), Err))
+            })?;
+        }
+        self.operator.delete_now()
     }
 
     /// The 3+3 cluster that several cases look at, started by the first that asks.
@@ -160,7 +178,23 @@ impl Scene {
 
     /// A client that writes from now on, on any node but these.
     pub(crate) fn writer(&self, cluster: &cluster::Cluster, avoid: &[String]) -> Result<Writer> {
-        Writer::start((&self.kube, &self.client_image), cluster, avoid)
+        self.writer_for(writer::AT_MOST, cluster, avoid)
+    }
+
+    /// As [`Scene::writer`], for at most this time.
+    pub(crate) fn writer_for(
+        &self,
+        most: Duration,
+        cluster: &cluster::Cluster,
+        avoid: &[String],
+    ) -> Result<Writer> {
+        Writer::start((&self.kube, &self.client_image), cluster, (avoid, most))
+    }
+
+    /// Names of the nodes.
+    pub(crate) fn nodes(&self) -> Result<Vec<String>> {
+        let nodes = self.kube.list("/api/v1/nodes")?;
+        Ok(cluster::by_name(nodes).map(|(name, _)| name).collect())
     }
 
     /// PD's own answers.

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::cases;
 use crate::diagnose::diagnose;
+use crate::promise;
 use crate::scene::Scene;
 use crate::sidecases::{self, End};
 
@@ -44,7 +45,7 @@ pub(crate) struct Case {
 }
 
 /// All cases, those that run alone in an order that starts few clusters: the first nine share one.
-const CASES: [Case; 29] = [
+const CASES: [Case; 34] = [
     cases::basic::START,
     cases::basic::WRITES,
     // While nothing else is on its way in or out.
@@ -69,6 +70,11 @@ const CASES: [Case; 29] = [
     cases::failover_pd::CASE,
     cases::failover_store::CASE,
     cases::absence::CASE,
+    cases::zone_gone::CASE,
+    cases::force_deleted::CASE,
+    cases::partition::CASE,
+    cases::operator_killed::CASE,
+    cases::api_frozen::CASE,
     cases::quorum_lost::CASE,
     cases::drain::CASE,
     cases::drain_roll::CASE,
@@ -135,6 +141,9 @@ pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
     }
     let total = begin.elapsed().as_secs();
     println!("end to end: {passed} passed, {failed} failed, {not_run} not run in {total} s");
+    if promise::missed() > 0 {
+        println!("promises missed: {}", promise::missed());
+    }
     failed == 0
 }
 

@@ -31,6 +31,6 @@ fn shows(severity: Severity) -> &'static str {
     match severity {
         Severity::Progress => "`Progressing`",
         Severity::Degraded => "`Degraded`",
-        Severity::Held => "`UnsupportedFields`",
+        Severity::Held => "`Progressing`, False",
     }
 }

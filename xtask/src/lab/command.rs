@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
 use super::image::{self, Archive, Image};
+use super::loss::Loss;
 use super::{Lab, down, selftest, status};
 use crate::tools::shell;
 
@@ -51,8 +52,16 @@ enum Action {
         /// What happens to the node.
         #[arg(value_enum)]
         fault: Fault,
-        /// The node, for example `node-2`.
+        /// The node, for example `node-2`; `api-server` can be frozen too.
         node: String,
+    },
+    /// Loses packets between pods of two nodes, in one direction, beside those that are lost already.
+    /// `lab fault deliver` ends it.
+    Lose {
+        /// The node that forwards them, for example `node-2`.
+        node: String,
+        #[command(flatten)]
+        loss: Loss,
     },
     /// Sends the process of a container a signal; its kubelet starts it again where it ends.
     Kill {
@@ -100,6 +109,8 @@ enum Fault {
     Cut,
     /// Puts the cable back.
     Restore,
+    /// Ends all that `lab lose` began.
+    Deliver,
     /// Ends the node's programs and pods at once, as a power cut does.
     Off,
     /// Starts a node that is off.
@@ -138,6 +149,7 @@ impl LabArgs {
             Action::LoadImage { image } => load(&Lab::open()?, image),
             Action::Image { action } => action.run(),
             Action::Fault { fault, node } => fault.apply(&Lab::open()?, node),
+            Action::Lose { node, loss } => Lab::open()?.lose(node, loss),
             Action::Kill { signal, node, namespace, pod, container } => {
                 Lab::open()?.kill(signal, node, &[namespace, pod, container])
             }
@@ -179,7 +191,10 @@ impl LabArgs {
             Action::AuditLog => {
                 bail!("the audit log of the cluster of context {context} is not ours to find")
             }
-            Action::Fault { .. } | Action::Kill { .. } | Action::Selftest => {
+            Action::Fault { .. }
+            | Action::Lose { .. }
+            | Action::Kill { .. }
+            | Action::Selftest => {
                 bail!("only a lab can be broken, not the cluster of context {context}")
             }
         }
@@ -201,8 +216,11 @@ impl ImageAction {
 impl Fault {
     fn apply(self, lab: &Lab, node: &str) -> Result<()> {
         match self {
+            Self::Freeze if node == "api-server" => lab.freeze_api_server(true),
+            Self::Thaw if node == "api-server" => lab.freeze_api_server(false),
             Self::Freeze => lab.freeze(node, true),
             Self::Thaw => lab.freeze(node, false),
+            Self::Deliver => lab.deliver(node),
             Self::Cut => lab.cut(node, true),
             Self::Restore => lab.cut(node, false),
             Self::Off => lab.power_off(node),

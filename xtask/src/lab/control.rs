@@ -11,10 +11,13 @@ use super::process::{Processes, Service};
 use super::topology::{CLUSTER_DOMAIN, CONTROL_ADDRESS, Layout, Machine, POD_RANGE, SERVICE_RANGE};
 use crate::tools::{Binaries, shell};
 
+/// Name of the program that answers for all objects.
+pub(crate) const API_SERVER: &str = "kube-apiserver";
+
 /// Names of the control plane's programs, in the order of their start.
 pub(crate) const SERVICES: &[&str] = &[
     "etcd",
-    "kube-apiserver",
+    API_SERVER,
     "kube-controller-manager",
     "kube-scheduler",
     "coredns",
@@ -62,7 +65,7 @@ impl Control<'_> {
                 }
                 Err(_) => {}
             }
-            for name in ["etcd", "kube-apiserver"] {
+            for name in ["etcd", API_SERVER] {
                 if self.processes.running(&Machine::control(), name).is_none() {
                     let log = self.layout.logs().join(format!("control-{name}.log"));
                     bail!("{name} ended; see {}", log.display());
@@ -119,7 +122,7 @@ impl Control<'_> {
 
     fn api_server(&self, policy: &Path) -> Result<Service> {
         let file = |flag: &str, name: &str| format!("--{flag}={}", self.pki(name));
-        Ok(Service::new("kube-apiserver", self.binaries.path("kube-apiserver")?)
+        Ok(Service::new(API_SERVER, self.binaries.path(API_SERVER)?)
             .args(["--etcd-servers=http://127.0.0.1:2379", "--secure-port=6443"])
             .arg(format!("--bind-address={CONTROL_ADDRESS}"))
             .arg(format!("--advertise-address={CONTROL_ADDRESS}"))

@@ -9,6 +9,7 @@ pub(crate) mod command;
 mod control;
 mod down;
 pub(crate) mod image;
+mod loss;
 mod machine;
 mod network;
 mod node;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
 
 use crate::tools::{Binaries, shell};
 use cgroup::Trees;
@@ -157,6 +159,23 @@ impl Lab {
     /// see connections that hang, not ones that break.
     pub(crate) fn freeze(&self, node: &str, frozen: bool) -> Result<()> {
         self.trees.freeze(&Machine::node(node, self.nodes)?.cgroup(), frozen)
+    }
+
+    /// Stops the API server alone where it stands, or lets it run on. DNS and the network stay.
+    pub(crate) fn freeze_api_server(&self, frozen: bool) -> Result<()> {
+        let server = self.processes.running(&Machine::control(), control::API_SERVER);
+        let server = server.context("the API server does not run")?;
+        process::signal(&server, if frozen { Signal::STOP } else { Signal::CONT })
+    }
+
+    /// Loses packets between pods from now on.
+    pub(crate) fn lose(&self, node: &str, loss: &loss::Loss) -> Result<()> {
+        loss::begin(&self.processes, &Machine::node(node, self.nodes)?, loss)
+    }
+
+    /// Loses none any more.
+    pub(crate) fn deliver(&self, node: &str) -> Result<()> {
+        loss::end(&self.processes, &Machine::node(node, self.nodes)?).map(drop)
     }
 
     /// Takes a node's network cable out, or puts it back.

@@ -7,10 +7,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use super::topology::{HOST_LINK, Layout};
-use crate::tools::{debian, shell};
-
-/// What a user can do instead.
-pub(crate) const INSTEAD: &str = "or name a cluster that you have with --context NAME";
+use crate::tools::{INSTEAD, debian, shell};
 
 /// Makes and uses, in namespaces that end with it, everything that a lab is made of.
 const PROBE: &str = "ip link add probe0 type bridge \

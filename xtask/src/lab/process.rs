@@ -196,6 +196,17 @@ impl Processes {
     }
 }
 
+/// Sends a recorded process a signal, if it still is that process.
+pub(crate) fn signal(record: &Record, signal: Signal) -> Result<()> {
+    let number = Pid::from_raw(record.pid).context("no process has the number 0")?;
+    // The file descriptor pins the process before it is compared.
+    let process = pidfd_open(number, PidfdFlags::empty())?;
+    if !record.is_alive() {
+        bail!("process {} is another one by now", record.pid);
+    }
+    Ok(pidfd_send_signal(&process, signal)?)
+}
+
 /// Kills every process of a group, except one if it is named, until none is left.
 pub(crate) fn end_group(trees: &Trees, group: &str, spare: Option<&Record>) -> Result<()> {
     let begin = Instant::now();

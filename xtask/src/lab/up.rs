@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::process::HOLDER;
 use super::state::{self, Lock, State};
 use super::topology::{Layout, MOST_NODES, Machine};
-use super::{DEFAULT_NODES, Lab, down, image, machine, network, pki, preflight, sysctl};
+use super::{DEFAULT_NODES, Lab, down, image, loss, machine, network, pki, preflight, sysctl};
 use crate::tools::{self, debian, shell};
 
 /// See [`Lab::up`].
@@ -128,7 +128,13 @@ fn repair(lab: Lab) -> Result<Lab> {
     for (machine, service) in super::status::ended(&lab) {
         repaired.push(format!("{service} of {} had ended", machine.name));
     }
+    for machine in &Machine::nodes(lab.nodes) {
+        if loss::end(&lab.processes, machine)? {
+            repaired.push(format!("{} lost packets", machine.name));
+        }
+    }
     lab.control().start_api_server()?;
+    lab.freeze_api_server(false)?;
     lab.control().wait_for_api_server()?;
     lab.control().start_rest()?;
     for machine in &Machine::nodes(lab.nodes) {

@@ -138,6 +138,12 @@ fn conclude(ended: &[Ended], took: Duration, logs: &Path) -> Result<()> {
     if total.not_run > 0 {
         println!("{} could not be run here; the log of their suite says why", total.not_run);
     }
+    if total.missed > 0 {
+        println!(
+            "{} promises of speed were missed beside other suites; `cargo xtask e2e --all` is held to them",
+            total.missed
+        );
+    }
     println!("logs: {}", logs.display());
     println!("{} passed, {} failed", total.passed, total.failed);
     let failed: Vec<_> = ended.iter().filter(|e| e.error.is_some()).map(|e| e.suite.name).collect();

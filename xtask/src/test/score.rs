@@ -13,6 +13,8 @@ pub(crate) struct Score {
     pub(crate) failed: u64,
     /// Could not be tried here. Never counted as passed.
     pub(crate) not_run: u64,
+    /// Promises of speed that were missed while other suites ran beside.
+    pub(crate) missed: u64,
 }
 
 impl Score {
@@ -22,6 +24,7 @@ impl Score {
             passed: self.passed + other.passed,
             failed: self.failed + other.failed,
             not_run: self.not_run + other.not_run,
+            missed: self.missed + other.missed,
         }
     }
 }
@@ -45,14 +48,18 @@ pub(crate) fn judge(suite: &Suite, log: &str, result: Result<()>) -> (Score, Opt
     (score, error)
 }
 
+/// How closing lines of test programs begin.
+const CLOSING: [&str; 3] = ["test result: ", "end to end: ", "promises missed: "];
+
 /// Sums up the closing lines of test programs: libtest's and the end-to-end suite's.
 fn count(log: &str) -> Score {
     log.lines()
-        .filter(|l| l.starts_with("test result: ") || l.starts_with("end to end: "))
+        .filter(|l| CLOSING.iter().any(|words| l.starts_with(words)))
         .map(|line| Score {
             passed: before(line, "passed"),
             failed: before(line, "failed"),
             not_run: before(line, "not run") + before(line, "ignored"),
+            missed: line.strip_prefix("promises missed: ").and_then(|n| n.parse().ok()).unwrap_or(0),
         })
         .fold(Score::default(), Score::and)
 }
@@ -76,8 +83,8 @@ mod tests {
     fn closing_lines_are_summed_up() {
         let log = "test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out\n\
                    test result: FAILED. 2 passed; 3 failed; 0 ignored\n\
-                   end to end: 4 passed, 1 failed, 2 not run in 9 s\n";
-        assert_eq!(count(log), Score { passed: 13, failed: 4, not_run: 3 });
+                   end to end: 4 passed, 1 failed, 2 not run in 9 s\npromises missed: 2\n";
+        assert_eq!(count(log), Score { passed: 13, failed: 4, not_run: 3, missed: 2 });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::cache::Cache;
 use super::catalog::Program;
-use super::{debian, shell};
+use super::{INSTEAD, debian, shell};
 
 /// The oldest Go that builds the pinned modules (their `go` directives).
 const OLDEST_GO: (u32, u32) = (1, 26);
@@ -102,7 +102,7 @@ fn one(program: &Program, dir: &Path, title: &str) -> Result<()> {
 fn check_go() -> Result<()> {
     if shell::find("go").is_none() {
         bail!(
-            "building Kubernetes' programs needs Go {}.{} or later in PATH (https://go.dev/dl)",
+            "building Kubernetes' programs needs Go {}.{} or later in PATH (https://go.dev/dl); {INSTEAD}",
             OLDEST_GO.0,
             OLDEST_GO.1
         );
@@ -111,7 +111,7 @@ fn check_go() -> Result<()> {
     match go_version(&said) {
         Some(version) if version >= OLDEST_GO => Ok(()),
         Some(_) | None => bail!(
-            "building Kubernetes' programs needs Go {}.{} or later; the one in PATH is {}",
+            "building Kubernetes' programs needs Go {}.{} or later, and the one in PATH is {}; {INSTEAD}",
             OLDEST_GO.0,
             OLDEST_GO.1,
             said.trim()

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::shell;
+use super::{INSTEAD, shell};
 
 /// A Debian package, and the program or file by which its presence is known.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     }
     let list = missing.join(" ");
     if shell::find("apt-get").is_none() {
-        bail!("this machine is not a Debian and lacks the programs of these packages: {list}");
+        bail!("this machine is not a Debian and lacks the programs of these packages: {list}; {INSTEAD}");
     }
     if !rustix::process::geteuid().is_root() {
-        bail!("these Debian packages are missing, and installing them needs root: {list}");
+        bail!("these Debian packages are missing, and installing them needs root: {list}; {INSTEAD}");
     }
     eprintln!("installing Debian packages: {list}");
     let apt = |arguments: &[&str]| {

@@ -20,6 +20,9 @@ use anyhow::{Context as _, Result, anyhow};
 use cache::Cache;
 use catalog::{PROGRAMS, Program};
 
+/// What a user can do on a machine where something cannot be had.
+pub(crate) const INSTEAD: &str = "or name a cluster that you have with --context NAME";
+
 /// The binaries that were asked for, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Binaries(BTreeMap<String, PathBuf>);

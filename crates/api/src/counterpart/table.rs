@@ -1,4 +1,4 @@
-//! The table itself.
+//! Which fields does TiDB Operator have, and what became of each?
 
 use super::Fate::{self, Refused, Renamed, Same, SameBut};
 use super::{Field, Group};
@@ -88,7 +88,7 @@ const CLUSTER: &[Field] = &[
         SameBut("All of Kubernetes' fields; labelSelector is filled in."),
     ),
     f("startScriptVersion", Refused(NO_SCRIPT)),
-    f("suspendAction.suspendStatefulSet", SameBut("Not there yet: named by a condition.")),
+    f("suspendAction.suspendStatefulSet", SameBut("Stops the pods; there is no StatefulSet.")),
     f("preferIPv6", Same),
     f("startScriptV2FeatureFlags", Refused(NO_SCRIPT)),
 ];
@@ -154,7 +154,7 @@ const PD: &[Field] = &[
     f("replicas", SameBut("Default: 3.")),
     f("baseImage", Same),
     f("service", Same),
-    f("maxFailoverCount", SameBut("Also cluster-wide. Not there yet: named by a condition.")),
+    f("maxFailoverCount", SameBut("Also cluster-wide. 0 turns the replacement off.")),
     f("storageClassName", SameBut("Also cluster-wide.")),
     f("volumeAttributesClassName", Refused(ATTRIBUTES)),
     f("storageVolumes", Same),
@@ -175,7 +175,7 @@ const TIKV: &[Field] = &[
     f("replicas", SameBut("Default: 3.")),
     f("baseImage", Same),
     f("privileged", Renamed("spec.tikv.securityContext", "privileged: true in it.")),
-    f("maxFailoverCount", SameBut("Also cluster-wide. Not there yet: named by a condition.")),
+    f("maxFailoverCount", SameBut("Also cluster-wide. 0 turns the replacement off.")),
     f("separateRocksDBLog", Refused(LOG_TAIL)),
     f("separateRaftLog", Refused(LOG_TAIL)),
     f("rocksDBLogVolumeName", Refused(LOG_TAIL)),
@@ -191,15 +191,10 @@ const TIKV: &[Field] = &[
         Refused("Replaced stores leave by themselves when the lost one is back."),
     ),
     f("mountClusterClientSecret", Refused("Certificates come with tlsCluster.")),
-    f(
-        "evictLeaderTimeout",
-        SameBut(
-            "Without progress; default 10m instead of 1500m. Not there yet: named by a condition.",
-        ),
-    ),
-    f("waitLeaderTransferBackTimeout", SameBut("Not there yet: named by a condition.")),
+    f("evictLeaderTimeout", SameBut("Without progress; default 10m instead of 1500m.")),
+    f("waitLeaderTransferBackTimeout", SameBut("Without change.")),
     f("storageVolumes", Same),
-    f("storeLabels", SameBut("Not there yet: named by a condition.")),
+    f("storeLabels", Same),
     f("enableNamedStatusPort", Refused("The status port always has the name status.")),
     f("scalePolicy.scaleInParallelism", Same),
     f("scalePolicy.scaleOutParallelism", Same),

@@ -9,7 +9,7 @@ use tikv_operator_api::v1alpha1::{PdSpec as RawPd, ServiceSpec, ServiceType, Tik
 use super::component::{self, Own};
 use super::merge::Layers;
 use super::problems::Problems;
-use super::{defaults, deferred, keys, level};
+use super::{defaults, keys, level};
 use crate::cluster::{
     Checked, ClientService, Cluster, ClusterName, Component, PdSpec, ScalePolicy, TikvSpec,
 };
@@ -41,7 +41,6 @@ pub(super) fn assemble(resource: &TikvCluster, problems: &mut Problems) -> Clust
         prefer_ipv6: spec.prefer_ipv6.unwrap_or_default(),
         pd,
         tikv,
-        deferred: deferred::find(spec),
         warnings: Vec::new(),
     })
 }

@@ -9,7 +9,6 @@ mod cluster;
 mod component;
 mod config;
 mod defaults;
-mod deferred;
 mod keys;
 mod level;
 mod merge;

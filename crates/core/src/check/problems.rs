@@ -3,13 +3,13 @@
 use tikv_operator_api::schema::message;
 
 use super::{Problem, Rejection};
-use crate::cluster::{Cluster, Deferred};
+use crate::cluster::{Cluster, Warning};
 
 /// What has been found so far.
 #[derive(Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
-    warnings: Vec<Deferred>,
+    warnings: Vec<Warning>,
 }
 
 impl Problems {
@@ -32,7 +32,7 @@ impl Problems {
 
     /// A field is allowed and unwise.
     pub(super) fn warn(&mut self, field: impl Into<String>, sentence: impl Into<String>) {
-        self.warnings.push(Deferred { field: field.into(), sentence: sentence.into() });
+        self.warnings.push(Warning { field: field.into(), sentence: sentence.into() });
     }
 
     pub(super) fn is_empty(&self) -> bool {

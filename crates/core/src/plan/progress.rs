@@ -19,11 +19,8 @@ const PD_SILENCE_IS_A_FAULT: SignedDuration = SignedDuration::from_mins(1);
 /// A container that ran and does not is given this long to come back before it is called a fault.
 const RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
 
-/// Notes everything that stands between the cluster and `Ready`, and every field not acted on.
+/// Notes everything that stands between the cluster and `Ready`, and every field that is not acted on.
 pub(super) fn explain(scene: &Scene<'_>, draft: &mut Draft<'_>) {
-    for deferred in &scene.cluster.deferred {
-        draft.wait(&deferred.field, &rules::NOT_YET_SUPPORTED, deferred.sentence.clone());
-    }
     for component in Component::ALL.into_iter().filter(|c| !scene.suspending(*c)) {
         for slot in scene.wanted(component) {
             explain_pod(scene, &scene.member(slot), draft);

@@ -5,7 +5,6 @@ use tikv_operator_api::conditions as types;
 
 use super::ready::Obstacle;
 use super::{Failure, FailureKind, Outcome};
-use crate::cluster::Deferred;
 use crate::plan::{Plan, Scene, Severity, Step, Wait};
 use crate::world::World;
 
@@ -111,12 +110,9 @@ fn progressing(plan: &Plan) -> Draft {
     Draft { type_: types::PROGRESSING, status, reason, message }
 }
 
-/// Nothing moves: all is done, or the rest of the spec is held. Fields that no version acts on yet
-/// have a condition of their own.
+/// Nothing moves: all is done, or the rest of the spec is held.
 fn held(plan: &Plan) -> (String, String) {
-    let held: Vec<&Wait> = with(plan, Severity::Held)
-        .filter(|wait| wait.rule != &crate::rules::NOT_YET_SUPPORTED)
-        .collect();
+    let held: Vec<&Wait> = with(plan, Severity::Held).collect();
     match held.first() {
         Some(wait) => {
             (camel(wait.rule.name), sentences(held.iter().map(|wait| wait.detail.as_str())))
@@ -163,23 +159,17 @@ fn paused(scene: &Scene<'_>) -> Draft {
     Draft { type_: types::PAUSED, status, reason: reason.to_owned(), message: message.to_owned() }
 }
 
+/// This version acts on every field or refuses it; values that are allowed and unwise are named.
 fn unsupported(scene: &Scene<'_>) -> Draft {
-    let named = |list: &[Deferred]| -> Vec<String> {
-        list.iter().map(|d| format!("{}: {}", d.field, d.sentence)).collect()
+    let warnings = &scene.cluster.warnings;
+    let named: Vec<String> =
+        warnings.iter().map(|w| format!("{}: {}", w.field, w.sentence)).collect();
+    let (reason, message) = if named.is_empty() {
+        ("AllSupported", "every field that is set is acted on".to_owned())
+    } else {
+        ("Warnings", named.join("; "))
     };
-    let deferred = named(&scene.cluster.deferred);
-    let message = [deferred.clone(), named(&scene.cluster.warnings)].concat().join("; ");
-    let (reason, message) = match (deferred.is_empty(), message.is_empty()) {
-        (false, _) => ("NotYetSupported", message),
-        (true, false) => ("Warnings", message),
-        (true, true) => ("AllSupported", "every field that is set is acted on".to_owned()),
-    };
-    Draft {
-        type_: types::UNSUPPORTED,
-        status: !deferred.is_empty(),
-        reason: reason.to_owned(),
-        message,
-    }
+    Draft { type_: types::UNSUPPORTED, status: false, reason: reason.to_owned(), message }
 }
 
 fn with(plan: &Plan, severity: Severity) -> impl Iterator<Item = &Wait> {

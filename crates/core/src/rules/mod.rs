@@ -233,8 +233,6 @@ rules! {
         "A component is stopped when nothing is half done: no removal, no replacement, no update.";
     STORES_SHARE_A_PLACE = "stores-share-a-place", Held, None,
         "The stores are in fewer places, by the finest of PD's location labels, than regions have replicas.";
-    NOT_YET_SUPPORTED = "not-yet-supported", Held, None,
-        "The field is part of the resource and this version does not act on it yet.";
 }
 
 #[cfg(test)]

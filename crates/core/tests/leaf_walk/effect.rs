@@ -148,12 +148,7 @@ pub(crate) fn look(manifest: &Value, blindfold: fn(&mut Value)) -> Seen {
             revisions: Component::ALL.map(|component| build::revision(&cluster, component)),
             objects: objects(&cluster),
             plan: plan(&cluster, &nothing_exists()),
-            named: cluster
-                .deferred
-                .iter()
-                .chain(&cluster.warnings)
-                .map(|note| note.field.clone())
-                .collect(),
+            named: cluster.warnings.iter().map(|warning| warning.field.clone()).collect(),
         })),
     }
 }

@@ -103,8 +103,8 @@ impl Pass {
         let Some(look) = self.observer.cached(key, memory).await? else { return Ok(Passed::Gone) };
         let judgement = judge(&look, &mut memory.spec);
         memory.planned(is_calm(&judgement));
-        let creates = !memory.namespace_is_going(Instant::now());
-        if steps(&judgement, &look.world).iter().all(|step| is_create(step) && !creates) {
+        let going = memory.namespace_is_going(Instant::now());
+        if steps(&judgement, &look.world).iter().all(|step| is_create(step) && going) {
             return Ok(self.close(memory, look, &judgement, Acted::default()).await);
         }
         let live = Box::pin(self.observer.live(key, memory));

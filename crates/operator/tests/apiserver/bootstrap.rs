@@ -106,7 +106,7 @@ fn writes(calls: &BTreeMap<(String, String), usize>) -> usize {
     counted.map(|(_, count)| count).sum()
 }
 
-/// The bound is 36.
+/// The promise is 36.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_six_is_born_with_at_most_36_writes() {
     let (_, writes) = born("birth", None).await;

@@ -163,21 +163,25 @@ fn ended(
     }
 }
 
-/// Per 10 s: attempts that began in it and how many of them succeeded.
+/// Per 10 s: attempts that began in it, how many of them succeeded, and how slow these were.
 fn windows(attempts: &[Attempt]) -> Vec<Value> {
-    let mut counts = std::collections::BTreeMap::<u64, (u64, u64)>::new();
+    let mut windows = std::collections::BTreeMap::<u64, Vec<&Attempt>>::new();
     for attempt in attempts {
-        let (all, ok) = counts.entry(attempt.start_us / WINDOW).or_default();
-        *all += 1;
-        *ok += u64::from(attempt.outcome == "ok");
+        windows.entry(attempt.start_us / WINDOW).or_default().push(attempt);
     }
-    let row = |(window, (all, ok)): (u64, (u64, u64))| {
+    let row = |(window, attempts): (u64, Vec<&Attempt>)| {
+        let (all, ok) = (attempts.len(), attempts.iter().filter(|a| a.outcome == "ok").count());
         // Counts of one window are far below 2^32.
-        let share =
-            f64::from(u32::try_from(ok).unwrap_or(0)) / f64::from(u32::try_from(all).unwrap_or(1));
-        json!({"from_s": window * 10, "attempts": all, "ok": ok, "availability": share})
+        let small = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        json!({
+            "from_s": window * 10,
+            "attempts": all,
+            "ok": ok,
+            "availability": small(ok) / small(all),
+            "p99_ms": percentile(attempts, 99),
+        })
     };
-    counts.into_iter().map(row).collect()
+    windows.into_iter().map(row).collect()
 }
 
 /// The longest time in which nothing succeeded, in microseconds; the beginning and the end of the
@@ -209,8 +213,11 @@ fn failures(attempts: &[Attempt]) -> Vec<Value> {
 }
 
 /// A percentile of the time that successful attempts took, in milliseconds.
-fn percentile(attempts: &[Attempt], percent: usize) -> Option<u64> {
-    let ok = attempts.iter().filter(|attempt| attempt.outcome == "ok");
+fn percentile<'a>(
+    attempts: impl IntoIterator<Item = &'a Attempt>,
+    percent: usize,
+) -> Option<u64> {
+    let ok = attempts.into_iter().filter(|attempt| attempt.outcome == "ok");
     let mut times: Vec<u64> =
         ok.map(|attempt| (attempt.end_us - attempt.start_us) / 1_000).collect();
     times.sort_unstable();
@@ -245,6 +252,7 @@ mod tests {
         let windows = windows(&attempts);
         assert_eq!(windows[0]["availability"], 1.0);
         assert_eq!(windows[1]["availability"], 0.5);
+        assert_eq!((&windows[0]["p99_ms"], &windows[1]["p99_ms"]), (&json!(50), &json!(30)));
         assert_eq!(longest_gap(&attempts, 18_000_000), 8_940_000);
         assert_eq!(longest_gap(&attempts, 30_000_000), 12_970_000);
         assert_eq!(longest_gap(&[], 5_000_000), 5_000_000);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 use crate::audit::tally;
+use crate::promise;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 
@@ -53,11 +54,9 @@ fn start(scene: &Scene) -> Result<Verdict> {
     let (ready, share) = (start.phases.ready, start.phases.operators_share());
     let words =
         format!("Ready after {:.1} s, operator {:.2} s", ready.as_secs_f64(), share.as_secs_f64());
-    if ready > READY || share > OPERATOR {
-        println!("      promise missed: {READY:?}, {OPERATOR:?}; {words}");
-    }
-    let most = if scene.all { (READY, OPERATOR) } else { FAULT };
-    ensure!(ready <= most.0 && share <= most.1, "{words}");
+    let within = |most: (Duration, Duration)| ready <= most.0 && share <= most.1;
+    let promised = format!("{words}, promised {READY:?} and {OPERATOR:?}");
+    promise::judge(scene.all, (within((READY, OPERATOR)), within(FAULT)), &promised)?;
     Ok(Verdict::Held(format!("{words}, {KEYS} keys written and read back")))
 }
 

@@ -46,20 +46,20 @@ fn late_member(scene: &Scene) -> Result<Verdict> {
         let pods = cluster.pods(Some(Component::Pd))?.len();
         Ok(if pods == 3 { Ok(()) } else { Err(format!("{pods} pods")) })
     })?;
-    scene.operator.kill()?;
+    scene.kill_operator()?;
     place(scene, &cluster, "late-pd-2", 0)?;
     place(scene, &cluster, "late-pd-1", 1)?;
     let edit = json!({ "metadata": { "labels": { "edited": "yes" } }, "spec": { "pd": { "replicas": 5 } } });
     cluster.merge(&edit)?;
     sleep(Duration::from_secs(3));
-    scene.operator.kill()?;
+    scene.kill_operator()?;
     sleep(Duration::from_secs(if scene.all { 180 } else { 15 }));
     place(scene, &cluster, "late-pd-0", 2)?;
     until("PD leader", LIMIT, || {
         let leader = scene.pd(&cluster).leader("late-pd-0")?;
         Ok(leader.ok_or_else(|| "none".to_owned()))
     })?;
-    scene.operator.kill()?;
+    scene.kill_operator()?;
     five_members(scene, &cluster)?;
     let id = cluster.recorded_id()?.context("no cluster id in status")?;
     scene.pd(&cluster).is_all_of(Some(&id), LIMIT)?;
@@ -140,7 +140,7 @@ fn volumes_lost(scene: &Scene) -> Result<Verdict> {
     // While the claims are only marked for deletion the cluster still serves, and may say Ready.
     let lost = ["PD", "not bootstrapped again"];
     let message = cluster.wait_condition("Degraded", "True", &lost, LIMIT)?;
-    scene.operator.kill()?;
+    scene.kill_operator()?;
     // Long enough for containers to be restarted a few times, and to read a changed ConfigMap.
     let watch = Duration::from_secs(if scene.all { 300 } else { 40 });
     let start = Instant::now();

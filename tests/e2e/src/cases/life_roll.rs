@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, START, text};
 use crate::kube::until;
 use crate::manifest;
+use crate::promise;
 use crate::restarts::Restarts;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
@@ -104,8 +105,8 @@ fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts) -> Result<()> {
         "TiKV was restarted before PD: {order:?}"
     );
     let share = restarts.longest_share();
-    let most = if scene.all { SHARE } else { FAULT };
-    ensure!(share <= most, "the operator took {:.1} s for one pod", share.as_secs_f64());
+    let words = format!("the operator took {:.2} s for one pod, promised {SHARE:?}", share.as_secs_f64());
+    promise::judge(scene.all, (share <= SHARE, share <= FAULT), &words)?;
     for pod in order.iter().filter(|pod| pod.contains("-tikv-")) {
         let path = format!("{}/{pod}:20180/proxy/config", cluster.core("pods"));
         let config =

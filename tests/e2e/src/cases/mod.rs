@@ -1,6 +1,7 @@
 //! One promise per constant, one theme per file.
 
 pub(crate) mod absence;
+pub(crate) mod api_frozen;
 pub(crate) mod bad_input;
 pub(crate) mod basic;
 pub(crate) mod bootstrap;
@@ -8,6 +9,7 @@ pub(crate) mod drain;
 pub(crate) mod drain_roll;
 pub(crate) mod failover_pd;
 pub(crate) mod failover_store;
+pub(crate) mod force_deleted;
 pub(crate) mod furniture;
 pub(crate) mod grow;
 pub(crate) mod life_pd;
@@ -18,6 +20,8 @@ pub(crate) mod namespace_gone;
 pub(crate) mod neighbours;
 pub(crate) mod online_config;
 pub(crate) mod operator_gone;
+pub(crate) mod operator_killed;
+pub(crate) mod partition;
 pub(crate) mod quiet;
 pub(crate) mod quorum_lost;
 pub(crate) mod recreate;
@@ -25,3 +29,4 @@ pub(crate) mod revert;
 pub(crate) mod standby;
 pub(crate) mod strangers;
 pub(crate) mod woken;
+pub(crate) mod zone_gone;

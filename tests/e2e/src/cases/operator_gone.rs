@@ -38,7 +38,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     scene.operator.start()?;
     served?;
     std::thread::sleep(SETTLE);
-    scene.operator.kill()?;
+    scene.kill_operator()?;
     scene.operator.wait_ready()?;
     std::thread::sleep(SETTLE);
     unchanged(&before, &start.cluster.incarnations()?)?;

@@ -15,6 +15,10 @@ use crate::watchman::{Watchman, Word};
 /// Time for the last changes before it to come to rest.
 const SETTLE: Duration = Duration::from_secs(20);
 
+/// Watches that may be opened again in five minutes: the API server ends each after five to ten, and the
+/// operator has one for each kind of object.
+const REOPENED: u64 = 14;
+
 /// How often to listen, where something happened meanwhile.
 const TIMES: u32 = 3;
 
@@ -60,6 +64,8 @@ fn listen(scene: &Scene, cluster: &Cluster, quiet: Duration) -> Result<Result<Ve
         scene.operator.user
     );
     let watches = calls.iter().filter(|c| c.verb == "watch").count();
+    let most = usize::try_from(REOPENED * (1 + quiet.as_secs() / 300))?;
+    ensure!(watches <= most, "{watches} watches were opened again in {} s", quiet.as_secs());
     let noise = tally(calls.iter().filter(|c| c.resource != "leases" && c.verb != "watch"));
     if noise.is_empty() {
         ensure!(is_ready(&cluster.get()?), "the cluster did not stay Ready");

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{Cluster, text, unchanged};
 use crate::kube::until;
+use crate::promise;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 
@@ -55,11 +56,9 @@ fn run(scene: &Scene) -> Result<Verdict> {
         killed.as_secs_f64(),
         ended.as_secs_f64()
     );
-    if killed > PROMISED.0 || ended > PROMISED.1 {
-        println!("      promise missed: {PROMISED:?}; {words}");
-    }
-    let most = if scene.all { PROMISED } else { FAULT };
-    ensure!(killed <= most.0 && ended <= most.1, "{words}");
+    let within = |most: (Duration, Duration)| killed <= most.0 && ended <= most.1;
+    let words = format!("{words}, promised {PROMISED:?}");
+    promise::judge(scene.all, (within(PROMISED), within(FAULT)), &words)?;
     Ok(Verdict::Held(words))
 }
 

@@ -1,0 +1,150 @@
+//! Is all as it should be between two rounds, and what may never be seen in between?
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::Stage;
+use super::act::Purposes;
+use crate::cluster::{by_name, is_ready, summary, text};
+use crate::kube::until;
+use crate::watchman::{self, Heard};
+
+/// Longest time until the cluster is at rest again.
+pub(super) const LIMIT: Duration = Duration::from_mins(12);
+/// Members of PD.
+const PD: usize = 3;
+
+/// The operator's memory at a moment at rest.
+pub(super) struct Sample {
+    /// Since the beginning.
+    pub(super) at: Duration,
+    /// Which process.
+    pub(super) pod: String,
+    /// Resident bytes.
+    pub(super) bytes: u64,
+}
+
+/// What must come back.
+pub(super) struct Rest {
+    id: Option<String>,
+    members: BTreeSet<String>,
+    namespaces: BTreeSet<String>,
+    samples: Vec<Sample>,
+    scaled: bool,
+}
+
+/// It came back.
+pub(super) struct Rested {
+    /// After this time.
+    pub(super) took: Duration,
+    /// In words.
+    pub(super) words: String,
+}
+
+impl Rest {
+    /// As it is now.
+    pub(super) fn of(stage: &Stage<'_>) -> Result<Self> {
+        Ok(Self {
+            id: stage.cluster.recorded_id()?,
+            members: watchman::ask(&stage.scene.kube, &stage.cluster)?.members,
+            namespaces: namespaces(stage)?,
+            samples: Vec::new(),
+            scaled: false,
+        })
+    }
+
+    /// Waits until the cluster is at rest, then looks for what does not belong there.
+    pub(super) fn wait(
+        &mut self,
+        stage: &Stage<'_>,
+        purposes: &Purposes,
+        begin: Instant,
+    ) -> Result<Rested> {
+        let since = Instant::now();
+        self.scaled |= purposes.left > 0;
+        let stores = usize::try_from(purposes.stores)?;
+        until("the cluster at rest", LIMIT, || {
+            let object = stage.cluster.get()?;
+            let word = watchman::ask(&stage.scene.kube, &stage.cluster)?;
+            let up = word.stores.values().filter(|store| store.state == "Up").count();
+            let lock = watchman::locks(&stage.scene.kube, &stage.cluster)?;
+            let calm = is_ready(&object)
+                && (up, word.stores.len(), word.healthy.len()) == (stores, stores, PD)
+                && word.evicting.is_empty()
+                && lock.is_none();
+            let words = || format!("{}; {word:?}, lock {lock:?}", summary(&object));
+            Ok(if calm { Ok(()) } else { Err(words()) })
+        })?;
+        self.belongs(stage, purposes)?;
+        self.sample(stage, begin)?;
+        let bytes = self.samples.last().map_or(0, |sample| sample.bytes);
+        let words = format!("{stores} stores, the operator has {} KiB", bytes / 1024);
+        Ok(Rested { took: since.elapsed(), words })
+    }
+
+    /// No pod, volume or namespace is left behind; the cluster and PD's members are the same.
+    fn belongs(&self, stage: &Stage<'_>, purposes: &Purposes) -> Result<()> {
+        let cluster = &stage.cluster;
+        let stores = usize::try_from(purposes.stores)?;
+        ensure!(cluster.recorded_id()? == self.id, "another cluster id: {:?}", cluster.recorded_id()?);
+        let members = watchman::ask(&stage.scene.kube, cluster)?.members;
+        ensure!(members == self.members, "PD's members were {:?} and are {members:?}", self.members);
+        let pods: Vec<_> = cluster.pods(None)?.into_keys().collect();
+        ensure!(pods.len() == PD + stores, "pods are left behind: {pods:?}");
+        // The volumes of those that left stay, as `Retain` says.
+        let grown = usize::try_from(purposes.left)? + usize::from(purposes.stores == 4);
+        let claims: Vec<_> = cluster.claims()?.into_keys().collect();
+        ensure!(claims.len() == PD + 3 + grown, "volumes came or went: {claims:?}");
+        let now = namespaces(stage)?;
+        ensure!(now == self.namespaces, "namespaces came or went: {now:?}");
+        Ok(())
+    }
+
+    fn sample(&mut self, stage: &Stage<'_>, begin: Instant) -> Result<()> {
+        let leader = stage.scene.operator.leader()?;
+        let field = |path| text(&leader, path).with_context(|| format!("a pod without {path}"));
+        let (name, node) = (field("/metadata/name")?, field("/spec/nodeName")?);
+        let stats = stage.scene.kube.get(&format!("/api/v1/nodes/{node}/proxy/stats/summary"))?;
+        let pods = stats.pointer("/pods").and_then(|pods| pods.as_array());
+        let own = pods.into_iter().flatten().find(|pod| text(pod, "/podRef/name") == Some(name));
+        // The kubelet looks at a new container after some seconds.
+        let bytes = own.and_then(|pod| pod.pointer("/containers/0/memory/rssBytes")?.as_u64());
+        if let Some(bytes) = bytes {
+            let restarts = leader.pointer("/status/containerStatuses/0/restartCount");
+            let pod = format!("{name}/{}", restarts.and_then(|n| n.as_u64()).unwrap_or(0));
+            self.samples.push(Sample { at: begin.elapsed(), pod, bytes });
+        }
+        Ok(())
+    }
+
+    /// The operator's memory.
+    pub(super) fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// What PD should never have said.
+    pub(super) fn heard(&self, heard: &Heard) -> Vec<String> {
+        let mut found = Vec::new();
+        for (_, word) in heard {
+            let leaving: Vec<_> = word.stores.iter().filter(|(_, s)| s.state == "Offline").collect();
+            if leaving.len() > 1 || (!leaving.is_empty() && !self.scaled) {
+                found.push(format!("stores were taken offline: {leaving:?}"));
+            }
+            if word.members != self.members {
+                found.push(format!("PD's members were {:?}", word.members));
+            }
+            if word.stores.len() > 4 {
+                found.push(format!("{} stores, so one was replaced", word.stores.len()));
+            }
+        }
+        found.dedup();
+        found
+    }
+}
+
+fn namespaces(stage: &Stage<'_>) -> Result<BTreeSet<String>> {
+    let found = stage.scene.kube.list("/api/v1/namespaces")?;
+    Ok(by_name(found).map(|(name, _)| name).collect())
+}
