@@ -69,7 +69,7 @@ fn kill_until_done(
 ) -> Result<u32> {
     let (begin, mut killed) = (Instant::now(), 0);
     loop {
-        scene.operator.kill()?;
+        scene.kill_operator()?;
         killed += 1;
         scene.operator.wait_ready()?;
         std::thread::sleep(LIVES);
