@@ -4,21 +4,21 @@
 //! cluster-wide settings merged into the components, texts parsed into types. Nothing behind it
 //! sees the raw spec, and nothing in it can be wrong in a way that the raw spec could.
 
-mod warning;
 mod explicit;
 mod member;
 mod scalar;
+mod warning;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-pub use warning::Warning;
 pub use explicit::Explicit;
 pub use member::{
     ClientService, Component, ConfigUpdateStrategy, DnsPolicy, Failover, PdSpec, Probe, PullPolicy,
     ReclaimPolicy, Resources, ScalePolicy, ServiceType, Storage, StorageVolume, TikvSpec,
 };
 pub use scalar::{ClusterName, Quantity, Version};
+pub use warning::Warning;
 
 use crate::build::Prepared;
 use crate::world::Uid;

@@ -122,7 +122,8 @@ fn what_the_page_for_users_of_tidb_operator_calls_not_there_yet_is_refused_and_n
         .map(|field| field.name)
         .collect();
     assert_eq!(later, ["tlsCluster.enabled", "pdAddresses"]);
-    let spec = json!({"version": "v8.5.7", "tlsCluster": {"enabled": true}, "pdAddresses": ["a:1"]});
+    let spec =
+        json!({"version": "v8.5.7", "tlsCluster": {"enabled": true}, "pdAddresses": ["a:1"]});
     let resource = json!({
         "metadata": {"name": "c", "namespace": "ns", "uid": "u", "generation": 7},
         "spec": spec,

@@ -191,10 +191,7 @@ impl LabArgs {
             Action::AuditLog => {
                 bail!("the audit log of the cluster of context {context} is not ours to find")
             }
-            Action::Fault { .. }
-            | Action::Lose { .. }
-            | Action::Kill { .. }
-            | Action::Selftest => {
+            Action::Fault { .. } | Action::Lose { .. } | Action::Kill { .. } | Action::Selftest => {
                 bail!("only a lab can be broken, not the cluster of context {context}")
             }
         }

@@ -15,14 +15,8 @@ use crate::tools::{Binaries, shell};
 pub(crate) const API_SERVER: &str = "kube-apiserver";
 
 /// Names of the control plane's programs, in the order of their start.
-pub(crate) const SERVICES: &[&str] = &[
-    "etcd",
-    API_SERVER,
-    "kube-controller-manager",
-    "kube-scheduler",
-    "coredns",
-    "local-volumes",
-];
+pub(crate) const SERVICES: &[&str] =
+    &["etcd", API_SERVER, "kube-controller-manager", "kube-scheduler", "coredns", "local-volumes"];
 
 /// Every request once, when it is answered, with user, verb and object; no bodies. Health checks and
 /// the lab's own components would only make the file grow.

@@ -59,7 +59,10 @@ fn count(log: &str) -> Score {
             passed: before(line, "passed"),
             failed: before(line, "failed"),
             not_run: before(line, "not run") + before(line, "ignored"),
-            missed: line.strip_prefix("promises missed: ").and_then(|n| n.parse().ok()).unwrap_or(0),
+            missed: line
+                .strip_prefix("promises missed: ")
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0),
         })
         .fold(Score::default(), Score::and)
 }

@@ -49,10 +49,14 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
     }
     let list = missing.join(" ");
     if shell::find("apt-get").is_none() {
-        bail!("this machine is not a Debian and lacks the programs of these packages: {list}; {INSTEAD}");
+        bail!(
+            "this machine is not a Debian and lacks the programs of these packages: {list}; {INSTEAD}"
+        );
     }
     if !rustix::process::geteuid().is_root() {
-        bail!("these Debian packages are missing, and installing them needs root: {list}; {INSTEAD}");
+        bail!(
+            "these Debian packages are missing, and installing them needs root: {list}; {INSTEAD}"
+        );
     }
     eprintln!("installing Debian packages: {list}");
     let apt = |arguments: &[&str]| {

@@ -105,7 +105,8 @@ fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts) -> Result<()> {
         "TiKV was restarted before PD: {order:?}"
     );
     let share = restarts.longest_share();
-    let words = format!("the operator took {:.2} s for one pod, promised {SHARE:?}", share.as_secs_f64());
+    let words =
+        format!("the operator took {:.2} s for one pod, promised {SHARE:?}", share.as_secs_f64());
     promise::judge(scene.all, (share <= SHARE, share <= FAULT), &words)?;
     for pod in order.iter().filter(|pod| pod.contains("-tikv-")) {
         let path = format!("{}/{pod}:20180/proxy/config", cluster.core("pods"));

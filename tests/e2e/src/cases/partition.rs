@@ -127,7 +127,8 @@ impl Site<'_> {
         let leader = self.watchman.now().leader;
         let (alone, others): (BTreeMap<_, _>, BTreeMap<_, _>) = {
             let pods = self.cluster.pods(Some(Component::Pd))?;
-            let chosen = pods.keys().find(|name| **name != leader).cloned().context("no follower")?;
+            let chosen =
+                pods.keys().find(|name| **name != leader).cloned().context("no follower")?;
             pods.into_iter().partition(|(name, _)| *name == chosen)
         };
         let (name, pod) = alone.first_key_value().context("no follower")?;

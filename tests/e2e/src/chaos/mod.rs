@@ -57,7 +57,8 @@ struct Stage<'a> {
 impl Soak {
     /// Runs it; true if nothing was violated. The page is written in any case.
     pub(crate) fn run(&self, scene: &Scene) -> Result<bool> {
-        let lab = scene.lab.as_ref().context("only a lab can be broken: run it without --context")?;
+        let lab =
+            scene.lab.as_ref().context("only a lab can be broken: run it without --context")?;
         let namespace = scene.namespace("chaos")?;
         let wanted = manifest::cluster(&scene.servers, "chaos", 3, 3);
         let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
@@ -65,7 +66,8 @@ impl Soak {
         let watchman = Watchman::every(Duration::from_secs(1), &scene.kube, &cluster);
         let limit = Duration::from_secs(self.minutes * 60) + rest::LIMIT + Duration::from_mins(10);
         let spared = spared(scene)?;
-        let avoid: Vec<String> = scene.nodes()?.into_iter().filter(|node| *node != spared).collect();
+        let avoid: Vec<String> =
+            scene.nodes()?.into_iter().filter(|node| *node != spared).collect();
         let writer = scene.writer_for(limit, &cluster, &avoid)?;
         let stage = Stage { scene, lab, cluster, spared };
         let begin = Instant::now();
@@ -74,6 +76,7 @@ impl Soak {
         let ended = self.rounds(&stage, (&mut rest, begin), &mut done);
         violated.extend(ended.err().map(|e| format!("{e:#}")));
         violated.extend(rest.heard(&watchman.heard()));
+        violated.extend(rest.grows());
         let report = writer.stop()?;
         println!("      {report}");
         violated.extend(report.nothing_lost().err().map(|e| format!("{e:#}")));
@@ -120,7 +123,11 @@ impl Soak {
             let Rested { took, words } = rest
                 .wait(stage, &purposes, begin)
                 .with_context(|| format!("after round {round} of seed {}", self.seed))?;
-            println!("{:6} s  at rest after {} s: {words}", begin.elapsed().as_secs(), took.as_secs());
+            println!(
+                "{:6} s  at rest after {} s: {words}",
+                begin.elapsed().as_secs(),
+                took.as_secs()
+            );
             std::thread::sleep(PAUSE);
         }
         ensure!(round > 0, "no time for a single round");

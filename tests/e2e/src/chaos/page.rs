@@ -33,7 +33,7 @@ pub(super) fn page(
     (samples, violated): (&[Sample], &[String]),
 ) -> String {
     let mut page = HEAD.to_owned();
-    let length = report.windows().last().map_or(1.0, |window| window.from_s as f64 + 10.0);
+    let length = report.windows().last().map_or(1.0, |window| number(window.from_s) + 10.0);
     let _ = write!(
         page,
         "<h1>Chaos soak</h1><p>{} minutes, seed {}. The servers are those that the suite was given; without \
@@ -70,16 +70,21 @@ fn verdict(page: &mut String, violated: &[String]) {
 
 fn curves(report: &Report, samples: &[Sample]) -> Vec<Curve<'static>> {
     let windows = report.windows();
-    let middle = |from: u64| from as f64 + 5.0;
+    let middle = |from: u64| number(from) + 5.0;
     let share = windows.iter().map(|w| (middle(w.from_s), w.share() * 100.0)).collect();
-    let slow = windows.iter().map(|w| (middle(w.from_s), w.p99_ms.unwrap_or(0) as f64));
+    let slow = windows.iter().map(|w| (middle(w.from_s), number(w.p99_ms.unwrap_or(0))));
     let slow: Vec<_> = slow.collect();
-    let memory = samples.iter().map(|s| (seconds(s.at), s.bytes as f64 / 1_048_576.0));
+    let memory = samples.iter().map(|s| (seconds(s.at), f64::from(s.kib) / 1_024.0));
     let memory: Vec<_> = memory.collect();
     let top = |points: &[(f64, f64)]| points.iter().fold(1.0, |top: f64, (_, y)| top.max(*y)) * 1.1;
     vec![
         Curve { title: "Attempts that succeeded, per 10 s", unit: "%", top: 100.0, points: share },
-        Curve { title: "Slowest of a hundred, per 10 s", unit: "ms", top: top(&slow), points: slow },
+        Curve {
+            title: "Slowest of a hundred, per 10 s",
+            unit: "ms",
+            top: top(&slow),
+            points: slow,
+        },
         Curve { title: "The operator's memory", unit: "MiB", top: top(&memory), points: memory },
     ]
 }
@@ -113,6 +118,10 @@ fn picture(page: &mut String, curve: &Curve<'_>, done: &[Done], length: f64) {
         curve.top,
         curve.unit
     );
+}
+
+fn number(small: u64) -> f64 {
+    f64::from(u32::try_from(small).unwrap_or(u32::MAX))
 }
 
 fn seconds(time: Duration) -> f64 {

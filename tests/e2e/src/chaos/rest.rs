@@ -13,6 +13,10 @@ use crate::watchman::{self, Heard};
 
 /// Longest time until the cluster is at rest again.
 pub(super) const LIMIT: Duration = Duration::from_mins(12);
+/// One process is watched for so long before its memory is judged.
+const WATCHED: Duration = Duration::from_mins(20);
+/// Memory that grows by less an hour is flat.
+const FLAT: f64 = 0.01;
 /// Members of PD.
 const PD: usize = 3;
 
@@ -22,8 +26,8 @@ pub(super) struct Sample {
     pub(super) at: Duration,
     /// Which process.
     pub(super) pod: String,
-    /// Resident bytes.
-    pub(super) bytes: u64,
+    /// Resident memory in KiB.
+    pub(super) kib: u32,
 }
 
 /// What must come back.
@@ -79,8 +83,8 @@ impl Rest {
         })?;
         self.belongs(stage, purposes)?;
         self.sample(stage, begin)?;
-        let bytes = self.samples.last().map_or(0, |sample| sample.bytes);
-        let words = format!("{stores} stores, the operator has {} KiB", bytes / 1024);
+        let kib = self.samples.last().map_or(0, |sample| sample.kib);
+        let words = format!("{stores} stores, the operator has {kib} KiB");
         Ok(Rested { took: since.elapsed(), words })
     }
 
@@ -88,9 +92,17 @@ impl Rest {
     fn belongs(&self, stage: &Stage<'_>, purposes: &Purposes) -> Result<()> {
         let cluster = &stage.cluster;
         let stores = usize::try_from(purposes.stores)?;
-        ensure!(cluster.recorded_id()? == self.id, "another cluster id: {:?}", cluster.recorded_id()?);
+        ensure!(
+            cluster.recorded_id()? == self.id,
+            "another cluster id: {:?}",
+            cluster.recorded_id()?
+        );
         let members = watchman::ask(&stage.scene.kube, cluster)?.members;
-        ensure!(members == self.members, "PD's members were {:?} and are {members:?}", self.members);
+        ensure!(
+            members == self.members,
+            "PD's members were {:?} and are {members:?}",
+            self.members
+        );
         let pods: Vec<_> = cluster.pods(None)?.into_keys().collect();
         ensure!(pods.len() == PD + stores, "pods are left behind: {pods:?}");
         // The volumes of those that left stay, as `Retain` says.
@@ -113,10 +125,23 @@ impl Rest {
         let bytes = own.and_then(|pod| pod.pointer("/containers/0/memory/rssBytes")?.as_u64());
         if let Some(bytes) = bytes {
             let restarts = leader.pointer("/status/containerStatuses/0/restartCount");
-            let pod = format!("{name}/{}", restarts.and_then(|n| n.as_u64()).unwrap_or(0));
-            self.samples.push(Sample { at: begin.elapsed(), pod, bytes });
+            let pod =
+                format!("{name}/{}", restarts.and_then(serde_json::Value::as_u64).unwrap_or(0));
+            let kib = u32::try_from(bytes / 1024)?;
+            self.samples.push(Sample { at: begin.elapsed(), pod, kib });
         }
         Ok(())
+    }
+
+    /// The operator's memory grows: by how much of a hundred parts an hour, where one process was
+    /// watched for long enough.
+    pub(super) fn grows(&self) -> Option<String> {
+        let last = self.samples.last()?;
+        let own: Vec<&Sample> = self.samples.iter().filter(|s| s.pod == last.pod).collect();
+        let rate = hourly(&own)?;
+        println!("      the operator's memory changes by {:.2} % an hour", rate * 100.0);
+        (rate > FLAT)
+            .then(|| format!("the operator's memory grows by {:.1} % an hour", rate * 100.0))
     }
 
     /// The operator's memory.
@@ -128,7 +153,8 @@ impl Rest {
     pub(super) fn heard(&self, heard: &Heard) -> Vec<String> {
         let mut found = Vec::new();
         for (_, word) in heard {
-            let leaving: Vec<_> = word.stores.iter().filter(|(_, s)| s.state == "Offline").collect();
+            let leaving: Vec<_> =
+                word.stores.iter().filter(|(_, s)| s.state == "Offline").collect();
             if leaving.len() > 1 || (!leaving.is_empty() && !self.scaled) {
                 found.push(format!("stores were taken offline: {leaving:?}"));
             }
@@ -144,7 +170,44 @@ impl Rest {
     }
 }
 
+/// The slope of a straight line through the samples, per hour and of their mean.
+fn hourly(samples: &[&Sample]) -> Option<f64> {
+    let (first, last) = (samples.first()?, samples.last()?);
+    if last.at.saturating_sub(first.at) < WATCHED {
+        return None;
+    }
+    let points: Vec<(f64, f64)> =
+        samples.iter().map(|s| (s.at.as_secs_f64() / 3_600.0, f64::from(s.kib))).collect();
+    let count = f64::from(u32::try_from(points.len()).ok()?);
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (hours, kib) = (mean(|p| p.0), mean(|p| p.1));
+    let above: f64 = points.iter().map(|(x, y)| (x - hours) * (y - kib)).sum();
+    let below: f64 = points.iter().map(|(x, _)| (x - hours).powi(2)).sum();
+    Some(above / below / kib)
+}
+
 fn namespaces(stage: &Stage<'_>) -> Result<BTreeSet<String>> {
     let found = stage.scene.kube.list("/api/v1/namespaces")?;
     Ok(by_name(found).map(|(name, _)| name).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_judged_by_its_slope_and_only_after_a_while() {
+        let samples = |minutes: u64, step: u32| -> Vec<Sample> {
+            let one = |m: u64| Sample {
+                at: Duration::from_secs(m * 60),
+                pod: "p".to_owned(),
+                kib: 10_000 + step * u32::try_from(m).unwrap(),
+            };
+            (0..=minutes).map(one).collect()
+        };
+        let rate = |samples: &[Sample]| hourly(&samples.iter().collect::<Vec<_>>());
+        assert_eq!(rate(&samples(19, 5)), None);
+        assert_eq!(rate(&samples(40, 0)), Some(0.0));
+        assert!(rate(&samples(40, 5)).is_some_and(|rate| (0.02..0.04).contains(&rate)));
+    }
 }
