@@ -21,10 +21,14 @@ impl Default for Version {
 /// What came after v4.0.0 of that which the operator meets: the release that brought it (read in the
 /// sources of the release tags; see `docs/versions.md`).
 #[derive(Clone, Copy, Debug)]
-pub struct Feature(Version);
+pub struct Feature {
+    since: Version,
+    /// PD v9.0.0 branched off before the later releases of v8.5 got some.
+    in_9: bool,
+}
 
 const fn since(major: u64, minor: u64, patch: u64) -> Feature {
-    Feature(Version { major, minor, patch })
+    Feature { since: Version { major, minor, patch }, in_9: true }
 }
 
 impl Feature {
@@ -64,9 +68,9 @@ impl Feature {
     pub const READY: Self = since(8, 5, 2);
     /// PD: `/health`, `/ping`, `/status`, `/version` and GET `/config` answered by the contacted
     /// member itself instead of the leader; the evict-stopping-store scheduler.
-    pub const LOCAL_ANSWERS: Self = since(8, 5, 5);
+    pub const LOCAL_ANSWERS: Self = Self { in_9: false, ..since(8, 5, 5) };
     /// PD: `/pd/api/v2/maintenance`.
-    pub const MAINTENANCE: Self = since(8, 5, 7);
+    pub const MAINTENANCE: Self = Self { in_9: false, ..since(8, 5, 7) };
     /// TiKV: `--advertise-status-addr`.
     pub const ADVERTISE_STATUS: Self = since(4, 0, 1);
     /// TiKV: `storage.enable-ttl`.
@@ -93,10 +97,9 @@ impl Version {
         Some(Self { major, minor, patch })
     }
 
-    /// Whether this release has `feature`. v9.0.0 branched off before v8.5.5 got its own.
-    pub fn has(self, Feature(since): Feature) -> bool {
-        let late = (8, 5, 5) <= (since.major, since.minor, since.patch) && since.major < 9;
-        self >= since && !(self.major == 9 && late)
+    /// Whether this release has `feature`.
+    pub fn has(self, feature: Feature) -> bool {
+        self >= feature.since && (feature.in_9 || self.major != 9)
     }
 
     /// Whether a store of this version may join a cluster of version `cluster`: same or later
@@ -135,7 +138,8 @@ mod tests {
         assert!(at("9.0.0-beta.2").has(Feature::STORE_READY));
         assert!(!at("v8.5.4").has(Feature::GRACEFUL_STOP));
         assert!(at("v8.5.5").has(Feature::GRACEFUL_STOP));
-        assert!(!at("9.0.0-beta.2").has(Feature::GRACEFUL_STOP));
+        // As the recorded TiKV of that name.
+        assert!(at("9.0.0-beta.2").has(Feature::GRACEFUL_STOP));
         assert!(!at("v4.0.7").has(Feature::ERROR_CODES) && at("v4.0.8").has(Feature::ERROR_CODES));
         assert_eq!(Version::parse("latest"), None);
         assert_eq!(Version::parse("8.5"), None);
