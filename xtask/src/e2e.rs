@@ -31,6 +31,10 @@ pub(crate) struct E2eArgs {
     /// second name of the same images on the lab; without a lab, no version is changed).
     #[arg(long)]
     next_version: Option<String>,
+    /// Tag of further images of the same names, with which the founding manifest runs (default: with
+    /// the stand-ins the one that it asks for; with other images theirs).
+    #[arg(long)]
+    founding_version: Option<String>,
     /// StorageClass whose volumes can grow (default: the lab's; without a lab volumes are not
     /// grown).
     #[arg(long)]
@@ -54,6 +58,7 @@ struct Servers {
     tikv: String,
     default_version: String,
     next_version: Option<String>,
+    founding_version: Option<String>,
     few_open_files: bool,
 }
 
@@ -135,6 +140,9 @@ impl E2eArgs {
         if let Some(next) = &servers.next_version {
             command.args(["--next-version", next]);
         }
+        if let Some(version) = &servers.founding_version {
+            command.args(["--founding-version", version]);
+        }
         for name in &self.only {
             command.args(["--only", name]);
         }
@@ -161,6 +169,7 @@ impl E2eArgs {
                 tikv: tikv.clone(),
                 default_version,
                 next_version,
+                founding_version: self.founding_version.clone(),
                 few_open_files,
             });
         }
@@ -171,15 +180,21 @@ impl E2eArgs {
                 tikv: "pingcap/tikv".to_owned(),
                 default_version: self.version.clone(),
                 next_version: self.next_version.clone(),
+                founding_version: self.founding_version.clone(),
                 few_open_files: false,
             });
         }
-        site.load_next_standins(standins)?;
+        site.load_standins_as(standins, products::STANDIN_NEXT)?;
+        let founding = self.founding_version.as_deref().unwrap_or(products::STANDIN_FOUNDING);
+        if self.only.is_empty() || self.only.iter().any(|name| name == "founding") {
+            site.load_standins_as(standins, founding)?;
+        }
         Ok(Servers {
             pd: products::STANDIN_PD.to_owned(),
             tikv: products::STANDIN_TIKV.to_owned(),
             default_version: site.load_standins(standins)?,
             next_version: Some(products::STANDIN_NEXT.to_owned()),
+            founding_version: Some(founding.to_owned()),
             few_open_files: false,
         })
     }

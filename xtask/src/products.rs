@@ -14,6 +14,8 @@ pub(crate) const STANDIN: &str = "crates/standin/Cargo.toml";
 pub(crate) const STANDIN_VERSION: &str = "v8.5.7";
 /// The version that the suite changes clusters to.
 pub(crate) const STANDIN_NEXT: &str = "v8.5.8";
+/// The version that the founding manifest asks for.
+pub(crate) const STANDIN_FOUNDING: &str = "v4.0.0";
 /// The stand-ins' images say in their names what they are.
 pub(crate) const STANDIN_PD: &str = "tikv-operator.test/standin-pd";
 /// See [`STANDIN_PD`].
@@ -129,4 +131,15 @@ pub(crate) fn standin_tikv(debug: &Path, name: &str, version: &str) -> Result<Ar
         .with_variable(AS_VERSION, version)
         .with_program("/tikv-server", &debug.join("tikv-server"))?
         .archive()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_founding_manifest_asks_for_the_version_that_is_made_for_it() {
+        let manifest = include_str!("../../examples/founding.yaml");
+        assert!(manifest.contains(&format!("\n  version: {STANDIN_FOUNDING}\n")));
+    }
 }

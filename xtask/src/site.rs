@@ -178,14 +178,12 @@ impl Site {
         Ok(default_version)
     }
 
-    /// Makes the stand-ins known under the version that clusters are changed to, which they then
-    /// report.
-    pub(crate) fn load_next_standins(&self, debug: &Path) -> Result<()> {
-        let next = products::STANDIN_NEXT;
-        let name = format!("{}:{next}", products::STANDIN_PD);
-        self.load(&products::standin_pd(debug, &name, next)?)?;
-        let name = format!("{}:{next}", products::STANDIN_TIKV);
-        self.load(&products::standin_tikv(debug, &name, next)?)
+    /// Makes the stand-ins known under another version, which they then report and behave as.
+    pub(crate) fn load_standins_as(&self, debug: &Path, version: &str) -> Result<()> {
+        let name = format!("{}:{version}", products::STANDIN_PD);
+        self.load(&products::standin_pd(debug, &name, version)?)?;
+        let name = format!("{}:{version}", products::STANDIN_TIKV);
+        self.load(&products::standin_tikv(debug, &name, version)?)
     }
 
     /// Makes the test client's image known.

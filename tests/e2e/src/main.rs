@@ -59,6 +59,10 @@ struct Args {
     /// the case that changes a version is not run.
     #[arg(long)]
     next_version: Option<String>,
+    /// Tag of further images of the same names, with which the founding manifest runs. Default: it
+    /// runs with those above.
+    #[arg(long)]
+    founding_version: Option<String>,
     /// Image of the test client.
     #[arg(long)]
     client_image: String,
@@ -113,6 +117,7 @@ fn main() -> Result<ExitCode> {
         tikv: manifest::Image::parse(&args.tikv_image, &args.version)?,
         default_version: args.default_version.unwrap_or_else(|| args.version.clone()),
         next_version: args.next_version,
+        founding_version: args.founding_version,
         few_open_files: args.few_open_files,
     };
     let lab = args.lab.as_deref().map(nodes::Lab::of);

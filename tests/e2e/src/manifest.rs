@@ -4,7 +4,7 @@
 //! TiKV runs in little memory and with few open files: its defaults want a limit of about 124,000
 //! files and 5 GiB of reserved disk per store.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
 
 /// An image, split as the resource wants it.
@@ -51,6 +51,9 @@ pub(crate) struct Servers {
     pub(crate) default_version: String,
     /// A tag of other images of the same names, to which running clusters are changed.
     pub(crate) next_version: Option<String>,
+    /// A tag of further images of the same names, with which the founding manifest runs; without it,
+    /// it runs with those above.
+    pub(crate) founding_version: Option<String>,
     /// The nodes allow so few open files that even the manifests that are about having no
     /// configuration must carry the small one.
     pub(crate) few_open_files: bool,
@@ -104,41 +107,37 @@ pub(crate) fn impatient(servers: &Servers, name: &str, pd: u32, tikv: u32) -> Va
     wanted
 }
 
-/// The manifest that the project was founded on, but for the images that it names.
-pub(crate) fn founding(servers: &Servers) -> Value {
-    json!({
-        "apiVersion": "tikv.org/v1alpha1",
-        "kind": "TikvCluster",
-        "metadata": { "name": "example" },
-        "spec": {
-            "version": servers.tikv.tag,
-            "pd": {
-                "baseImage": servers.pd.base,
-                "version": servers.pd.tag,
-                "replicas": 3,
-                "config": {},
-            },
-            "tikv": {
-                "baseImage": servers.tikv.base,
-                "replicas": 3,
-                "config": if servers.few_open_files { small_tikv() } else { json!({}) },
-            },
-        },
-    })
+/// The manifest that the project was founded on, from its file, with the images under test.
+pub(crate) fn founding(servers: &Servers) -> Result<Value> {
+    let mut manifest = example(include_str!("../../../examples/founding.yaml"), servers)?;
+    set(&mut manifest, "/spec/pd/baseImage", json!(servers.pd.base));
+    set(&mut manifest, "/spec/tikv/baseImage", json!(servers.tikv.base));
+    if let Some(version) = &servers.founding_version {
+        set(&mut manifest, "/spec/version", json!(version));
+        return Ok(manifest);
+    }
+    set(&mut manifest, "/spec/version", json!(servers.tikv.tag));
+    if servers.pd.tag != servers.tikv.tag {
+        set(&mut manifest, "/spec/pd/version", json!(servers.pd.tag));
+    }
+    Ok(manifest)
 }
 
-/// The shortest manifest that there is.
-pub(crate) fn only_version(servers: &Servers) -> Value {
-    let mut spec = json!({ "version": servers.default_version });
+/// The shortest manifest that there is, from its file.
+pub(crate) fn only_version(servers: &Servers) -> Result<Value> {
+    let mut manifest = example(include_str!("../../../examples/minimal.yaml"), servers)?;
+    set(&mut manifest, "/spec/version", json!(servers.default_version));
+    Ok(manifest)
+}
+
+/// An example as it is, but for nodes that allow few open files.
+fn example(text: &str, servers: &Servers) -> Result<Value> {
+    let read = serde_saphyr::from_str(text);
+    let mut manifest: Value = read.map_err(|error| anyhow!("an example is no YAML: {error}"))?;
     if servers.few_open_files {
-        set(&mut spec, "/tikv", json!({ "config": small_tikv() }));
+        set(&mut manifest, "/spec/tikv/config", small_tikv());
     }
-    json!({
-        "apiVersion": "tikv.org/v1alpha1",
-        "kind": "TikvCluster",
-        "metadata": { "name": "short" },
-        "spec": spec,
-    })
+    Ok(manifest)
 }
 
 /// Sets one field by its path (`/spec/pd/replicas`), making the objects on the way.
@@ -171,6 +170,56 @@ mod tests {
         for bad in ["", "pd:", ":x", "pd@sha256:0"] {
             assert_eq!(image(bad), None, "{bad}");
         }
+    }
+
+    fn servers(founding: Option<&str>, pd: &str, tikv: &str) -> Servers {
+        Servers {
+            pd: Image::parse(pd, "v1").unwrap(),
+            tikv: Image::parse(tikv, "v1").unwrap(),
+            default_version: "v1-e2e".to_owned(),
+            next_version: None,
+            founding_version: founding.map(str::to_owned),
+            few_open_files: false,
+        }
+    }
+
+    /// Fields of an example that are not as in its file.
+    fn changed(text: &str, manifest: &Value) -> Vec<String> {
+        fn walk(path: &str, file: &Value, used: &Value, found: &mut Vec<String>) {
+            match (file, used) {
+                (Value::Object(file), Value::Object(used)) => {
+                    for key in file.keys().chain(used.keys().filter(|key| !file.contains_key(*key)))
+                    {
+                        let of =
+                            |map: &serde_json::Map<_, _>| map.get(key).cloned().unwrap_or_default();
+                        walk(&format!("{path}/{key}"), &of(file), &of(used), found);
+                    }
+                }
+                (file, used) if file == used => {}
+                (_, used) => found.push(format!("{path} {used}")),
+            }
+        }
+        let mut found = Vec::new();
+        walk("", &serde_saphyr::from_str(text).unwrap(), manifest, &mut found);
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn examples_are_run_as_their_files_are() {
+        let founding_file = include_str!("../../../examples/founding.yaml");
+        let standins = servers(Some("v4.0.0"), "x/pd", "x/tikv");
+        let images = ["/spec/pd/baseImage \"x/pd\"", "/spec/tikv/baseImage \"x/tikv\""];
+        assert_eq!(changed(founding_file, &founding(&standins).unwrap()), images);
+        let real = servers(None, "pingcap/pd:a", "pingcap/tikv:b");
+        let versions = ["/spec/pd/version \"a\"", "/spec/version \"b\""];
+        assert_eq!(changed(founding_file, &founding(&real).unwrap()), versions);
+        let minimal_file = include_str!("../../../examples/minimal.yaml");
+        let version = ["/spec/version \"v1-e2e\""];
+        assert_eq!(changed(minimal_file, &only_version(&real).unwrap()), version);
+        let narrow = Servers { few_open_files: true, ..standins };
+        let fewer = changed(founding_file, &founding(&narrow).unwrap());
+        assert!(fewer.iter().any(|field| field.starts_with("/spec/tikv/config/")), "{fewer:?}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Asked through the API server's pod proxy, so the suite needs no route to pods. This is the
 //! suite's own evidence: it shares no code with the operator's PD client.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -11,6 +12,9 @@ use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, text};
 use crate::kube::{Kube, status_code, until};
+
+/// Longest wait for PD's word on versions: it may be between two leaders.
+const VERSIONS: Duration = Duration::from_secs(30);
 
 /// The members' answers of one cluster.
 pub(crate) struct Pd<'a> {
@@ -81,6 +85,24 @@ impl<'a> Pd<'a> {
             list.iter().map(|m| text(m, "/name").unwrap_or_default().to_owned()).collect();
         names.sort();
         Ok(names)
+    }
+
+    /// What members and stores say that they are, without `v`.
+    pub(crate) fn versions(&self) -> Result<BTreeSet<String>> {
+        let pods = self.cluster.pods(Some(Component::Pd))?;
+        let pod = pods.keys().next().context("no PD pod")?;
+        let mut found = BTreeSet::new();
+        for (path, list, version) in
+            [("members", "members", "/binary_version"), ("stores", "stores", "/store/version")]
+        {
+            let answer = until(&format!("{pod} answers {path}"), VERSIONS, || {
+                Ok(self.ask(pod, path)?.ok_or_else(|| "no answer".to_owned()))
+            })?;
+            let rows = answer.get(list).and_then(Value::as_array).context("no list")?;
+            let versions = rows.iter().map(|row| text(row, version).unwrap_or_default());
+            found.extend(versions.map(|version| version.trim_start_matches('v').to_owned()));
+        }
+        Ok(found)
     }
 
     /// Stores that PD calls Up: address without the port, and store id.

@@ -142,7 +142,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "integration",
-        what: "golden files, command lines, and everything that needs a real API server",
+        what: "golden files, command lines, all that needs a real API server, and older releases",
         counts: Counts::Tests,
         live: false,
         long: false,
@@ -236,6 +236,8 @@ fn simulator(all: bool) -> Result<Vec<Job>> {
 fn integration(_all: bool) -> Result<Vec<Job>> {
     let mut job = tests(|package| package != "sim")?;
     with_servers(&mut job.command, &["etcd", "kube-apiserver"])?;
+    // The operator also meets servers of older releases.
+    job.command.env("TEST_STANDINS", products::build_standins()?);
     Ok(vec![job])
 }
 

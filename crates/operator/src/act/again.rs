@@ -35,7 +35,7 @@ pub(super) fn is_needed(step: &Step, planned: &World) -> bool {
         return false;
     }
     let Step::DeletePod { name, uid, reason: _ } = step else {
-        return step.is_disruptive();
+        return step.is_disruptive() || matches!(step, Step::KeepStore { .. });
     };
     let known = matches!(planned.pd, PdView::Known(_));
     // A server may run beside a container that is not ready.
@@ -54,6 +54,8 @@ pub(super) fn verify(step: &Step, planned: &World, now: &Again) -> Checked {
     };
     if let Step::OfflineStore { store, address } = step {
         offline(*store, address, then, now)
+    } else if let Step::KeepStore { store } = step {
+        keep(*store, now)
     } else if let Step::RemovePdMember { id, name } = step {
         remove(*id, name, then, now)
     } else if let Step::TransferPdLeader { to } = step {
@@ -93,6 +95,16 @@ fn offline(id: StoreId, address: &str, then: &PdFacts, now: &Again) -> Checked {
         return Err(format!("store {id} is {:?} now, and was {}", store.state, words(before)));
     }
     Ok(Verdict::Go)
+}
+
+/// PD before v5.0 makes even a tombstone Up again, whose store has no data any more.
+fn keep(id: StoreId, now: &Again) -> Checked {
+    match now.stores.get(&id).map(|store| store.state) {
+        None | Some(StoreState::Tombstone) => Err(format!("store {id} has left PD")),
+        Some(
+            StoreState::Offline | StoreState::Up | StoreState::Disconnected | StoreState::Down,
+        ) => Ok(Verdict::Go),
+    }
 }
 
 fn words(state: Option<StoreState>) -> String {

@@ -66,6 +66,19 @@ fn expect(cases: &[(&str, Step, Change, Change, &str)]) {
     }
 }
 
+/// PD before v5.0 would make it Up again.
+#[test]
+fn a_store_that_has_left_is_not_kept() {
+    let keep = || Step::KeepStore { store: StoreId(4) };
+    let leaving: Change = |pd| state(pd, 4, StoreState::Offline);
+    expect(&[
+        ("leaving", keep(), leaving, SAME, "go"),
+        ("kept by an earlier call", keep(), leaving, |pd| state(pd, 4, StoreState::Up), "go"),
+        ("gone", keep(), leaving, |pd| state(pd, 4, StoreState::Tombstone), "has left PD"),
+        ("unlisted", keep(), leaving, |pd| drop(pd.stores.remove(&StoreId(4))), "has left PD"),
+    ]);
+}
+
 #[test]
 fn a_store_is_taken_offline_only_as_it_was_planned() {
     let down: Change = |pd| state(pd, 4, StoreState::Down);

@@ -379,6 +379,27 @@ async fn settings_of_a_store_are_set_without_its_file_and_read_back() {
     assert!(failure.message.contains("failed to parse: abc"), "{failure:?}");
 }
 
+/// TiKV before v7.4 does not know `persist=false`: the item is in force and the answer is 500.
+#[tokio::test]
+async fn what_a_store_has_counts_and_not_that_it_could_not_write_its_file() {
+    for words in [
+        // v5.4 to v7.3, and what came before.
+        "config changed, but failed to persist change due to err: Os { code: 30, .. }",
+        "failed to update, error: Os { code: 30, message: \"Read-only file system\" }",
+    ] {
+        let fake = Fake::run(move |asked| {
+            let config = json!({ "server": { "snap-io-max-bytes-per-sec": "64MiB" } });
+            let got = asked.line.starts_with("GET ");
+            Some(if got { (200, config.to_string()) } else { (500, words.to_owned()) })
+        })
+        .await;
+        assert_eq!(take_through(&fake, &again(3, 4), configure("64MB")).await, Ok(()));
+        let failure = take_through(&fake, &again(3, 4), configure("32MB")).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Refused);
+        assert!(failure.message.contains("code: 30"), "{failure:?}");
+    }
+}
+
 /// A PD that never answers a change holds a step up for a bounded time.
 #[tokio::test]
 async fn an_answer_that_is_not_one_ends() {

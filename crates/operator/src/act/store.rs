@@ -14,7 +14,9 @@ use crate::pd::PdError;
 
 impl Hand<'_> {
     /// Sets the items and reads them back. The store answers 500 for one that cannot be changed
-    /// while it runs, and then changes none.
+    /// while it runs, and then changes none. Before v7.4 it also does so for what it has changed:
+    /// it does not know `persist=false` and cannot write its file, which is mounted read-only. So
+    /// what it says afterwards decides.
     pub(super) async fn configure_store(
         &self,
         store: StoreId,
@@ -27,11 +29,18 @@ impl Hand<'_> {
             message: format!("{whose} has no status address: {status_address:?}"),
         })?;
         let set = self.hands.stores.configure(self.fence(), &status, items).await;
-        set.map_err(|error| failure(&format!("{whose}: setting {}", names(items)), &error))?;
+        let set =
+            set.map_err(|error| failure(&format!("{whose}: setting {}", names(items)), &error));
+        if set.as_ref().is_err_and(|failure| failure.kind != FailureKind::Refused) {
+            return set;
+        }
         let config = self.hands.stores.config(&status).await;
-        let config = config
-            .map_err(|error| pd::failure(&format!("{whose}: reading its configuration"), &error))?;
-        items.iter().try_for_each(|(item, value)| pd::verified(&whose, &config, item, value))
+        let read = config
+            .map_err(|error| pd::failure(&format!("{whose}: reading its configuration"), &error));
+        let is = read.and_then(|config| {
+            items.iter().try_for_each(|(item, value)| pd::verified(&whose, &config, item, value))
+        });
+        is.or_else(|failure| set.and(Err(failure)))
     }
 }
 

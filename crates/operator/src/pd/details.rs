@@ -116,18 +116,28 @@ fn progress(answer: &wire::Progress) -> Progress {
 /// The stages of the last recovery, oldest first; a finished one stays listed until PD's leader
 /// changes. `None` for an answer that says nothing.
 fn is_recovering(lines: &[wire::RecoveryLine]) -> Option<bool> {
-    const ENDED: [&str; 3] =
-        ["no on-going recovery", "unsafe recovery finished", "unsafe recovery failed"];
-    let last = lines.last()?.info.to_lowercase();
+    const ENDED: [&str; 4] = [
+        "no on-going recovery",
+        // Before v6.1, which says no more than that once it has ended.
+        "no on-going operation",
+        "unsafe recovery finished",
+        "unsafe recovery failed",
+    ];
+    let (wire::RecoveryLine::Stage { info } | wire::RecoveryLine::Text(info)) = lines.last()?;
+    let last = info.to_lowercase();
     Some(!ENDED.iter().any(|end| last.starts_with(end)))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    fn lines(infos: &[&str]) -> Vec<wire::RecoveryLine> {
-        infos.iter().map(|info| wire::RecoveryLine { info: (*info).to_owned() }).collect()
+    /// As v6.1 and later write them, and as v5.3 to v6.0 did.
+    fn both_spellings(infos: &[&str]) -> [Vec<wire::RecoveryLine>; 2] {
+        let stages: Vec<_> = infos.iter().map(|info| json!({ "info": info })).collect();
+        [json!(stages), json!(infos)].map(|list| serde_json::from_value(list).unwrap())
     }
 
     #[test]
@@ -147,10 +157,20 @@ mod tests {
                 Some(false),
             ),
             (&["Unsafe recovery failed: timeout"], Some(false)),
+            (&["No on-going operation."], Some(false)),
+            (
+                &[
+                    "Collecting cluster info from all alive stores, 1/3.",
+                    "Stores that have not reported to PD: 2,3,",
+                ],
+                Some(true),
+            ),
             (&["something new"], Some(true)),
             (&[], None),
         ] {
-            assert_eq!(is_recovering(&lines(infos)), want, "{infos:?}");
+            for lines in both_spellings(infos) {
+                assert_eq!(is_recovering(&lines), want, "{infos:?}");
+            }
         }
     }
 

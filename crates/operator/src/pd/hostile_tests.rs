@@ -275,6 +275,30 @@ async fn an_older_pd_is_asked_otherwise() {
     assert!(text.contains("StoreId(4)") && text.contains("replication: Replicated"), "{text}");
 }
 
+/// Every PD up to v8.5.7 answers 406 there until a store has registered: v6.1 and later with the
+/// reason, v4.0.0 with an empty object.
+#[tokio::test]
+async fn before_the_first_store_there_are_no_schedulers() {
+    const REASON: &str = r#""TiKV cluster not bootstrapped, please start TiKV first""#;
+    let script = |bootstrapped: bool, list: &'static str| {
+        move |asked: &str| {
+            Some(match asked {
+                "/pd/api/v1/scheduler-config/evict-leader-scheduler/list" => {
+                    answer("406 Not Acceptable", list)
+                }
+                "/pd/api/v1/stores/check" if !bootstrapped => answer("500 x", REASON),
+                other => healthy(other),
+            })
+        }
+    };
+    for list in [REASON, "{}", r#""no implement""#] {
+        let founded = client().look(&[server(script(false, list)).await], Depth::Full).await;
+        assert!(format!("{:?}", founded.unwrap()).contains("bootstrapped: false"), "{list}");
+        let odd = client().look(&[server(script(true, list)).await], Depth::Full).await;
+        assert!(odd.unwrap_err().contains("status 406"), "{list}");
+    }
+}
+
 #[tokio::test]
 async fn where_stores_are_fewer_than_replicas_the_regions_are_counted() {
     let peers = r#"{"count":2,"regions":[

@@ -129,7 +129,9 @@ impl PdClient {
             self.regions(member),
             self.config_or_less(member, &membership),
         );
-        let (health, stores, evicting) = (health?, stores?, evicting?);
+        let (health, stores) = (health?, stores?);
+        // Before the first store registers every PD answers 406 for any scheduler's list.
+        let evicting = if stores.is_some() { evicting? } else { BTreeSet::new() };
         let regions = regions.unwrap_or(0);
         let (config, replicate) = config;
         let members = facts::with_health(membership.members, &health);

@@ -20,6 +20,8 @@ mod hostile_tests;
 mod look_tests;
 #[cfg(test)]
 mod recording_tests;
+#[cfg(test)]
+mod versions_tests;
 
 pub use client::PdClient;
 pub use error::{PdError, shorten};

@@ -193,11 +193,15 @@ pub(super) struct Task {
     pub(super) id: String,
 }
 
-/// One line of `GET /admin/unsafe/remove-failed-stores/show`.
+/// One line of `GET /admin/unsafe/remove-failed-stores/show`: a stage; before v6.1 a text.
 #[derive(Deserialize)]
-pub(super) struct RecoveryLine {
-    #[serde(default)]
-    pub(super) info: String,
+#[serde(untagged)]
+pub(super) enum RecoveryLine {
+    Stage {
+        #[serde(default)]
+        info: String,
+    },
+    Text(String),
 }
 
 /// `GET /stores/progress?id=…`.

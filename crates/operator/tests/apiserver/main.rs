@@ -2,7 +2,8 @@
 //!
 //! Paths of the programs come from `TEST_ETCD` and `TEST_KUBE_APISERVER` (`cargo xtask tools etcd
 //! kube-apiserver` prints them). One server for this binary, a namespace per test. There is no
-//! kubelet and no PD here: `kubelet` patches what a kubelet would, `pd` answers what PD would.
+//! kubelet and no PD here: `kubelet` patches what a kubelet would, `pd` answers what PD would. Only
+//! `releases` runs servers, the stand-ins of `TEST_STANDINS`.
 
 // The whole crate is tests: what is not as expected may panic, with the line.
 #![allow(
@@ -32,7 +33,9 @@ mod outage;
 mod pd;
 mod processes;
 mod quiet;
+mod releases;
 mod roles;
+mod router;
 mod scopes;
 mod server;
 mod stage;

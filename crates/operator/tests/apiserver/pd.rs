@@ -119,9 +119,11 @@ fn answer(state: &mut State, uri: &Uri, suffix: &str) -> (StatusCode, String) {
         "/pd/api/v1/members" => members(state),
         "/pd/api/v1/health" => health(state),
         "/pd/api/v1/config/replicate" => json!({ "max-replicas": 3, "location-labels": "" }),
-        _ if state.stores.is_empty() => {
+        path if state.stores.is_empty() => {
             let text = "[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first";
-            return (StatusCode::INTERNAL_SERVER_ERROR, json!(text).to_string());
+            let of_scheduler = path.starts_with("/pd/api/v1/scheduler-config/");
+            let status = if of_scheduler { 406 } else { 500 };
+            return (StatusCode::from_u16(status).unwrap(), json!(text).to_string());
         }
         "/pd/api/v1/stores/check" => stores(state, suffix),
         "/pd/api/v1/regions/count" => json!({ "count": 1, "regions": null }),

@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tikv_operator::grants::{CLUSTER_GRANTS, GRANTS, Grant, OWN_GRANTS};
 
 /// Users with the operator's role. Each test takes its own, so that calls can be counted.
-const OPERATORS: usize = 60;
+const OPERATORS: usize = 80;
 
 pub(crate) struct Server {
     port: u16,

@@ -63,7 +63,8 @@ impl Etcd {
 
     /// Every pair whose key starts with `prefix`, in key order.
     pub async fn list(&self, prefix: &str) -> Result<Vec<Pair>> {
-        self.range(prefix, Some(after_prefix(prefix))).await
+        // Ours end in `/`, which `0` follows.
+        self.range(prefix, Some(format!("{}0", prefix.trim_end_matches('/')).into_bytes())).await
     }
 
     async fn range(&self, key: &str, end: Option<Vec<u8>>) -> Result<Vec<Pair>> {
@@ -155,13 +156,4 @@ fn write_op((key, value): &Write) -> pb::RequestOp {
         None => Op::RequestDeleteRange(pb::DeleteRangeRequest { key, range_end: Vec::new() }),
     };
     pb::RequestOp { request: Some(request) }
-}
-
-/// The first key after every key with this prefix. Our prefixes end in `/`, so the last byte grows.
-fn after_prefix(prefix: &str) -> Vec<u8> {
-    let mut end = prefix.as_bytes().to_vec();
-    if let Some(last) = end.last_mut() {
-        *last += 1;
-    }
-    end
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::start;
-use crate::version::Version;
+use crate::version::{Feature, Version};
 
 /// What a start of `pd-server` was asked for. Serialised, it is its part of GET `/config`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -55,8 +55,6 @@ pub enum Command {
     Run(Box<Options>),
     /// `-V`: print the version.
     PrintVersion(Version),
-    /// `--config-check`: the configuration is good.
-    ConfigChecked(Box<Options>),
 }
 
 /// Flags that are also keys of the file.
@@ -64,7 +62,7 @@ const FLAG_KEYS: &str = "name data-dir client-urls peer-urls advertise-client-ur
     advertise-peer-urls initial-cluster join initial-cluster-state initial-cluster-token";
 
 /// Flags that are no keys.
-const FLAGS: &str = "V version config config-check log-file L log-level cacert cert key \
+const FLAGS: &str = "V version config log-file L log-level cacert cert key \
     as-version force-new-cluster metrics-addr";
 
 /// Sections that PD keeps in etcd after its first start.
@@ -84,7 +82,7 @@ fn is_one_of(words: &str, key: &str) -> bool {
 
 /// Reads flags, environment and file. Errors are sentences for the user.
 pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
-    let flags = start::flags(args, &["V", "version", "config-check"])?;
+    let flags = start::flags(args, &["V", "version"])?;
     let flags: BTreeMap<String, String> = flags.into_iter().collect();
     let known = |name: &str| is_one_of(FLAGS, name) || is_one_of(FLAG_KEYS, name);
     if let Some(odd) = flags.keys().find(|name| !known(name)) {
@@ -102,16 +100,17 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Command> {
             .and_then(|text| Ok(text.parse()?))
             .with_context(|| format!("configuration file {path}"))?,
     };
-    let options = Box::new(build(&flags, file, version)?);
-    let checked = flags.contains_key("config-check");
-    Ok(if checked { Command::ConfigChecked(options) } else { Command::Run(options) })
+    Ok(Command::Run(Box::new(build(&flags, file, version)?)))
 }
 
 fn build(flags: &BTreeMap<String, String>, mut file: Table, version: Version) -> Result<Options> {
     for (key, value) in flags.iter().filter(|(key, _)| is_one_of(FLAG_KEYS, key)) {
         file.insert(key.clone(), value.clone().into());
     }
+    let token = "initial-cluster-token";
+    let unknown = (!version.has(Feature::CLUSTER_TOKEN)).then(|| file.remove(token)).flatten();
     let mut options: Options = file.try_into()?;
+    options.rest.extend(unknown.map(|value| (token.to_owned(), value)));
     if !options.initial_cluster.is_empty() && !options.join.is_empty() {
         bail!("-initial-cluster and -join can not be provided at the same time");
     }
@@ -137,13 +136,10 @@ fn build(flags: &BTreeMap<String, String>, mut file: Table, version: Version) ->
     if options.log_file.starts_with(&options.data_dir) {
         bail!("log directory shouldn't be the subdirectory of data directory");
     }
-    let is_secure = |key: &str| {
-        let in_file = options.in_file(&format!("security.{key}-path"));
-        flags.contains_key(key) || !in_file.is_empty()
-    };
+    let in_file = |key| options.in_file(&format!("security.{key}-path"));
     // A start that asks for TLS must not look as if it had worked.
     ensure!(
-        !["cacert", "cert", "key"].into_iter().any(is_secure),
+        ["cacert", "cert", "key"].iter().all(|k| !flags.contains_key(*k) && in_file(k).is_empty()),
         "this stand-in for PD does not serve TLS; start it without certificates"
     );
     Ok(options)
@@ -184,9 +180,7 @@ mod tests {
     fn run(args: &[&str]) -> Result<Options, String> {
         match parse(args.iter().map(ToString::to_string)).map_err(|error| error.to_string())? {
             Command::Run(options) => Ok(*options),
-            other @ (Command::PrintVersion(_) | Command::ConfigChecked(_)) => {
-                Err(format!("{other:?}"))
-            }
+            other @ Command::PrintVersion(_) => Err(format!("{other:?}")),
         }
     }
 
@@ -215,6 +209,19 @@ mod tests {
         assert!(run(&["--cacert=/ca.pem"]).unwrap_err().contains("does not serve TLS"));
         assert!(run(&["--no-such"]).is_err());
         assert!(run(&["--no-such=1"]).unwrap_err().contains("not defined"));
+    }
+
+    #[test]
+    fn before_v4_0_6_a_token_is_an_undefined_item() {
+        let token = |version: &str| {
+            let file: Table = "initial-cluster-token = 'mine'".parse().unwrap();
+            let version = Version::parse(version).unwrap();
+            let options = build(&BTreeMap::new(), file, version).unwrap();
+            (options.warnings().join(""), options.initial_cluster_token)
+        };
+        let warned = "Config contains undefined item: initial-cluster-token".to_owned();
+        assert_eq!(token("v4.0.5"), (warned, "pd-cluster".to_owned()));
+        assert_eq!(token("v4.0.6"), (String::new(), "mine".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use http::StatusCode;
 
+use crate::version::{Feature, Version};
+
 /// A refused request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -41,6 +43,12 @@ impl Refusal {
         Self { as_object: true, ..Self::bad(message) }
     }
 
+    /// The same as a release words it: before v4.0.8 without a code.
+    pub fn of(mut self, version: Version) -> Self {
+        self.message = worded(version, &self.message);
+        self
+    }
+
     /// No TiKV has ever registered.
     pub fn not_bootstrapped() -> Self {
         Self::internal(
@@ -64,4 +72,11 @@ impl Refusal {
     pub fn store_destroyed(id: u64) -> Self {
         Self::bad(format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed"))
     }
+}
+
+/// A message as a release words it.
+pub fn worded(version: Version, message: &str) -> String {
+    let coded = message.split_once("[PD:").filter(|_| !version.has(Feature::ERROR_CODES));
+    let codeless = coded.and_then(|(before, code)| Some((before, code.split_once(']')?.1)));
+    codeless.map_or_else(|| message.to_owned(), |(before, words)| format!("{before}{words}"))
 }

@@ -9,6 +9,7 @@ use super::shown::{extend, hex, without_zeros};
 use super::store::Load;
 use crate::proto::metapb::{self, Peer, PeerRole};
 use crate::proto::pdpb::{self, PeerStats};
+use crate::version::{Feature, Version};
 
 /// A region as PD knows it.
 #[derive(Clone, Debug, Default)]
@@ -96,8 +97,9 @@ impl Region {
     }
 
     /// The object that `/regions` lists.
-    pub fn show(&self) -> Value {
+    pub fn show(&self, release: Version) -> Value {
         let (version, conf_ver) = self.epoch();
+        let show_peer = |peer: &Peer| show_peer(peer, release);
         let peers = |peers: &[Peer]| peers.iter().map(show_peer).collect::<Vec<_>>();
         let down = self.down.iter().filter_map(|stats| {
             let peer = show_peer(stats.peer.as_ref()?);
@@ -119,9 +121,13 @@ impl Region {
     }
 }
 
-fn show_peer(peer: &Peer) -> Value {
-    let mut shown = without_zeros(peer);
-    let (role, is_learner) = (peer.role().as_str_name(), peer.role() == PeerRole::Learner);
+fn show_peer(peer: &Peer, release: Version) -> Value {
+    let is_learner = peer.role() == PeerRole::Learner;
+    if !release.has(Feature::PEER_ROLES) {
+        let Peer { id, store_id, .. } = peer;
+        return without_zeros(&json!({"id": id, "store_id": store_id, "is_learner": is_learner}));
+    }
+    let (mut shown, role) = (without_zeros(peer), peer.role().as_str_name());
     extend(&mut shown, without_zeros(&json!({"role_name": role, "is_learner": is_learner})));
     shown
 }
@@ -171,13 +177,6 @@ impl Regions {
         })
     }
 
-    /// Regions of `[start, end)`; an empty end is the end of all keys.
-    pub fn scan(&self, start: &[u8], end: &[u8]) -> impl Iterator<Item = &Region> {
-        let (start_key, end_key) = (start.into(), end.into());
-        let range = metapb::Region { start_key, end_key, ..metapb::Region::default() };
-        self.iter().filter(move |region| region.overlaps(&range))
-    }
-
     /// What the regions say about one store.
     pub fn load_of(&self, store: u64) -> Load {
         let mut load = Load::default();
@@ -219,7 +218,6 @@ mod tests {
         assert!(regions.put(region(1, "m", "", 2)).is_empty());
         assert_eq!(regions.at(b"a").unwrap().id(), 2);
         assert_eq!(regions.at(b"m").unwrap().id(), 1);
-        assert_eq!(regions.scan(b"", b"m").count(), 1);
         regions.put(region(1, "", "", 1));
         regions.put(region(3, "", "", 1));
         assert_eq!(regions.at(b"a").unwrap().id(), 2, "the old range must not come back");

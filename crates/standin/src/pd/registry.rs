@@ -96,7 +96,7 @@ impl Cluster {
 
     /// DELETE `/store/{id}`: the store is to go. `force` says that its data is gone already.
     pub fn remove_store(&mut self, id: u64, force: bool) -> Result<(), Refusal> {
-        if !force && self.version.has(Feature::EnoughStores) {
+        if !force && self.version.has(Feature::ENOUGH_STORES) {
             self.check_enough_stores(id)?;
         }
         let load = self.regions.load_of(id);
@@ -110,7 +110,13 @@ impl Cluster {
             }
             StoreState::Offline | StoreState::Up => {}
         }
+        let buries = force && !self.version.has(Feature::DESTROYED);
         let store = self.store_mut(id)?;
+        if buries {
+            store.meta.set_state(StoreState::Tombstone);
+            store.meta.set_node_state(NodeState::Removed);
+            return Ok(());
+        }
         store.note_removing(load, units::now_nanos());
         store.meta.set_state(StoreState::Offline);
         store.meta.set_node_state(NodeState::Removing);
@@ -127,8 +133,7 @@ impl Cluster {
             return Ok(());
         }
         let others = || self.stores.values().filter(|s| s.counts_as_up() && s.meta.id != id);
-        let up = self.stores.values().filter(|store| store.counts_as_up()).count();
-        let left = up.saturating_sub(1);
+        let left = others().count();
         let need = self.settings.max_replicas();
         if left < need {
             return Err(Refusal::bad(format!(
@@ -145,16 +150,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// POST `/store/{id}/state?state=Up`: the removal is off.
+    /// POST `/store/{id}/state?state=Up`: the removal is off. Before v5.0 also that of a tombstone.
     pub fn cancel_removal(&mut self, id: u64) -> Result<(), Refusal> {
+        let is_final = self.version.has(Feature::DESTROYED);
         let store = self.store_mut(id)?;
         match store.state() {
-            StoreState::Tombstone => return Err(Refusal::store_removed(id)),
+            StoreState::Tombstone if is_final => return Err(Refusal::store_removed(id)),
             StoreState::Offline | StoreState::Up if store.meta.physically_destroyed => {
                 return Err(Refusal::store_destroyed(id));
             }
             StoreState::Up => return Ok(()),
-            StoreState::Offline => {}
+            StoreState::Offline | StoreState::Tombstone => {}
         }
         store.meta.set_state(StoreState::Up);
         store.meta.set_node_state(NodeState::Serving);

@@ -42,10 +42,6 @@ fn begin(args: &[String]) -> Result<ExitCode> {
             let edition = "Edition: stand-in (this is not TiKV's PD)";
             start::say(&format!("Release Version: {version}\n{edition}"))
         }
-        Command::ConfigChecked(options) => {
-            let warnings = options.warnings().into_iter().map(|text| format!("warning: {text}\n"));
-            start::say(&(warnings.collect::<String>() + "config check successful"))
-        }
         Command::Run(options) => start::run(run(*options))?,
     })
 }

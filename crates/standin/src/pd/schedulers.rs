@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::refusal::Refusal;
+use super::shown::extend;
 use crate::version::{Feature, Version};
 
 /// The scheduler that moves leaders away from stores.
@@ -19,15 +20,9 @@ pub const BALANCE_REGION: &str = "balance-region-scheduler";
 /// Moves leaders away from the one store that says in its heartbeats that it is stopping.
 pub const EVICT_STOPPING: &str = "evict-stopping-store-scheduler";
 
-/// Other names that PD knows; here they can be listed, added and removed, and do nothing.
-const OTHERS: [&str; 6] = [
-    "balance-hot-region-scheduler",
-    "evict-slow-store-scheduler",
-    "evict-slow-trend-scheduler",
-    "shuffle-leader-scheduler",
-    "shuffle-region-scheduler",
-    "random-merge-scheduler",
-];
+/// Two that do nothing here but be listed.
+const HOT_REGION: &str = "balance-hot-region-scheduler";
+const SLOW_STORE: &str = "evict-slow-store-scheduler";
 
 /// Leaders moved from one store at a time.
 pub const BATCH: usize = 3;
@@ -44,12 +39,12 @@ pub struct Schedulers {
 impl Schedulers {
     /// Those of a new cluster.
     pub fn of_version(version: Version) -> Self {
-        let mut running: BTreeSet<String> =
-            [BALANCE_LEADER, BALANCE_REGION].map(str::to_owned).into();
-        running.extend(OTHERS.iter().take(2).map(|name| (*name).to_owned()));
-        if version.has(Feature::LocalAnswers) {
-            running.insert(EVICT_STOPPING.to_owned());
-        }
+        let younger =
+            [(SLOW_STORE, Feature::SLOW_STORES), (EVICT_STOPPING, Feature::LOCAL_ANSWERS)];
+        let younger = younger.into_iter().filter(|(_, feature)| version.has(*feature));
+        let names =
+            younger.map(|(name, _)| name).chain([BALANCE_LEADER, BALANCE_REGION, HOT_REGION]);
+        let running = names.map(str::to_owned).collect();
         Self { running, evicting: BTreeSet::new(), stopping: None }
     }
 
@@ -95,30 +90,23 @@ impl Schedulers {
     ) -> Result<&'static str, Refusal> {
         let name = body.get("name").and_then(Value::as_str);
         let name = name.ok_or_else(|| Refusal::bad("missing scheduler name"))?;
-        if name == EVICT_LEADER {
-            let store = body.get("store_id").and_then(Value::as_u64);
-            let store = store.ok_or_else(|| Refusal::bad("missing store id"))?;
-            if !store_exists(store) {
-                // The real one answers with its own answer, quoted once more.
-                let inner = format!("\"[PD:core:ErrStoreNotFound]store {store} not found\"\n");
-                return Err(Refusal::internal(inner));
-            }
-            let first = self.evicting.is_empty();
-            self.evicting.insert(store);
-            return Ok(if first {
-                "The scheduler is created."
-            } else {
-                "The scheduler has been applied to the store."
-            });
+        if name != EVICT_LEADER {
+            return Err(Refusal::bad("this stand-in for PD adds no other scheduler"));
         }
-        let known = [BALANCE_LEADER, BALANCE_REGION, EVICT_STOPPING];
-        if !known.contains(&name) && !OTHERS.contains(&name) {
-            return Err(Refusal::bad("unknown scheduler"));
+        let store = body.get("store_id").and_then(Value::as_u64);
+        let store = store.ok_or_else(|| Refusal::bad("missing store id"))?;
+        if !store_exists(store) {
+            // The real one answers with its own answer, quoted once more.
+            let inner = format!("\"[PD:core:ErrStoreNotFound]store {store} not found\"\n");
+            return Err(Refusal::internal(inner));
         }
-        if !self.running.insert(name.to_owned()) {
-            return Err(Refusal::internal("[PD:scheduler:ErrSchedulerExisted]scheduler existed"));
-        }
-        Ok("The scheduler is created.")
+        let first = self.evicting.is_empty();
+        self.evicting.insert(store);
+        Ok(if first {
+            "The scheduler is created."
+        } else {
+            "The scheduler has been applied to the store."
+        })
     }
 
     /// DELETE `/schedulers/{name}`; `evict-leader-scheduler-N` takes one store out, the bare name
@@ -144,10 +132,14 @@ impl Schedulers {
     }
 
     /// GET `/scheduler-config/evict-leader-scheduler/list`; `None` while nothing is evicted.
-    pub fn show_evictions(&self) -> Option<Value> {
+    pub fn show_evictions(&self, version: Version) -> Option<Value> {
         let range = json!([{"end-key": "", "start-key": ""}]);
         let ranges = self.evicting.iter().map(|id| (id.to_string(), range.clone()));
         let ranges: Map<String, Value> = ranges.collect();
-        (!ranges.is_empty()).then(|| json!({"store-id-ranges": ranges, "batch": BATCH}))
+        let mut list = json!({"store-id-ranges": ranges});
+        if version.has(Feature::BATCH) {
+            extend(&mut list, json!({"batch": BATCH}));
+        }
+        (!ranges.is_empty()).then_some(list)
     }
 }

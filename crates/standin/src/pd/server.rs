@@ -181,13 +181,11 @@ impl Server {
 /// What a stand-in says where PD says which commit it was built from: not TiKV's PD.
 pub const GIT_HASH: &str = "standin-not-tikv-pd";
 
-/// The cluster's id, created exactly once: seconds in the upper half, random below, as PD does.
+/// The cluster's id, created exactly once: seconds in the upper half, as PD does. Below are the
+/// nanoseconds, where PD has chance.
 async fn cluster_id(etcd: &Etcd) -> Result<u64, Status> {
-    let mut random = [0_u8; 4];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| Status::internal(format!("no random bytes: {error}")))?;
-    let seconds = u64::try_from(units::now_nanos() / 1_000_000_000).unwrap_or_default();
-    let wanted = (seconds << 32) | u64::from(u32::from_be_bytes(random));
+    let now = units::now_nanos().unsigned_abs();
+    let wanted = ((now / 1_000_000_000) << 32) | (now % 1_000_000_000);
     etcd.create(CLUSTER_ID, wanted.to_string().as_bytes()).await?;
     let text = etcd.get(CLUSTER_ID).await?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);

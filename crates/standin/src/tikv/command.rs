@@ -2,13 +2,12 @@
 //! nothing here looks at anything but the command and the pairs.
 
 use anyhow::Result;
-use redb::{ReadableTable as _, Table, WriteTransaction};
+use redb::{Table, WriteTransaction};
 
 use super::call::Answer;
-use super::disk::{PAIRS, between};
+use super::disk::PAIRS;
 use super::peer_storage::PeerStorage;
-use crate::proto::kvrpcpb::KvPair;
-use crate::proto::standinpb::{Command, CompareAndSwap, PeerState, mutation::Kind};
+use crate::proto::standinpb::{Command, PeerState, mutation::Kind};
 
 type Pairs<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
@@ -19,7 +18,7 @@ pub fn apply(
     transaction: &WriteTransaction,
 ) -> Result<Answer> {
     let mut pairs = transaction.open_table(PAIRS)?;
-    for mutation in &command.mutations {
+    for mutation in command.mutations {
         match mutation.kind() {
             Kind::Put => put(&mut pairs, &mutation.key, &mutation.value, &mut storage.state)?,
             Kind::Delete => {
@@ -27,24 +26,9 @@ pub fn apply(
                     forget(&mutation.key, before.value().len(), &mut storage.state);
                 }
             }
-            Kind::DeleteRange => {
-                pairs.retain_in::<&[u8], _>(
-                    between(&mutation.key, &mutation.value),
-                    |key, value| {
-                        let inside = storage.contains(key);
-                        if inside {
-                            forget(key, value.len(), &mut storage.state);
-                        }
-                        !inside
-                    },
-                )?;
-            }
         }
     }
-    match command.compare_and_swap {
-        Some(swap) => apply_swap(swap, &mut pairs, &mut storage.state),
-        None => Ok(Answer::default()),
-    }
+    Ok(Answer::default())
 }
 
 fn put(pairs: &mut Pairs<'_>, key: &[u8], value: &[u8], state: &mut PeerState) -> Result<()> {
@@ -62,30 +46,13 @@ fn forget(key: &[u8], value_bytes: usize, state: &mut PeerState) {
     state.bytes -= (key.len() + value_bytes) as u64;
 }
 
-/// Answers with the pair that was there.
-fn apply_swap(
-    swap: CompareAndSwap,
-    pairs: &mut Pairs<'_>,
-    state: &mut PeerState,
-) -> Result<Answer> {
-    let value = pairs.get(&*swap.key)?.map(|value| value.value().to_vec());
-    let succeeded = match &value {
-        None => swap.previous_not_exist,
-        Some(value) => !swap.previous_not_exist && *value == swap.previous_value,
-    };
-    if succeeded {
-        put(pairs, &swap.key, &swap.value, state)?;
-    }
-    let pair = |value| KvPair { key: swap.key, value, error: None };
-    Ok(Answer { pairs: value.map(pair).into_iter().collect(), succeeded })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::errorpb::Error;
     use crate::proto::metapb::{Peer, Region, RegionEpoch};
     use crate::proto::standinpb::Mutation;
-    use crate::tikv::call::{Read, Scan, read};
+    use crate::tikv::call::{Read, read};
     use crate::tikv::disk::Disk;
 
     struct World {
@@ -94,25 +61,21 @@ mod tests {
     }
 
     impl World {
-        fn apply(&mut self, command: Command) -> Answer {
+        fn apply(&mut self, command: Command) {
             let transaction = self.storage.disk.begin(true).unwrap();
-            let answer = apply(command, &mut self.storage, &transaction).unwrap();
+            apply(command, &mut self.storage, &transaction).unwrap();
             transaction.commit().unwrap();
-            answer
         }
 
         fn mutate(&mut self, kind: Kind, key: &str, value: &str) {
             let (key, value) = (key.into(), value.into());
             let mutations = vec![Mutation { kind: kind.into(), key, value }];
-            self.apply(Command { mutations, ..Command::default() });
+            self.apply(Command { mutations });
         }
 
-        fn scan(&self, start: &str, end: &str, limit: usize, reverse: bool) -> String {
-            let (start, end) = (start.into(), end.into());
-            let wanted = Scan { start, end, limit, key_only: true, reverse };
-            let answer = read(&Read::Range(wanted), &self.storage).unwrap().unwrap();
-            let keys = answer.pairs.into_iter().map(|pair| String::from_utf8(pair.key).unwrap());
-            keys.collect()
+        fn get(&self, key: &str) -> Result<Option<String>, Error> {
+            let value = read(&Read { key: key.into() }, &self.storage).unwrap()?;
+            Ok(value.map(|value| String::from_utf8(value).unwrap()))
         }
 
         /// (number, bytes) of the pairs.
@@ -140,52 +103,21 @@ mod tests {
     }
 
     #[test]
-    fn scans_go_both_ways_between_their_bounds_and_stay_in_the_region() {
+    fn a_read_stays_in_the_region() {
         let world = world();
-        assert_eq!(world.scan("f", "p", 9, false), "fg");
-        assert_eq!(world.scan("", "", 3, false), "afg");
-        assert_eq!(world.scan("", "", 9, false), "afgp");
-        assert_eq!(world.scan("p", "f", 9, true), "gf");
-        assert_eq!(world.scan("", "", 2, true), "pg");
-        assert_eq!(world.scan("g", "f", 9, false), "");
-        assert_eq!(world.scan("x", "z", 9, false), "");
+        assert_eq!(world.get("f"), Ok(Some("2".to_owned())));
+        assert_eq!(world.get("b"), Ok(None));
+        assert!(world.get("q").unwrap_err().key_not_in_region.is_some());
     }
 
     #[test]
-    fn a_swap_writes_only_over_what_it_expects() {
+    fn what_is_written_over_and_deleted_counts_no_more() {
         let mut world = world();
-        let mut swap = |key: &str, expected: Option<&str>, value: &str| {
-            let swap = CompareAndSwap {
-                key: key.into(),
-                value: value.into(),
-                previous_not_exist: expected.is_none(),
-                previous_value: expected.unwrap_or_default().into(),
-            };
-            let command = Command { compare_and_swap: Some(swap), ..Command::default() };
-            let mut answer = world.apply(command);
-            (answer.succeeded, answer.pairs.pop().map(|pair| pair.value))
-        };
-        assert_eq!(swap("a", None, "x"), (false, Some(b"1".to_vec())));
-        assert_eq!(swap("a", Some("0"), "x"), (false, Some(b"1".to_vec())));
-        assert_eq!(swap("a", Some("1"), "x"), (true, Some(b"1".to_vec())));
-        assert_eq!(swap("a", Some("x"), "y"), (true, Some(b"x".to_vec())));
-        assert_eq!(swap("b", Some(""), "y"), (false, None));
-        assert_eq!(swap("b", None, "y"), (true, None));
-        assert_eq!(world.size(), (5, 10));
-    }
-
-    #[test]
-    fn a_range_delete_stops_at_its_end_and_at_the_regions() {
-        let mut world = world();
-        world.mutate(Kind::DeleteRange, "b", "g");
-        assert_eq!((world.scan("", "", 9, false).as_str(), world.size()), ("agp", (3, 6)));
+        assert_eq!(world.size(), (4, 8));
         world.mutate(Kind::Delete, "a", "");
         world.mutate(Kind::Delete, "a", "");
+        assert_eq!((world.get("a"), world.size()), (Ok(None), (3, 6)));
         world.mutate(Kind::Put, "p", "longer");
-        assert_eq!(world.size(), (2, 9));
-        world.mutate(Kind::DeleteRange, "b", "");
-        assert_eq!((world.scan("", "", 9, false).as_str(), world.size()), ("", (0, 0)));
-        let left = world.storage.disk.read().unwrap().open_table(PAIRS).unwrap();
-        assert!(left.get(&b"q"[..]).unwrap().is_some(), "of another region");
+        assert_eq!(world.size(), (3, 11));
     }
 }

@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
 
 use crate::units;
+use crate::version::{Feature, Version};
 
 const DEFAULTS: &str = include_str!("config_default.json");
 
@@ -22,6 +23,13 @@ const HIDDEN: [(&str, &str); 5] = [
 
 /// Their section.
 const RAFTSTORE: &str = "raftstore";
+
+/// Keys that came after v4.0.0 and that the operator looks at.
+const YOUNGER: [(&str, Feature); 3] = [
+    ("storage.enable-ttl", Feature::TTL),
+    ("storage.api-version", Feature::API_VERSION),
+    ("server.graceful-shutdown-timeout", Feature::GRACEFUL_STOP),
+];
 
 /// What can be changed while the store runs: the list of TiKV's documentation ("Modify TiKV configuration
 /// dynamically"); `<db>` stands for `rocksdb` and `raftdb`, `<cf>` for their column families.
@@ -47,11 +55,18 @@ impl Config {
         Ok(Self { tree, unknown: Vec::new() })
     }
 
-    /// Defaults overlaid by a TOML document; the reason when it is no TOML or has a wrong type.
-    pub fn from_toml(text: &str) -> Result<Self> {
+    /// A release's defaults overlaid by a TOML document; the reason when it is no TOML or has a wrong
+    /// type.
+    pub fn from_toml(text: &str, version: Version) -> Result<Self> {
         let table: toml::Table = toml::from_str(text)?;
         let file = serde_json::to_value(table)?;
         let mut config = Self::defaults()?;
+        for (path, _) in YOUNGER.iter().filter(|(_, feature)| !version.has(*feature)) {
+            let (section, key) = path.split_once('.').unwrap_or(("", path));
+            if let Some(Value::Object(section)) = config.tree.get_mut(section) {
+                section.remove(key);
+            }
+        }
         config.overlay(&file, "")?;
         Ok(config)
     }
@@ -234,9 +249,23 @@ fn normalise(default: &Value, value: &Value) -> Result<Value, String> {
 mod tests {
     use super::*;
 
+    fn at_default_version(text: &str) -> Result<Config> {
+        Config::from_toml(text, Version::default())
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_unknown() {
+        let version = Version::parse("v5.2.0").unwrap();
+        let text = "[storage]\nenable-ttl = true\napi-version = 2";
+        let config = Config::from_toml(text, version).unwrap();
+        assert_eq!(config.unknown, ["storage.api-version"]);
+        assert_eq!(config.get("storage.enable-ttl"), Some(&json!(true)));
+        assert!(config.shown().pointer("/server/graceful-shutdown-timeout").is_none());
+    }
+
     #[test]
     fn a_file_overlays_the_defaults_in_tikvs_spelling() {
-        let config = Config::from_toml(
+        let config = at_default_version(
             "[storage.block-cache]\ncapacity = \"64MB\"\n[raftstore]\npd-heartbeat-tick-interval = \"90s\"\nraft-base-tick-interval = \"100ms\"\n[server.labels]\nzone = \"a\"\n[odd]\nkey = 1\n",
         )
         .unwrap();
@@ -261,10 +290,10 @@ mod tests {
             ("[server]\ngraceful-shutdown-timeout = 20", "server.graceful-shutdown-timeout"),
             ("raftstore = 1", "raftstore"),
         ] {
-            let reason = Config::from_toml(text).unwrap_err().to_string();
+            let reason = at_default_version(text).unwrap_err().to_string();
             assert!(reason.contains(&format!("`{key}`")), "{text}: {reason}");
         }
-        assert!(Config::from_toml("[server\n").is_err());
+        assert!(at_default_version("[server\n").is_err());
     }
 
     #[test]

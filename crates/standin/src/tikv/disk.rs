@@ -99,12 +99,9 @@ impl Disk {
 
 /// All keys of a region.
 pub fn range(region: &Region) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    between(&region.start_key, &region.end_key)
-}
-
-/// The keys from `start` on that are before `end`; an empty end is the end of all keys.
-pub fn between<'a>(start: &'a [u8], end: &'a [u8]) -> (Bound<&'a [u8]>, Bound<&'a [u8]>) {
-    (Bound::Included(start), if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) })
+    let end = &region.end_key[..];
+    let before = if end.is_empty() { Bound::Unbounded } else { Bound::Excluded(end) };
+    (Bound::Included(&region.start_key), before)
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::config::Config;
 use crate::start;
+use crate::version::{Feature, Version};
 
 /// The names of each flag, and the key that it sets; empty for what is no key.
-const FLAGS: [(&str, &str); 14] = [
+const FLAGS: [(&str, &str); 13] = [
     ("config C", ""),
-    ("config-check", ""),
     ("V version", ""),
     ("as-version", ""),
     ("pd-endpoints pd pd-endpoint", "pd.endpoints"),
@@ -38,7 +38,7 @@ impl Flags {
     /// Reads the arguments; the reason when one is not known or lacks its value.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self> {
         let mut flags = Self::default();
-        for (name, value) in start::flags(arguments, &["config-check", "V", "version"])? {
+        for (name, value) in start::flags(arguments, &["V", "version"])? {
             let mut known = FLAGS.iter().map(|(names, key)| (names.split(' '), *key));
             let found = known.find(|(names, _)| names.clone().any(|known| known == name));
             let Some((mut names, key)) = found else {
@@ -69,8 +69,12 @@ impl Flags {
         self.plain.get(name).and_then(Value::as_str)
     }
 
-    /// Lays the flags over the configuration.
-    pub fn overlay(&self, config: &mut Config) -> Result<()> {
+    /// Lays the flags over the configuration of a release; the reason when it does not know one.
+    pub fn overlay(&self, config: &mut Config, version: Version) -> Result<()> {
+        let younger = "server.advertise-status-addr";
+        if self.keys.contains_key(younger) && !version.has(Feature::ADVERTISE_STATUS) {
+            bail!("error: Found argument '--advertise-status-addr' which wasn't expected");
+        }
         self.keys.iter().try_for_each(|(key, value)| config.set(key, value))
     }
 }
@@ -95,9 +99,9 @@ mod tests {
         let flags = Flags::parse(words.split_whitespace().map(str::to_owned)).unwrap();
         assert_eq!(flags.get("config"), Some("/c.toml"));
         assert_eq!(flags.get("as-version"), Some("v8.5.1"));
-        assert_eq!(flags.get("config-check"), None);
-        let mut config = Config::from_toml("[server]\naddr = \"x:9\"").unwrap();
-        flags.overlay(&mut config).unwrap();
+        assert_eq!(flags.get("V"), None);
+        let mut config = Config::from_toml("[server]\naddr = \"x:9\"", Version::default()).unwrap();
+        flags.overlay(&mut config, Version::default()).unwrap();
         assert_eq!(config.text("server.addr"), "0.0.0.0:1");
         assert_eq!(config.list("pd.endpoints"), ["a:1", "b:2", "c:3"]);
         assert_eq!(config.get("server.labels"), Some(&json!({"zone": "a", "host": "h"})));

@@ -210,8 +210,7 @@ impl Peer {
         if self.node.raft.lead_transferee.is_some() {
             return Some(refuse::proposal_dropped());
         }
-        let keys = command.mutations.iter().map(|mutation| &mutation.key);
-        let mut keys = keys.chain(command.compare_and_swap.iter().map(|swap| &swap.key));
+        let mut keys = command.mutations.iter().map(|mutation| &mutation.key);
         keys.find_map(|key| call::within(key, self.storage()).err())
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tonic::service::Routes;
@@ -66,29 +66,23 @@ fn begin() -> Result<ExitCode> {
              not TiKV\nGit Commit Hash:   standin"
         )));
     }
-    let config = configure(&flags)?;
-    if flags.get("config-check").is_some() {
-        if !config.unknown.is_empty() {
-            bail!("unknown configuration options: {}", config.unknown.join(", "));
-        }
-        return Ok(start::say("config check successful"));
-    }
+    let config = configure(&flags, version)?;
     let started = u32::try_from(units::now_nanos() / units::SECOND).unwrap_or(u32::MAX);
     let (serving, shared) = (AtomicBool::new(false), Mutex::new(config.clone()));
     let server = Server { config: shared, version, version_text, started, serving };
     start::run(run(config, server))
 }
 
-fn configure(flags: &Flags) -> Result<Config> {
+fn configure(flags: &Flags, version: Version) -> Result<Config> {
     let mut config = match flags.get("config") {
-        None => Config::defaults()?,
+        None => Config::from_toml("", version)?,
         Some(path) => {
             let text = std::fs::read_to_string(path).map_err(anyhow::Error::from);
-            text.and_then(|text| Config::from_toml(&text))
+            text.and_then(|text| Config::from_toml(&text, version))
                 .with_context(|| format!("invalid auto generated configuration file {path}, err"))?
         }
     };
-    flags.overlay(&mut config)?;
+    flags.overlay(&mut config, version)?;
     config.complete()?;
     Ok(config)
 }
@@ -177,7 +171,7 @@ impl Running {
             ended = &mut self.thread => return ended.context("the store's thread panicked")?,
             _ = terminated.recv() => {}
         }
-        if self.server.version.has(Feature::GracefulStop) {
+        if self.server.version.has(Feature::GRACEFUL_STOP) {
             self.stopping.notify_one();
             self.await_eviction().await;
         }
@@ -215,7 +209,11 @@ fn record(id: u64, config: &Config, server: &Server) -> StoreRecord {
         id,
         address: text("server.advertise-addr"),
         peer_address: text("server.advertise-addr"),
-        status_address: text("server.advertise-status-addr"),
+        status_address: text(if server.version.has(Feature::ADVERTISE_STATUS) {
+            "server.advertise-status-addr"
+        } else {
+            "server.status-addr"
+        }),
         labels: labels.into_iter().flatten().map(label).collect(),
         version: server.version_text.clone(),
         git_hash: "standin".to_owned(),

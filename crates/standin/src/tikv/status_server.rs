@@ -28,6 +28,7 @@ pub fn disk_space(path: &Path) -> (u64, u64) {
 
 /// Answers one request.
 pub async fn answer(server: Arc<Server>, store: StoreSender, ask: Ask) -> Answer {
+    let version = server.version;
     match (ask.method.as_str(), ask.route(0).as_slice()) {
         ("GET", ["status"]) => bare(StatusCode::OK, ""),
         ("GET", ["metrics"]) => {
@@ -42,13 +43,15 @@ pub async fn answer(server: Arc<Server>, store: StoreSender, ask: Ask) -> Answer
             Ok(()) => bare(StatusCode::OK, ""),
             Err(reason) => bare(StatusCode::INTERNAL_SERVER_ERROR, reason),
         },
-        ("PUT", ["config", "reload"]) => {
+        ("PUT", ["config", "reload"]) if version.has(Feature::CONFIG_RELOAD) => {
             // As seen on a real one: the call ends the process. Whoever relies on it must notice.
             log::error!("config reload aborts this process, as a real one did");
             std::process::abort()
         }
-        ("GET", ["engine_type"]) => typed(StatusCode::OK, "text/plain", "raft-kv"),
-        ("GET", ["ready"]) if server.version.has(Feature::StoreReady) => server.ready(&ask),
+        ("GET", ["engine_type"]) if version.has(Feature::ENGINE_TYPE) => {
+            typed(StatusCode::OK, "text/plain", "raft-kv")
+        }
+        ("GET", ["ready"]) if version.has(Feature::STORE_READY) => server.ready(&ask),
         ("GET", ["region", id]) => region(id, &inspect(&store).await.unwrap_or_default()),
         _ => bare(StatusCode::NOT_FOUND, "path not found"),
     }
@@ -113,17 +116,21 @@ impl Server {
     }
 
     /// POST `/config`. The file is never written, as if it were on a read-only volume: without
-    /// `persist=false` the change is in effect, and the answer is a refusal all the same.
+    /// `persist=false`, and before v7.4, the change is in effect and the answer a refusal all the same.
     fn change(&self, ask: &Ask) -> Result<(), String> {
         let wanted = ask.object().map_err(|error| format!("failed to decode, error: {error:?}"))?;
         let failed = |reason: String| format!("failed to update, error: {reason:?}");
         let mut current = self.config.lock().map_err(|error| failed(error.to_string()))?;
         config::change(&mut current, &wanted).map_err(failed)?;
         logs::set_level(current.text("log.level"));
-        if ask.parameter("persist") == Some("false") {
+        if ask.parameter("persist") == Some("false") && self.version.has(Feature::UNPERSISTED) {
             return Ok(());
         }
-        let reason = "config changed, but failed to persist to file due to read-only file system";
-        Err(failed(reason.to_owned()))
+        let why = r#"Os { code: 30, kind: ReadOnlyFilesystem, message: "Read-only file system" }"#;
+        Err(if self.version.has(Feature::CONFIG_RELOAD) {
+            format!("config changed, but failed to persist change due to err: {why}")
+        } else {
+            format!("failed to update, error: {why}")
+        })
     }
 }

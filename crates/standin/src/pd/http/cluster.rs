@@ -13,7 +13,7 @@ use crate::pd::server::Server;
 use crate::port::{Answer, Ask, typed};
 use crate::proto::metapb::StoreState;
 use crate::units;
-use crate::version::Feature;
+use crate::version::{Feature, Version};
 
 /// Answers on the leader; `None` for a path that PD does not have.
 pub(super) fn answer(
@@ -34,10 +34,16 @@ pub(super) fn answer(
         (_, ["schedulers" | "scheduler-config", ..]) => {
             return schedulers(cluster, ask, route).transpose();
         }
-        ("GET", ["admin", "unsafe", "remove-failed-stores", "show"]) => {
-            shown(&json!([{"info": "No on-going recovery."}]))
+        ("GET", ["admin", "unsafe", "remove-failed-stores", "show"])
+            if cluster.version.has(Feature::UNSAFE_RECOVERY) =>
+        {
+            shown(&if cluster.version.has(Feature::UNSAFE_RECOVERY_STAGES) {
+                json!([{"info": "No on-going recovery."}])
+            } else {
+                json!(["No on-going operation."])
+            })
         }
-        ("GET", ["regions" | "region", ..]) => return regions(cluster, ask, route).transpose(),
+        ("GET", ["regions", ..]) => return regions(cluster, ask, route).transpose(),
         _ => return None,
     })
 }
@@ -64,7 +70,14 @@ fn post_config(cluster: &mut Cluster, ask: &Ask) -> Result {
 }
 
 fn schedulers(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option<Answer>> {
-    let Cluster { stores, schedulers, .. } = cluster.bootstrapped()?;
+    let version = cluster.version;
+    let Cluster { stores, schedulers, .. } = cluster.bootstrapped().map_err(|refusal| {
+        // What a scheduler itself would answer has nobody to answer it.
+        let of_scheduler = route.first() == Some(&"scheduler-config");
+        let status = if of_scheduler { StatusCode::NOT_ACCEPTABLE } else { refusal.status };
+        let silent = of_scheduler && !version.has(Feature::NO_LIST_REASON);
+        Refusal::new(status, if silent { "no implement" } else { &refusal.message })
+    })?;
     let answer = match (ask.method.as_str(), route) {
         ("GET", ["schedulers"]) => shown(&schedulers.names().into()),
         ("POST", ["schedulers"]) => said(schedulers.add(&object(ask)?, |id| {
@@ -75,16 +88,18 @@ fn schedulers(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option
             let status = if deleted { StatusCode::OK } else { StatusCode::NOT_FOUND };
             Ok(json_with(status, &Value::Null))
         }
-        ("GET", ["scheduler-config", EVICT_LEADER, "list"]) => match schedulers.show_evictions() {
-            Some(list) => shown(&list),
-            None => return Ok(None),
-        },
+        ("GET", ["scheduler-config", EVICT_LEADER, "list"]) => {
+            match schedulers.show_evictions(version) {
+                Some(list) => shown(&list),
+                None => return Ok(None),
+            }
+        }
         ("DELETE", ["scheduler-config", EVICT_LEADER, "delete", id]) => {
             if !id.parse().is_ok_and(|id| schedulers.stop_evicting(id)) {
                 let text = "[PD:scheduler:ErrScheduleConfigNotExist]the config does not exist";
                 return Err(Refusal::new(StatusCode::NOT_FOUND, text));
             }
-            match schedulers.show_evictions() {
+            match schedulers.show_evictions(version) {
                 None => said("The last store has been deleted"),
                 Some(_) => shown(&Value::Null),
             }
@@ -107,34 +122,33 @@ fn regions(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option<An
     let cluster = &*cluster.bootstrapped()?;
     let settings = &cluster.settings;
     let all = || cluster.regions.iter();
-    let key = |name: &str| ask.parameter(name).unwrap_or_default();
     Ok(Some(match route {
-        ["regions"] => listed(all()),
-        ["regions", "replicated"] if version.has(Feature::Replicated) => {
-            let (Some(start), Some(end)) = (unhex(key("startKey")), unhex(key("endKey"))) else {
-                return Err(Refusal::bad("startKey or endKey is not in hex format"));
-            };
+        ["regions"] => listed(all(), version),
+        ["regions", "replicated"] if version.has(Feature::REPLICATED) => {
+            if ["startKey", "endKey"].iter().any(|key| ask.parameter(key).is_some_and(|k| k != ""))
+            {
+                return Err(Refusal::bad("this stand-in for PD looks at all keys"));
+            }
             let wanted = settings.max_replicas();
             let whole = |region: &Region| {
                 region.voters().count() == wanted && region.learners().next().is_none()
             };
-            let all_whole = cluster.regions.scan(&start, &end).all(whole);
-            if version.has(Feature::ReplicatedInWords) {
+            let all_whole = all().all(whole);
+            if version.has(Feature::REPLICATED_IN_WORDS) {
                 said(if all_whole { "REPLICATED" } else { "INPROGRESS" })?
             } else {
                 shown(&all_whole.into())?
             }
+        }
+        ["regions", "check", "learner-peer"] if !version.has(Feature::PEER_ROLES) => {
+            return Ok(None);
         }
         ["regions", "check", kind] => {
             let replicas = settings.max_replicas();
             let found =
                 all().map(|region| Some((has_problem(region, kind, cluster, replicas)?, region)));
             let Some(found) = found.collect::<Option<Vec<_>>>() else { return Ok(None) };
-            listed(found.into_iter().filter(|(has, _)| *has).map(|(_, region)| region))
-        }
-        ["region", "id", id] => {
-            let region = id.parse().ok().and_then(|id| cluster.regions.get(id));
-            binary(&region.map_or(Value::Null, Region::show))
+            listed(found.into_iter().filter(|(has, _)| *has).map(|(_, region)| region), version)
         }
         _ => return Ok(None),
     }))
@@ -163,12 +177,7 @@ fn binary(value: &Value) -> Answer {
     typed(StatusCode::OK, "application/octet-stream", Body::from(value.to_string()))
 }
 
-fn listed<'a>(regions: impl Iterator<Item = &'a Region>) -> Answer {
-    let list: Vec<Value> = regions.map(Region::show).collect();
+fn listed<'a>(regions: impl Iterator<Item = &'a Region>, version: Version) -> Answer {
+    let list: Vec<Value> = regions.map(|region| region.show(version)).collect();
     binary(&json!({"count": list.len(), "regions": list}))
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes().chunks(2);
-    digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }

@@ -13,18 +13,13 @@ use crate::proto::etcdserverpb;
 /// Answers `/members` and `/leader`; `None` for everything else.
 pub(super) async fn answer(server: &Server, ask: &Ask, route: &[&str]) -> Option<Result> {
     Some(match (&ask.method, route) {
-        (&Method::GET, ["members"]) => match server.members().await {
-            Ok(members) => shown(&without_zeros(&members)),
-            Err(status) => Err(status.into()),
-        },
-        (&Method::DELETE, ["members", "name", name]) => match named(server, name).await {
-            Ok(member) => remove(server, member.id, name).await,
-            Err(refusal) => Err(refusal),
-        },
-        (&Method::DELETE, ["members", "id", id]) => match super::id(id) {
-            Ok(number) => remove(server, number, id).await,
-            Err(refusal) => Err(refusal),
-        },
+        (&Method::GET, ["members"]) => {
+            server.members().await.map_or_else(|e| Err(e.into()), |all| shown(&without_zeros(&all)))
+        }
+        (&Method::DELETE, ["members", "name", name]) => {
+            remove(server, named(server, name).await.map(|member| member.id), name).await
+        }
+        (&Method::DELETE, ["members", "id", id]) => remove(server, super::id(id), id).await,
         (&Method::GET, ["leader"]) => leader(server),
         (&Method::POST, ["leader", "transfer", name]) => transfer(server, name).await,
         _ => return None,
@@ -43,7 +38,8 @@ async fn named(server: &Server, name: &str) -> Result<etcdserverpb::Member> {
 }
 
 /// Drops the member's facts under the leader's guard, then the member.
-async fn remove(server: &Server, id: u64, name: &str) -> Result {
+async fn remove(server: &Server, id: Result<u64>, name: &str) -> Result {
+    let id = id?;
     let gone = [(format!("{}member/{id}/binary_version", server.prefix()), None)];
     if !server.write_while_leading(&gone).await? {
         return Err(Refusal::internal("[PD:etcd:ErrEtcdTxnConflict]etcd transaction failed"));

@@ -14,7 +14,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::cluster::Cluster;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, worded};
 use super::server::Server;
 use crate::port::{self, Answer, Ask, typed};
 use crate::proto::pdpb::Member;
@@ -100,7 +100,6 @@ impl From<Refusal> for Answer {
 pub async fn answer(server: Arc<Server>, ask: Ask) -> Answer {
     match ask.route(0).as_slice() {
         ["health"] => local::etcd_health(&server).await,
-        ["metrics"] => local::metrics(&server).await,
         ["pd", "api", "v2", ..] => v2::answer(&server, &ask).await,
         ["pd", "api", "v1", ..] => v1(&server, &ask).await,
         _ => not_found(),
@@ -109,15 +108,17 @@ pub async fn answer(server: Arc<Server>, ask: Ask) -> Answer {
 
 async fn v1(server: &Arc<Server>, ask: &Ask) -> Answer {
     let route = ask.route(3);
-    let own = server.options.version.has(Feature::LocalAnswers)
+    let own = server.options.version.has(Feature::LOCAL_ANSWERS)
         && (matches!(route.as_slice(), ["health" | "ping" | "status" | "version"])
             || (ask.method == Method::GET && route == ["config"]));
+    let version = server.options.version;
     if own || ask.headers.contains_key(ALLOW_FOLLOWER) || server.is_leader().await {
-        return here(server, ask, &route).await.unwrap_or_else(Answer::from);
+        let answer = here(server, ask, &route).await;
+        return answer.unwrap_or_else(|refusal| refusal.of(version).into());
     }
     if ask.headers.contains_key(REDIRECTOR) {
         let reason = "[PD:apiutil:ErrRedirectToNotLeader]redirect to not leader";
-        return text(StatusCode::INTERNAL_SERVER_ERROR, reason);
+        return text(StatusCode::INTERNAL_SERVER_ERROR, &worded(version, reason));
     }
     pass_on(server, ask).await
 }
@@ -159,7 +160,7 @@ fn on_follower(ask: &Ask, route: &[&str]) -> Result {
 /// The leader's answer to `ask`: passed on, marked with the own name, after a little wait for a leader
 /// when there is none.
 async fn pass_on(server: &Arc<Server>, ask: &Ask) -> Answer {
-    let waits = server.options.version.has(Feature::LeaderWait);
+    let waits = server.options.version.has(Feature::LEADER_WAIT);
     if !waits && server.leader.borrow().is_none() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "no leader");
     }
@@ -179,7 +180,8 @@ async fn pass_on(server: &Arc<Server>, ask: &Ask) -> Answer {
             return answer;
         }
     }
-    text(StatusCode::INTERNAL_SERVER_ERROR, "[PD:apiutil:ErrRedirect]redirect failed")
+    let reason = worded(server.options.version, "[PD:apiutil:ErrRedirect]redirect failed");
+    text(StatusCode::INTERNAL_SERVER_ERROR, &reason)
 }
 
 async fn wait_for_leader(server: &Server) -> Option<Member> {

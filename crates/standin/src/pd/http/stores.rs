@@ -18,9 +18,9 @@ pub(super) fn answer(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Option
     let version = cluster.version;
     let act: fn(&mut Cluster, &Ask) -> Result = match (ask.method.as_str(), route) {
         ("GET", ["stores"]) => by_state,
-        ("GET", ["stores", "check"]) if version.has(Feature::StoresCheck) => by_state_name,
+        ("GET", ["stores", "check"]) if version.has(Feature::STORES_CHECK) => by_state_name,
         ("DELETE", ["stores", "remove-tombstone"]) => remove_tombstones,
-        ("GET", ["stores", "progress"]) if version.has(Feature::Progress) => progress,
+        ("GET", ["stores", "progress"]) if version.has(Feature::PROGRESS) => progress,
         (_, ["store", id, rest @ ..]) => {
             let found = cluster.bootstrapped().and_then(|cluster| Ok((cluster, super::id(id)?)));
             return Some(found.and_then(|(cluster, id)| one(cluster, ask, id, rest)));
@@ -55,7 +55,12 @@ fn one(cluster: &mut Cluster, ask: &Ask, id: u64, rest: &[&str]) -> Result {
 }
 
 fn show(cluster: &Cluster, store: &Store) -> Value {
-    store.show(units::now_nanos(), &cluster.settings, cluster.regions.load_of(store.meta.id))
+    let load = cluster.regions.load_of(store.meta.id);
+    let mut shown = store.show(units::now_nanos(), &cluster.settings, load);
+    if let Some(Value::Object(meta)) = shown.get_mut("store") {
+        meta.retain(|key, _| key != "node_state" || cluster.version.has(Feature::NODE_STATE));
+    }
+    shown
 }
 
 fn list(cluster: &Cluster, keep: impl Fn(&Store) -> bool) -> Result {
@@ -65,12 +70,11 @@ fn list(cluster: &Cluster, keep: impl Fn(&Store) -> bool) -> Result {
 }
 
 fn by_state(cluster: &mut Cluster, ask: &Ask) -> Result {
-    let mut states = Vec::new();
-    for text in ask.parameters("state") {
+    let read = |text: &str| {
         let state = text.parse().ok().and_then(|number: i32| StoreState::try_from(number).ok());
-        let unknown = || Refusal::internal(format!("unknown StoreState: {text}"));
-        states.push(state.ok_or_else(unknown)?);
-    }
+        state.ok_or_else(|| Refusal::internal(format!("unknown StoreState: {text}")))
+    };
+    let mut states = ask.parameters("state").map(read).collect::<Result<Vec<_>>>()?;
     if states.is_empty() {
         states = vec![StoreState::Up, StoreState::Offline];
     }

@@ -17,8 +17,8 @@ use crate::version::Feature;
 pub(super) async fn answer(server: &Arc<Server>, ask: &Ask) -> Answer {
     let version = server.options.version;
     match (&ask.method, ask.route(3).as_slice()) {
-        (&Method::GET, ["ready"]) if version.has(Feature::Ready) => ready(server, ask).await,
-        (_, ["maintenance", rest @ ..]) if version.has(Feature::Maintenance) => {
+        (&Method::GET, ["ready"]) if version.has(Feature::READY) => ready(server, ask).await,
+        (_, ["maintenance", rest @ ..]) if version.has(Feature::MAINTENANCE) => {
             maintenance(server, ask, rest).await
         }
         _ => not_found(),

@@ -6,3 +6,4 @@ mod membership;
 mod recordings;
 mod scheduling;
 mod traps;
+mod versions;

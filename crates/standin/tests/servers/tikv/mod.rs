@@ -9,3 +9,4 @@ mod membership;
 mod mistakes;
 mod recordings;
 mod starts;
+mod versions;

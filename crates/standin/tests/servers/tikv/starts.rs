@@ -33,15 +33,6 @@ fn a_bad_file_ends_the_start_with_its_reason() {
 }
 
 #[test]
-fn the_file_can_be_checked_alone() {
-    let (code, said, _) = run("[server]\ngrpc-concurrency = 3\n", &["--config-check"]);
-    assert_eq!((code, said.trim()), (Some(0), "config check successful"));
-    let (code, _, said) = run("[server]\nno-such-key = 3\n", &["--config-check"]);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("unknown configuration options: server.no-such-key"), "{said}");
-}
-
-#[test]
 fn the_version_says_that_this_is_a_stand_in() {
     let (code, said, _) = run("", &["-V", "--as-version=v9.1.0"]);
     assert_eq!(code, Some(0));
