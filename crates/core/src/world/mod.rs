@@ -23,8 +23,8 @@ use jiff::{SignedDuration, Timestamp};
 pub use node::{NodeFacts, NodeView};
 pub use object::{Kind, Object, ObjectFacts, ObjectKey};
 pub use pd::{
-    LeaderFacts, Maintenance, PdFacts, PdMember, PdView, Progress, Replication, StoreFacts,
-    StoreState,
+    LeaderFacts, LostZones, Maintenance, PdFacts, PdMember, PdView, Progress, Replication,
+    StoreFacts, StoreState,
 };
 pub use pod::{PodFacts, PodPhase};
 pub use process::StoreProcess;
