@@ -148,6 +148,20 @@ pub const HALF_JOINED_BLOCKS: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const FORCE_NEW_CLUSTER: Belief<()> = belief(
+    (),
+    "a member that is started with force-new-cluster keeps its data, takes all others off its list and asks none of them",
+    Source::Documented("etcd: Configuration options, --force-new-cluster"),
+);
+
+/// See `says`.
+pub const A_CUT_IS_BOTH_WAYS: Belief<()> = belief(
+    (),
+    "a packet filter in one direction ends a TCP connection in both: what is sent one way is acknowledged the other way",
+    Source::Documented("RFC 9293, 3.8 Data Communication"),
+);
+
+/// See `says`.
 pub const REMOVED_MEMBER_HANGS: Belief<()> = belief(
     (),
     "a removed member that is started again on its old directory hangs without serving, then exits",
@@ -424,6 +438,8 @@ pub fn all() -> Vec<(&'static str, Source)> {
         EMPTY_MAJORITY_FORKS,
         HALF_JOINED_BLOCKS,
         REMOVED_MEMBER_HANGS,
+        FORCE_NEW_CLUSTER,
+        A_CUT_IS_BOTH_WAYS,
         DOWN_WITHOUT_HEARTBEAT,
         SETTINGS_PERSIST,
         HEARTBEATS_FORGOTTEN,

@@ -12,6 +12,7 @@ use tikv_operator_core::world::{
 use super::{Look, Operator};
 use crate::clock;
 use crate::kube::{Cache, Object, text};
+use crate::names::OPERATOR;
 use crate::universe::Universe;
 
 /// Where objects are read from.
@@ -165,7 +166,9 @@ pub(super) fn pd_processes<'s>(
 ) -> Vec<String> {
     let pds = slots.filter(|slot| slot.component == Component::Pd);
     let hosts = pds.map(|slot| format!("{}.{cluster}-pd-peer", slot.pod_name(cluster)));
-    hosts.flat_map(|host| universe.names().resolve(&host).to_vec()).collect()
+    let names = universe.names();
+    let processes = hosts.flat_map(|host| names.resolve(&host).to_vec());
+    processes.filter(|process| names.connects(OPERATOR, process)).collect()
 }
 
 /// The nodes that the pods are bound to, and those that volumes were last used on.

@@ -101,6 +101,7 @@ impl Play {
                 }
             }
             ("kill", [pod]) => self.harness.universe.kill_process(pod),
+            ("crash", pods) => pods.iter().for_each(|pod| self.harness.universe.crash_process(pod)),
             ("remove", [kind, name]) => {
                 let key = Key::new(kind, name);
                 let removed = self.harness.universe.kube.delete(&key, None);
@@ -218,6 +219,15 @@ impl crate::universe::Universe {
         let Some(uid) = self.kube.get("Pod", pod).map(|pod| uid_of(pod).to_owned()) else { return };
         self.pd.kill(&uid);
         self.tikv.processes.remove(&uid);
+    }
+
+    /// The process of a pod ends by itself: kubelet starts it again after its back-off.
+    pub fn crash_process(&mut self, pod: &str) {
+        let Some(uid) = self.kube.get("Pod", pod).map(|pod| uid_of(pod).to_owned()) else { return };
+        let pd = self.pd.processes.remove(&uid).is_some();
+        if self.tikv.processes.remove(&uid).is_some() || pd {
+            self.pd.exited.push((uid, "the process ended".to_owned()));
+        }
     }
 
     /// A disk is emptied under its claim; its process ends.

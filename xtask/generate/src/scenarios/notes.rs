@@ -260,7 +260,9 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ),
     (
         "F73",
-        Open("networks are cut end to end only; the simulation has silent PDs and silent machines"),
+        Open(
+            "partitions are modelled; packets that are late or lost, and stores that do not reach each other, are not",
+        ),
     ),
     ("F75", Elsewhere(TLS)),
     ("F76", Elsewhere(BACKUP)),
