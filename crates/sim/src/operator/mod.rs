@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use act::FINALIZER;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use known::Known;
 use observe::View;
 use serde::Deserialize as _;
@@ -130,6 +130,8 @@ pub struct Operator {
     pub brain: Brain,
     /// What goes wrong between it and the API server.
     pub faults: Faults,
+    /// How far its machine's wall clock is ahead. Its monotonic clock is right.
+    pub clock_off: SignedDuration,
     /// Chance, apart from that of the universe: faults do not change what would happen without.
     dice: Dice,
     cache: Cache,
@@ -161,6 +163,7 @@ impl Operator {
             cluster: cluster.to_owned(),
             brain: Brain::default(),
             faults: Faults::default(),
+            clock_off: SignedDuration::ZERO,
             dice: Dice::new(seed ^ 0x0f0f),
             cache: Cache::default(),
             known: Known::default(),

@@ -76,7 +76,7 @@ impl Operator {
         }
         let nodes = self.known.nodes(&view.list(universe, "Node"), node_names(&belongings));
         let mut world = World {
-            now: clock::instant(universe.now),
+            now: clock::instant(universe.now) + self.clock_off,
             resource: facts,
             pods: belongings.pods,
             volumes: belongings.volumes,

@@ -1,5 +1,6 @@
 //! Which commands does a script have?
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::Play;
@@ -102,6 +103,12 @@ impl Play {
             }
             ("kill", [pod]) => self.harness.universe.kill_process(pod),
             ("crash", pods) => pods.iter().for_each(|pod| self.harness.universe.crash_process(pod)),
+            ("clock", [seconds]) => {
+                let off = seconds.parse().map_err(|_| format!("not a number: {seconds}"))?;
+                for operator in &mut self.harness.operators {
+                    operator.clock_off = SignedDuration::from_secs(off);
+                }
+            }
             ("remove", [kind, name]) => {
                 let key = Key::new(kind, name);
                 let removed = self.harness.universe.kube.delete(&key, None);

@@ -149,10 +149,12 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "a_stopped_process_that_goes_on_no_longer_leads",
         ),
     ),
+    ("F7", Test("crates/sim/tests/teeth.rs", "one_that_counts_delays_by_the_wall_clock")),
     (
         "F7",
-        Open(
-            "delays are counted by the monotonic clock (crates/operator/src/observe/memory.rs); no run yet with a clock that jumps",
+        Test(
+            "crates/operator/src/lease/election.rs",
+            "anothers_lease_is_taken_only_after_it_was_seen_unchanged_for_its_whole_time",
         ),
     ),
     (
