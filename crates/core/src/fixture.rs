@@ -51,6 +51,7 @@ pub(crate) fn empty() -> World {
             generation: 1,
             deleting_since: None,
             finalizer: false,
+            orphans: false,
             status: TikvClusterStatus::default(),
         },
         pods: BTreeMap::new(),
@@ -63,6 +64,7 @@ pub(crate) fn empty() -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }

@@ -58,6 +58,13 @@ pub const CLAIM_PROTECTION: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const DELETION_PROPAGATES: Belief<()> = belief(
+    (),
+    "an owner is held by the finalizer foregroundDeletion until its children are gone, or by orphan until they name it no more",
+    Source::Documented("Kubernetes: Garbage Collection, cascading deletion"),
+);
+
+/// See `says`.
 pub const MOUNTED_CONFIG_LAGS: Belief<u64> = belief(
     90 * SECOND,
     "a running pod's mounted ConfigMap follows within kubelet's sync period and cache delay; a container that restarts in place reads what is mounted, a new pod what is current",
@@ -145,6 +152,20 @@ pub const HALF_JOINED_BLOCKS: Belief<()> = belief(
     (),
     "one member without a name makes every other join fail",
     Source::Seen("pd-server v8.5.7: join killed after MemberAdd"),
+);
+
+/// See `says`.
+pub const FORCE_NEW_CLUSTER: Belief<()> = belief(
+    (),
+    "a member that is started with force-new-cluster keeps its data, takes all others off its list and asks none of them",
+    Source::Documented("etcd: Configuration options, --force-new-cluster"),
+);
+
+/// See `says`.
+pub const A_CUT_IS_BOTH_WAYS: Belief<()> = belief(
+    (),
+    "a packet filter in one direction ends a TCP connection in both: what is sent one way is acknowledged the other way",
+    Source::Documented("RFC 9293, 3.8 Data Communication"),
 );
 
 /// See `says`.
@@ -418,12 +439,15 @@ pub fn all() -> Vec<(&'static str, Source)> {
         APPLY_WITH_UID,
         CREATE_IS_NOT_APPLIED,
         CLAIM_PROTECTION,
+        DELETION_PROPAGATES,
         DATA_WINS,
         ALREADY_BOOTSTRAPPED,
         LISTED_BY_NAME,
         EMPTY_MAJORITY_FORKS,
         HALF_JOINED_BLOCKS,
         REMOVED_MEMBER_HANGS,
+        FORCE_NEW_CLUSTER,
+        A_CUT_IS_BOTH_WAYS,
         DOWN_WITHOUT_HEARTBEAT,
         SETTINGS_PERSIST,
         HEARTBEATS_FORGOTTEN,

@@ -109,7 +109,7 @@ impl Tikv {
     /// What processes do by themselves in one moment: they start and send heartbeats.
     pub(crate) fn beat(&mut self, pd: &mut Pd, moment: &mut Moment<'_>) {
         let mut processes = std::mem::take(&mut self.processes);
-        processes.retain(|uid, process| match self.go_on(process, pd, moment) {
+        processes.retain(|uid, process| match self.go_on((uid.as_str(), process), pd, moment) {
             Ok(()) => true,
             Err(words) => {
                 self.exited.push((uid.clone(), words));
@@ -122,9 +122,9 @@ impl Tikv {
     /// The next moment in which something else than a heartbeat is due, if nothing else changes;
     /// `now` where that is the next one.
     pub fn next_due(&self, pd: &Pd, names: &Names, now: u64) -> u64 {
-        let due = self.processes.values().map(|process| match process.stage {
+        let due = self.processes.iter().map(|(uid, process)| match process.stage {
             // Without PD it keeps trying, and PD does not come by itself.
-            Stage::Starting { ready_at } if pd.led_by(&process.pd, names).is_some() => {
+            Stage::Starting { ready_at } if pd.led_by(uid, &process.pd, names).is_some() => {
                 ready_at.max(now)
             }
             Stage::Serving { .. } if process.caught_up_at > now => process.caught_up_at,
@@ -135,7 +135,7 @@ impl Tikv {
 
     fn go_on(
         &mut self,
-        process: &mut Process,
+        (uid, process): (&str, &mut Process),
         pd: &mut Pd,
         moment: &Moment<'_>,
     ) -> Result<(), String> {
@@ -144,7 +144,7 @@ impl Tikv {
             Stage::Starting { ready_at } if now < ready_at => Ok(()),
             Stage::Starting { .. } => {
                 // Without PD it keeps trying.
-                let Some(index) = pd.led_by(&process.pd, moment.names) else { return Ok(()) };
+                let Some(index) = pd.led_by(uid, &process.pd, moment.names) else { return Ok(()) };
                 let Some(ensemble) = pd.ensembles.get_mut(index) else { return Ok(()) };
                 let store = self.register(process, ensemble, now)?;
                 process.stage = Stage::Serving { store, heartbeat: now };
@@ -156,7 +156,7 @@ impl Tikv {
                 if now.saturating_sub(heartbeat) < beliefs::HEARTBEAT_EVERY.value {
                     return Ok(());
                 }
-                let Some(index) = pd.led_by(&process.pd, moment.names) else { return Ok(()) };
+                let Some(index) = pd.led_by(uid, &process.pd, moment.names) else { return Ok(()) };
                 let Some(ensemble) = pd.ensembles.get_mut(index) else { return Ok(()) };
                 process.stage = Stage::Serving { store, heartbeat: now };
                 match ensemble.cluster.heartbeat(store, now) {

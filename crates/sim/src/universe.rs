@@ -1,5 +1,7 @@
 //! What is there besides the operator? Kubernetes, machines, PD, TiKV, a client and the clock.
 
+use std::collections::BTreeSet;
+
 use tikv_operator_core::world::PdFacts;
 
 use crate::clock::SECOND;
@@ -34,6 +36,8 @@ pub struct Universe {
     pub tikv: Tikv,
     names: Names,
     named_at: usize,
+    /// Pairs between which nothing gets through ([`Names::cut`]).
+    cuts: BTreeSet<(String, String)>,
     /// Stores and regions of every PD set as they were when they last changed.
     shapes: Vec<Cluster>,
     /// Since when nothing has moved.
@@ -55,6 +59,7 @@ impl Universe {
             tikv: Tikv::default(),
             names: Names::default(),
             named_at: usize::MAX,
+            cuts: BTreeSet::new(),
             shapes: Vec::new(),
             still_since: 0,
         }
@@ -154,9 +159,28 @@ impl Universe {
         if self.named_at != self.kube.version() {
             if self.kube.has_news(self.named_at, &["Service", "Pod"]) {
                 self.names = names_of(&self.kube);
+                self.keep_cut();
             }
             self.named_at = self.kube.version();
         }
+    }
+
+    /// Cuts the way between two, or heals it: names of pods, or [`crate::names::OPERATOR`].
+    pub fn cut(&mut self, one: &str, other: &str, cut: bool) {
+        let pair = (one.to_owned(), other.to_owned());
+        if cut {
+            self.cuts.insert(pair);
+        } else {
+            self.cuts.remove(&pair);
+        }
+        self.keep_cut();
+        self.stir();
+    }
+
+    fn keep_cut(&mut self) {
+        let pods = self.kube.list("Pod").filter(|_| !self.cuts.is_empty());
+        let pods = pods.map(|pod| (pod.uid().to_owned(), pod.name().to_owned())).collect();
+        self.names.cut(self.cuts.clone(), pods);
     }
 }
 

@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::json;
 use tikv_operator_api::v1alpha1::TikvClusterStatus;
 use tikv_operator_core::build;
@@ -23,7 +24,7 @@ use tikv_operator_core::report::{Outcome, report};
 use tikv_operator_core::world::{Component, Kind, ObjectKey, PdView, Slot, Uid, World};
 use tikv_operator_sim::harness::Harness;
 use tikv_operator_sim::history;
-use tikv_operator_sim::kube::{Key, name_of};
+use tikv_operator_sim::kube::{Key, Propagation, name_of};
 use tikv_operator_sim::operator::{Brain, Planner, Reporter};
 
 /// Random histories that a broken operator has to get caught in.
@@ -345,4 +346,57 @@ fn the_volumes_of_another_are_named_in_the_findings() {
     let found = harness.universe.kube.get("PersistentVolumeClaim", "tikv-c-tikv-0").unwrap();
     assert_eq!(name_of(found), "tikv-c-tikv-0");
     assert!(found.pointer("/metadata/annotations").is_none());
+}
+
+#[test]
+fn one_that_counts_delays_by_the_wall_clock() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let mut believed = world.clone();
+        if let PdView::Known(facts) = &world.pd {
+            let heard = facts.stores.values().filter_map(|store| store.last_heartbeat).max();
+            let ahead = heard.map(|at| world.now.duration_since(at)).unwrap_or_default();
+            if ahead > SignedDuration::from_mins(1) {
+                believed.seen_for.values_mut().for_each(|seen| *seen += ahead);
+            }
+        }
+        plan(cluster, &believed)
+    }
+    caught_in(with_plan(broken), "F59 only what is lost for failover.after", |harness| {
+        harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": {"replicas": 4}})).unwrap();
+        harness.settle(600).expect("settles");
+        harness.universe.lose_volume("tikv-c-tikv-3");
+        harness.universe.kube.delete(&Key::new("Pod", "c-tikv-3"), None).unwrap();
+        harness.run(90);
+        harness.operators[0].clock_off = SignedDuration::from_hours(1);
+        harness.run(120);
+    });
+}
+
+#[test]
+fn one_that_repairs_what_is_being_deleted() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let mut believed = world.clone();
+        believed.resource.deleting_since = None;
+        plan(cluster, &believed)
+    }
+    caught_in(with_plan(broken), "F25 nothing is made", |harness| {
+        born(harness);
+        let key = Key::new("TikvCluster", "c");
+        harness.universe.kube.delete_owner(&key, Propagation::Foreground);
+        harness.run(60);
+    });
+}
+
+#[test]
+fn one_that_applies_what_is_changed_back_for_ever() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let believed = World { applied: [].into(), ..world.clone() };
+        plan(cluster, &believed)
+    }
+    caught_in(with_plan(broken), "F20 what others change back", |harness| {
+        let place = "/metadata/labels/app.kubernetes.io~1managed-by".to_owned();
+        harness.universe.kube.webhooks.push(("Service".to_owned(), place, json!("platform")));
+        harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
+        harness.run(120);
+    });
 }

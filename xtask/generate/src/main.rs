@@ -35,7 +35,7 @@ fn files() -> Result<Vec<File>> {
         File { path: "deploy/tikv-operator.yaml", text: deployment::manifest() },
         File { path: "docs/config-online.md", text: settings::page() },
         File { path: "docs/fields-tidb-operator.md", text: tikv_operator_api::counterpart::page() },
-        File { path: "docs/mutations.md", text: mutations::page()? },
+        File { path: "docs/mutations.md", text: mutations::page() },
         File { path: "docs/reference.md", text: reference::page() },
         File { path: "docs/rules.md", text: rules::page() },
         File { path: "docs/scenarios.md", text: scenarios::page()? },

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Scene;
-use crate::world::{PdFacts, StoreFacts, StoreId, StoreState};
+use crate::world::{LostZones, PdFacts, StoreFacts, StoreId, StoreState};
 
 /// A store that has not sent a heartbeat for this long is away, whatever its state says: PD itself
 /// waits 20 s before it calls a store Disconnected, and says so of Up stores only: one that is being
@@ -29,8 +29,8 @@ pub struct Outage {
     /// Failure domains that may be away before some region may have lost its majority:
     /// `floor((max-replicas - 1) / 2)`.
     pub bearable: u32,
-    /// A zone of several stores that is away as a whole: label and value.
-    pub zone: Option<(String, String)>,
+    /// Zones of several stores that are away as a whole.
+    pub zones: LostZones,
 }
 
 impl Outage {
@@ -52,7 +52,7 @@ impl Scene<'_> {
             away: away.iter().map(|store| store.id).collect(),
             domains: away.iter().map(|store| domain(store, label)).collect(),
             bearable,
-            zone: pd.lost_zone(self.world.now),
+            zones: pd.lost_zones(self.world.now),
         })
     }
 

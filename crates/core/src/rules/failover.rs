@@ -141,14 +141,33 @@ pub(super) fn too_many_stores_down(step: &Step, scene: &Scene<'_>) -> Verdict {
 pub(super) fn zone_outage(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(loss) = either(step, scene) else { return Ok(()) };
     let Some(outage) = scene.outage() else { return Ok(()) };
-    let store = loss?.store;
-    match &outage.zone {
-        Some((label, zone)) if store.labels.get(label) == Some(zone) => Err(format!(
+    let loss = loss?;
+    if let Some((label, zone)) = outage.zones.of(loss.store) {
+        return Err(format!(
             "all stores with {label}={zone} are away at once; they are not replaced elsewhere, \
              since a zone comes back as a whole"
-        )),
-        Some(_) | None => Ok(()),
+        ));
     }
+    // The return of a zone begins with one of its stores: that is no reason to replace the others.
+    let seen = |symptom| scene.world.seen_for(&symptom);
+    let alone = seen(Symptom::SilentAlone(loss.store.id));
+    let after = after(scene);
+    if alone < seen(Symptom::StoreSilent(loss.store.id)) && alone < after {
+        return Err(format!(
+            "{} was away with its whole zone, which began to come back {} s ago; it is replaced \
+             when it has not followed for {} s",
+            loss.named(),
+            tens(alone),
+            after.as_secs()
+        ));
+    }
+    Ok(())
+}
+
+/// How long a store must be lost (`failover.after`).
+fn after(scene: &Scene<'_>) -> SignedDuration {
+    let after = scene.cluster.tikv.common.failover.after;
+    SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX)
 }
 
 pub(super) fn failover_off(step: &Step, scene: &Scene<'_>) -> Verdict {
@@ -260,15 +279,13 @@ pub(super) fn failover_after(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(loss) = either(step, scene) else {
         return Ok(());
     };
-    let loss = loss?;
-    let after = scene.cluster.tikv.common.failover.after;
-    let after = SignedDuration::try_from(after).unwrap_or(SignedDuration::MAX);
+    let (loss, after) = (loss?, after(scene));
     let unheard = loss.store.last_heartbeat.map(|at| scene.world.now.duration_since(at));
-    // While its whole zone is away nothing is replaced, and its return begins with one of them.
-    let silent = scene.world.seen_for(&Symptom::SilentAlone(loss.store.id));
+    let silent = scene.world.seen_for(&Symptom::StoreSilent(loss.store.id));
     let silent = silent.min(unheard.unwrap_or_default());
     let reported = reported_for(scene, loss.slot);
-    if silent >= after && reported >= after {
+    // Whether Kubernetes reports anything at all is what `one-signal-is-not-enough` asks.
+    if silent >= after && (reported >= after || reported.is_zero()) {
         return Ok(());
     }
     Err(format!(
@@ -320,6 +337,10 @@ pub(super) fn failover_limit(step: &Step, scene: &Scene<'_>) -> Verdict {
     };
     let loss = loss?;
     let max = scene.cluster.tikv.common.failover.max;
+    if max == 0 {
+        // Turned off: `failover-off` says so.
+        return Ok(());
+    }
     let current: Vec<String> = scene
         .world
         .volumes

@@ -72,7 +72,7 @@ rules! {
     TOO_MANY_STORES_DOWN = "too-many-stores-down", Degraded, Some(failover::too_many_stores_down),
         "With stores of more than floor((max-replicas - 1) / 2) failure domains away, some regions may have lost their majority: only people decide what to do then (docs/runbooks/stores-lost.md).";
     ZONE_OUTAGE = "zone-outage", Degraded, Some(failover::zone_outage),
-        "When all stores of a zone are away at once they are not replaced elsewhere: a zone comes back as a whole, and refilling it would move all its data twice.";
+        "When all stores of a zone are away at once they are not replaced elsewhere: a zone comes back as a whole, and refilling it would move all its data twice. When the first of them is back the others have `failover.after` to follow.";
     FAILOVER_OFF = "failover-off", Held, Some(failover::failover_off),
         "`maxFailoverCount: 0` turns the replacement of lost members off.";
     ONE_REPLACEMENT = "one-replacement", Degraded, Some(failover::one_replacement),
@@ -124,7 +124,7 @@ rules! {
     PD_VIEW_IS_WHOLE = "pd-view-is-whole", Degraded, Some(pd_loss::pd_view_is_whole),
         "What PD does not list is taken for removed only when its leader lists a majority of the members that volumes name: one that stands alone, made from one member's data or cut off, knows nothing of the others.";
     PD_REMOVED_MEMBER_STAYS_AWAY = "pd-removed-member-stays-away", Progress, Some(pd::pd_removed_member_stays_away),
-        "No pod starts on the data of a PD member that was removed: it would hang, or answer with what is long past.";
+        "No pod starts on the data of a PD member that was removed, also before its volume is retired: it would hang, or answer with what is long past.";
     REGION_QUORUM_SURVIVES = "region-quorum-survives", Progress, Some(restarts::region_quorum_survives),
         "A store's pod is taken down only when PD knows of no region that would lose its quorum without it; where the spec gives regions two replicas or fewer that cannot be, and the restart is allowed.";
     CALM_FIRST = "calm-first", Progress, Some(restarts::calm_first),
@@ -189,6 +189,8 @@ rules! {
         "The resource is being deleted; pods go first, then what `pvReclaimPolicy` says.";
     POD_GOING_AWAY = "pod-going-away", Progress, None,
         "A slot is filled again only when its earlier pod is gone: two processes never share a volume.";
+    CHANGED_BACK = "changed-back", Degraded, None,
+        "An object of ours that is changed back each time that it is applied (by an admission webhook, by another controller) is applied again every five minutes, and the field is named.";
     OBJECT_GOING_AWAY = "object-going-away", Progress, None,
         "A Service, ConfigMap or disruption budget that is being deleted is made again when it is gone.";
     FIRST_VOLUMES_FIRST = "first-volumes-first", Progress, None,

@@ -424,10 +424,12 @@ fn pd_removed_member_stays_away() {
     let mut joining = world.clone();
     volume(&mut joining, 2).marks.member = None;
     allows(rule, &cluster, &joining, &step);
+    let mut retired = world.clone();
+    volume(&mut retired, 2).marks.retired = true;
+    allows(rule, &cluster, &retired, &step);
+    holds(&RETIRED_VOLUMES_STAY_UNUSED, &cluster, &retired, &step);
     silent(&mut world);
     allows(rule, &cluster, &world, &step);
-    volume(&mut world, 2).marks.retired = true;
-    holds(rule, &cluster, &world, &step);
 }
 
 #[test]

@@ -115,10 +115,13 @@ impl PdFacts {
         self.stores.values().filter(|s| s.state != StoreState::Tombstone)
     }
 
-    /// A value of the widest location label, unless that tells machines apart, whose stores are
+    /// The values of the widest location label, unless that tells machines apart, whose stores are
     /// several and all away.
-    pub fn lost_zone(&self, now: Timestamp) -> Option<(String, String)> {
-        let label = self.location_labels.first().filter(|l| !MACHINE.contains(&l.as_str()))?;
+    pub fn lost_zones(&self, now: Timestamp) -> LostZones {
+        let widest = self.location_labels.first();
+        let Some(label) = widest.filter(|label| !MACHINE.contains(&label.as_str())) else {
+            return LostZones::default();
+        };
         let mut zones: BTreeMap<&String, Vec<&StoreFacts>> = BTreeMap::new();
         for store in self.live_stores() {
             if let Some(value) = store.labels.get(label) {
@@ -128,8 +131,8 @@ impl PdFacts {
         let lost = |stores: &Vec<&StoreFacts>| {
             stores.len() > 1 && stores.iter().all(|store| store.is_away(now))
         };
-        let (zone, _) = zones.into_iter().find(|(_, stores)| lost(stores))?;
-        Some((label.clone(), zone.clone()))
+        let values = zones.into_iter().filter(|(_, stores)| lost(stores));
+        LostZones { label: label.clone(), values: values.map(|(zone, _)| zone.clone()).collect() }
     }
 
     /// Every region has as many replicas as `max-replicas` and the number of stores allow. False
@@ -146,6 +149,23 @@ impl PdFacts {
                 few && stores > 0 && self.fewest_peers.is_some_and(|peers| peers >= stores)
             }
         }
+    }
+}
+
+/// Zones whose stores are all away at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LostZones {
+    /// The label that tells zones apart; empty where none does.
+    label: String,
+    /// Its values.
+    values: BTreeSet<String>,
+}
+
+impl LostZones {
+    /// The zone that the store went with: label and value.
+    pub fn of<'a>(&'a self, store: &'a StoreFacts) -> Option<(&'a str, &'a str)> {
+        let value = store.labels.get(&self.label)?;
+        self.values.contains(value).then_some((self.label.as_str(), value.as_str()))
     }
 }
 

@@ -63,14 +63,12 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
     };
     found.extend(pd.live_stores().filter_map(|store| lost_volume(world, store)));
     found.extend(leaving(world, pd));
-    let zone = pd.lost_zone(world.now);
+    let zones = pd.lost_zones(world.now);
     for store in pd.stores.values() {
         match store.state {
             StoreState::Disconnected | StoreState::Down => {
                 found.insert(Symptom::StoreSilent(store.id));
-                let in_zone =
-                    |(label, zone): &(String, String)| store.labels.get(label) == Some(zone);
-                if !zone.as_ref().is_some_and(in_zone) {
+                if zones.of(store).is_none() {
                     found.insert(Symptom::SilentAlone(store.id));
                 }
             }

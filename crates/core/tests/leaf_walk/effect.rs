@@ -186,6 +186,7 @@ fn nothing_exists() -> World {
             generation: 1,
             deleting_since: None,
             finalizer: false,
+            orphans: false,
             status: TikvClusterStatus::default(),
         },
         pods: BTreeMap::new(),
@@ -198,6 +199,7 @@ fn nothing_exists() -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }

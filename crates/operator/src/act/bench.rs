@@ -106,6 +106,7 @@ pub(super) fn world(then: &Again) -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }
@@ -213,7 +214,7 @@ fn stores(now: &Again) -> Value {
 }
 
 /// A fence that lets everything through.
-fn held() -> Fence {
+pub(super) fn held() -> Fence {
     let fence = Fence::new();
     fence.open(Instant::now() + Duration::from_mins(10));
     fence

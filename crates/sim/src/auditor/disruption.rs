@@ -55,10 +55,13 @@ impl Auditor {
         if is_deleting(resource) || is_suspended(resource, component) {
             return;
         }
-        let Some((index, id)) = member_in(universe, uid_of(pod)) else { return };
+        let serves = member_in(universe, uid_of(pod));
+        let Some((index, id)) = serves.or_else(|| returning(universe, pod)) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         if component == "pd" {
-            self.judge_lost_member(universe, (index, id), write);
+            // Where all have ended at once those that are about to return are counted on.
+            let more = if serves.is_some() { 0 } else { returning_members(universe, index, id) };
+            self.judge_lost_member(universe, (index, id), more, write);
         } else {
             self.judge_lost_store(universe, (index, id), write);
         }
@@ -107,12 +110,18 @@ impl Auditor {
         }
     }
 
-    fn judge_lost_member(&mut self, universe: &Universe, (index, id): (usize, u64), write: &Write) {
+    fn judge_lost_member(
+        &mut self,
+        universe: &Universe,
+        (index, id): (usize, u64),
+        more: usize,
+        write: &Write,
+    ) {
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         if !ensemble.members.contains_key(&id) || ensemble.members.len() < 3 {
             return;
         }
-        let others = well_members(universe, index, id);
+        let others = well_members(universe, index, id) + more;
         if others < ensemble.quorum() {
             let all = ensemble.members.len();
             self.find(QUORUM, format!("{} was deleted and {others} of {all} serve", write.key));
@@ -149,6 +158,22 @@ fn member_in(universe: &Universe, uid: &str) -> Option<(usize, u64)> {
     let cluster = universe.tikv.disks.get(&process.disk)?.cluster_id;
     let index = universe.pd.ensembles.iter().rposition(|e| e.cluster_id == Some(cluster))?;
     Some((index, store))
+}
+
+/// The PD member whose process ended a moment ago in a pod, and is about to be started again.
+fn returning(universe: &Universe, pod: &Object) -> Option<(usize, u64)> {
+    if !universe.nodes.is_about_to_return(uid_of(pod), universe.now) {
+        return None;
+    }
+    let disk = universe.nodes.disk_of_claim(&format!("pd-{}", name_of(pod)))?;
+    let data = universe.pd.disks.get(&disk.id)?;
+    Some((data.ensemble, data.member))
+}
+
+fn returning_members(universe: &Universe, index: usize, apart: u64) -> usize {
+    let pods = universe.kube.list("Pod").filter(|pod| !is_deleting(pod));
+    let members = pods.filter_map(|pod| returning(universe, pod));
+    members.filter(|(of, member)| *of == index && *member != apart).count()
 }
 
 /// Stores that serve, have everything and are not on their way out, one apart.

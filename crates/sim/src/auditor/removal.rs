@@ -216,7 +216,15 @@ fn needed(
     let ensemble = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
     let Some(ensemble) = ensemble else { return Some("no PD is known".to_owned()) };
     if let Ok(member) = note(claim, "member-id").parse::<u64>() {
-        return ensemble.members.contains_key(&member).then(|| format!("PD lists member {member}"));
+        if ensemble.members.contains_key(&member) {
+            return Some(format!("PD lists member {member}"));
+        }
+        // The leader that answers may have been made by hand of one member's data.
+        let lists = |other: &&crate::pd::Ensemble| {
+            other.cluster_id == ensemble.cluster_id && other.members.contains_key(&member)
+        };
+        let other = universe.pd.ensembles.iter().find(lists);
+        return other.map(|_| format!("those that were left behind list member {member}"));
     }
     let Ok(store) = note(claim, "store-id").parse::<u64>() else {
         let pod = name_of(claim).split_once('-').map_or("", |(_, pod)| pod);

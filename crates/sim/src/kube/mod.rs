@@ -20,6 +20,7 @@ pub use cache::Cache;
 pub use json::{at, labels, set, text};
 pub use object::{Object, is_deleting, name_of, uid_of};
 use serde_json::Value;
+pub use sweep::{Propagation, set_finalizer};
 pub use writes::{Subresource, Verb};
 
 /// Kind and name of an object in the one namespace of the model.
@@ -95,6 +96,8 @@ pub struct Kube {
     pub rigid_classes: BTreeSet<String>,
     /// A ResourceQuota: most pods that may exist ([`crate::beliefs::QUOTA_REFUSES`]).
     pub quota: Option<usize>,
+    /// An admission webhook that has its own ideas: kind, place and value, set at each write.
+    pub webhooks: Vec<(String, String, Value)>,
     uids: u64,
     /// How many changes the controllers had seen when they found nothing to do.
     swept: usize,

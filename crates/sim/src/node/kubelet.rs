@@ -70,10 +70,18 @@ impl Nodes {
 
     /// One pod in one moment. False when it is gone.
     fn look_after(&mut self, uid: &str, run: &mut Run, keeper: &mut Keeper<'_, '_>) -> bool {
+        let muted = self.machines.get(&run.node).is_some_and(|machine| machine.muted);
         let Some(pod) = keeper.kube.shared(&run.pod).filter(|pod| pod.uid() == uid) else {
-            keeper.processes.kill(uid);
-            return false;
+            // A machine that hears nothing lets go on what it has.
+            if !muted {
+                keeper.processes.kill(uid);
+            }
+            return muted;
         };
+        if muted {
+            Self::show_lost(run, &pod, keeper.kube, keeper.now);
+            return true;
+        }
         if !self.machines.get(&run.node).is_some_and(|machine| machine.up) {
             keeper.processes.kill(uid);
             // When it comes back everything is attached and mounted anew.
@@ -97,6 +105,9 @@ impl Nodes {
             if let Some(run) = self.runs.get_mut(&uid) {
                 let (first, longest) = beliefs::CRASH_BACKOFF.value;
                 let wait = first.saturating_mul(1 << run.restarts.min(6)).min(longest);
+                if run.shown.as_ref().is_some_and(|shown| shown.ready) {
+                    run.ended = Some(now);
+                }
                 run.stage = Stage::BackOff { until: now + wait, words };
             }
         }

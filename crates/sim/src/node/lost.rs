@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Nodes, OUT_OF_SERVICE};
+use super::{Node, Nodes, OUT_OF_SERVICE};
 use crate::beliefs;
 use crate::clock;
 use crate::kube::{Key, Kube, Object, at, is_deleting, name_of, set, text, uid_of};
@@ -30,12 +30,12 @@ impl Nodes {
         if due && !self.draining.is_empty() {
             self.drain(kube);
         }
-        if !changed && self.machines.values().all(|machine| machine.up) {
+        if !changed && self.machines.values().all(Node::is_heard) {
             return;
         }
         let mut unreachable = Vec::new();
         for (name, machine) in &mut self.machines {
-            if machine.up {
+            if machine.is_heard() {
                 machine.silent_since = None;
                 show_ready(kube, name, "True", now);
                 continue;

@@ -25,11 +25,23 @@ pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 pub struct Node {
     /// It has power.
     pub up: bool,
+    /// Nothing gets through between it and the API server; what runs on it runs on.
+    pub muted: bool,
     /// Images that are there.
     pub images: BTreeSet<String>,
     /// Since when it has been silent.
     silent_since: Option<u64>,
 }
+
+impl Node {
+    /// Its kubelet and the API server hear each other.
+    pub fn is_heard(&self) -> bool {
+        self.up && !self.muted
+    }
+}
+
+/// A process that ended within this time may come back before anybody could miss it.
+const MOMENT: u64 = 30 * crate::clock::SECOND;
 
 /// A provisioned volume. It lives on one machine, as a local disk does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +84,8 @@ struct Run {
     /// When the node's silence will show in the pod's status.
     lost_at: Option<u64>,
     started: u64,
+    /// When a process that served was last found ended.
+    ended: Option<u64>,
     restarts: u32,
     /// What the pod's status says, so that only changes are written.
     shown: Option<show::Shown>,
@@ -102,7 +116,7 @@ impl Nodes {
     /// Machines with these names, all up.
     pub fn new(names: &[&str]) -> Self {
         let node = |name: &&str| {
-            let node = Node { up: true, images: BTreeSet::new(), silent_since: None };
+            let node = Node { up: true, muted: false, images: BTreeSet::new(), silent_since: None };
             ((*name).to_owned(), node)
         };
         Self { machines: names.iter().map(node).collect(), ..Self::default() }
@@ -122,6 +136,22 @@ impl Nodes {
         }
     }
 
+    /// Cuts a machine off from the API server, or lets it be heard again.
+    pub fn mute(&mut self, node: &str, muted: bool) {
+        if let Some(machine) = self.machines.get_mut(node) {
+            machine.muted = muted;
+            self.seen = usize::MAX;
+        }
+    }
+
+    /// The process of a pod served until a moment ago, and kubelet is about to start it again.
+    pub fn is_about_to_return(&self, uid: &str, now: u64) -> bool {
+        self.runs.get(uid).is_some_and(|run| {
+            let ended = run.ended.is_some_and(|at| now.saturating_sub(at) < MOMENT);
+            ended && matches!(run.stage, Stage::BackOff { .. })
+        })
+    }
+
     /// The next moment in which something is due here, if nothing else changes; `now` where that
     /// is the next one.
     pub fn next_due(&self, kube: &Kube, processes: &Processes<'_>, now: u64) -> u64 {
@@ -130,7 +160,7 @@ impl Nodes {
         }
         let late = self.late.values().copied();
         let drains = if self.draining.is_empty() { u64::MAX } else { now };
-        let machines = self.machines.values().filter(|machine| !machine.up);
+        let machines = self.machines.values().filter(|machine| !machine.is_heard());
         let silences = machines.flat_map(|machine| {
             let since = machine.silent_since.unwrap_or(now);
             let noticed = since + schedule::NODE_GRACE;
@@ -138,8 +168,8 @@ impl Nodes {
         });
         let timers = late.chain(silences).filter(|due| *due > now);
         let runs = self.runs.iter().map(|(uid, run)| {
-            let up = self.machines.get(&run.node).is_some_and(|machine| machine.up);
-            if up { run.next_due(uid, processes, now) } else { run.lost_due(now) }
+            let heard = self.machines.get(&run.node).is_some_and(Node::is_heard);
+            if heard { run.next_due(uid, processes, now) } else { run.lost_due(now) }
         });
         timers.chain(runs).min().unwrap_or(u64::MAX).min(drains)
     }

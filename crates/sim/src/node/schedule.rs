@@ -73,7 +73,7 @@ impl Nodes {
                     && text(found, "/status/conditions/0/status") == "True"
             };
             let known = kube.get("Node", node).is_some_and(open);
-            known && self.machines.get(node).is_some_and(|machine| machine.up)
+            known && self.machines.get(node).is_some_and(super::Node::is_heard)
         };
         if let Some(node) = pinned {
             let nodes = self.machines.len();
@@ -137,6 +137,7 @@ impl Run {
             refresh_at: None,
             lost_at: None,
             started: 0,
+            ended: None,
             restarts: 0,
             shown: None,
         }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tikv_operator_api::conditions::READY;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvClusterStatus;
-use tikv_operator_core::build::marks_to_annotations;
+use tikv_operator_core::build::{applied, marks_to_annotations};
 use tikv_operator_core::facts::{Owner, owner_words, resource_facts, volume_facts};
 use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
@@ -16,7 +16,7 @@ use tikv_operator_core::world::{Kind, Object, ObjectKey, Trial, World};
 use super::wire::{Answer, Call, Wire};
 use super::{Look, Operator, Pass, servers};
 use crate::clock::SECOND;
-use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text};
+use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, set_finalizer, text};
 use crate::universe::{NAMESPACE, Universe};
 
 /// Least time between two writes of a status that differs in words and counts only.
@@ -55,6 +55,9 @@ impl Operator {
                 let trial = Trial { revision: revision.clone(), refused: None };
                 self.memory.trials.insert(*component, trial);
             }
+            if let (Step::Apply { object, .. }, Ok(())) = (step, &result) {
+                self.remember_applied(object, universe.now);
+            }
             let outcome = Outcome { step: step.clone(), result };
             self.refused(outcome.config_refusals(), universe.now);
             if let Step::SetStoreConfig { store, .. } = step {
@@ -65,6 +68,13 @@ impl Operator {
                 return;
             }
         }
+    }
+
+    fn remember_applied(&mut self, object: &Object, now: u64) {
+        let hash = applied(object).unwrap_or_default();
+        let before = self.memory.applied.get(&object.key).filter(|(known, _, _)| known == hash);
+        let times = before.map_or(1, |(_, times, _)| times + 1);
+        self.memory.applied.insert(object.key.clone(), (hash.to_owned(), times, now));
     }
 
     /// One status apply, if the status says something new. Words and counts that move along with
@@ -178,8 +188,8 @@ fn rest(old: &TikvClusterStatus, new: &TikvClusterStatus) -> u64 {
 fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
     let world = &look.world;
     match step {
-        Step::AddFinalizer => finalizers(wire, world, &json!([FINALIZER])),
-        Step::ReleaseFinalizer => finalizers(wire, world, &json!([])),
+        Step::AddFinalizer => finalizer(wire, world, true),
+        Step::ReleaseFinalizer => finalizer(wire, world, false),
         Step::RecordBootstrap(_) | Step::RecordClusterId(_) => {
             match report::with_record(world, step) {
                 Some(status) => apply_status(wire, look, &status),
@@ -349,9 +359,8 @@ fn patch(wire: &mut Wire<'_>, key: &Key, uid: &str, change: impl FnOnce(&mut Val
     })
 }
 
-fn finalizers(wire: &mut Wire<'_>, world: &World, wanted: &Value) -> Answer {
+/// Ours alone: those of others stay.
+fn finalizer(wire: &mut Wire<'_>, world: &World, on: bool) -> Answer {
     let key = Key::new("TikvCluster", &world.resource.name);
-    patch(wire, &key, &world.resource.uid.0, |resource| {
-        set(resource, &["metadata", "finalizers"], wanted.clone());
-    })
+    patch(wire, &key, &world.resource.uid.0, |resource| set_finalizer(resource, FINALIZER, on))
 }

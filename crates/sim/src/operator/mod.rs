@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use act::FINALIZER;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use known::Known;
 use observe::View;
 use serde::Deserialize as _;
@@ -88,6 +88,8 @@ struct Memory {
     reported: Option<u64>,
     /// Claims that the API server does not let grow: its words, and when.
     growth: BTreeMap<String, (String, u64)>,
+    /// What was applied to an object, how often in a row, and when for the last time.
+    applied: BTreeMap<ObjectKey, (String, u32, u64)>,
     /// How stores said that they are configured.
     store_configs: BTreeMap<StoreId, StoreConfig>,
     /// When each symptom was first seen, as long as it is seen.
@@ -130,6 +132,8 @@ pub struct Operator {
     pub brain: Brain,
     /// What goes wrong between it and the API server.
     pub faults: Faults,
+    /// How far its machine's wall clock is ahead. Its monotonic clock is right.
+    pub clock_off: SignedDuration,
     /// Chance, apart from that of the universe: faults do not change what would happen without.
     dice: Dice,
     cache: Cache,
@@ -161,6 +165,7 @@ impl Operator {
             cluster: cluster.to_owned(),
             brain: Brain::default(),
             faults: Faults::default(),
+            clock_off: SignedDuration::ZERO,
             dice: Dice::new(seed ^ 0x0f0f),
             cache: Cache::default(),
             known: Known::default(),

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tikv_operator_core::facts::{Belongings, Owner, missing_claims};
 use tikv_operator_core::world::{
-    Component, ConfigItem, GrowthRefusal, Kind, PdView, Refusal, Slot, Symptom, World, symptoms,
+    Applied, Component, ConfigItem, GrowthRefusal, Kind, ObjectKey, PdView, Refusal, Slot, Symptom,
+    World, symptoms,
 };
 
 use super::{Look, Operator};
 use crate::clock;
 use crate::kube::{Cache, Object, text};
+use crate::names::OPERATOR;
 use crate::universe::Universe;
 
 /// Where objects are read from.
@@ -37,6 +39,9 @@ const STRANGER_TIME: u64 = 60 * clock::SECOND;
 
 /// A setting that was refused is not tried again for this long.
 const REFUSAL_TIME: u64 = 300 * clock::SECOND;
+
+/// What was applied this long ago and has stayed since was not changed back.
+const APPLIED_TIME: u64 = 600 * clock::SECOND;
 
 /// The kinds that belong to a cluster.
 const KINDS: [Kind; 5] = [
@@ -75,7 +80,7 @@ impl Operator {
         }
         let nodes = self.known.nodes(&view.list(universe, "Node"), node_names(&belongings));
         let mut world = World {
-            now: clock::instant(universe.now),
+            now: clock::instant(universe.now) + self.clock_off,
             resource: facts,
             pods: belongings.pods,
             volumes: belongings.volumes,
@@ -87,6 +92,7 @@ impl Operator {
             config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
             growth_refused: self.refused_growth(now),
+            applied: self.applied_of_late(now),
             trials: self.memory.trials.clone(),
         };
         self.ask_processes(&mut world, &resource, universe);
@@ -143,6 +149,16 @@ impl Operator {
         refused.collect()
     }
 
+    fn applied_of_late(&mut self, now: u64) -> BTreeMap<ObjectKey, Applied> {
+        let known = &mut self.memory.applied;
+        known.retain(|_, (_, _, at)| now - *at < APPLIED_TIME);
+        let applied = known.iter().map(|(key, (hash, times, at))| {
+            let ago = clock::span(now - *at);
+            (key.clone(), Applied { hash: hash.clone(), times: *times, ago })
+        });
+        applied.collect()
+    }
+
     /// How long this process has seen what is wrong now. What it does not see it forgets.
     fn watch_symptoms(&mut self, world: &World, now: u64) -> BTreeMap<Symptom, SignedDuration> {
         let seen = symptoms(world);
@@ -165,7 +181,9 @@ pub(super) fn pd_processes<'s>(
 ) -> Vec<String> {
     let pds = slots.filter(|slot| slot.component == Component::Pd);
     let hosts = pds.map(|slot| format!("{}.{cluster}-pd-peer", slot.pod_name(cluster)));
-    hosts.flat_map(|host| universe.names().resolve(&host).to_vec()).collect()
+    let names = universe.names();
+    let processes = hosts.flat_map(|host| names.resolve(&host).to_vec());
+    processes.filter(|process| names.connects(OPERATOR, process)).collect()
 }
 
 /// The nodes that the pods are bound to, and those that volumes were last used on.

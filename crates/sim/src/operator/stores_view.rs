@@ -11,6 +11,7 @@ use tikv_operator_core::world::{
 use super::{Operator, StoreConfig};
 use crate::clock::SECOND;
 use crate::kube::at;
+use crate::names::OPERATOR;
 use crate::universe::Universe;
 
 /// A store's configuration is read again after this time: others may change it too.
@@ -36,7 +37,9 @@ impl Operator {
             let leaves = emptied.contains(&store.id);
             let mut said = StoreProcess { leaders: None, config: known };
             if !silent && (asks || leaves) && runs(world, store.id) {
-                let mut behind = universe.names().resolve(&store.status_address).iter();
+                let names = universe.names();
+                let behind = names.resolve(&store.status_address).iter();
+                let mut behind = behind.filter(|process| names.connects(OPERATOR, process));
                 if let Some(answer) = behind.find_map(|process| universe.store_process(process)) {
                     said.leaders = leaves.then_some(answer.leaders);
                     if asks {

@@ -103,12 +103,12 @@ impl Pd {
         match path {
             "/health" => return Some(Answer::text(200, "{\"health\":\"true\",\"reason\":\"\"}")),
             "/pd/api/v1/ping" => return Some(Answer::empty(200)),
-            "/pd/api/v1/health" => return Some(self.health(index, names)),
+            "/pd/api/v1/health" => return Some(self.health((via, index), names)),
             "/pd/api/v1/version" => return Some(self.version(via)),
             "/pd/api/v2/ready" => return Some(self.ready(index, request)),
             _ => {}
         }
-        if self.ensembles.get(index)?.leader.is_none() {
+        if self.ensembles.get(index)?.leader.is_none() || !self.hears_leader(via, index, names) {
             return Some(Answer::text(
                 503,
                 "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader",

@@ -30,6 +30,9 @@ impl Pd {
         let index = self.ensemble_of(via)?;
         let ensemble = self.ensembles.get(index)?;
         let leader = ensemble.leader.filter(|id| ensemble.members.contains_key(id))?;
+        if !self.hears_leader(via, index, names) {
+            return None;
+        }
         let cluster = &ensemble.cluster;
         let bootstrapped = cluster.bootstrapped.is_some();
         let stores = if bootstrapped { stores(cluster, now) } else { BTreeMap::new() };
@@ -43,7 +46,7 @@ impl Pd {
         let healths = Healths::of(cluster, regions, now);
         let facts = PdFacts {
             cluster_id: ClusterId(ensemble.cluster_id?),
-            members: self.member_facts(index, names),
+            members: self.member_facts((via, index), names),
             leader: LeaderFacts {
                 id: PdMemberId(leader),
                 seen_for: SignedDuration::ZERO,
@@ -66,8 +69,12 @@ impl Pd {
         Some((leader, facts))
     }
 
-    fn member_facts(&self, index: usize, names: &Names) -> BTreeMap<PdMemberId, PdMember> {
-        let up = self.reachable(index, names);
+    fn member_facts(
+        &self,
+        (via, index): (&str, usize),
+        names: &Names,
+    ) -> BTreeMap<PdMemberId, PdMember> {
+        let up = self.reached_from(via, index, names);
         let members = self.ensembles.get(index).into_iter().flat_map(|e| e.members.values());
         let facts = members.map(|member| PdMember {
             id: PdMemberId(member.id),

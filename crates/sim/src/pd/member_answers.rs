@@ -9,8 +9,8 @@ use crate::names::Names;
 
 impl Pd {
     /// `/health`: each member as the contacted one could reach it. Also without a majority.
-    pub(super) fn health(&self, index: usize, names: &Names) -> Answer {
-        let up = self.reachable(index, names);
+    pub(super) fn health(&self, (via, index): (&str, usize), names: &Names) -> Answer {
+        let up = self.reached_from(via, index, names);
         let Some(ensemble) = self.ensembles.get(index) else { return Answer::empty(503) };
         let members = ensemble.members.values().map(|member| {
             let urls = member.client_url.as_ref().map(|url| json!([url]));
@@ -130,7 +130,7 @@ impl Pd {
 
     /// As etcd's strict reconfiguration check has it: see [`beliefs::STRICT_REMOVAL`].
     fn remove_member(&mut self, index: usize, id: u64, (now, names): (u64, &Names)) -> Answer {
-        let up = self.reachable(index, names);
+        let up = self.followers(index, names);
         let Some(ensemble) = self.ensembles.get_mut(index) else { return Answer::empty(500) };
         let left = ensemble.members.len().saturating_sub(1);
         let started = ensemble.members.values().filter(|m| m.id != id && !m.name.is_empty());
@@ -155,7 +155,7 @@ impl Pd {
     }
 
     fn transfer_leader(&mut self, index: usize, name: &str, (now, names): (u64, &Names)) -> Answer {
-        let up = self.reachable(index, names);
+        let up = self.followers(index, names);
         let Some(ensemble) = self.ensembles.get_mut(index) else { return Answer::empty(500) };
         let Some(id) = ensemble.member_named(name).map(|member| member.id) else {
             return Answer::words(500, "no valid pd to transfer etcd leader");

@@ -76,6 +76,9 @@ impl Pd {
     /// The next moment in which something is due here, if nothing else changes; `now` where that is
     /// the next one. What stores and regions do is apart ([`Cluster::is_at_rest`]).
     pub fn next_due(&self, now: u64, names: &Names) -> u64 {
+        if names.is_cut() {
+            return now;
+        }
         let processes = self.processes.values().map(|process| self.process_due(process, now));
         let ensembles = (0..self.ensembles.len()).map(|index| self.ensemble_due(index, now, names));
         processes.chain(ensembles).min().unwrap_or(u64::MAX)
@@ -113,35 +116,73 @@ impl Pd {
         Some(self.disks.get(&disk)?.ensemble)
     }
 
-    /// The ensemble with a leader that answers under a URL.
-    pub fn led_by(&self, url: &str, names: &Names) -> Option<usize> {
-        names.resolve(url).iter().find_map(|process| {
+    /// The ensemble with a leader that answers `from` under a URL: clients of PD ask any member who
+    /// leads, and then the leader itself.
+    pub fn led_by(&self, from: &str, url: &str, names: &Names) -> Option<usize> {
+        let mut answering =
+            names.resolve(url).iter().filter(|process| names.connects(from, process));
+        answering.find_map(|process| {
             let ensemble = self.ensemble_of(process)?;
-            self.ensembles.get(ensemble)?.leader.map(|_| ensemble)
+            self.ensembles.get(ensemble)?.leader?;
+            self.hears_leader(from, ensemble, names).then_some(ensemble)
         })
     }
 
-    /// Members of an ensemble whose process runs and can be dialled by the others.
-    fn reachable(&self, ensemble: usize, names: &Names) -> Vec<u64> {
+    /// There is a way from a process to the leader.
+    fn hears_leader(&self, from: &str, index: usize, names: &Names) -> bool {
+        if !names.is_cut() {
+            return true;
+        }
+        let leader = self.ensembles.get(index).and_then(|ensemble| ensemble.leader);
+        let mut peers = self.peers(index, names).into_iter();
+        peers.any(|(member, uid)| Some(member) == leader && names.connects(from, uid))
+    }
+
+    /// Members of an ensemble whose process runs and can be dialled by the others, with the process.
+    fn peers<'s>(&'s self, ensemble: usize, names: &Names) -> Vec<(u64, &'s str)> {
         let Some(known) = self.ensembles.get(ensemble) else { return Vec::new() };
         let up = self.processes.iter().filter_map(|(uid, process)| {
             let data = self.disks.get(&process.disk)?;
             let member = known.members.get(&data.member)?;
             let runs = process.stage.runs_etcd() && data.ensemble == ensemble;
-            (runs && names.leads_to(&member.peer_url, uid)).then_some(data.member)
+            (runs && names.leads_to(&member.peer_url, uid)).then_some((data.member, uid.as_str()))
         });
-        let mut up: Vec<u64> = up.collect();
-        up.sort_unstable();
-        up.dedup();
-        up
+        up.collect()
     }
 
-    /// Elects a leader where there is a majority, keeps it while it is reachable.
+    /// Those members, as anybody could dial them.
+    fn reachable(&self, ensemble: usize, names: &Names) -> Vec<u64> {
+        ids(self.peers(ensemble, names).into_iter())
+    }
+
+    /// Those that a process can dial.
+    fn reached_from(&self, from: &str, ensemble: usize, names: &Names) -> Vec<u64> {
+        let peers = self.peers(ensemble, names).into_iter();
+        ids(peers.filter(|(_, uid)| names.connects(from, uid)))
+    }
+
+    /// Those that a member can dial, itself included.
+    fn reached_by(&self, member: u64, ensemble: usize, names: &Names) -> Vec<u64> {
+        let peers = self.peers(ensemble, names);
+        let Some((_, own)) = peers.iter().find(|(id, _)| *id == member).copied() else {
+            return Vec::new();
+        };
+        ids(peers.into_iter().filter(|(_, uid)| names.connects(own, uid)))
+    }
+
+    /// Those that the leader can dial.
+    fn followers(&self, index: usize, names: &Names) -> Vec<u64> {
+        let leader = self.ensembles.get(index).and_then(|ensemble| ensemble.leader);
+        leader.map_or_else(Vec::new, |leader| self.reached_by(leader, index, names))
+    }
+
+    /// Elects a leader where there is a majority, keeps it while a majority hears it.
     fn elect(&mut self, index: usize, now: u64, names: &Names, dice: &mut Dice) {
-        let up = self.reachable(index, names);
+        let following = self.followers(index, names);
         let Some(ensemble) = self.ensembles.get_mut(index) else { return };
         let quorum = ensemble.quorum();
-        if ensemble.leader.is_some_and(|leader| up.contains(&leader)) && up.len() >= quorum {
+        if ensemble.leader.is_some() && following.len() >= quorum {
+            let up = following;
             ensemble.hand_over(&up, now);
             self.publish_urls(index, &up);
             self.sync(index, &up);
@@ -151,22 +192,30 @@ impl Pd {
             ensemble.leaderless_since = now;
         }
         let waited = now.saturating_sub(ensemble.leaderless_since);
+        let up = self.reachable(index, names);
         if up.len() < quorum || waited < beliefs::ELECTION.value {
             return;
         }
         let empty = self.without_memory(index, &up);
-        let Some(ensemble) = self.ensembles.get_mut(index) else { return };
+        let Some(ensemble) = self.ensembles.get(index) else { return };
         if ensemble.cluster_id.is_some() && empty.len() >= quorum {
             self.fork(index, &empty, dice, now);
             return;
         }
-        let able: Vec<u64> = up.iter().copied().filter(|id| !empty.contains(id)).collect();
-        let choice = if ensemble.cluster_id.is_some() { able } else { up.clone() };
+        let known = ensemble.cluster_id.is_some();
+        let able = |id: &u64| {
+            let heard = !names.is_cut() || self.reached_by(*id, index, names).len() >= quorum;
+            heard && !(known && empty.contains(id))
+        };
+        let choice: Vec<u64> = up.iter().copied().filter(able).collect();
         let Some(leader) = dice.pick(&choice).copied() else { return };
-        ensemble.lead(leader, now);
-        if ensemble.cluster_id.is_none() {
+        if let Some(ensemble) = self.ensembles.get_mut(index) {
+            ensemble.lead(leader, now);
+        }
+        if !known {
             self.mint(index, &up, false, dice);
         }
+        let up = self.followers(index, names);
         self.publish_urls(index, &up);
         self.sync(index, &up);
     }
@@ -199,6 +248,23 @@ impl Pd {
         self.sync(fork, members);
     }
 
+    /// The member on a volume becomes the only one of a history of its own, with all that it knows
+    /// ([`beliefs::FORCE_NEW_CLUSTER`]). Those that it leaves go on as before.
+    pub fn stand_alone(&mut self, index: usize, disk: DiskId, now: u64) {
+        let alone = self.ensembles.len();
+        let data = self.disks.get_mut(&disk).filter(|data| data.ensemble == index);
+        let (Some(data), Some(old)) = (data, self.ensembles.get_mut(index)) else { return };
+        let mut new = old.clone();
+        new.fingerprint.push_str(" alone");
+        new.members.retain(|id, _| *id == data.member);
+        (new.leader, new.successor, new.leaderless_since) = (None, None, now);
+        data.ensemble = alone;
+        if old.leader == Some(data.member) {
+            (old.leader, old.leaderless_since) = (None, now);
+        }
+        self.ensembles.push(new);
+    }
+
     fn mint(&mut self, index: usize, members: &[u64], forgot: bool, dice: &mut Dice) {
         let Some(ensemble) = self.ensembles.get_mut(index) else { return };
         // PD makes ids above 2^53, so that a client that reads them as doubles is found out.
@@ -208,4 +274,12 @@ impl Pd {
         let by = named.map(|member| member.name.clone()).collect();
         self.minted.push(Minted { cluster_id, by, forgot });
     }
+}
+
+/// Ids of members, in order and each once.
+fn ids<'s>(peers: impl Iterator<Item = (u64, &'s str)>) -> Vec<u64> {
+    let mut ids: Vec<u64> = peers.map(|(id, _)| id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }

@@ -229,10 +229,11 @@ impl Pd {
         names: &Names,
         dice: &mut Dice,
     ) -> Result<Stage, String> {
-        let Some(index) = self.led_by(url, names) else {
+        // What it is connected to itself nobody asks: it has no name yet.
+        let Some(index) = self.led_by("", url, names) else {
             return Err("join: no member of the cluster answers".to_owned());
         };
-        let connected = self.reachable(index, names).len();
+        let connected = self.followers(index, names).len();
         let Some(ensemble) = self.ensembles.get_mut(index) else {
             return Err("join: no cluster".to_owned());
         };

@@ -1,10 +1,11 @@
 //! Which commands does a script have?
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::Play;
 use crate::harness::Harness;
-use crate::kube::{Key, set, uid_of};
+use crate::kube::{Key, Propagation, set, uid_of};
 use crate::operator::Faults;
 use crate::universe::NAMESPACE;
 
@@ -37,6 +38,13 @@ impl Play {
             }
             ("delete", [name]) => {
                 self.harness.delete(name);
+                Ok(String::new())
+            }
+            ("delete", [name, how @ ("foreground" | "orphan")]) => {
+                let foreground = *how == "foreground";
+                let how = if foreground { Propagation::Foreground } else { Propagation::Orphan };
+                let key = Key::new("TikvCluster", name);
+                self.harness.universe.kube.delete_owner(&key, how);
                 Ok(String::new())
             }
             ("tick", [seconds]) => {
@@ -101,6 +109,13 @@ impl Play {
                 }
             }
             ("kill", [pod]) => self.harness.universe.kill_process(pod),
+            ("crash", pods) => pods.iter().for_each(|pod| self.harness.universe.crash_process(pod)),
+            ("clock", [seconds]) => {
+                let off = seconds.parse().map_err(|_| format!("not a number: {seconds}"))?;
+                for operator in &mut self.harness.operators {
+                    operator.clock_off = SignedDuration::from_secs(off);
+                }
+            }
             ("remove", [kind, name]) => {
                 let key = Key::new(kind, name);
                 let removed = self.harness.universe.kube.delete(&key, None);
@@ -218,6 +233,15 @@ impl crate::universe::Universe {
         let Some(uid) = self.kube.get("Pod", pod).map(|pod| uid_of(pod).to_owned()) else { return };
         self.pd.kill(&uid);
         self.tikv.processes.remove(&uid);
+    }
+
+    /// The process of a pod ends by itself: kubelet starts it again after its back-off.
+    pub fn crash_process(&mut self, pod: &str) {
+        let Some(uid) = self.kube.get("Pod", pod).map(|pod| uid_of(pod).to_owned()) else { return };
+        let pd = self.pd.processes.remove(&uid).is_some();
+        if self.tikv.processes.remove(&uid).is_some() || pd {
+            self.pd.exited.push((uid, "the process ended".to_owned()));
+        }
     }
 
     /// A disk is emptied under its claim; its process ends.

@@ -24,6 +24,8 @@ impl Play {
             }
             ("lose-node", [node]) => universe.nodes.power(node, false),
             ("return-node", [node]) => universe.nodes.power(node, true),
+            ("mute" | "unmute", [node]) => universe.nodes.mute(node, verb == "mute"),
+            ("cut" | "heal", [one, other]) => universe.cut(one, other, verb == "cut"),
             ("delete-node", [node]) => {
                 self.harness.auditor.forgive_node(&self.harness.universe, node);
                 self.harness.universe.delete_node(node);
@@ -54,6 +56,12 @@ impl Play {
             ("quota", [pods]) => {
                 universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0));
             }
+            ("webhook", [kind, change]) => {
+                let (place, value) = change.split_once('=').ok_or("want /place=value")?;
+                let change = ((*kind).to_owned(), place.to_owned(), value_of(value));
+                universe.kube.webhooks.push(change);
+            }
+            ("no-webhook", []) => universe.kube.webhooks.clear(),
             ("no-quota", []) => universe.kube.quota = None,
             ("no-image", [tag]) => {
                 universe.nodes.missing_tags.insert((*tag).to_owned());
@@ -130,6 +138,7 @@ impl Play {
                 return self.unsafe_recovery(cluster, &ids?);
             }
             ("fill-store", [cluster, store, gib]) => return self.fill_store(cluster, store, gib),
+            ("stand-alone", [cluster, pod]) => return self.stand_alone(cluster, pod),
             ("kill-pd-leader", [cluster]) => {
                 let pod = self.pd_leader(cluster)?;
                 self.harness.universe.kill_process(&pod);
@@ -182,6 +191,20 @@ impl Play {
         let ensemble = self.harness.universe.pd.ensembles.get(index).ok_or("no such cluster")?;
         let leader = ensemble.leader.and_then(|id| ensemble.members.get(&id));
         leader.map(|member| member.name.clone()).ok_or_else(|| "PD has no leader".to_owned())
+    }
+
+    /// Somebody makes a PD set of one member's data by hand, which knows of no other
+    /// ([`crate::beliefs::FORCE_NEW_CLUSTER`]).
+    fn stand_alone(&mut self, cluster: &str, pod: &str) -> Printed {
+        let universe = &mut self.harness.universe;
+        let index = universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let disk = universe.nodes.disk_of_claim(&format!("pd-{pod}")).map(|disk| disk.id);
+        let disk = disk.ok_or("no such member")?;
+        universe.pd.stand_alone(index, disk, universe.now);
+        if let Some(id) = universe.pd.ensembles.get(index).and_then(|e| e.cluster_id) {
+            self.harness.auditor.forgive(id);
+        }
+        Ok(String::new())
     }
 
     /// Named stores become tombstones at once ([`crate::beliefs::UNSAFE_RECOVERY`]).

@@ -4,7 +4,10 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::world::{Leaving, NodeFacts, NodeView, PodPhase, StoreId, StoreState, Symptom};
+use crate::world::Symptom::SilentAlone;
+use crate::world::{
+    Leaving, NodeFacts, NodeView, PodPhase, StoreId, StoreState, Symptom, symptoms,
+};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -191,6 +194,34 @@ fn zone_outage() {
     zones(&mut machine, "azzb");
     fixture::pd_of(&mut machine).location_labels = vec!["host".into()];
     allows(rule, &cluster, &machine, &remove(&machine));
+    // One of its zone is back since a moment, or since long.
+    let seen = |alone| {
+        move |w: &mut World| {
+            w.seen_for.insert(SilentAlone(StoreId(2)), alone);
+        }
+    };
+    holds_both(rule, seen(SignedDuration::from_secs(599)));
+    let mut since_long = replaced(&cluster);
+    seen(SignedDuration::from_mins(10))(&mut since_long);
+    allows(rule, &cluster, &since_long, &remove(&since_long));
+}
+
+#[test]
+fn f61_of_two_zones_that_are_away_neither_is_refilled() {
+    let six = fixture::cluster(json!({"tikv": {"replicas": 6}}));
+    let mut world = fixture::settled(&six);
+    let pd = fixture::pd_of(&mut world);
+    (pd.location_labels, pd.max_replicas) = (vec!["zone".into()], Some(5));
+    for (store, zone) in pd.stores.values_mut().zip(["a", "a", "b", "b", "c", "d"]) {
+        store.labels.insert("zone".into(), zone.into());
+    }
+    (0..4).for_each(|ordinal| silence(&mut world, ordinal));
+    for id in 1..=4 {
+        let marks = VolumeMarks { replaces: Some(StoreId(id)), ..VolumeMarks::default() };
+        let claim = build::claims(&six, Slot::tikv(6), &marks).into_iter().next();
+        holds(&ZONE_OUTAGE, &six, &world, &Step::Create(claim.expect("a main volume")));
+        assert!(!symptoms(&world).contains(&SilentAlone(StoreId(id))), "store {id}");
+    }
 }
 
 #[test]
@@ -300,7 +331,7 @@ fn failover_after() {
     let rule = &FAILOVER_AFTER;
     let nearly = SignedDuration::from_secs(599);
     holds_both(rule, |w| {
-        w.seen_for.insert(Symptom::SilentAlone(StoreId(2)), nearly);
+        w.seen_for.insert(Symptom::StoreSilent(StoreId(2)), nearly);
     });
     holds_both(rule, |w| store(w, 2).last_heartbeat = Some(w_now() - nearly));
     holds_both(rule, |w| {
@@ -310,7 +341,7 @@ fn failover_after() {
     let soon = json!({"tikv": {"replicas": 3, "failover": {"after": "599s"}}});
     let cluster = fixture::cluster(soon);
     let mut world = lost(&cluster);
-    world.seen_for.insert(Symptom::SilentAlone(StoreId(2)), nearly);
+    world.seen_for.insert(Symptom::StoreSilent(StoreId(2)), nearly);
     allows(rule, &cluster, &world, &replace(&cluster));
 }
 
