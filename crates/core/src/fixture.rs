@@ -51,6 +51,7 @@ pub(crate) fn empty() -> World {
             generation: 1,
             deleting_since: None,
             finalizer: false,
+            orphans: false,
             status: TikvClusterStatus::default(),
         },
         pods: BTreeMap::new(),

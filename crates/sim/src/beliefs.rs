@@ -58,6 +58,13 @@ pub const CLAIM_PROTECTION: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const DELETION_PROPAGATES: Belief<()> = belief(
+    (),
+    "an owner is held by the finalizer foregroundDeletion until its children are gone, or by orphan until they name it no more",
+    Source::Documented("Kubernetes: Garbage Collection, cascading deletion"),
+);
+
+/// See `says`.
 pub const MOUNTED_CONFIG_LAGS: Belief<u64> = belief(
     90 * SECOND,
     "a running pod's mounted ConfigMap follows within kubelet's sync period and cache delay; a container that restarts in place reads what is mounted, a new pod what is current",
@@ -432,6 +439,7 @@ pub fn all() -> Vec<(&'static str, Source)> {
         APPLY_WITH_UID,
         CREATE_IS_NOT_APPLIED,
         CLAIM_PROTECTION,
+        DELETION_PROPAGATES,
         DATA_WINS,
         ALREADY_BOOTSTRAPPED,
         LISTED_BY_NAME,
@@ -485,7 +493,6 @@ pub fn all() -> Vec<(&'static str, Source)> {
             .iter()
             .map(|b| (b.says, b.source)),
     );
-    all.push((REGIONS.says, REGIONS.source));
-    all.push((MAX_REPLICAS.says, MAX_REPLICAS.source));
+    all.extend([(REGIONS.says, REGIONS.source), (MAX_REPLICAS.says, MAX_REPLICAS.source)]);
     all
 }

@@ -24,7 +24,7 @@ use tikv_operator_core::report::{Outcome, report};
 use tikv_operator_core::world::{Component, Kind, ObjectKey, PdView, Slot, Uid, World};
 use tikv_operator_sim::harness::Harness;
 use tikv_operator_sim::history;
-use tikv_operator_sim::kube::{Key, name_of};
+use tikv_operator_sim::kube::{Key, Propagation, name_of};
 use tikv_operator_sim::operator::{Brain, Planner, Reporter};
 
 /// Random histories that a broken operator has to get caught in.
@@ -369,5 +369,20 @@ fn one_that_counts_delays_by_the_wall_clock() {
         harness.run(90);
         harness.operators[0].clock_off = SignedDuration::from_hours(1);
         harness.run(120);
+    });
+}
+
+#[test]
+fn one_that_repairs_what_is_being_deleted() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let mut believed = world.clone();
+        believed.resource.deleting_since = None;
+        plan(cluster, &believed)
+    }
+    caught_in(with_plan(broken), "F25 nothing is made", |harness| {
+        born(harness);
+        let key = Key::new("TikvCluster", "c");
+        harness.universe.kube.delete_owner(&key, Propagation::Foreground);
+        harness.run(60);
     });
 }

@@ -6,6 +6,9 @@ use tikv_operator_api::TikvClusterStatus;
 use super::text::{self, list, text, time};
 use crate::world::ResourceFacts;
 
+/// By which Kubernetes' garbage collector holds an owner until its children name it no more.
+const ORPHAN: &str = "orphan";
+
 /// Facts about the resource as stored; `finalizer` is the name of the operator's own.
 ///
 /// The spec is not looked at, so that a spec that cannot be read can still be reported. `None`
@@ -16,12 +19,14 @@ pub fn resource_facts(body: &Value, finalizer: &str) -> Option<ResourceFacts> {
         None | Some(Value::Null) => TikvClusterStatus::default(),
         Some(status) => serde_json::from_value(status.clone()).ok()?,
     };
+    let has = |name: &str| list(body, "/metadata/finalizers").any(|f| f.as_str() == Some(name));
     Some(ResourceFacts {
         name: text(body, "/metadata/name")?.to_owned(),
         uid: text::uid(body)?,
         generation: body.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0),
         deleting_since: time(body, "/metadata/deletionTimestamp"),
-        finalizer: list(body, "/metadata/finalizers").any(|name| name.as_str() == Some(finalizer)),
+        finalizer: has(finalizer),
+        orphans: has(ORPHAN),
         status,
     })
 }

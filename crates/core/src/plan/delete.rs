@@ -4,7 +4,8 @@
 //! and the volumes, which nobody owns, stay. With `Delete` our finalizer holds the resource until
 //! its pods and volumes are gone, stores before PD. Neither a pause nor a contradiction in the
 //! cluster's identity keeps it: a deletion cannot be taken back, and where the volumes may hold
-//! another cluster's data they stay.
+//! another cluster's data they stay. Whoever deletes with `--cascade=orphan` wants everything left as
+//! it is, whatever the policy.
 
 use jiff::SignedDuration;
 
@@ -27,7 +28,7 @@ pub(super) fn going(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
         return true;
     }
     let patient = scene.world.now.duration_since(since) < PATIENCE;
-    if deletes_any(scene) && patient && take_down(scene, draft) {
+    if deletes_any(scene) && patient && !resource.orphans && take_down(scene, draft) {
         return true;
     }
     draft.propose_together(scene.name(), Step::ReleaseFinalizer);

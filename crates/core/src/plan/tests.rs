@@ -234,6 +234,16 @@ fn s19_with_policy_delete_stores_go_first_then_pd_then_volumes_then_the_finalize
 }
 
 #[test]
+fn f25_what_is_to_be_left_behind_is_left() {
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let mut world = fixture::settled(&cluster);
+    (world.resource.finalizer, world.resource.orphans) = (true, true);
+    assert!(plan(&cluster, &world).steps.is_empty());
+    world.resource.deleting_since = Some(fixture::now());
+    assert_eq!(plan(&cluster, &world).steps, [Step::ReleaseFinalizer]);
+}
+
+#[test]
 fn f28_a_deletion_that_hangs_is_let_go_after_ten_minutes_with_its_volumes() {
     let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
     let mut world = fixture::settled(&cluster);

@@ -29,6 +29,8 @@ pub struct ResourceFacts {
     pub deleting_since: Option<Timestamp>,
     /// Our finalizer is on it.
     pub finalizer: bool,
+    /// It is deleted with `--cascade=orphan`, or will be: what it owns is to stay.
+    pub orphans: bool,
     /// The status as last written. Read for the bootstrap record, the cluster id and transition
     /// times only; everything else in it is computed anew each time.
     pub status: TikvClusterStatus,

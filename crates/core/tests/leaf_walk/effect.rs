@@ -191,6 +191,7 @@ fn nothing_exists() -> World {
             generation: 1,
             deleting_since: None,
             finalizer: false,
+            orphans: false,
             status: TikvClusterStatus::default(),
         },
         pods: BTreeMap::new(),

@@ -76,6 +76,7 @@ mod tests {
             generation,
             deleting_since: None,
             finalizer: false,
+            orphans: false,
             status: TikvClusterStatus::default(),
         };
         (resource, facts)

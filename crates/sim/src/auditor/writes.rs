@@ -2,12 +2,13 @@
 
 use super::Auditor;
 use super::removal::note;
-use crate::kube::{Object, Verb, at, name_of, text, uid_of};
+use crate::kube::{Object, Verb, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::StoreState;
 use crate::universe::Universe;
 
 const OURS: &str = "I6 only what is ours is touched, by uid";
+const GOING: &str = "F25 nothing is made for a resource that is being deleted";
 const RETIRED: &str = "I1 a retired volume is never mounted again";
 
 impl Auditor {
@@ -29,6 +30,10 @@ impl Auditor {
         let touched = write.before.as_deref().or(write.after.as_deref());
         if let Some(object) = touched {
             self.judge_owner(object, cluster, &uid, write);
+        }
+        let going = universe.kube.get("TikvCluster", cluster).is_some_and(is_deleting);
+        if going && write.verb == Verb::Create {
+            self.find(GOING, write.key.to_string());
         }
         match (write.verb, write.key.kind.as_str()) {
             (Verb::Create, "Pod") => self.judge_new_pod(universe, cluster, &uid, write),

@@ -20,6 +20,7 @@ pub use cache::Cache;
 pub use json::{at, labels, set, text};
 pub use object::{Object, is_deleting, name_of, uid_of};
 use serde_json::Value;
+pub use sweep::{Propagation, set_finalizer};
 pub use writes::{Subresource, Verb};
 
 /// Kind and name of an object in the one namespace of the model.

@@ -1,8 +1,68 @@
 //! What do Kubernetes' own controllers clean up?
 
-use super::{Key, Kube, Object};
+use serde_json::{Value, json};
+
+use super::{Key, Kube, Object, at, set, text};
+
+/// Finalizer of an owner that goes after what it owns ([`crate::beliefs::DELETION_PROPAGATES`]).
+const FOREGROUND: &str = "foregroundDeletion";
+/// Finalizer of an owner whose children are to stay.
+const ORPHAN: &str = "orphan";
+
+/// What becomes of what a deleted object owns, where it does not just go after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Propagation {
+    /// It goes before its owner.
+    Foreground,
+    /// It stays, without an owner.
+    Orphan,
+}
 
 impl Kube {
+    /// DELETE of an owner.
+    pub fn delete_owner(&mut self, key: &Key, propagation: Propagation) {
+        let finalizer = match propagation {
+            Propagation::Foreground => FOREGROUND,
+            Propagation::Orphan => ORPHAN,
+        };
+        self.edit(key, |owner| set_finalizer(owner, finalizer, true));
+        let _ = self.delete(key, None);
+    }
+
+    /// What the garbage collector does for owners that wait for it.
+    fn propagate(&mut self) {
+        let going = self.list("TikvCluster").filter(|owner| owner.is_deleting());
+        let held: Vec<(Key, String, Propagation)> = going
+            .filter_map(|owner| {
+                let propagation = if has_finalizer(owner, FOREGROUND) {
+                    Propagation::Foreground
+                } else if has_finalizer(owner, ORPHAN) {
+                    Propagation::Orphan
+                } else {
+                    return None;
+                };
+                Some((Key::of(owner), owner.uid().to_owned(), propagation))
+            })
+            .collect();
+        for (key, uid, propagation) in held {
+            let owned = self.all().filter(|(_, _, object)| object.owners().contains(&uid));
+            let owned: Vec<Key> = owned.map(|(kind, name, _)| Key::new(kind, name)).collect();
+            for child in &owned {
+                if propagation == Propagation::Orphan {
+                    self.edit(child, |child| disown(child, &uid));
+                } else {
+                    let _ = self.delete(child, None);
+                }
+            }
+            if propagation == Propagation::Orphan || owned.is_empty() {
+                self.edit(&key, |owner| {
+                    set_finalizer(owner, FOREGROUND, false);
+                    set_finalizer(owner, ORPHAN, false);
+                });
+            }
+        }
+    }
+
     /// One round of the garbage collector, of finalizer removal and of claim protection. Returns
     /// the uids of volume claims that are gone for good.
     pub fn sweep(&mut self) -> Vec<String> {
@@ -11,6 +71,7 @@ impl Kube {
             return gone;
         }
         self.swept = self.version();
+        self.propagate();
         for (key, uid) in self.finished() {
             if key.kind == "PersistentVolumeClaim" {
                 gone.push(uid);
@@ -55,11 +116,49 @@ impl Kube {
     }
 }
 
+/// A finalizer is put on an object, or taken off; those of others stay.
+pub fn set_finalizer(object: &mut Value, name: &str, on: bool) {
+    let mut all = at(object, "/metadata/finalizers").as_array().cloned().unwrap_or_default();
+    all.retain(|finalizer| finalizer != name);
+    if on {
+        all.push(json!(name));
+    }
+    set(object, &["metadata", "finalizers"], Value::Array(all));
+}
+
+fn has_finalizer(object: &Object, name: &str) -> bool {
+    let all = at(object, "/metadata/finalizers").as_array();
+    all.is_some_and(|all| all.iter().any(|finalizer| finalizer == name))
+}
+
+fn disown(object: &mut Value, uid: &str) {
+    let owners = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut);
+    if let Some(owners) = owners {
+        owners.retain(|owner| text(owner, "/uid") != uid);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_owner_goes_after_its_children_or_leaves_them_as_it_was_asked() {
+        for (propagation, children) in [(Propagation::Foreground, 0), (Propagation::Orphan, 1)] {
+            let mut kube = Kube::default();
+            let owner = json!({"kind": "TikvCluster", "metadata": {"name": "c"}});
+            let reference = json!([{"uid": kube.create(owner).unwrap().uid()}]);
+            let metadata = json!({"name": "p", "ownerReferences": reference});
+            kube.create(json!({"kind": "Pod", "metadata": metadata})).unwrap();
+            kube.delete_owner(&Key::new("TikvCluster", "c"), propagation);
+            assert!(kube.get("TikvCluster", "c").is_some());
+            (0..3).for_each(|_| drop(kube.sweep()));
+            assert!(kube.get("TikvCluster", "c").is_none());
+            assert_eq!(kube.list("Pod").count(), children, "{propagation:?}");
+        }
+    }
 
     #[test]
     fn children_follow_their_owner_and_claims_wait_for_pods() {

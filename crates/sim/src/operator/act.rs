@@ -16,7 +16,7 @@ use tikv_operator_core::world::{Kind, Object, ObjectKey, Trial, World};
 use super::wire::{Answer, Call, Wire};
 use super::{Look, Operator, Pass, servers};
 use crate::clock::SECOND;
-use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, text};
+use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, set_finalizer, text};
 use crate::universe::{NAMESPACE, Universe};
 
 /// Least time between two writes of a status that differs in words and counts only.
@@ -178,8 +178,8 @@ fn rest(old: &TikvClusterStatus, new: &TikvClusterStatus) -> u64 {
 fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
     let world = &look.world;
     match step {
-        Step::AddFinalizer => finalizers(wire, world, &json!([FINALIZER])),
-        Step::ReleaseFinalizer => finalizers(wire, world, &json!([])),
+        Step::AddFinalizer => finalizer(wire, world, true),
+        Step::ReleaseFinalizer => finalizer(wire, world, false),
         Step::RecordBootstrap(_) | Step::RecordClusterId(_) => {
             match report::with_record(world, step) {
                 Some(status) => apply_status(wire, look, &status),
@@ -349,9 +349,8 @@ fn patch(wire: &mut Wire<'_>, key: &Key, uid: &str, change: impl FnOnce(&mut Val
     })
 }
 
-fn finalizers(wire: &mut Wire<'_>, world: &World, wanted: &Value) -> Answer {
+/// Ours alone: those of others stay.
+fn finalizer(wire: &mut Wire<'_>, world: &World, on: bool) -> Answer {
     let key = Key::new("TikvCluster", &world.resource.name);
-    patch(wire, &key, &world.resource.uid.0, |resource| {
-        set(resource, &["metadata", "finalizers"], wanted.clone());
-    })
+    patch(wire, &key, &world.resource.uid.0, |resource| set_finalizer(resource, FINALIZER, on))
 }

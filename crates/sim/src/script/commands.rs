@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Play;
 use crate::harness::Harness;
-use crate::kube::{Key, set, uid_of};
+use crate::kube::{Key, Propagation, set, uid_of};
 use crate::operator::Faults;
 use crate::universe::NAMESPACE;
 
@@ -38,6 +38,13 @@ impl Play {
             }
             ("delete", [name]) => {
                 self.harness.delete(name);
+                Ok(String::new())
+            }
+            ("delete", [name, how @ ("foreground" | "orphan")]) => {
+                let foreground = *how == "foreground";
+                let how = if foreground { Propagation::Foreground } else { Propagation::Orphan };
+                let key = Key::new("TikvCluster", name);
+                self.harness.universe.kube.delete_owner(&key, how);
                 Ok(String::new())
             }
             ("tick", [seconds]) => {

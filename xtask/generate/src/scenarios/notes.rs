@@ -211,7 +211,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "the_finalizer_comes_and_goes_beside_those_of_others",
         ),
     ),
-    ("F25", Open("orphan and foreground propagation are not tried")),
+    ("F25", Test("crates/sim/tests/teeth.rs", "one_that_repairs_what_is_being_deleted")),
     (
         "F27",
         Test(
