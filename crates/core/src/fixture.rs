@@ -64,6 +64,7 @@ pub(crate) fn empty() -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }

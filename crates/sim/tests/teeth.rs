@@ -386,3 +386,17 @@ fn one_that_repairs_what_is_being_deleted() {
         harness.run(60);
     });
 }
+
+#[test]
+fn one_that_applies_what_is_changed_back_for_ever() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let believed = World { applied: [].into(), ..world.clone() };
+        plan(cluster, &believed)
+    }
+    caught_in(with_plan(broken), "F20 what others change back", |harness| {
+        let place = "/metadata/labels/app.kubernetes.io~1managed-by".to_owned();
+        harness.universe.kube.webhooks.push(("Service".to_owned(), place, json!("platform")));
+        harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}})).unwrap();
+        harness.run(120);
+    });
+}

@@ -31,7 +31,7 @@ pub use marks::{
 pub use pod::pod;
 pub(crate) use prepared::{Prepared, slot_at};
 pub use revision::{is_current, revision};
-pub use same::{APPLIED, same};
+pub use same::{APPLIED, applied, difference, same};
 pub use volume::claims;
 
 use std::borrow::Cow;

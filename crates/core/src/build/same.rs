@@ -29,21 +29,50 @@ pub(super) fn seal(mut body: Value) -> Value {
     body
 }
 
+/// The hash that a piece of furniture carries.
+pub fn applied(object: &Object) -> Option<&str> {
+    object.body.get("metadata")?.get("annotations")?.get(APPLIED)?.as_str()
+}
+
+/// What is compared: the parts that [`ObjectFacts`] carries.
+const PARTS: [&[&str]; 5] = [
+    &["metadata", "labels"],
+    &["metadata", "annotations"],
+    &["metadata", "ownerReferences"],
+    &["spec"],
+    &["data"],
+];
+
+fn part<'v>(body: &'v Value, path: &[&str]) -> Option<&'v Value> {
+    path.iter().try_fold(body, |at, name| at.get(name))
+}
+
 /// Is `facts` what `wanted` asks for? Compares labels, annotations, owner references, `spec` and
-/// `data`: the parts that [`ObjectFacts`] carries.
+/// `data`.
 pub fn same(wanted: &Object, facts: &ObjectFacts) -> bool {
-    const PARTS: [&[&str]; 5] = [
-        &["metadata", "labels"],
-        &["metadata", "annotations"],
-        &["metadata", "ownerReferences"],
-        &["spec"],
-        &["data"],
-    ];
-    let part = |body, path: &[&str]| path.iter().try_fold(body, |at: &Value, name| at.get(name));
     PARTS.into_iter().all(|path| match part(&wanted.body, path) {
         None => true,
         Some(want) => holds(part(&facts.body, path), want),
     })
+}
+
+/// The first field in which `facts` is not what `wanted` asks for, for people.
+pub fn difference(wanted: &Object, facts: &ObjectFacts) -> Option<String> {
+    PARTS.into_iter().find_map(|path| {
+        let want = part(&wanted.body, path)?;
+        differs(part(&facts.body, path), want, &path.join("."))
+    })
+}
+
+fn differs(have: Option<&Value>, want: &Value, at: &str) -> Option<String> {
+    if holds(have, want) {
+        return None;
+    }
+    let mut fields = want.as_object().into_iter().flatten();
+    let inner = fields.find_map(|(key, want)| {
+        differs(have.and_then(|have| have.get(key)), want, &format!("{at}.{key}"))
+    });
+    Some(inner.unwrap_or_else(|| at.to_owned()))
 }
 
 /// Is everything in `want` also in `have`?
@@ -159,6 +188,22 @@ mod tests {
             change(&mut body);
             assert!(!same(&object, &facts(body)), "change {index}");
         }
+    }
+
+    #[test]
+    fn the_field_that_differs_is_named() {
+        let object = wanted(None);
+        let with = |change: fn(&mut Value)| {
+            let mut body = stored(&object);
+            change(&mut body);
+            difference(&object, &facts(body))
+        };
+        assert_eq!(with(|_| {}), None);
+        assert_eq!(with(|b| b["spec"]["type"] = json!("NodePort")).as_deref(), Some("spec.type"));
+        let port = with(|b| b["spec"]["ports"][0]["port"] = json!(1));
+        assert_eq!(port.as_deref(), Some("spec.ports"));
+        let label = with(|b| b["metadata"]["labels"] = json!({}));
+        assert_eq!(label.as_deref(), Some("metadata.labels.a"));
     }
 
     #[test]

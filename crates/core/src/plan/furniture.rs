@@ -5,11 +5,19 @@
 
 use std::borrow::Cow;
 
+use jiff::SignedDuration;
+
 use super::draft::Draft;
 use super::{Identity, Scene, Step, spare};
 use crate::build::{self, Furnishing, PdStart};
 use crate::rules;
 use crate::world::{Component, Kind, Object, ObjectFacts};
+
+/// The same manifest is applied so often in a row before somebody else counts as the owner of a
+/// field.
+const OFTEN: u32 = 3;
+/// From then on it is applied this often.
+const REST: SignedDuration = SignedDuration::from_mins(5);
 
 /// Everything that should stand. Also the list by which pruning knows what is wanted.
 pub(super) fn wanted<'a>(scene: &Scene<'a>) -> Vec<Cow<'a, Object>> {
@@ -50,7 +58,7 @@ pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
                 let detail = format!("{subject} is being deleted; it is made again when gone");
                 draft.wait(subject, &rules::OBJECT_GOING_AWAY, detail);
             }
-            Some(facts) if !build::same(object, facts) => apply(object, facts, draft),
+            Some(facts) if !build::same(object, facts) => apply(scene, object, facts, draft),
             Some(_) => {}
         }
     }
@@ -65,14 +73,31 @@ pub(super) fn open_budgets(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for object in budgets {
         let stands = scene.world.objects.get(&object.key).filter(|facts| !facts.deleting);
         if let Some(facts) = stands.filter(|facts| !build::same(object, facts)) {
-            apply(object, facts, draft);
+            apply(scene, object, facts, draft);
         }
     }
 }
 
-fn apply(object: &Object, facts: &ObjectFacts, draft: &mut Draft<'_>) {
+/// What somebody changes by hand is put back at once. What is changed back each time has another
+/// hand on it, which is quicker than we are: an admission webhook, another controller.
+fn apply(scene: &Scene<'_>, object: &Object, facts: &ObjectFacts, draft: &mut Draft<'_>) {
+    let subject = object.key.to_string();
+    let before = scene.world.applied.get(&object.key);
+    let before = before.filter(|before| Some(before.hash.as_str()) == build::applied(object));
+    if let Some(before) = before.filter(|before| before.times >= OFTEN) {
+        let field = build::difference(object, facts).unwrap_or_default();
+        let detail = format!(
+            "{field} of {subject} is changed back each time that it is set: find the admission \
+             webhook or the controller that does it. It is set again every {} min",
+            REST.as_mins()
+        );
+        draft.wait(subject.clone(), &rules::CHANGED_BACK, detail);
+        if before.ago < REST {
+            return;
+        }
+    }
     let step = Step::Apply { object: object.clone(), uid: facts.uid.clone() };
-    draft.propose(object.key.to_string(), step);
+    draft.propose(subject, step);
 }
 
 /// Earlier PD ConfigMaps that still say "bootstrap" are switched too: a pod that mounts one may

@@ -4,14 +4,18 @@
 mod failover;
 mod suspend;
 
+use std::sync::Arc;
+
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::*;
+use crate::build;
 use crate::fixture::{self, ID};
 use crate::rules::{self, Rule};
 use crate::world::{
-    BootstrapRecord, ClusterId, Component, Kind, ObjectKey, PdView, PodPhase, Replication, Slot,
-    StoreState, Uid, World,
+    Applied, BootstrapRecord, ClusterId, Component, Kind, ObjectKey, PdView, PodPhase, Replication,
+    Slot, StoreState, Uid, World,
 };
 
 mod scale;
@@ -112,6 +116,36 @@ fn s03_a_late_first_member_keeps_the_static_initial_cluster() {
     // The member lost its volume, was removed, and another one takes its ordinal: it joins.
     world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.bootstrap = None;
     assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);
+}
+
+#[test]
+fn f20_what_is_changed_back_each_time_is_applied_less_and_less_often_and_named() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let key = ObjectKey::new(Kind::Service, "c-pd");
+    let body = Arc::make_mut(&mut world.objects.get_mut(&key).expect("the Service").body);
+    let hash = body["metadata"]["annotations"][build::APPLIED].as_str().expect("a hash").to_owned();
+    body["spec"]["type"] = json!("NodePort");
+    let applies = |world: &World| {
+        let steps = plan(&cluster, world).steps;
+        steps.iter().any(|step| matches!(step, Step::Apply { object, .. } if object.key == key))
+    };
+    assert!(applies(&world));
+    let minutes = SignedDuration::from_mins;
+    for (times, ago, expected) in
+        [(2, minutes(0), true), (3, minutes(4), false), (9, minutes(5), true)]
+    {
+        world.applied.insert(key.clone(), Applied { hash: hash.clone(), times, ago });
+        assert_eq!(applies(&world), expected, "{times} times, the last {ago:#} ago");
+    }
+    let resting = Applied { hash, times: 3, ago: minutes(1) };
+    world.applied.insert(key.clone(), resting.clone());
+    let waits = plan(&cluster, &world).waits;
+    let wait = waits.iter().find(|wait| wait.rule.name == "changed-back").expect("a wait");
+    assert!(wait.detail.starts_with("spec.type of Service c-pd "), "{}", wait.detail);
+    // Another manifest is another matter.
+    world.applied.insert(key.clone(), Applied { hash: "earlier".into(), ..resting });
+    assert!(applies(&world));
 }
 
 #[test]

@@ -189,6 +189,8 @@ rules! {
         "The resource is being deleted; pods go first, then what `pvReclaimPolicy` says.";
     POD_GOING_AWAY = "pod-going-away", Progress, None,
         "A slot is filled again only when its earlier pod is gone: two processes never share a volume.";
+    CHANGED_BACK = "changed-back", Degraded, None,
+        "An object of ours that is changed back each time that it is applied (by an admission webhook, by another controller) is applied again every five minutes, and the field is named.";
     OBJECT_GOING_AWAY = "object-going-away", Progress, None,
         "A Service, ConfigMap or disruption budget that is being deleted is made again when it is gone.";
     FIRST_VOLUMES_FIRST = "first-volumes-first", Progress, None,

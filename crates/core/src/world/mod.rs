@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 pub use ids::{ClusterId, Component, PdMemberId, Revision, Slot, StoreId, Uid};
 use jiff::{SignedDuration, Timestamp};
 pub use node::{NodeFacts, NodeView};
-pub use object::{Kind, Object, ObjectFacts, ObjectKey};
+pub use object::{Applied, Kind, Object, ObjectFacts, ObjectKey};
 pub use pd::{
     LeaderFacts, LostZones, Maintenance, PdFacts, PdMember, PdView, Progress, Replication,
     StoreFacts, StoreState,
@@ -67,6 +67,8 @@ pub struct World {
     /// Volume claims whose growth the API server refused to this process the last time that it
     /// asked, by name.
     pub growth_refused: BTreeMap<String, GrowthRefusal>,
+    /// What this process has applied of late, by object.
+    pub applied: BTreeMap<ObjectKey, Applied>,
     /// The last pod of each component that was shown to the API server in a dry run, and what it
     /// said; a refusal is forgotten after five minutes.
     pub trials: BTreeMap<Component, Trial>,

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::Uid;
@@ -72,6 +73,17 @@ pub struct Object {
     pub key: ObjectKey,
     /// The whole manifest, `apiVersion` and `kind` included.
     pub body: Value,
+}
+
+/// What this operator process has applied to one object of late.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The hash that the manifest carries.
+    pub hash: String,
+    /// How often in a row it was that manifest.
+    pub times: u32,
+    /// How long ago it was for the last time.
+    pub ago: SignedDuration,
 }
 
 /// A piece of furniture as it exists.

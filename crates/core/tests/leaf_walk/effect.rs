@@ -204,6 +204,7 @@ fn nothing_exists() -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn of(
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }

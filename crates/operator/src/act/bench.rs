@@ -106,6 +106,7 @@ pub(super) fn world(then: &Again) -> World {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     }
 }

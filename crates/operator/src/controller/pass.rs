@@ -197,6 +197,10 @@ fn remember(memory: &mut Memory, outcome: &Outcome) {
     let refused = refusal.map(|failure| failure.message.clone());
     if let Step::ResizeVolume { name, .. } = &outcome.step {
         memory.grew(name, refused, Instant::now());
+    } else if let Step::Apply { object, .. } = &outcome.step
+        && failure.is_none()
+    {
+        memory.applied(object, Instant::now());
     } else if let Step::TryPod { component, revision, .. } = &outcome.step
         && (failure.is_none() || refused.is_some())
     {

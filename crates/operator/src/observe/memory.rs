@@ -13,9 +13,12 @@ use std::{
 use http::uri::Authority;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tikv_operator_core::world::{
-    Component, ConfigItem, GrowthRefusal, LeaderFacts, ObjectKey, PdMemberId, PdView, Refusal,
-    StoreId, Symptom, Trial,
+use tikv_operator_core::{
+    build,
+    world::{
+        Applied, Component, ConfigItem, GrowthRefusal, LeaderFacts, Object, ObjectKey, PdMemberId,
+        PdView, Refusal, StoreId, Symptom, Trial,
+    },
 };
 use tokio::time::Instant;
 
@@ -34,6 +37,9 @@ const CONFIG_TIME: Duration = Duration::from_mins(5);
 /// A setting or a pod that was refused is not tried again for this long: the longest step of any back-off.
 const REFUSAL_TIME: Duration = Duration::from_mins(5);
 
+/// What was applied this long ago and has stayed since was not changed back.
+const APPLIED_TIME: Duration = Duration::from_mins(10);
+
 /// One cluster's memory.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -46,6 +52,8 @@ pub struct Memory {
     symptoms: BTreeMap<Symptom, Instant>,
     store_configs: BTreeMap<StoreId, StoreConfig>,
     growth: BTreeMap<String, (String, Instant)>,
+    /// What was applied to an object, how often in a row, and when for the last time.
+    applied: BTreeMap<ObjectKey, (String, u32, Instant)>,
     trials: BTreeMap<Component, (Trial, Instant)>,
     /// The last plan had neither steps nor waits.
     calm: bool,
@@ -102,6 +110,24 @@ impl Memory {
             (claim.clone(), GrowthRefusal { words: words.clone(), ago })
         });
         refused.collect()
+    }
+
+    /// Notes that an object was applied.
+    pub fn applied(&mut self, object: &Object, now: Instant) {
+        let hash = build::applied(object).unwrap_or_default();
+        let before = self.applied.get(&object.key).filter(|(known, _, _)| known == hash);
+        let times = before.map_or(1, |(_, times, _)| times.saturating_add(1));
+        self.applied.insert(object.key.clone(), (hash.to_owned(), times, now));
+    }
+
+    /// What was applied of late.
+    pub fn applied_of_late(&mut self, now: Instant) -> BTreeMap<ObjectKey, Applied> {
+        self.applied.retain(|_, (_, _, at)| now.duration_since(*at) < APPLIED_TIME);
+        let applied = self.applied.iter().map(|(key, (hash, times, at))| {
+            let ago = signed(now.duration_since(*at));
+            (key.clone(), Applied { hash: hash.clone(), times: *times, ago })
+        });
+        applied.collect()
     }
 
     /// Notes what the API server said to a pod of the component that was shown to it.
@@ -326,6 +352,28 @@ mod tests {
         assert_eq!(memory.store_config(store, first, now + CONFIG_TIME), None);
         memory.forget_store_config(store);
         assert_eq!(memory.store_config(store, first, now), None);
+    }
+
+    #[test]
+    fn f20_the_same_manifest_is_counted_until_it_has_stayed_for_long() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        let key = ObjectKey::new(Kind::Service, "a-pd");
+        let object = |hash: &str| Object {
+            key: key.clone(),
+            body: json!({"metadata": {"annotations": {build::APPLIED: hash}}}),
+        };
+        let mut apply = |hash: &str, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            let before = memory.applied_of_late(now).get(&key).map(|before| before.times);
+            memory.applied(&object(hash), now);
+            before
+        };
+        assert_eq!(apply("one", 0), None);
+        assert_eq!(apply("one", 1), Some(1));
+        assert_eq!(apply("one", 300), Some(2));
+        assert_eq!(apply("two", 301), Some(3));
+        assert_eq!(apply("two", 302), Some(1), "another manifest is counted anew");
+        assert_eq!(apply("two", 302 + 600), None);
     }
 
     #[test]

@@ -219,6 +219,7 @@ impl Observer {
             config_refusals: memory.config_refusals(Instant::now()),
             seen_for: BTreeMap::new(),
             growth_refused: memory.refused_growth(Instant::now()),
+            applied: memory.applied_of_late(Instant::now()),
             trials: memory.trials(Instant::now()),
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());

@@ -154,6 +154,7 @@ pub(crate) async fn look(admin: &Client, namespace: &str) -> Look {
         config_refusals: BTreeMap::new(),
         seen_for: BTreeMap::new(),
         growth_refused: BTreeMap::new(),
+        applied: BTreeMap::new(),
         trials: BTreeMap::new(),
     };
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };

@@ -88,6 +88,8 @@ pub struct Auditor {
     made_of: BTreeMap<String, u64>,
     /// When calls were refused, by what was called.
     refused: BTreeMap<String, Vec<u64>>,
+    /// When objects were applied to no effect, by key.
+    idle_writes: BTreeMap<String, Vec<u64>>,
     now: u64,
 }
 

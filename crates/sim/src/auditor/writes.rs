@@ -2,12 +2,16 @@
 
 use super::Auditor;
 use super::removal::note;
+use crate::clock::SECOND;
 use crate::kube::{Object, Verb, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::StoreState;
 use crate::universe::Universe;
 
 const OURS: &str = "I6 only what is ours is touched, by uid";
+const HOT: &str = "F20 what others change back is not applied again and again";
+/// So many writes that change nothing in so much time are no accident.
+const FIGHT: (usize, u64) = (10, 10 * 60 * SECOND);
 const GOING: &str = "F25 nothing is made for a resource that is being deleted";
 const RETIRED: &str = "I1 a retired volume is never mounted again";
 
@@ -31,6 +35,7 @@ impl Auditor {
         if let Some(object) = touched {
             self.judge_owner(object, cluster, &uid, write);
         }
+        self.judge_idle_write(write);
         let going = universe.kube.get("TikvCluster", cluster).is_some_and(is_deleting);
         if going && write.verb == Verb::Create {
             self.find(GOING, write.key.to_string());
@@ -48,6 +53,20 @@ impl Auditor {
                 self.judge_claim(universe, cluster, write);
             }
             _ => {}
+        }
+    }
+
+    /// What is applied and changes nothing is somebody else's to keep: often is a fight.
+    fn judge_idle_write(&mut self, write: &Write) {
+        if write.verb != Verb::Apply || write.before != write.after {
+            return;
+        }
+        let now = self.now;
+        let times = self.idle_writes.entry(write.key.to_string()).or_default();
+        times.retain(|at| now - *at < FIGHT.1);
+        times.push(now);
+        if times.len() > FIGHT.0 {
+            self.find(HOT, write.key.to_string());
         }
     }
 

@@ -96,6 +96,8 @@ pub struct Kube {
     pub rigid_classes: BTreeSet<String>,
     /// A ResourceQuota: most pods that may exist ([`crate::beliefs::QUOTA_REFUSES`]).
     pub quota: Option<usize>,
+    /// An admission webhook that has its own ideas: kind, place and value, set at each write.
+    pub webhooks: Vec<(String, String, Value)>,
     uids: u64,
     /// How many changes the controllers had seen when they found nothing to do.
     swept: usize,

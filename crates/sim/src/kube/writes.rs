@@ -57,6 +57,7 @@ impl Kube {
         if key.kind == "Pod" && full {
             return Err(Refusal::new(403, format!("{key} is forbidden: exceeded quota")));
         }
+        self.mutate(&key, &mut object);
         self.uids += 1;
         let uid = format!("uid-{:04}", self.uids);
         set(&mut object, &["metadata", "uid"], json!(uid));
@@ -93,6 +94,7 @@ impl Kube {
             merge::take_away(&mut object, before, &wanted);
         }
         merge::apply(&mut object, &wanted);
+        self.mutate(&key, &mut object);
         if part == Subresource::Main && at(&object, "/spec") != at(&current, "/spec") {
             if beliefs::POD_SPEC_IS_IMMUTABLE.value.contains(&key.kind.as_str()) {
                 return Err(Refusal::new(422, format!("{key}: spec is immutable")));
@@ -104,6 +106,19 @@ impl Kube {
             self.put(key, object);
         }
         Ok(())
+    }
+
+    /// What admission makes of an object before it is stored.
+    fn mutate(&self, key: &Key, object: &mut Value) {
+        for (_, place, value) in self.webhooks.iter().filter(|(kind, _, _)| *kind == key.kind) {
+            let path: Vec<String> =
+                place.split('/').skip(1).map(|part| part.replace("~1", "/")).collect();
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            match object.pointer_mut(place) {
+                Some(found) => found.clone_from(value),
+                None => set(object, &path, value.clone()),
+            }
+        }
     }
 
     /// A user's edit of the spec: any change, no manager.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tikv_operator_api::conditions::READY;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::TikvClusterStatus;
-use tikv_operator_core::build::marks_to_annotations;
+use tikv_operator_core::build::{applied, marks_to_annotations};
 use tikv_operator_core::facts::{Owner, owner_words, resource_facts, volume_facts};
 use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
@@ -55,6 +55,9 @@ impl Operator {
                 let trial = Trial { revision: revision.clone(), refused: None };
                 self.memory.trials.insert(*component, trial);
             }
+            if let (Step::Apply { object, .. }, Ok(())) = (step, &result) {
+                self.remember_applied(object, universe.now);
+            }
             let outcome = Outcome { step: step.clone(), result };
             self.refused(outcome.config_refusals(), universe.now);
             if let Step::SetStoreConfig { store, .. } = step {
@@ -65,6 +68,13 @@ impl Operator {
                 return;
             }
         }
+    }
+
+    fn remember_applied(&mut self, object: &Object, now: u64) {
+        let hash = applied(object).unwrap_or_default();
+        let before = self.memory.applied.get(&object.key).filter(|(known, _, _)| known == hash);
+        let times = before.map_or(1, |(_, times, _)| times + 1);
+        self.memory.applied.insert(object.key.clone(), (hash.to_owned(), times, now));
     }
 
     /// One status apply, if the status says something new. Words and counts that move along with

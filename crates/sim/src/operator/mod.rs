@@ -88,6 +88,8 @@ struct Memory {
     reported: Option<u64>,
     /// Claims that the API server does not let grow: its words, and when.
     growth: BTreeMap<String, (String, u64)>,
+    /// What was applied to an object, how often in a row, and when for the last time.
+    applied: BTreeMap<ObjectKey, (String, u32, u64)>,
     /// How stores said that they are configured.
     store_configs: BTreeMap<StoreId, StoreConfig>,
     /// When each symptom was first seen, as long as it is seen.

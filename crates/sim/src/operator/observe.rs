@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use tikv_operator_core::facts::{Belongings, Owner, missing_claims};
 use tikv_operator_core::world::{
-    Component, ConfigItem, GrowthRefusal, Kind, PdView, Refusal, Slot, Symptom, World, symptoms,
+    Applied, Component, ConfigItem, GrowthRefusal, Kind, ObjectKey, PdView, Refusal, Slot, Symptom,
+    World, symptoms,
 };
 
 use super::{Look, Operator};
@@ -38,6 +39,9 @@ const STRANGER_TIME: u64 = 60 * clock::SECOND;
 
 /// A setting that was refused is not tried again for this long.
 const REFUSAL_TIME: u64 = 300 * clock::SECOND;
+
+/// What was applied this long ago and has stayed since was not changed back.
+const APPLIED_TIME: u64 = 600 * clock::SECOND;
 
 /// The kinds that belong to a cluster.
 const KINDS: [Kind; 5] = [
@@ -88,6 +92,7 @@ impl Operator {
             config_refusals: self.config_refusals(universe.now),
             seen_for: BTreeMap::new(),
             growth_refused: self.refused_growth(now),
+            applied: self.applied_of_late(now),
             trials: self.memory.trials.clone(),
         };
         self.ask_processes(&mut world, &resource, universe);
@@ -142,6 +147,16 @@ impl Operator {
             (claim.clone(), GrowthRefusal { words: words.clone(), ago })
         });
         refused.collect()
+    }
+
+    fn applied_of_late(&mut self, now: u64) -> BTreeMap<ObjectKey, Applied> {
+        let known = &mut self.memory.applied;
+        known.retain(|_, (_, _, at)| now - *at < APPLIED_TIME);
+        let applied = known.iter().map(|(key, (hash, times, at))| {
+            let ago = clock::span(now - *at);
+            (key.clone(), Applied { hash: hash.clone(), times: *times, ago })
+        });
+        applied.collect()
     }
 
     /// How long this process has seen what is wrong now. What it does not see it forgets.

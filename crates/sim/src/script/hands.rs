@@ -56,6 +56,12 @@ impl Play {
             ("quota", [pods]) => {
                 universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0));
             }
+            ("webhook", [kind, change]) => {
+                let (place, value) = change.split_once('=').ok_or("want /place=value")?;
+                let change = ((*kind).to_owned(), place.to_owned(), value_of(value));
+                universe.kube.webhooks.push(change);
+            }
+            ("no-webhook", []) => universe.kube.webhooks.clear(),
             ("no-quota", []) => universe.kube.quota = None,
             ("no-image", [tag]) => {
                 universe.nodes.missing_tags.insert((*tag).to_owned());

@@ -181,12 +181,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "after_an_outage_the_operator_goes_on_and_has_touched_no_pod",
         ),
     ),
-    (
-        "F20",
-        Open(
-            "an admission webhook that mutates our objects is not modelled; a refusal by the API server is (F21)",
-        ),
-    ),
+    ("F20", Test("crates/sim/tests/teeth.rs", "one_that_applies_what_is_changed_back_for_ever")),
     (
         "F22",
         Checked("end to end: the namespaces of the suite are under Pod Security \"restricted\""),
