@@ -214,7 +214,7 @@ fn stores(now: &Again) -> Value {
 }
 
 /// A fence that lets everything through.
-fn held() -> Fence {
+pub(super) fn held() -> Fence {
     let fence = Fence::new();
     fence.open(Instant::now() + Duration::from_mins(10));
     fence

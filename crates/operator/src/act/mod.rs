@@ -18,6 +18,8 @@ mod again_tests;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
 mod pd_tests;
 
 use serde_json::Value;

@@ -265,7 +265,6 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("F76", Elsewhere(BACKUP)),
     ("F77", Elsewhere(BACKUP)),
     ("F78", Elsewhere(TASKS)),
-    ("F80", Open("the operator's budget has unit tests; no run with a hundred clusters yet")),
     ("I1", Checked(AUDITOR)),
     ("I2", Checked(AUDITOR)),
     ("I3", Checked(AUDITOR)),
