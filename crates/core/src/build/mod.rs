@@ -32,7 +32,7 @@ pub use pod::pod;
 pub(crate) use prepared::{Prepared, slot_at};
 pub use revision::{is_current, revision};
 pub use same::{APPLIED, applied, difference, same};
-pub use volume::claims;
+pub use volume::{claims, mark_replacement};
 
 use std::borrow::Cow;
 

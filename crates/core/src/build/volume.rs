@@ -7,9 +7,9 @@ use tikv_operator_api::{labels, names};
 
 use super::fields::Fields;
 use super::metadata::{self, Extra};
-use super::{address, config, marks_to_annotations, part};
+use super::{REPLACES, address, config, marks_to_annotations, part};
 use crate::cluster::{Cluster, Storage};
-use crate::world::{Component, Kind, Object, ObjectKey, Slot, VolumeMarks};
+use crate::world::{Component, Kind, Object, ObjectKey, Slot, StoreId, VolumeMarks};
 
 /// One claim to be made.
 struct Claim<'a> {
@@ -23,6 +23,14 @@ struct Claim<'a> {
 /// they outlive the resource.
 pub fn claims(cluster: &Cluster, slot: Slot, marks: &VolumeMarks) -> Vec<Object> {
     all(cluster, slot).into_iter().map(|claim| object(cluster, slot, claim, marks)).collect()
+}
+
+/// Writes on a claim that is to be made which store it is to replace.
+pub fn mark_replacement(claim: &mut Object, store: StoreId) {
+    let annotations = claim.body.pointer_mut("/metadata/annotations");
+    if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
+        annotations.insert(REPLACES.to_owned(), json!(store.to_string()));
+    }
 }
 
 fn all(cluster: &Cluster, slot: Slot) -> Vec<Claim<'_>> {

@@ -54,9 +54,8 @@ fn say_blind(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// Proposes a replacement for each store that is away: the rules say whether it is time. One in a
 /// pass, since they judge by what there is.
 fn make(scene: &Scene<'_>, roster: &Roster, draft: &mut Draft<'_>) {
-    let silent =
-        |slot: &&Slot| scene.member(**slot).store.is_some_and(|store| is_silent(scene, store));
-    let mut silent = roster.staying.iter().filter(silent).peekable();
+    let stores = roster.staying.iter().filter_map(|slot| scene.member(*slot).store);
+    let mut silent = stores.filter(|store| is_silent(scene, store)).peekable();
     if silent.peek().is_none() {
         return;
     }
@@ -64,12 +63,17 @@ fn make(scene: &Scene<'_>, roster: &Roster, draft: &mut Draft<'_>) {
     // The lowest free ordinals are those of the members that are wanted anyway.
     let free = scene.free(Component::Tikv, used, roster.joining.len() + 1);
     let Some(target) = free.last().copied() else { return };
-    for slot in silent {
-        let Some(store) = scene.member(*slot).store else { continue };
-        let marks = VolumeMarks { replaces: Some(store.id), ..first_marks(scene, target) };
-        let main = build::claims(scene.cluster, target, &marks).into_iter().next();
+    let claims = build::claims(scene.cluster, target, &first_marks(scene, target));
+    let Some(claim) = claims.into_iter().next() else { return };
+    // One claim for whichever store it is to be: there may be many, and only the mark differs.
+    let mut step = Step::Create(claim);
+    for store in silent {
+        if let Step::Create(claim) = &mut step {
+            build::mark_replacement(claim, store.id);
+        }
         let subject = format!("store {}", store.id);
-        if main.is_some_and(|claim| draft.propose(subject, Step::Create(claim))) {
+        if draft.may(&subject, &step) {
+            draft.propose(subject, step);
             return;
         }
     }

@@ -65,13 +65,14 @@ pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     if has_left(scene, slot) {
         return;
     }
-    let name = slot.pod_name(scene.name());
+    let name = || slot.pod_name(scene.name());
     match scene.member(slot).pod {
         None if is_let_go(scene, slot, draft) => {}
         None => {
-            draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
+            draft.propose(name(), Step::Create(build::pod(scene.cluster, slot)));
         }
         Some(pod) if pod.deleting_since.is_some() => {
+            let name = name();
             let detail = format!("{name} is made again when its earlier pod is gone");
             draft.wait(name, &rules::POD_GOING_AWAY, detail);
         }

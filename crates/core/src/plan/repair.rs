@@ -54,11 +54,12 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
 /// while PD lists the store: it is only in the way.
 fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
     let member = scene.member(slot);
+    if member.store.is_none() || pod.containers_ready || calm::serves(scene, &member) {
+        return None;
+    }
     // A claim without its volume keeps its pod as well, and a pod that is deleted would be made again.
-    let missing = |claim: &String| !scene.world.volumes.contains_key(claim);
-    let gone = member.store.is_some() && scene.world.lost_claim(slot).is_some_and(|c| missing(&c));
-    let serves = pod.containers_ready || calm::serves(scene, &member);
-    (gone && !serves).then(|| "its volume is gone".to_owned())
+    let claim = scene.world.lost_claim(slot)?;
+    (!scene.world.volumes.contains_key(&claim)).then(|| "its volume is gone".to_owned())
 }
 
 /// A value that servers take online is not part of the revision; but one that keeps a server from

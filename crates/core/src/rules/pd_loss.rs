@@ -168,12 +168,14 @@ fn taken_for_gone(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
 }
 
 pub(super) fn pd_view_is_whole(step: &Step, scene: &Scene<'_>) -> Verdict {
-    match (taken_for_gone(step, scene), scene.lonely_leader()) {
-        (Some(slot), Some((listed, known))) => Err(format!(
+    // All members are looked at for few steps only.
+    let Some(slot) = taken_for_gone(step, scene) else { return Ok(()) };
+    match scene.lonely_leader() {
+        Some((listed, known)) => Err(format!(
             "{slot} stays: PD's leader lists {listed} of {known} members that volumes name, so it \
              may stand alone. Where they were removed for good, annotate their claims with \
              tikv.org/retired=true"
         )),
-        (Some(_) | None, _) => Ok(()),
+        None => Ok(()),
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn retired_volumes_stay_unused(step: &Step, scene: &Scene<'_>) -> Ver
     let Step::Create(object) = step else { return Ok(()) };
     let slot = Slot::of_pod(scene.name(), &object.key.name);
     let Some(slot) = slot.filter(|_| object.key.kind == Kind::Pod) else { return Ok(()) };
-    let retired = scene.world.volumes.iter().find(|(_, v)| v.slot == slot && v.marks.retired);
+    let retired = scene.claims(slot).iter().find(|(_, volume)| volume.marks.retired);
     if let Some((claim, _)) = retired {
         return Err(format!("{claim} belonged to a removed member and is never mounted again"));
     }

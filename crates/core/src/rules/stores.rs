@@ -2,6 +2,8 @@
 //!
 //! Every proof is made here from the scene alone, whoever proposes the step.
 
+use std::collections::BTreeSet;
+
 use super::facts::{Verdict, leaving_store, marked_store, store_volumes};
 use crate::build::{EVICTING, LEAVING};
 use crate::plan::{Scene, Step};
@@ -17,16 +19,19 @@ const FEW_REGIONS_SPACE: u64 = 8 << 30;
 
 /// Stores that serve and will go on serving when all that leave have left.
 fn remaining<'a>(scene: &Scene<'a>, leaving: &StoreFacts) -> Vec<&'a StoreFacts> {
-    let now = scene.world.now;
-    let leavers = &scene.roster(Component::Tikv).leaving;
-    let going: Vec<_> = leavers.iter().filter_map(|slot| scene.member(*slot).store).collect();
-    let goes = |store: &StoreFacts| {
-        store.id == leaving.id
-            || going.iter().any(|other| other.id == store.id)
-            || marked_store(scene, store.id).is_some_and(|v| v.marks.leaving.is_some())
-    };
+    let (now, going) = (scene.world.now, going(scene, leaving));
     let stores = scene.pd().into_iter().flat_map(|pd| pd.stores.values());
-    stores.filter(|store| store.serves(now) && !goes(store)).collect()
+    stores.filter(|store| store.serves(now) && !going.contains(&store.id)).collect()
+}
+
+/// The store that is to leave, those that are to leave with it, and those whose volume says so.
+fn going(scene: &Scene<'_>, leaving: &StoreFacts) -> BTreeSet<StoreId> {
+    let leavers = scene.roster(Component::Tikv).leaving.iter();
+    let leavers = leavers.filter_map(|slot| scene.member(*slot).store).map(|store| store.id);
+    let marked = store_volumes(scene).map(|(_, volume)| &volume.marks);
+    let marked = marked.filter(|marks| !marks.retired && marks.leaving.is_some());
+    let marked = marked.filter_map(|marks| marks.store);
+    leavers.chain(marked).chain([leaving.id]).collect()
 }
 
 pub(super) fn stores_fit_max_replicas(step: &Step, scene: &Scene<'_>) -> Verdict {
@@ -59,7 +64,8 @@ pub(super) fn stores_fit_max_replicas(step: &Step, scene: &Scene<'_>) -> Verdict
 pub(super) fn stores_have_room(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(store) = leaving_store(step, scene) else { return Ok(()) };
     let rest = remaining(scene, store);
-    let leaves = |other: &&StoreFacts| !rest.iter().any(|stays| stays.id == other.id);
+    let stay: BTreeSet<StoreId> = rest.iter().map(|other| other.id).collect();
+    let leaves = |other: &&StoreFacts| !stay.contains(&other.id);
     let stores = scene.pd().into_iter().flat_map(PdFacts::live_stores);
     let moves: u64 = stores.filter(leaves).filter_map(|other| other.used).sum();
     // A store that does not report says nothing about room.
