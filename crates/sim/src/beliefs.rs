@@ -493,7 +493,6 @@ pub fn all() -> Vec<(&'static str, Source)> {
             .iter()
             .map(|b| (b.says, b.source)),
     );
-    all.push((REGIONS.says, REGIONS.source));
-    all.push((MAX_REPLICAS.says, MAX_REPLICAS.source));
+    all.extend([(REGIONS.says, REGIONS.source), (MAX_REPLICAS.says, MAX_REPLICAS.source)]);
     all
 }

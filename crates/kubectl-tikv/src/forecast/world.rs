@@ -35,6 +35,7 @@ pub(super) fn of(
     let status = found.resource.status.clone().unwrap_or_default();
     let evicting = belongings.volumes.values().filter(|v| v.marks.evicting.is_some());
     let evicting: BTreeSet<StoreId> = evicting.filter_map(|v| v.marks.store).collect();
+    let has = |is: &dyn Fn(&str) -> bool| metadata.finalizers.iter().flatten().any(|f| is(f));
     World {
         now,
         pd: match answer {
@@ -46,11 +47,8 @@ pub(super) fn of(
             uid: Uid(metadata.uid.clone().unwrap_or_default()),
             generation: metadata.generation.unwrap_or_default() + 1,
             deleting_since: metadata.deletion_timestamp.as_ref().map(|time| time.0),
-            finalizer: metadata
-                .finalizers
-                .iter()
-                .flatten()
-                .any(|name| name.starts_with("tikv.org/")),
+            finalizer: has(&|name| name.starts_with("tikv.org/")),
+            orphans: has(&|name| name == "orphan"),
             status,
         },
         pods: belongings.pods,

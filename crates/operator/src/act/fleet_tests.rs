@@ -1,5 +1,7 @@
 //! What becomes of a hundred clusters that want to take something away at once?
 
+use std::slice::from_ref;
+
 use tikv_operator_core::{
     plan::Step,
     report::{Failure, FailureKind},
@@ -18,9 +20,9 @@ async fn f80_a_hundred_clusters_take_away_no_more_than_one_operator_may() {
     let step = Step::OfflineStore { store: StoreId(3), address: address(2) };
     let mut refused: Vec<Failure> = Vec::new();
     for n in 0..100 {
-        let mut look = look(&again(3, 4), &[fake.address.clone()]);
+        let mut look = look(&again(3, 4), from_ref(&fake.address));
         look.key.name = format!("c-{n}");
-        let acted = hands.act(&look, std::slice::from_ref(&step)).await;
+        let acted = hands.act(&look, from_ref(&step)).await;
         refused.extend(acted.outcomes.into_iter().filter_map(|outcome| outcome.result.err()));
     }
     assert_eq!(fake.changes().len(), 20);
