@@ -67,17 +67,23 @@ fn the_client_finds_a_store_that_came_back_elsewhere() {
     cluster.add_store();
     cluster.settle();
     let others = [1, 2];
-    others.iter().for_each(|index| evict(&cluster, *index));
+    for index in others {
+        evict(&cluster, index);
+    }
     wait_for("all leaders on the first store", || cluster.leaders(0) == 5);
     let writer = Writer::start(&cluster);
-    others.iter().for_each(|index| admit(&cluster, *index));
+    for index in others {
+        admit(&cluster, index);
+    }
     evict(&cluster, 0);
     wait_for("no leader on the first store", || cluster.leaders(0) == 0);
     // Long enough for the client to have learnt it.
     std::thread::sleep(Duration::from_secs(2));
     gate.fall_silent();
     restart_elsewhere(&mut cluster, 0);
-    others.iter().for_each(|index| evict(&cluster, *index));
+    for index in others {
+        evict(&cluster, index);
+    }
     admit(&cluster, 0);
     wait_for("all leaders on the first store again", || cluster.leaders(0) == 5);
     std::thread::sleep(Duration::from_secs(2));
