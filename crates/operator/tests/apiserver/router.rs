@@ -75,7 +75,7 @@ impl Routes {
             return away;
         };
         let status = answer.status();
-        let body = answer.into_body().collect().await.map(|body| body.to_bytes());
+        let body = answer.into_body().collect().await.map(http_body_util::Collected::to_bytes);
         let mut passed = Response::new(Full::new(body.unwrap_or_default()));
         *passed.status_mut() = status;
         passed

@@ -213,10 +213,7 @@ fn failures(attempts: &[Attempt]) -> Vec<Value> {
 }
 
 /// A percentile of the time that successful attempts took, in milliseconds.
-fn percentile<'a>(
-    attempts: impl IntoIterator<Item = &'a Attempt>,
-    percent: usize,
-) -> Option<u64> {
+fn percentile<'a>(attempts: impl IntoIterator<Item = &'a Attempt>, percent: usize) -> Option<u64> {
     let ok = attempts.into_iter().filter(|attempt| attempt.outcome == "ok");
     let mut times: Vec<u64> =
         ok.map(|attempt| (attempt.end_us - attempt.start_us) / 1_000).collect();

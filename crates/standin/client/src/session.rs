@@ -1,6 +1,8 @@
 //! How does `tikv-check` keep a usable client through failures? The crate's client remembers a
-//! region's leader when it cannot even connect to it, so after a failure a new client is made, at
-//! most once a second for all workers together, and beside the attempts: none waits for it.
+//! region's leader when it cannot even connect to it, and one of its connections that ends is made
+//! again without a limit: where the address is that of a pod that is just gone, whoever asks that
+//! store waits for half a minute and more, long after it is back elsewhere. So after a failure, and
+//! where an answer takes long, a new client is made, at most once a second for all workers together.
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use tokio::sync::Mutex;
 
 /// The deadline of an attempt, with all retries inside it.
 const ATTEMPT: Duration = Duration::from_secs(5);
+/// After this time without an answer, a new client is asked too.
+const SLOW: Duration = Duration::from_millis(500);
 /// Between two attempts for one key.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -66,7 +70,7 @@ impl Session {
     }
 
     async fn renew(self) {
-        let Ok(mut renewed) = self.renewed.try_lock() else { return };
+        let mut renewed = self.renewed.lock().await;
         if renewed.elapsed() > Duration::from_secs(1) {
             if let Ok(client) = connect(&self.pd).await {
                 *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
@@ -77,7 +81,27 @@ impl Session {
 
     /// One put, which the crate may send more than once.
     pub(crate) async fn put(&self, key: &str, value: &str) -> Result<(), Failure> {
-        self.attempt(self.client().put(key.to_owned(), value.to_owned())).await
+        let put = |client: RawClient| {
+            let (key, value) = (key.to_owned(), value.to_owned());
+            async move { client.put(key, value).await }
+        };
+        self.attempt(self.ask(put)).await
+    }
+
+    /// The first answer to what may be asked twice.
+    async fn ask<A, F: Future<Output = tikv_client::Result<A>>>(
+        &self,
+        ask: impl Fn(RawClient) -> F,
+    ) -> tikv_client::Result<A> {
+        let renewed = async {
+            tokio::time::sleep(SLOW).await;
+            self.clone().renew().await;
+            ask(self.client()).await
+        };
+        tokio::select! {
+            answer = ask(self.client()) => answer,
+            answer = renewed => answer,
+        }
     }
 
     /// One put that takes effect at most once: without the crate's retries, and sent again only
@@ -102,7 +126,11 @@ impl Session {
 
     /// One read.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<String>, Failure> {
-        let value = self.attempt(self.client().get(key.to_owned())).await?;
+        let get = |client: RawClient| {
+            let key = key.to_owned();
+            async move { client.get(key).await }
+        };
+        let value = self.attempt(self.ask(get)).await?;
         Ok(value.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
