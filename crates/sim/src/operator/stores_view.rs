@@ -11,6 +11,7 @@ use tikv_operator_core::world::{
 use super::{Operator, StoreConfig};
 use crate::clock::SECOND;
 use crate::kube::at;
+use crate::tikv;
 use crate::universe::Universe;
 
 /// A store's configuration is read again after this time: others may change it too.
@@ -38,7 +39,7 @@ impl Operator {
             if !silent && (asks || leaves) && runs(world, store.id) {
                 let mut behind = universe.names().resolve(&store.status_address).iter();
                 if let Some(answer) = behind.find_map(|process| universe.store_process(process)) {
-                    said.leaders = leaves.then_some(answer.leaders);
+                    said.leaders = if leaves { tikv::leaders(&answer.metrics()) } else { None };
                     if asks {
                         let config = Arc::clone(&answer.config);
                         let (started, read) = (store.started, universe.now);
