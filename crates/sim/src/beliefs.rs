@@ -358,6 +358,13 @@ pub const OFFLINE_ITEMS: Belief<&[&str]> = belief(
 );
 
 /// See `says`.
+pub const HIDDEN_ITEMS: Belief<&[&str]> = belief(
+    &["raftstore.region-max-size"],
+    "an item that has moved is still known where it was, is not shown, and cannot be changed",
+    Source::Recording("tikv-recordings/config-post-bad-value.txt"),
+);
+
+/// See `says`.
 pub const LOG_LEVELS: Belief<&[&str]> = belief(
     &["debug", "info", "warn", "warning", "error", "fatal", "critical", "trace"],
     "a log level that does not exist ends the start",
@@ -489,7 +496,7 @@ pub fn all() -> Vec<(&'static str, Source)> {
     all.extend(numbers.iter().map(|b| (b.says, b.source)));
     all.extend(ranges.iter().map(|b| (b.says, b.source)));
     all.extend(
-        [GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, LOG_LEVELS]
+        [GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, HIDDEN_ITEMS, LOG_LEVELS]
             .iter()
             .map(|b| (b.says, b.source)),
     );

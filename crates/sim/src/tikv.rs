@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-pub use status::{StatusAnswer, change, effective};
+pub use status::{StatusAnswer, change, effective, leaders};
 
 use crate::beliefs;
 use crate::clock::SECOND;

@@ -227,6 +227,10 @@ const GUARDS: &str = "the_guards_are_enough";
 fn simulator(all: bool) -> Result<Vec<Job>> {
     let mut jobs = vec![tests(|package| package == "sim")?];
     if all {
+        // The operator ends after each write of each script, not after three.
+        for job in &mut jobs {
+            job.command.env("CRASHES", "all");
+        }
         let words = ["test", "--workspace", "--test", "mutations", "--", "--ignored", GUARDS];
         jobs.push(Job::cargo(&words));
     }
@@ -306,6 +310,16 @@ mod tests {
                 format!("cargo clippy --all-targets --manifest-path {STANDIN} -- -D warnings"),
             ]
         );
+    }
+
+    #[test]
+    fn only_all_has_the_operator_end_after_each_write_of_each_script() {
+        for (all, want) in [(false, None), (true, Some("all"))] {
+            let jobs = simulator(all).unwrap();
+            let mut variables = jobs.iter().flat_map(|job| job.command.get_envs());
+            let crashes = variables.find(|(name, _)| *name == "CRASHES");
+            assert_eq!(crashes.and_then(|(_, value)| value?.to_str()), want);
+        }
     }
 
     #[test]

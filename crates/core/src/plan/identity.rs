@@ -55,6 +55,32 @@ fn claims(world: &World) -> impl Iterator<Item = (ClusterId, Source<'_>)> {
     status.into_iter().chain(volumes).chain(pd)
 }
 
+/// What to say where nothing but stores' volumes that another resource used last names a cluster id:
+/// they may be this cluster's from before it was deleted, with PD's volumes lost, or another
+/// cluster's that were put under these names. Both look the same from here, and what is written
+/// down is believed for ever. `None`: somebody else names the id as well, or nobody does.
+pub(super) fn hearsay(world: &World) -> Option<String> {
+    let mut names = Vec::new();
+    for (_, source) in claims(world) {
+        let Source::Volume(name) = source else { return None };
+        let volume = world.volumes.get(name)?;
+        let other = volume.marks.resource.as_ref().is_some_and(|uid| *uid != world.resource.uid);
+        if volume.slot.component == Component::Pd || !other {
+            return None;
+        }
+        names.push(name);
+    }
+    let (id, _) = claims(world).next()?;
+    Some(format!(
+        "cluster id {id} is named by nothing but {}, which another resource used last. Either this \
+         cluster was deleted and made again, and its PD volumes are lost: bring one back, or \
+         recover PD by hand with this cluster id (docs/runbooks/pd-lost.md). Or it is another \
+         cluster's volume: move it away. Until then nothing is written on it and the id is not \
+         recorded",
+        names.join(", ")
+    ))
+}
+
 /// The cluster id in status; unreadable text counts as none, since the volumes carry it too.
 pub(super) fn status_cluster_id(world: &World) -> Option<ClusterId> {
     world.resource.status.cluster_id.as_ref()?.parse().ok().map(ClusterId)

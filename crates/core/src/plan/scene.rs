@@ -6,7 +6,7 @@ use std::iter::Copied;
 use std::slice::Iter;
 
 use super::config_tikv::Online;
-use super::identity::recorded_bootstrap;
+use super::identity::{hearsay, recorded_bootstrap};
 use super::once::Once;
 use super::rows::{Member, Row, rows};
 use super::{Identity, Outage, Roster, furniture};
@@ -107,9 +107,17 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The cluster id is not to be written down: why ([`hearsay`]).
+    pub fn hearsay(&self) -> Option<String> {
+        hearsay(self.world)
+    }
+
     /// What to say when the cluster is known and PD's data is gone: who names the cluster, and the
     /// way out.
     pub fn pd_lost(&self, id: ClusterId) -> String {
+        if let Some(words) = self.hearsay() {
+            return words;
+        }
         let named: Vec<&str> = self
             .world
             .volumes

@@ -226,6 +226,76 @@ fn volumes_of_two_clusters_hold_everything() {
     assert!(wait.detail.contains("tikv-c-tikv-2"), "{}", wait.detail);
 }
 
+/// A claim as an earlier resource left it.
+fn left_over(world: &mut World, slot: Slot) {
+    let mut volume = fixture::volume(slot);
+    volume.marks.resource = Some(Uid("an earlier resource".into()));
+    world.volumes.insert(slot.claim_name("c"), volume);
+}
+
+/// What a plan would write down of a cluster id, and where.
+fn written(plan: &Plan) -> Vec<String> {
+    let mut places = Vec::new();
+    for step in &plan.steps {
+        match step {
+            Step::RecordClusterId(id) => places.push(format!("status {id}")),
+            Step::MarkVolume { name, .. } => places.push(name.clone()),
+            Step::Create(object) if object.key.kind == Kind::PersistentVolumeClaim => {
+                places.push(object.key.name.clone());
+            }
+            _ => {}
+        }
+    }
+    places
+}
+
+/// This cluster's from before it was deleted, with PD's volumes lost, or another cluster's that was
+/// put under this name: nobody can tell from the store's volume alone.
+#[test]
+fn f19_an_id_that_only_a_store_volume_of_another_resource_names_is_not_written_down() {
+    let volumes = json!([{"name": "raft", "storageSize": "1Gi", "mountPath": "/raft"}]);
+    let cluster = fixture::cluster(json!({"tikv": {"storageVolumes": volumes}}));
+    for mut world in [fixture::empty(), decided()] {
+        left_over(&mut world, Slot::tikv(0));
+        let plan = plan(&cluster, &world);
+        assert_eq!(written(&plan), [""; 0], "{plan:?}");
+        for subject in ["c", "tikv-c-tikv-0"] {
+            let of = |w: &&Wait| *w.rule == rules::ONE_CLUSTER_ID && w.subject == subject;
+            let wait = plan.waits.iter().find(of).expect("a wait");
+            assert_eq!(wait.severity, Severity::Degraded);
+            for words in ["tikv-c-tikv-0", "deleted and made again", "another cluster's volume"] {
+                assert!(wait.detail.contains(words), "{}", wait.detail);
+            }
+        }
+    }
+}
+
+/// A resource that was deleted and made again finds its volumes, PD's among them: each of these says
+/// by itself whose the store's volume is.
+#[test]
+fn s19_any_other_witness_makes_the_id_known() {
+    let cluster = three();
+    let others: [fn(&mut World); 4] = [
+        |world| left_over(world, Slot::pd(1)),
+        |world| world.pd = PdView::Known(Box::new(fixture::pd_facts(3))),
+        |world| world.resource.status.cluster_id = Some(ID.to_string()),
+        // A person wrote the id on it, and no resource has used it yet (docs/adoption.md).
+        |world| {
+            left_over(world, Slot::tikv(1));
+            let claim = world.volumes.get_mut("tikv-c-tikv-1").expect("a volume");
+            claim.marks.resource = None;
+        },
+    ];
+    for witness in others {
+        let mut world = fixture::empty();
+        left_over(&mut world, Slot::tikv(0));
+        witness(&mut world);
+        let plan = plan(&cluster, &world);
+        assert!(!waits_for(&plan, &rules::ONE_CLUSTER_ID), "{plan:?}");
+        assert!(written(&plan).contains(&"tikv-c-tikv-0".to_owned()), "{plan:?}");
+    }
+}
+
 #[test]
 fn a_pod_that_never_ran_on_an_earlier_spec_is_replaced_and_a_running_one_is_not() {
     let old = fixture::settled(&three());

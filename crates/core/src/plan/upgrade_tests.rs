@@ -153,6 +153,37 @@ fn s32_the_next_store_waits_for_the_leaders_of_the_one_before() {
 }
 
 #[test]
+fn s32_leaders_are_waited_for_as_long_as_the_spec_says() {
+    let mut world = fixture::settled(&fixture::cluster(json!({})));
+    for (id, leaders) in [(1, 300), (2, 300), (3, 10)] {
+        fixture::pd_of(&mut world).stores.get_mut(&StoreId(id)).expect("a store").leaders = leaders;
+    }
+    let annotated = json!({"restartedAt": "now"});
+    let spec = |timeout| json!({"tikv": {"annotations": annotated, "waitLeaderTransferBackTimeout": timeout}});
+    // No change of the number for so long; whatever it does, three times as long after the start.
+    for (timeout, unchanged, ran, waits_on) in [
+        ("90s", 89, 89, true),
+        ("90s", 90, 90, false),
+        ("90s", 1, 269, true),
+        ("90s", 1, 270, false),
+        ("20m", 1199, 1199, true),
+        ("20m", 1200, 1200, false),
+    ] {
+        let cluster = fixture::cluster(spec(timeout));
+        fixture::accept(&cluster, &mut world);
+        let new = world.pods.get_mut(&Slot::tikv(2)).expect("a pod");
+        new.revision = Some(crate::build::revision(&cluster, Component::Tikv));
+        new.started = Some(fixture::now() - SignedDuration::from_secs(ran));
+        let seen = SignedDuration::from_secs(unchanged);
+        world.seen_for.insert(Symptom::Leading(StoreId(3), 10), seen);
+        let plan = plan(&cluster, &world);
+        let case = format!("{timeout}, {unchanged} s, {ran} s");
+        assert_eq!(waits(&plan, &rules::LEADERS_COME_BACK).is_some(), waits_on, "{case}");
+        assert_eq!(told(&plan) == ["mark-volume tikv-c-tikv-1"], !waits_on, "{case}");
+    }
+}
+
+#[test]
 fn s23_s39_without_redundancy_the_restart_goes_on_and_says_so() {
     let spec = json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}});
     let mut world = fixture::settled(&fixture::cluster(spec.clone()));

@@ -41,8 +41,15 @@ pub(super) fn one_cluster_id(step: &Step, scene: &Scene<'_>) -> Verdict {
         (Identity::Unborn | Identity::Starting(_), Step::RecordClusterId(id)) => {
             Err(format!("neither PD nor a volume names {id}"))
         }
+        (Identity::Known(_), step) if writes_id(step) => scene.hearsay().map_or(Ok(()), Err),
         (Identity::Unborn | Identity::Starting(_) | Identity::Known(_), _) => Ok(()),
     }
+}
+
+/// Does the step write the cluster id somewhere, or this resource's uid beside one?
+fn writes_id(step: &Step) -> bool {
+    let makes_volume = created(step).is_some_and(|key| key.kind == Kind::PersistentVolumeClaim);
+    makes_volume || matches!(step, Step::RecordClusterId(_) | Step::MarkVolume { .. })
 }
 
 pub(super) fn foreign_object(step: &Step, scene: &Scene<'_>) -> Verdict {

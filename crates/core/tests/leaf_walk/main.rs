@@ -15,14 +15,21 @@
 
 #[path = "../fixture/mod.rs"]
 mod fixture;
+/// The worlds of core's own tests.
+#[path = "../../src/fixture.rs"]
+#[allow(dead_code, reason = "the walk needs a part of it")]
+mod scenes;
 
 mod effect;
 mod examples;
+mod motion;
 mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+// The scenes name core's modules as core itself does.
+use tikv_operator_core::{build, check, cluster, plan, world};
 
 use effect::{Effect, Seen};
 use schema::{Leaf, Schema};
@@ -167,7 +174,7 @@ fn no_field_is_silently_ignored() {
 /// The walk must see a field that nobody wired. Each of these hides one from everything behind.
 #[test]
 fn an_unwired_field_is_found() {
-    let unwired: [(&str, Blindfold); 6] = [
+    let unwired: [(&str, Blindfold); 8] = [
         ("spec.tikv.timezone", |m| remove(m, &["spec", "tikv"], "timezone")),
         ("spec.pd.tolerations", |m| remove(m, &["spec", "pd"], "tolerations")),
         ("spec.nodeSelector", |m| remove(m, &["spec"], "nodeSelector")),
@@ -175,6 +182,10 @@ fn an_unwired_field_is_found() {
         ("spec.pd.service.portName", |m| remove(m, &["spec", "pd", "service"], "portName")),
         ("spec.tikv.scalePolicy.scaleInParallelism", |m| {
             remove(m, &["spec", "tikv", "scalePolicy"], "scaleInParallelism");
+        }),
+        ("spec.tikv.evictLeaderTimeout", |m| remove(m, &["spec", "tikv"], "evictLeaderTimeout")),
+        ("spec.tikv.failover.quarantine", |m| {
+            remove(m, &["spec", "tikv", "failover"], "quarantine");
         }),
     ];
     for (path, blindfold) in unwired {

@@ -102,7 +102,8 @@ impl Hands {
             }
             let result = hand.take(step).await;
             log(step, result.as_ref().err());
-            let outcome = if result.is_ok() { CallOutcome::Ok } else { CallOutcome::Failed };
+            let failure = result.as_ref().err().map(|failure| failure.kind);
+            let outcome = failure.map_or(CallOutcome::Ok, CallOutcome::from);
             self.kubernetes.metrics().step(step.name(), outcome);
             let ends = result.as_ref().is_err_and(|f| f.kind != FailureKind::Refused);
             hand.acted.outcomes.push(Outcome { step: step.clone(), result });

@@ -10,8 +10,9 @@ use tikv_operator_core::{
     world::{PdMemberId, StoreId, StoreState},
 };
 
-use super::bench::{act, address, again, pd, take, take_fenced, take_through};
+use super::bench::{act, address, again, hands, look, pd, take, take_fenced, take_through};
 use crate::{
+    budget::Limits,
     fake::{Answer, Fake},
     lease::Fence,
 };
@@ -186,6 +187,39 @@ async fn a_server_that_cannot_ends_the_pass() {
     let passes = act(&again(3, 5), &fake, &[&[wrong, lock()]], 1).await;
     assert_eq!(ended(&passes[0]), ["!set-pd-config"]);
     assert_eq!(passes[0].failure().unwrap().kind, FailureKind::Unavailable);
+}
+
+/// A refusal is no failure of the operator: whoever watches its failures is not to be woken by a
+/// server that says no, or by a world that moved on.
+#[tokio::test]
+async fn steps_are_counted_by_what_became_of_them() {
+    let fake = Fake::run(pd(again(3, 5), |asked| {
+        let body = |words: &str| asked.body.contains(words);
+        body("wrong")
+            .then(|| Some((400, "no".to_owned())))
+            .or_else(|| body("ill").then(|| Some((500, "no".to_owned()))))
+    }))
+    .await;
+    let set = |item: &str| Step::SetPdConfig { item: item.to_owned(), value: json!(1) };
+    let moved = Step::OfflineStore { store: STORE, address: address(9) };
+    let hands = hands(None, open(), Limits { per_cluster: 9, overall: 9 });
+    let look = look(&again(3, 5), std::slice::from_ref(&fake.address));
+    for step in [lock(), set("wrong"), moved, set("ill")] {
+        hands.act(&look, &[step]).await;
+    }
+    let text = hands.kubernetes.metrics().encode().unwrap();
+    let mut counted: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("tikv_operator_steps_total")).collect();
+    counted.sort_unstable();
+    assert_eq!(
+        counted,
+        [
+            r#"{step="lock-maintenance",outcome="ok"} 1"#,
+            r#"{step="offline-store",outcome="refused"} 1"#,
+            r#"{step="set-pd-config",outcome="failed"} 1"#,
+            r#"{step="set-pd-config",outcome="refused"} 1"#,
+        ]
+    );
 }
 
 #[tokio::test]

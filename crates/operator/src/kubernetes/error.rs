@@ -141,12 +141,7 @@ impl ApiError {
 
     /// The class under which the call is counted.
     pub fn outcome(&self) -> CallOutcome {
-        match self.failure_kind() {
-            FailureKind::Stale | FailureKind::Refused | FailureKind::Foreign => {
-                CallOutcome::Refused
-            }
-            FailureKind::Unavailable => CallOutcome::Failed,
-        }
+        self.failure_kind().into()
     }
 }
 

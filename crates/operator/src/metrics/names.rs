@@ -1,5 +1,7 @@
 //! What are the metrics called, and which values can their labels have?
 
+use tikv_operator_core::report::FailureKind;
+
 /// A metric, for its registration and for the documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct MetricRow {
@@ -100,10 +102,20 @@ pub const METRICS: &[MetricRow] = &[
 pub enum CallOutcome {
     /// As wanted.
     Ok,
-    /// Refused for a reason that the next look at the world will show: a conflict, a precondition.
+    /// Refused for a reason that the next look at the world will show, or that someone must mend: a
+    /// conflict, a precondition, another's object, a quota.
     Refused,
     /// Anything else.
     Failed,
+}
+
+impl From<FailureKind> for CallOutcome {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Stale | FailureKind::Refused | FailureKind::Foreign => Self::Refused,
+            FailureKind::Unavailable => Self::Failed,
+        }
+    }
 }
 
 impl CallOutcome {

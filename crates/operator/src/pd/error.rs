@@ -105,11 +105,12 @@ impl PdError {
 }
 
 /// PD's reason from an error body: a JSON string (most handlers), an object with `msg` (bad
-/// input) or `error` (v2), or plain text (redirector, router).
+/// input) or `error` (v2), or plain text (redirector, router). The API server's own, where it stands
+/// between: an object with `message`.
 fn error_text(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Coded {
-        #[serde(alias = "error")]
+        #[serde(alias = "error", alias = "message")]
         msg: String,
     }
     let text = serde_json::from_slice::<String>(body)

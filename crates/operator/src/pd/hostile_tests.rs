@@ -9,13 +9,14 @@ use std::{
 };
 
 use http::uri::Authority;
+use kube::{Client, Config};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::Instant,
 };
 
-use super::{Depth, PdClient, Transport, transport::Limits};
+use super::{Depth, PdClient, PdError, Transport, transport::Limits};
 use crate::metrics::Metrics;
 
 /// Short limits, so that the tests are; the ratios are those in use.
@@ -191,6 +192,39 @@ async fn a_huge_body_is_not_read_to_its_end() {
     assert!(fails(address).await.contains("longer than"));
     // What the kernel's buffers hold comes on top of the limit.
     assert!(taken.load(Ordering::SeqCst) < 16 << 20, "{taken:?}");
+}
+
+/// The plugin's way, where the API server stands between and does not bound what a pod answers.
+#[tokio::test]
+async fn a_huge_body_is_not_read_to_its_end_through_the_api_server_either() {
+    static CHUNK: [u8; 65536] = [b' '; 65536];
+    let member: Authority = "c-pd-0.c-pd-peer.ns.svc:2379".parse().unwrap();
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 1048576000\r\n\r\n",
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 1048576000\r\n\r\n",
+    ] {
+        let (address, taken) = endless(head.as_bytes(), &CHUNK).await;
+        let transport = through(&address);
+        let asked = transport.get(&member, "/pd/api/v1/members", 1 << 20, LIMITS.call * 20).await;
+        assert!(matches!(asked, Err(PdError::TooLong(_))), "{asked:?}");
+        assert!(taken.load(Ordering::SeqCst) < 16 << 20, "{taken:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_api_server_says_by_itself_is_read() {
+    let words =
+        r#"{"kind":"Status","status":"Failure","message":"pods \"c-pd-0\" not found","code":404}"#;
+    let address = server(move |_| Some(answer("404 Not Found", words))).await;
+    let member: Authority = "c-pd-0.c-pd-peer.ns.svc:2379".parse().unwrap();
+    let asked = through(&address).get(&member, "/pd/api/v1/members", 1 << 20, LIMITS.call).await;
+    assert_eq!(asked, Err(PdError::NotFound("pods \"c-pd-0\" not found".to_owned())));
+}
+
+fn through(api_server: &Authority) -> Transport {
+    let config = Config::new(format!("http://{api_server}").parse().unwrap());
+    let client = Client::try_from(config).unwrap();
+    Transport::through_api_server(LIMITS, client, "ns".to_owned())
 }
 
 #[tokio::test]

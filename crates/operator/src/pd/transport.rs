@@ -14,7 +14,7 @@ use http::{
     uri::Authority,
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -234,19 +234,24 @@ async fn ask_by_proxy(
     let pod = member.host().split('.').next().unwrap_or_default();
     let port = member.port_u16().unwrap_or(PD_CLIENT_PORT);
     let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{}", call.path);
-    let request = Request::get(path).body(Vec::new());
+    let request = Request::get(path).body(kube::client::Body::empty());
     let request = request.map_err(|error| PdError::Connect(error.to_string()))?;
-    match client.request_text(request).await {
-        Ok(text) if text.len() > body_max => Err(PdError::TooLong(body_max)),
-        Ok(text) => Ok(Bytes::from(text)),
-        Err(kube::Error::Api(status)) => {
-            Err(PdError::from_status(status.code, status.message.as_bytes()))
-        }
-        Err(error) => Err(PdError::Connect(shorten(&chain(&error)))),
+    // Not `request_text`, which reads all that comes.
+    let response = client.send(request).await;
+    let response = response.map_err(|error| PdError::Connect(shorten(&chain(&error))))?;
+    let status = response.status();
+    if status.is_success() {
+        return read(response.into_body(), body_max).await;
     }
+    let body = read(response.into_body(), ERROR_BODY_MAX).await?;
+    Err(PdError::from_status(status.as_u16(), &body))
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, PdError> {
+/// The whole of a body; no more of it than `limit` bytes is ever held.
+async fn read<B>(body: B, limit: usize) -> Result<Bytes, PdError>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
     let body = Limited::new(body, limit).collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| broken(error.as_ref(), limit))
 }

@@ -80,13 +80,24 @@ where
             return Box::pin(std::future::pending());
         }
         let call = self.inner.call(request);
+        let death = last.then(|| Death(mortal.died));
         Box::pin(async move {
             let answer = call.await;
-            if last {
-                mortal.died.store(true, Ordering::SeqCst);
+            if let Some(death) = death {
+                drop(death);
                 std::future::pending::<()>().await;
             }
             answer
         })
+    }
+}
+
+/// Dropped when the last answer is there, or when nobody waits for it any more: a call may be given
+/// up on a slow machine, and a client that sends nothing more must not seem to live.
+struct Death(Arc<AtomicBool>);
+
+impl Drop for Death {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }

@@ -12,6 +12,7 @@ use super::{Operator, StoreConfig};
 use crate::clock::SECOND;
 use crate::kube::at;
 use crate::names::OPERATOR;
+use crate::tikv;
 use crate::universe::Universe;
 
 /// A store's configuration is read again after this time: others may change it too.
@@ -41,7 +42,7 @@ impl Operator {
                 let behind = names.resolve(&store.status_address).iter();
                 let mut behind = behind.filter(|process| names.connects(OPERATOR, process));
                 if let Some(answer) = behind.find_map(|process| universe.store_process(process)) {
-                    said.leaders = leaves.then_some(answer.leaders);
+                    said.leaders = if leaves { tikv::leaders(&answer.metrics()) } else { None };
                     if asks {
                         let config = Arc::clone(&answer.config);
                         let (started, read) = (store.started, universe.now);

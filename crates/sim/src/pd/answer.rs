@@ -1,7 +1,7 @@
 //! What does a PD process answer to an HTTP request?
 //!
 //! The endpoints that the operator uses, and those whose recordings the model replays. Shapes are
-//! those of `tests/recordings/pd`: zero values left out, errors as JSON strings, plain text from
+//! those of `fixtures/pd-recordings`: zero values left out, errors as JSON strings, plain text from
 //! the redirector.
 
 use serde_json::{Value, json};
@@ -114,6 +114,9 @@ impl Pd {
                 "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader",
             ));
         }
+        if !self.leader_runs(index) {
+            return Some(Answer::text(500, "[PD:apiutil:ErrRedirect]redirect failed"));
+        }
         if let Some(rest) = path.strip_prefix("/pd/api/v2/maintenance") {
             let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
             let answer = self.answer_about_maintenance(index, request, &parts);
@@ -130,6 +133,16 @@ impl Pd {
         Some(answer.unwrap_or_else(|| Answer::text(404, NO_SUCH_PAGE)))
     }
 
+    /// Followers pass requests on to the leader, and do so for a moment after its process ended.
+    fn leader_runs(&self, index: usize) -> bool {
+        let leader = self.ensembles.get(index).and_then(|ensemble| ensemble.leader);
+        self.processes.values().any(|process| {
+            let data = self.disks.get(&process.disk);
+            let leads = data.is_some_and(|d| d.ensemble == index && Some(d.member) == leader);
+            leads && process.stage.runs_etcd()
+        })
+    }
+
     fn answer_about_settings(
         &mut self,
         index: usize,
@@ -141,9 +154,9 @@ impl Pd {
             ("GET", ["config"]) => {
                 Some(Answer::json(200, cluster.settings.shown().as_ref().clone()))
             }
-            ("GET", ["config", "replicate"]) => {
-                let section = at(cluster.settings.shown(), "/replication");
-                Some(Answer::json(200, section.clone()))
+            ("GET", ["config", section @ ("replicate" | "schedule")]) => {
+                let section = if *section == "schedule" { "/schedule" } else { "/replication" };
+                Some(Answer::json(200, at(cluster.settings.shown(), section).clone()))
             }
             ("POST", ["config"]) => {
                 let nothing = serde_json::Map::new();

@@ -31,7 +31,6 @@ impl Default for Settings {
                 ((*section).to_owned(), at(&whole, &format!("/{section}")).clone())
             };
             let mut config = Value::Object(SECTIONS.iter().map(of).collect());
-            set(&mut config, &["schedule", "schedulers-v2"], json!([]));
             set(&mut config, &["replication", "max-replicas"], json!(beliefs::MAX_REPLICAS.value));
             Arc::new(config)
         });

@@ -4,7 +4,6 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::Play;
-use crate::harness::Harness;
 use crate::kube::{Key, Propagation, set, uid_of};
 use crate::operator::Faults;
 use crate::universe::NAMESPACE;
@@ -60,9 +59,7 @@ impl Play {
                     Err(problem)
                 }
             },
-            ("crash-after-each-write", [name, fields @ ..]) => {
-                self.crash_each(name, &spec(fields)?)
-            }
+            ("crash-after-each-write", [name, fields @ ..]) => self.crash_each(name, fields),
             ("show", [what]) => Ok(self.show(what)),
             ("faults", fields) => self.faults(fields),
             ("make-good", []) => {
@@ -171,37 +168,6 @@ impl Play {
         self.harness.set_faults(faults);
         Ok(String::new())
     }
-
-    /// Creates the cluster anew once per write, with the operator ending right after that write.
-    fn crash_each(&mut self, name: &str, spec: &Value) -> Printed {
-        let mut reference = Harness::new(1);
-        reference.create(name, spec).map_err(|refusal| refusal.to_string())?;
-        reference.settle(PATIENCE).ok_or("the reference run does not settle")?;
-        let (writes, objects) = (reference.writes.len(), inventory(&reference));
-        for write in 1..=writes {
-            let mut run = Harness::new(1);
-            run.set_faults(Faults { crash_after: Some(write), ..Faults::default() });
-            run.create(name, spec).map_err(|refusal| refusal.to_string())?;
-            let settled = run.settle(PATIENCE);
-            let quiet = run.stay_quiet(120);
-            let after = format!("crash after write {write}");
-            if settled.is_none() {
-                self.broken.push(format!("{after}: not settled"));
-            }
-            if inventory(&run) != objects {
-                self.broken.push(format!("{after}: other objects than without the crash"));
-            }
-            self.broken.extend(quiet.err().map(|problem| format!("{after}: {problem}")));
-            let findings = run.auditor.findings.iter().map(|f| format!("{after}: {f}"));
-            self.broken.extend(findings);
-        }
-        Ok("after each write: settled, same objects, one cluster id\n".to_owned())
-    }
-}
-
-/// Which objects there are, by kind and name.
-fn inventory(harness: &Harness) -> Vec<String> {
-    harness.universe.kube.keys().map(|key| key.to_string()).collect()
 }
 
 pub(super) fn number(word: &str) -> Result<u64, String> {
@@ -214,7 +180,7 @@ pub(super) fn value_of(word: &str) -> Value {
 }
 
 /// `pd=3 tikv=3 tikv.storage=1Gi`: the short names stand for `pd.replicas` and `tikv.replicas`.
-fn spec(fields: &[&str]) -> Result<Value, String> {
+pub(super) fn spec(fields: &[&str]) -> Result<Value, String> {
     let mut spec = Value::Object(Map::new());
     for field in fields {
         let (path, value) = field.split_once('=').ok_or("want path=value")?;

@@ -4,6 +4,7 @@
 //! prints. Running it gives the text again; a test compares the two.
 
 mod commands;
+mod crashes;
 mod ends;
 mod hands;
 mod show;

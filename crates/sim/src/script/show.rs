@@ -1,10 +1,11 @@
 //! What does a script print?
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::Play;
 use crate::auditor::condition;
-use crate::kube::{Key, Object, Verb, at, is_deleting, name_of, text};
+use crate::kube::{Key, Object, Verb, at, is_deleting, name_of, text, uid_of};
 use crate::pd::{Cluster, Ensemble, Member, Store};
 
 /// Conditions in the order in which they are shown.
@@ -62,9 +63,21 @@ impl Play {
         lines(self.harness.universe.kube.list("Pod").map(line))
     }
 
+    /// Claims whose mark names another resource than the one that is there for their cluster.
+    fn of_other_resources(&self, claims: &[Object]) -> BTreeSet<String> {
+        let other = |claim: &&Object| {
+            let marked = text(claim, "/metadata/annotations/tikv.org~1resource-uid");
+            let cluster = text(claim, "/metadata/labels/tikv.org~1cluster");
+            let resource = self.harness.universe.kube.get("TikvCluster", cluster);
+            !marked.is_empty() && resource.is_some_and(|resource| uid_of(resource) != marked)
+        };
+        claims.iter().filter(other).map(|claim| name_of(claim).to_owned()).collect()
+    }
+
     fn volumes(&mut self) -> String {
         let claims: Vec<Object> =
             self.harness.universe.kube.list("PersistentVolumeClaim").cloned().collect();
+        let others = self.of_other_resources(&claims);
         let mut line = |claim: &Object| {
             let mark = |name: &str| text(claim, &format!("/metadata/annotations/tikv.org~1{name}"));
             let id = mark("cluster-id").parse().ok().map(|id| self.nickname(id));
@@ -72,7 +85,8 @@ impl Play {
             let store = if mark("store-id").is_empty() { "" } else { ", store" };
             let member = if mark("member-id").is_empty() { "" } else { ", member" };
             let retired = if mark("retired").is_empty() { "" } else { ", retired" };
-            format!("{}: {id}{store}{member}{retired}\n", name_of(claim))
+            let other = if others.contains(name_of(claim)) { ", of another resource" } else { "" };
+            format!("{}: {id}{store}{member}{retired}{other}\n", name_of(claim))
         };
         let shown: Vec<String> = claims.iter().map(&mut line).collect();
         lines(shown.into_iter())

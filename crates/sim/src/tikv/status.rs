@@ -19,13 +19,36 @@ const SECTIONS: [&str; 7] =
 /// Items that only a start reads ([`crate::beliefs::OFFLINE_ITEMS`]).
 const OFFLINE: &[&str] = crate::beliefs::OFFLINE_ITEMS.value;
 
+/// Items that are known and not shown.
+const HIDDEN: &[&str] = crate::beliefs::HIDDEN_ITEMS.value;
+
 /// What a store says of itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusAnswer {
+    /// Regions that have a peer there.
+    pub regions: u64,
     /// Regions that it leads.
     pub leaders: u64,
     /// Its effective configuration.
     pub config: Arc<Value>,
+}
+
+/// The metric that says how many regions a store has, and how many it leads.
+const REGION_COUNT: &str = "tikv_raftstore_region_count";
+
+impl StatusAnswer {
+    /// What somebody who scrapes reads.
+    pub fn metrics(&self) -> String {
+        let line = |kind: &str, count: u64| format!("{REGION_COUNT}{{type=\"{kind}\"}} {count}\n");
+        [line("leader", self.leaders), line("region", self.regions)].concat()
+    }
+}
+
+/// How many regions a store leads, from its metrics.
+pub fn leaders(metrics: &str) -> Option<u64> {
+    let label = "{type=\"leader\"}";
+    let of = |line: &str| line.strip_prefix(REGION_COUNT)?.strip_prefix(label)?.trim().parse().ok();
+    metrics.lines().find_map(of)
 }
 
 /// The configuration that a process has which was started with this file.
@@ -60,6 +83,11 @@ pub fn change(config: &mut Value, items: &BTreeMap<String, Value>) -> Result<(),
     let mut changed = config.clone();
     for (item, value) in items {
         let path: Vec<&str> = item.split('.').collect();
+        let is_fixed = |known: &&str| item.starts_with(known);
+        if OFFLINE.iter().chain(HIDDEN).any(is_fixed) {
+            let name = path.last().copied().unwrap_or_default().replace('-', "_");
+            return Err(format!("failed to update, error: \"config {name} can not be changed\""));
+        }
         let mut place = &*config;
         for name in &path {
             place = at(place, &format!("/{name}"));
@@ -67,10 +95,6 @@ pub fn change(config: &mut Value, items: &BTreeMap<String, Value>) -> Result<(),
                 let name = name.replace('-', "_");
                 return Err(format!("failed to update, error: \"unexpect fields: {name}\""));
             }
-        }
-        if OFFLINE.iter().any(|offline| item.starts_with(offline)) {
-            let name = path.last().copied().unwrap_or_default().replace('-', "_");
-            return Err(format!("failed to update, error: \"config {name} can not be changed\""));
         }
         if let (true, Value::String(word)) = (is_size(place), value)
             && !is_size(value)
@@ -96,8 +120,14 @@ impl Universe {
         let cluster_id = self.tikv.disks.get(&process.disk)?.cluster_id;
         let mut ensembles = self.pd.ensembles.iter();
         let ensemble = ensembles.rfind(|e| e.cluster_id == Some(cluster_id))?;
-        let led = ensemble.cluster.regions.iter().filter(|region| region.leader == Some(store));
-        Some(StatusAnswer { leaders: led.count() as u64, config: Arc::clone(&process.config) })
+        let all = &ensemble.cluster.regions;
+        let led = all.iter().filter(|region| region.leader == Some(store));
+        let has = all.iter().filter(|region| region.peers.contains_key(&store));
+        Some(StatusAnswer {
+            regions: has.count() as u64,
+            leaders: led.count() as u64,
+            config: Arc::clone(&process.config),
+        })
     }
 
     /// Changes items of a running store's configuration.

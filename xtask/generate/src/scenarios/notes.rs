@@ -17,7 +17,7 @@ pub(crate) enum Note {
 use Note::{Checked, Elsewhere, NotApplicable, Open, Test};
 
 const AUDITOR: &str = "the auditor, in every script and random history";
-const CRASHES: &str = "`scripts_end_the_same_with_a_crash_after_a_write`: every script again with the operator ending after its writes";
+const CRASHES: &str = "`scripts_end_the_same_with_a_crash_after_a_write`: every script again with the operator ending after three of its writes, with `cargo xtask test --all` after each";
 const HISTORIES: &str = "random histories (crates/sim/tests/histories.rs)";
 const TLS: &str =
     "TLS is on the roadmap and not there yet: the fields are refused with a condition";

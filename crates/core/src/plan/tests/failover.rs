@@ -242,3 +242,33 @@ fn symptoms_of_a_lost_node_and_a_lost_volume() {
     fixture::pd_of(&mut world).stores.remove(&StoreId(2));
     assert!(!seen(&world, volume), "nothing was on it");
 }
+
+/// The volume of a store that was given up for dead, whose pod is gone.
+#[test]
+fn s68_a_replaced_stores_volume_is_kept_for_as_long_as_the_spec_says() {
+    let slot = Slot::tikv(7);
+    for (quarantine, hours, kept) in [
+        (json!({}), 23, true),
+        (json!({"quarantine": "2h"}), 1, true),
+        (json!({"quarantine": "2h"}), 2, false),
+        (json!({"quarantine": "30h"}), 29, true),
+    ] {
+        let spec = json!({"tikv": {"pvReclaimPolicy": "Delete", "failover": quarantine}});
+        let cluster = fixture::cluster(spec);
+        let mut world = fixture::settled(&cluster);
+        let since = fixture::now() - SignedDuration::from_hours(hours);
+        let mut volume = fixture::volume(slot);
+        volume.marks = VolumeMarks {
+            store: Some(StoreId(8)),
+            retired: true,
+            retired_since: Some(since),
+            leaving: Some(Leaving { since, reason: "replaced".into() }),
+            ..volume.marks
+        };
+        world.volumes.insert(slot.claim_name("c"), volume);
+        let plan = plan(&cluster, &world);
+        let case = format!("{:?} after {hours} h", cluster.tikv.common.failover.quarantine);
+        let deleted = plan.steps.iter().any(|step| matches!(step, Step::DeleteVolume { .. }));
+        assert_eq!((waits_for(&plan, &rules::QUARANTINE), deleted), (kept, !kept), "{case}");
+    }
+}
