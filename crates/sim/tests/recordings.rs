@@ -413,7 +413,7 @@ fn pd_beside_a_real_tikv_answers_as_recorded() {
     let stores = scene.cluster().stores.values_mut();
     for (store, port) in stores.zip([24161, 24160, 24162]) {
         store.address = format!("127.0.0.1:{port}");
-        store.version = "9.0.0-beta.2".to_owned();
+        "9.0.0-beta.2".clone_into(&mut store.version);
     }
     scene.wait(12);
     scene.heartbeat(&[1, 2, 3]);
@@ -483,7 +483,11 @@ fn every_recording_is_answered_alike_or_named_as_outside() {
     for of in ["pd", "tikv"] {
         let names = fs::read_dir(directory(of)).unwrap().map(|entry| entry.unwrap().file_name());
         let names = names.map(|name| name.into_string().unwrap());
-        all.extend(names.filter(|name| name.ends_with(".txt")).map(|name| format!("{of}/{name}")));
+        all.extend(
+            names
+                .filter(|name| Path::new(name).extension().is_some_and(|end| end == "txt"))
+                .map(|name| format!("{of}/{name}")),
+        );
     }
     assert!(all.len() > 80, "{} recordings", all.len());
     let outside: BTreeSet<String> = OUTSIDE.iter().map(|(name, _)| (*name).to_owned()).collect();

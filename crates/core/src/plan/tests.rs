@@ -237,13 +237,14 @@ fn left_over(world: &mut World, slot: Slot) {
 fn written(plan: &Plan) -> Vec<String> {
     let mut places = Vec::new();
     for step in &plan.steps {
-        match step {
-            Step::RecordClusterId(id) => places.push(format!("status {id}")),
-            Step::MarkVolume { name, .. } => places.push(name.clone()),
-            Step::Create(object) if object.key.kind == Kind::PersistentVolumeClaim => {
-                places.push(object.key.name.clone());
-            }
-            _ => {}
+        if let Step::RecordClusterId(id) = step {
+            places.push(format!("status {id}"));
+        } else if let Step::MarkVolume { name, .. } = step {
+            places.push(name.clone());
+        } else if let Step::Create(object) = step
+            && object.key.kind == Kind::PersistentVolumeClaim
+        {
+            places.push(object.key.name.clone());
         }
     }
     places
