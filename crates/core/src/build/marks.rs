@@ -17,8 +17,11 @@ pub const STORE_ID: &str = "tikv.org/store-id";
 pub const MEMBER_ID: &str = "tikv.org/member-id";
 /// The bootstrap record as JSON: token and first members.
 pub const BOOTSTRAP: &str = "tikv.org/bootstrap";
-/// `true` once the volume's member was removed for good.
+/// `true` once the volume's member was removed for good, [`UNPROVEN`] where that is not certain.
 pub const RETIRED: &str = "tikv.org/retired";
+/// The value of [`RETIRED`] on a volume that is kept as evidence: its store is a tombstone whose
+/// removal we began, and nobody watched how it became one.
+pub const UNPROVEN: &str = "unproven";
 /// Since when it is retired (RFC 3339).
 pub const RETIRED_SINCE: &str = "tikv.org/retired-since";
 /// Since when and why the member is being removed: `<RFC 3339> <reason>`.
@@ -46,7 +49,7 @@ pub fn marks_to_annotations(marks: &VolumeMarks) -> BTreeMap<String, String> {
         (STORE_ID, marks.store.map(|id| id.to_string())),
         (MEMBER_ID, marks.member.map(|id| id.to_string())),
         (BOOTSTRAP, record),
-        (RETIRED, marks.retired.then(|| "true".to_owned())),
+        (RETIRED, marks.retired.then(|| retired(marks.unproven).to_owned())),
         (RETIRED_SINCE, marks.retired_since.map(|at| at.to_string())),
         (LEAVING, marks.leaving.as_ref().map(|l| format!("{} {}", l.since, l.reason))),
         (EVICTING, marks.evicting.clone()),
@@ -74,6 +77,7 @@ pub fn marks_from_annotations(annotations: &BTreeMap<String, String>) -> VolumeM
             .get(BOOTSTRAP)
             .and_then(|v| serde_json::from_str::<BootstrapRecord>(v).ok()),
         retired: annotations.get(RETIRED).is_some_and(|v| v != "false"),
+        unproven: annotations.get(RETIRED).is_some_and(|v| v == UNPROVEN),
         retired_since: annotations.get(RETIRED_SINCE).and_then(|v| v.parse().ok()),
         leaving: annotations.get(LEAVING).and_then(|v| leaving(v)),
         evicting: annotations.get(EVICTING).cloned(),
@@ -85,6 +89,10 @@ pub fn marks_from_annotations(annotations: &BTreeMap<String, String>) -> VolumeM
         written_by: annotations.get(WRITTEN_BY).cloned(),
         node: annotations.get(NODE).filter(|node| !node.is_empty()).cloned(),
     }
+}
+
+fn retired(unproven: bool) -> &'static str {
+    if unproven { UNPROVEN } else { "true" }
 }
 
 fn list(names: &BTreeSet<String>) -> String {
@@ -109,6 +117,7 @@ mod tests {
             member: Some(PdMemberId(u64::MAX - 1)),
             bootstrap: Some(BootstrapRecord { token: "t".to_owned(), members: vec![0, 1, 2] }),
             retired: true,
+            unproven: true,
             retired_since: Some("2026-11-23T01:02:03Z".parse().unwrap()),
             leaving: Some(Leaving {
                 since: "2026-11-23T01:02:03Z".parse().unwrap(),
@@ -122,6 +131,8 @@ mod tests {
             node: Some("node-1".to_owned()),
         };
         assert_eq!(marks_from_annotations(&marks_to_annotations(&all)), all);
+        let proven = VolumeMarks { unproven: false, ..all };
+        assert_eq!(marks_from_annotations(&marks_to_annotations(&proven)), proven);
         let none = VolumeMarks::default();
         assert!(marks_to_annotations(&none).is_empty());
         assert_eq!(marks_from_annotations(&BTreeMap::new()), none);

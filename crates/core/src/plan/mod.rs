@@ -57,6 +57,7 @@ pub use forecast::{Forecast, Restart, forecast};
 pub(crate) use furniture::owned as furniture_of;
 pub use identity::Identity;
 pub use outage::Outage;
+pub(crate) use retire::unwatched;
 pub use roster::{LEAVE, Roster};
 pub use rows::Member;
 pub use scene::{RESTART, Scene};

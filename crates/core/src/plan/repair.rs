@@ -70,12 +70,26 @@ fn misconfigured(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String
     if *mounted == build::config_map_name(scene.cluster, slot.component) {
         return None;
     }
-    let key = ObjectKey::new(Kind::ConfigMap, mounted.clone());
-    if !pod.has_run && !scene.world.objects.contains_key(&key) {
+    // A pod that has run has it mounted, until its machine is started again.
+    let down = scene.world.seen_for(&Symptom::PodNotRunning(slot));
+    let mounts_anew = pod.started.is_none() && down >= A_RESTART_TAKES;
+    if (!pod.has_run || mounts_anew) && scene.lacks_config(slot.component, pod) {
         return Some(format!("it cannot start, its ConfigMap {mounted} is gone"));
     }
     let trouble = pod.trouble.as_ref()?;
     Some(format!("its configuration was changed, it does not run: {trouble}"))
+}
+
+impl Scene<'_> {
+    /// The ConfigMap that the pod mounts is gone and will not be made again: it is not what the spec
+    /// asks for now.
+    pub(crate) fn lacks_config(&self, component: Component, pod: &PodFacts) -> bool {
+        let Some(mounted) = &pod.config_map else { return false };
+        let key = ObjectKey::new(Kind::ConfigMap, mounted.clone());
+        let stands =
+            self.world.objects.contains_key(&key) || self.world.strangers.contains_key(&key);
+        !stands && *mounted != build::config_map_name(self.cluster, component)
+    }
 }
 
 fn delete(scene: &Scene<'_>, slot: Slot, pod: &PodFacts, reason: String, draft: &mut Draft<'_>) {

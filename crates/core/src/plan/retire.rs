@@ -9,9 +9,12 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use super::draft::Draft;
-use super::{Scene, Step};
+use super::{Scene, Severity, Step};
+use crate::build;
 use crate::rules;
-use crate::world::{Component, PdFacts, Slot, StoreState, Symptom, VolumeFacts, VolumeMarks};
+use crate::world::{
+    Component, PdFacts, Slot, StoreFacts, StoreState, Symptom, VolumeFacts, VolumeMarks,
+};
 
 /// Retires stores that are gone by our hand, names those that are gone by another's, and deletes
 /// volumes of removed members where the policy says so.
@@ -27,6 +30,7 @@ pub(super) fn retire(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for slot in retired(scene) {
         finish(scene, slot, draft);
     }
+    say_kept(scene, draft);
     delete_volumes(scene, draft);
 }
 
@@ -57,15 +61,16 @@ fn give_up(
     }
 }
 
-/// Writes that the volume is never to be mounted again; a rule asks for the proof.
+/// Writes that the volume is never to be mounted again, and whether that is proven; a rule asks for
+/// the proof.
 pub(super) fn mark_retired(
     scene: &Scene<'_>,
     name: &str,
     volume: &VolumeFacts,
     draft: &mut Draft<'_>,
 ) {
-    let retired_since = Some(scene.world.now);
-    let marks = VolumeMarks { retired: true, retired_since, ..VolumeMarks::default() };
+    let (retired_since, unproven) = (Some(scene.world.now), !scene.removal_is_proven(volume));
+    let marks = VolumeMarks { retired: true, unproven, retired_since, ..VolumeMarks::default() };
     let (name, uid) = (name.to_owned(), volume.uid.clone());
     draft.propose(name.clone(), Step::MarkVolume { name, uid, marks });
 }
@@ -92,6 +97,27 @@ fn finish(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     }
 }
 
+/// Names the volumes that are kept as evidence, and the way out.
+fn say_kept(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    for (name, volume) in &scene.world.volumes {
+        if volume.main && volume.marks.unproven && !volume.deleting {
+            let detail = unwatched(name, volume);
+            draft.wait_as(name, &rules::RETIRED_BY_US, Severity::Held, detail);
+        }
+    }
+}
+
+/// Why this volume is kept, whatever the policy.
+pub(crate) fn unwatched(name: &str, volume: &VolumeFacts) -> String {
+    let whose = volume.marks.store.map_or_else(|| "its store".into(), |id| format!("store {id}"));
+    format!(
+        "{name}: {whose} became a tombstone while nobody watched, so an unsafe recovery may have \
+         given it up: the volume is kept as evidence; to give it up, write the annotation {}=true \
+         on the claim",
+        build::RETIRED
+    )
+}
+
 /// The data volume goes last: it says why and since when the member is gone.
 fn delete_volumes(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let mut volumes: Vec<_> = scene.world.volumes.iter().collect();
@@ -99,7 +125,7 @@ fn delete_volumes(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for (name, volume) in volumes {
         let wanted = scene.deletes_volumes(volume.slot.component);
         let free = !scene.world.pods.contains_key(&volume.slot) && !volume.deleting;
-        if !volume.marks.retired || !wanted || !free {
+        if !volume.marks.retired || !wanted || !free || scene.is_evidence(volume) {
             continue;
         }
         if let Err(why) = scene.quarantine(volume) {
@@ -139,6 +165,29 @@ impl Scene<'_> {
         let since = volume.marks.watched_since.max(since);
         let age = since.map(|since| self.world.now.duration_since(since));
         age.is_some_and(|age| !age.is_negative() && age <= watched.saturating_add(NO_GAP))
+    }
+
+    /// Nobody but us can have removed this volume's store: one process has watched all the while, or
+    /// the process that PD heard last runs to this day, which nobody gives up. An additional volume
+    /// goes by the main one; a store that never was cannot have been given up by a recovery.
+    pub fn removal_is_proven(&self, volume: &VolumeFacts) -> bool {
+        if !volume.main {
+            return !self.is_evidence(volume);
+        }
+        let Some(id) = volume.marks.store else { return true };
+        let listed = self.pd().and_then(|pd| pd.stores.get(&id));
+        self.was_watched(volume) || listed.is_some_and(|store| self.outlived(store, volume.slot))
+    }
+
+    /// The volume, or the main one of its slot, is kept as evidence ([`VolumeMarks::unproven`]).
+    pub fn is_evidence(&self, volume: &VolumeFacts) -> bool {
+        self.member(volume.slot).volume.unwrap_or(volume).marks.unproven
+    }
+
+    fn outlived(&self, store: &StoreFacts, slot: Slot) -> bool {
+        let pod = self.member(slot).pod.filter(|pod| pod.containers_ready);
+        let started = pod.and_then(|pod| pod.started);
+        started.zip(store.last_heartbeat).is_some_and(|(started, heard)| started < heard)
     }
 
     /// May a retired volume be given up by now? The volume of a store that was drained holds

@@ -422,6 +422,16 @@ fn a_pod_that_cannot_start_without_a_removed_config_map_is_made_anew() {
     let like = world.objects.values().next().expect("an object").clone();
     let deletes = |world: &World| told(&plan(&cluster, world)).iter().any(|s| s.contains("delete"));
     assert!(deletes(&world));
+    // One that ran mounts it anew when its machine is started again.
+    let mut ran = world.clone();
+    let pod = ran.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    (pod.has_run, pod.started) = (true, None);
+    assert!(!deletes(&ran), "it may come back by itself");
+    let seen = SignedDuration::from_secs(30);
+    ran.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(1)), seen);
+    assert!(deletes(&ran));
+    ran.pods.get_mut(&Slot::tikv(1)).expect("a pod").started = Some(fixture::now());
+    assert!(!deletes(&ran), "its containers run");
     world.objects.insert(old, like);
     assert!(!deletes(&world), "it is there, the pod may start");
 }

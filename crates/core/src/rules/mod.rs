@@ -104,7 +104,7 @@ rules! {
     PD_JOINS_ONE_AT_A_TIME = "pd-joins-one-at-a-time", Progress, Some(guards::pd_joins_one_at_a_time),
         "PD members join one after the other, and only while all present members are healthy: a half-joined member makes every other join fail.";
     PD_QUORUM_SURVIVES = "pd-quorum-survives", Degraded, Some(pd::pd_quorum_survives),
-        "No PD member is removed or restarted unless a majority of all that are left is healthy without it; a healthy one stays while another is not, and while PD does not answer only a pod that does not run may be made anew from a corrected spec.";
+        "No PD member is removed or restarted unless a majority of all that are left is healthy without it; a healthy one stays while another is not, and while PD does not answer only a pod that does not run may be made anew, from a corrected spec or because its ConfigMap is gone.";
     PD_RESTARTS_ONE_AT_A_TIME = "pd-restarts-one-at-a-time", Progress, Some(pd::pd_restarts_one_at_a_time),
         "A running PD pod is restarted only when it was made from an earlier spec, every other PD member is healthy on a running pod, and no store is missing.";
     TRANSFER_BEFORE_REMOVAL = "transfer-before-removal", Progress, Some(pd::transfer_before_removal),
@@ -164,7 +164,7 @@ rules! {
     RETIREMENT_SETTLES = "retirement-settles", Progress, Some(retirement::retirement_settles),
         "PD's word that a store is gone is believed when its leader has been known for a minute and no online unsafe recovery is going on.";
     RETIRED_BY_US = "retired-by-us", Degraded, Some(retirement::retired_by_us),
-        "A store's volume is given up only when PD calls it a tombstone without regions, our own mark says that we removed it, and no unsafe recovery can have given it up meanwhile: this operator watched all the while, or the store's process still runs. What others removed is evidence.";
+        "A store's volume is given up only when PD calls it a tombstone without regions, our own mark says that we removed it, and no unsafe recovery can have given it up meanwhile: this operator watched all the while, or the store's process still runs. Where nobody watched, the pod goes and the volume is kept, whatever the policy, until a person says otherwise. What others removed is evidence.";
     STORE_DRAINED_BEFORE_DELETE = "store-drained-before-delete", Progress, Some(retirement::store_drained_before_delete),
         "The pod of a leaving store is deleted only after PD has moved all its regions away and calls it a tombstone.";
     REPLICAS_FIT_DOMAINS = "replicas-fit-domains", Held, Some(config::replicas_fit_domains),

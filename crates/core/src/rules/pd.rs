@@ -103,11 +103,13 @@ fn restart_keeps_quorum(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdic
 }
 
 /// Without PD's word nobody knows who is needed. A pod that does not run is needed by nobody, and
-/// if it was made from an earlier spec the new one may be what heals PD.
+/// if it was made from an earlier spec, or its configuration is gone, the new one may be what heals
+/// PD.
 fn silent_restart(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
     let name = slot.pod_name(scene.name());
     let ended = matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded);
-    if pod.containers_ready || (!ended && scene.is_current(Component::Pd, pod)) {
+    let hopeless = !scene.is_current(Component::Pd, pod) || scene.lacks_config(Component::Pd, pod);
+    if pod.containers_ready || (!ended && !hopeless) {
         return Err(format!("{name} stays while PD does not answer"));
     }
     let pods = scene.world.pods.iter().filter(|(other, _)| other.component == Component::Pd);
@@ -169,8 +171,9 @@ pub(super) fn pd_leader_moves_to_a_healthy_member(step: &Step, scene: &Scene<'_>
     if target.volume.is_some_and(|volume| volume.marks.leaving.is_some()) {
         return Err(format!("{to} is leaving"));
     }
-    if pd.leader.changed && pd.leader.seen_for < LEADERSHIP_RESTS {
-        return Err("PD's leadership has just moved".to_owned());
+    // A process that has just begun to look cannot know that it has not just moved.
+    if pd.leader.seen_for < LEADERSHIP_RESTS {
+        return Err("PD's leadership may have just moved".to_owned());
     }
     Ok(())
 }

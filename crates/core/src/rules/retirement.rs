@@ -5,10 +5,9 @@ use jiff::SignedDuration;
 use super::facts::Verdict;
 use super::guards::{created_pod, created_volume};
 use crate::build::REPLACES;
-use crate::plan::{Scene, Step};
+use crate::plan::{Scene, Step, unwatched};
 use crate::world::{
-    Component, Kind, NodeView, PdFacts, PodPhase, Slot, StoreFacts, StoreState, VolumeFacts,
-    VolumeMarks,
+    Component, Kind, NodeView, PdFacts, PodPhase, Slot, StoreState, VolumeFacts, VolumeMarks,
 };
 
 /// How long a PD leader must be known before its word ends a store's life.
@@ -27,11 +26,20 @@ pub(super) fn retired_by_us(step: &Step, scene: &Scene<'_>) -> Verdict {
             Some(main) if !main.marks.retired => {
                 Err(format!("{name} stays in use as long as the data volume of {}", volume.slot))
             }
+            Some(main) if main.marks.unproven && !marks.unproven => {
+                Err(format!("{name} is kept like the data volume of {}", volume.slot))
+            }
             Some(_) | None => Ok(()),
         };
     }
     // Without PD's word nothing is proven: that is the business of the next rule.
-    scene.pd().map_or(Ok(()), |pd| removed_by_us(scene, pd, name, volume))
+    let Some(pd) = scene.pd() else { return Ok(()) };
+    removed_by_us(scene, pd, name, volume)?;
+    // What is kept as evidence needs no more proof: nothing is deleted and nothing mounted.
+    if marks.unproven || scene.removal_is_proven(volume) {
+        return Ok(());
+    }
+    Err(unwatched(name, volume))
 }
 
 pub(super) fn retirement_settles(step: &Step, scene: &Scene<'_>) -> Verdict {
@@ -84,21 +92,8 @@ fn removed_by_us(scene: &Scene<'_>, pd: &PdFacts, name: &str, volume: &VolumeFac
         Some(store) if store.regions > 0 => {
             Err(format!("{name}: tombstone {id} still has {} regions", store.regions))
         }
-        Some(store) if !scene.was_watched(volume) && !outlived(scene, store, volume.slot) => {
-            Err(format!(
-                "{name}: store {id} became a tombstone while nobody watched, so an unsafe recovery \
-                 may have given it up: {keep}"
-            ))
-        }
         Some(_) => Ok(()),
     }
-}
-
-/// The process that PD heard last runs to this day: nobody gives up a store that answers.
-fn outlived(scene: &Scene<'_>, store: &StoreFacts, slot: Slot) -> bool {
-    let pod = scene.member(slot).pod.filter(|pod| pod.containers_ready);
-    let started = pod.and_then(|pod| pod.started);
-    started.zip(store.last_heartbeat).is_some_and(|(started, heard)| started < heard)
 }
 
 pub(super) fn store_drained_before_delete(step: &Step, scene: &Scene<'_>) -> Verdict {

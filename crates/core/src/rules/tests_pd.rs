@@ -169,6 +169,12 @@ fn s25_without_pds_word_only_pods_that_do_not_run_and_are_outdated_go() {
     pod(&mut world, 1).deleting_since = None;
     pod(&mut world, 2).containers_ready = false;
     holds(rule, &cluster, &world, &restart(2));
+    let mut bare = world.clone();
+    pod(&mut bare, 2).config_map = Some("removed-by-hand".into());
+    allows(rule, &cluster, &bare, &restart(2));
+    let map = ObjectKey::new(Kind::ConfigMap, "removed-by-hand");
+    bare.strangers.insert(map, "without our labels".into());
+    holds(rule, &cluster, &bare, &restart(2));
     pod(&mut world, 2).phase = PodPhase::Failed;
     allows(rule, &cluster, &world, &restart(2));
 }
@@ -233,10 +239,11 @@ fn pd_leader_moves_to_a_healthy_member() {
     let (cluster, world) = sized(3);
     let step = Step::TransferPdLeader { to: "c-pd-1".into() };
     allows(rule, &cluster, &world, &step);
-    let changes: [fn(&mut World); 5] = [
+    let changes: [fn(&mut World); 6] = [
         |w| member(w, 1).healthy = false,
         |w| stop(w, 1),
         |w| leaves(w, 1, "scale-in"),
+        |w| fixture::pd_of(w).leader.seen_for = SignedDuration::from_secs(4),
         |w| {
             let leader = &mut fixture::pd_of(w).leader;
             (leader.changed, leader.seen_for) = (true, SignedDuration::from_secs(4));

@@ -63,6 +63,9 @@ fn member_is_gone(scene: &Scene<'_>, name: &str, volume: &VolumeFacts) -> Verdic
     if volume.marks.evicting.is_some() {
         return Err(format!("{name} says that we evict leaders of its store"));
     }
+    if scene.is_evidence(volume) {
+        return Err(format!("{name} is kept as evidence until a person says otherwise"));
+    }
     // Why the member left is written on its main volume, which goes last.
     let main = member.volume.unwrap_or(volume);
     match volume.slot.component {

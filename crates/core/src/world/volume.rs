@@ -33,6 +33,9 @@ pub struct VolumeMarks {
     pub bootstrap: Option<BootstrapRecord>,
     /// Its member was removed for good; it is never mounted again.
     pub retired: bool,
+    /// Retired on our mark and PD's word alone: an unsafe recovery may have given the store up while
+    /// nobody watched. Such a volume is kept until a person says otherwise (`tikv.org/retired=true`).
+    pub unproven: bool,
     /// Since when it is retired; a quarantine counts from then. `None` on a retired volume: unknown.
     pub retired_since: Option<Timestamp>,
     /// Its member is being removed by us: written before the first call to PD that removes it, so

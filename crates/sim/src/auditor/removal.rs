@@ -18,6 +18,9 @@ const LEADER: &str = "scenario 53: PD's leader is removed after its leadership w
 const SERVED: &str = "scenario 53: a PD member leaves the client Service before it is removed";
 const EXTRAS: &str = "I3 no more replacements than the limit";
 
+/// What a volume says that is retired and may not be deleted: nobody watched the removal.
+const EVIDENCE: &str = "unproven";
+
 /// `maxFailoverCount` where the spec says nothing.
 const DEFAULT_LIMIT: u64 = 3;
 
@@ -194,6 +197,8 @@ impl Auditor {
         let retired = !note(claim, "retired").is_empty();
         let why = if !retired {
             Some("it was not retired".to_owned())
+        } else if note(claim, "retired") == EVIDENCE {
+            Some("it was kept as evidence".to_owned())
         } else if !policy {
             Some("the policy keeps volumes".to_owned())
         } else {
@@ -238,7 +243,8 @@ fn needed(
     if universe.now.saturating_sub(ensemble.leader_since) < 55 * crate::clock::SECOND {
         return Some("PD's leader is new".to_owned());
     }
-    if users.contains(&store) {
+    // What is kept as evidence is neither mounted nor deleted.
+    if users.contains(&store) && note(claim, "retired") != EVIDENCE {
         return Some(format!("store {store} was given up by a user, not by us"));
     }
     let known = ensemble.cluster.stores.get(&store)?;

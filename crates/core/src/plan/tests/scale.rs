@@ -69,9 +69,16 @@ fn s42_a_store_leaves_step_by_step() {
     assert!(!held.waits.iter().any(|wait| wait.severity == Severity::Degraded), "{held:?}");
     let store = store_of(&mut world, 3);
     (store.state, store.regions) = (StoreState::Tombstone, 0);
-    assert_eq!(steps(&cluster, &world), ["stop-evicting store 4"], "nobody watched");
+    let unproven = |world: &World| {
+        plan(&cluster, world).steps.iter().find_map(|step| match step {
+            Step::MarkVolume { marks, .. } => Some(marks.unproven),
+            _ => None,
+        })
+    };
+    assert_eq!(unproven(&world), Some(true), "nobody watched");
     world.seen_for.insert(Symptom::Leaving(StoreId(4)), SignedDuration::ZERO);
     assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-3", "stop-evicting store 4"]);
+    assert_eq!(unproven(&world), Some(false));
     fixture::pd_of(&mut world).evicting.clear();
     marks_of(&mut world, 3).retired = true;
     assert_eq!(
@@ -300,6 +307,34 @@ fn a_tombstone_that_is_not_ours_is_evidence() {
     marks_of(&mut world, 3).retired = true;
     let released = steps(&cluster, &world);
     assert_eq!(released, ["delete-pod c-tikv-3: its store has left PD"]);
+}
+
+#[test]
+fn f60_a_tombstone_that_nobody_watched_vacates_its_slot_and_its_volume_is_kept() {
+    let cluster = fixture::cluster(json!({"tikv": {"replicas": 3, "pvReclaimPolicy": "Delete"}}));
+    let mut world = fixture::settled(&stores(4));
+    world.resource.finalizer = true;
+    begin_leaving(&mut world, 3);
+    let store = store_of(&mut world, 3);
+    (store.state, store.regions) = (StoreState::Tombstone, 0);
+    // Its process has ended as well.
+    world.pods.get_mut(&Slot::tikv(3)).expect("a pod").started = None;
+    let marked = plan(&cluster, &world);
+    let unproven = |step: &Step| matches!(step, Step::MarkVolume { marks, .. } if marks.unproven);
+    assert!(marked.steps.iter().any(unproven), "{marked:?}");
+    (marks_of(&mut world, 3).retired, marks_of(&mut world, 3).unproven) = (true, true);
+    marks_of(&mut world, 3).retired_since = Some(fixture::now());
+    assert_eq!(steps(&cluster, &world), ["delete-pod c-tikv-3: its store has left PD"]);
+    world.pods.remove(&Slot::tikv(3));
+    let kept = plan(&cluster, &world);
+    assert_eq!(named(&kept), NOTHING);
+    let detail = wait_of(&kept, &rules::RETIRED_BY_US);
+    assert!(detail.contains("nobody watched") && detail.contains("retired=true"), "{detail}");
+    let degraded = |wait: &Wait| wait.severity == Severity::Degraded;
+    assert!(!kept.waits.iter().any(degraded), "{kept:?}");
+    // A person's word.
+    marks_of(&mut world, 3).unproven = false;
+    assert_eq!(steps(&cluster, &world), ["delete-volume tikv-c-tikv-3"]);
 }
 
 #[test]

@@ -116,6 +116,37 @@ fn f60_a_store_that_a_recovery_may_have_given_up_is_not_ours() {
     allows(rule, &cluster, &alive, &step);
     alive.pods.get_mut(&Slot::tikv(4)).expect("a pod").started = Some(minutes(0));
     holds(rule, &cluster, &alive, &step);
+    // What is kept as evidence needs no witness, and all the rest of the proof.
+    let marks_of_evidence = VolumeMarks { retired: true, unproven: true, ..VolumeMarks::default() };
+    let (name, uid) = (Slot::tikv(4).claim_name("c"), fixture::volume(Slot::tikv(4)).uid);
+    let evidence = Step::MarkVolume { name, uid, marks: marks_of_evidence };
+    let mut unwatched = removed(None);
+    allows(rule, &cluster, &unwatched, &evidence);
+    marks(&mut unwatched, Slot::tikv(4)).leaving = None;
+    holds(rule, &cluster, &unwatched, &evidence);
+}
+
+#[test]
+fn f60_evidence_is_not_deleted_before_somebody_says_so() {
+    let rule = &VOLUME_DELETION_IS_PROVEN;
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let (slot, uid) = (Slot::tikv(4), fixture::volume(Slot::tikv(4)).uid);
+    let mut world = removed(None);
+    let mut extra = world.volumes[&slot.claim_name("c")].clone();
+    extra.main = false;
+    world.volumes.insert("tikv-raft-c-tikv-4".into(), extra);
+    for volume in world.volumes.values_mut().filter(|volume| volume.slot == slot) {
+        let day = SignedDuration::from_hours(24);
+        volume.marks.retired = true;
+        volume.marks.retired_since = Some(fixture::now() - day);
+    }
+    for name in [slot.claim_name("c"), "tikv-raft-c-tikv-4".into()] {
+        let step = Step::DeleteVolume { name, uid: uid.clone(), version: "1".into() };
+        allows(rule, &cluster, &world, &step);
+        let mut kept = world.clone();
+        marks(&mut kept, slot).unproven = true;
+        holds(rule, &cluster, &kept, &step);
+    }
 }
 
 #[test]
