@@ -44,6 +44,7 @@ impl Refusal {
     }
 
     /// The same as a release words it: before v4.0.8 without a code.
+    #[must_use]
     pub fn of(mut self, version: Version) -> Self {
         self.message = worded(version, &self.message);
         self

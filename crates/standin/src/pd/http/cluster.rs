@@ -125,7 +125,9 @@ fn regions(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option<An
     Ok(Some(match route {
         ["regions"] => listed(all(), version),
         ["regions", "replicated"] if version.has(Feature::REPLICATED) => {
-            if ["startKey", "endKey"].iter().any(|key| ask.parameter(key).is_some_and(|k| k != ""))
+            if ["startKey", "endKey"]
+                .iter()
+                .any(|key| ask.parameter(key).is_some_and(|k| !k.is_empty()))
             {
                 return Err(Refusal::bad("this stand-in for PD looks at all keys"));
             }
