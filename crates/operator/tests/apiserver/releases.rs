@@ -293,7 +293,7 @@ async fn settings_change(admin: &Client, namespace: &str, eyes: &Eyes) {
 }
 
 /// The whole life of a cluster of the release.
-async fn lives(release: Release) {
+async fn lives(release: &Release) {
     let server = server().await;
     let name = format!("release-{}", release.version.replace('.', "-"));
     let (namespace, admin) = (server.namespace(&name).await, server.admin());
@@ -311,7 +311,7 @@ async fn lives(release: Release) {
     let eyes = Eyes::new(&router.address, &servers.pd_address);
     settings_change(&admin, &namespace, &eyes).await;
     drop(operator);
-    pd_is_understood(&release, &eyes).await;
+    pd_is_understood(release, &eyes).await;
 
     servers.pd.take();
     assert!(eyes.facts().await.unwrap_err().contains("Unreachable"));
@@ -320,25 +320,25 @@ async fn lives(release: Release) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v4_0_0_is_run() {
-    Box::pin(lives(Release { version: "v4.0.0", has_lock: false, counts_stores: false })).await;
+    lives(&Release { version: "v4.0.0", has_lock: false, counts_stores: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v5_3_0_is_run() {
-    Box::pin(lives(Release { version: "v5.3.0", has_lock: false, counts_stores: false })).await;
+    lives(&Release { version: "v5.3.0", has_lock: false, counts_stores: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v6_5_0_is_run() {
-    Box::pin(lives(Release { version: "v6.5.0", has_lock: false, counts_stores: true })).await;
+    lives(&Release { version: "v6.5.0", has_lock: false, counts_stores: true }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v7_5_0_is_run() {
-    Box::pin(lives(Release { version: "v7.5.0", has_lock: false, counts_stores: true })).await;
+    lives(&Release { version: "v7.5.0", has_lock: false, counts_stores: true }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v8_5_7_is_run() {
-    Box::pin(lives(Release { version: "v8.5.7", has_lock: true, counts_stores: true })).await;
+    lives(&Release { version: "v8.5.7", has_lock: true, counts_stores: true }).await;
 }
