@@ -320,25 +320,25 @@ async fn lives(release: &Release) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v4_0_0_is_run() {
-    lives(&Release { version: "v4.0.0", has_lock: false, counts_stores: false }).await;
+    Box::pin(lives(&Release { version: "v4.0.0", has_lock: false, counts_stores: false })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v5_3_0_is_run() {
-    lives(&Release { version: "v5.3.0", has_lock: false, counts_stores: false }).await;
+    Box::pin(lives(&Release { version: "v5.3.0", has_lock: false, counts_stores: false })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v6_5_0_is_run() {
-    lives(&Release { version: "v6.5.0", has_lock: false, counts_stores: true }).await;
+    Box::pin(lives(&Release { version: "v6.5.0", has_lock: false, counts_stores: true })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v7_5_0_is_run() {
-    lives(&Release { version: "v7.5.0", has_lock: false, counts_stores: true }).await;
+    Box::pin(lives(&Release { version: "v7.5.0", has_lock: false, counts_stores: true })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v8_5_7_is_run() {
-    lives(&Release { version: "v8.5.7", has_lock: true, counts_stores: true }).await;
+    Box::pin(lives(&Release { version: "v8.5.7", has_lock: true, counts_stores: true })).await;
 }
