@@ -329,4 +329,14 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), SUITES.len());
     }
+
+    #[test]
+    fn the_page_for_contributors_has_every_suite_and_what_all_adds() {
+        let page = include_str!("../../../CONTRIBUTING.md");
+        for suite in SUITES {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", suite.name)));
+            let row = row.unwrap_or_else(|| panic!("no row of {}", suite.name));
+            assert_eq!(row.contains("`--all`"), suite.long, "{row}");
+        }
+    }
 }
