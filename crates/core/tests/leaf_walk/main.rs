@@ -174,7 +174,7 @@ fn no_field_is_silently_ignored() {
 /// The walk must see a field that nobody wired. Each of these hides one from everything behind.
 #[test]
 fn an_unwired_field_is_found() {
-    let unwired: [(&str, Blindfold); 8] = [
+    let unwired: [(&str, Blindfold); 9] = [
         ("spec.tikv.timezone", |m| remove(m, &["spec", "tikv"], "timezone")),
         ("spec.pd.tolerations", |m| remove(m, &["spec", "pd"], "tolerations")),
         ("spec.nodeSelector", |m| remove(m, &["spec"], "nodeSelector")),
@@ -183,6 +183,7 @@ fn an_unwired_field_is_found() {
         ("spec.tikv.scalePolicy.scaleInParallelism", |m| {
             remove(m, &["spec", "tikv", "scalePolicy"], "scaleInParallelism");
         }),
+        ("spec.pd.configUpdateStrategy", |m| remove(m, &["spec", "pd"], "configUpdateStrategy")),
         ("spec.tikv.evictLeaderTimeout", |m| remove(m, &["spec", "tikv"], "evictLeaderTimeout")),
         ("spec.tikv.failover.quarantine", |m| {
             remove(m, &["spec", "tikv", "failover"], "quarantine");

@@ -43,6 +43,8 @@ pub(crate) fn plans(manifest: &Value) -> Vec<Plan> {
         without_a_member(&cluster, A_WHILE),
         after_many_losses(&cluster),
         with_a_volume_left(&cluster),
+        configured_otherwise(&cluster, Slot::pd(1)),
+        configured_otherwise(&cluster, Slot::tikv(1)),
     ];
     worlds.map(|world| plan(&cluster, &world)).into()
 }
@@ -68,6 +70,17 @@ fn node(ready: bool) -> NodeFacts {
 fn outdate(world: &mut World, slot: Slot) {
     let pod = world.pods.get_mut(&slot).expect("a pod");
     pod.revision = Some(Revision("earlier".into()));
+}
+
+/// The pod of this slot was made with another configuration, and is as the spec says but for that.
+fn configured_otherwise(cluster: &Cluster, slot: Slot) -> World {
+    let mut world = scenes::settled(cluster);
+    scenes::accept(cluster, &mut world);
+    let revision = &mut world.pods.get_mut(&slot).expect("a pod").revision;
+    let whole = revision.take().expect("a revision").0;
+    let (pod, _) = whole.split_once('-').expect("a half of the pod and one of its configuration");
+    *revision = Some(Revision(format!("{pod}-earlier")));
+    world
 }
 
 /// A store that is to be restarted and keeps its last two leaders.
