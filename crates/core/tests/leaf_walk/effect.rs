@@ -20,7 +20,8 @@ use crate::motion;
 /// Delays and limits that show only while something goes on: these are looked at in the scenes of
 /// [`motion`]. Others are not, since a pod that is made there carries its revision, which is a hash
 /// of what is asked for and so would make everything look like an effect.
-const IN_MOTION: [&str; 9] = [
+const IN_MOTION: [&str; 10] = [
+    "configUpdateStrategy",
     "evictLeaderTimeout",
     "waitLeaderTransferBackTimeout",
     "scaleInParallelism",
