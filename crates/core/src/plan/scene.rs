@@ -107,7 +107,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The cluster id is not to be written down: why ([`hearsay`]).
+    /// The cluster id is not to be written down: why (see `identity.rs`).
     pub fn hearsay(&self) -> Option<String> {
         hearsay(self.world)
     }

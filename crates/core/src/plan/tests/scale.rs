@@ -70,9 +70,9 @@ fn s42_a_store_leaves_step_by_step() {
     let store = store_of(&mut world, 3);
     (store.state, store.regions) = (StoreState::Tombstone, 0);
     let unproven = |world: &World| {
-        plan(&cluster, world).steps.iter().find_map(|step| match step {
-            Step::MarkVolume { marks, .. } => Some(marks.unproven),
-            _ => None,
+        plan(&cluster, world).steps.iter().find_map(|step| {
+            let Step::MarkVolume { marks, .. } = step else { return None };
+            Some(marks.unproven)
         })
     };
     assert_eq!(unproven(&world), Some(true), "nobody watched");
