@@ -130,16 +130,12 @@ impl Scene {
         self.namespaces.borrow().clone()
     }
 
-    /// Deletes every namespace that this run made, and waits until their pods and volumes are gone
-    /// with them.
+    /// Deletes every namespace that this run made, without waiting: they go by themselves.
     pub(crate) fn clear(&self) {
         for name in self.namespaces.take() {
             if let Err(e) = self.drop_namespace(&name) {
                 eprintln!("namespace {name} is left behind: {e:#}");
             }
-        }
-        if let Err(e) = self.wait_alone() {
-            eprintln!("{e:#}");
         }
     }
 
