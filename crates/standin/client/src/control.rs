@@ -39,9 +39,13 @@ async fn serve(listener: TcpListener, asked: Arc<AtomicBool>) {
 }
 
 async fn answer(mut stream: TcpStream, asked: &AtomicBool) -> std::io::Result<()> {
-    let mut request = [0; 1_024];
-    let read = stream.read(&mut request).await?;
-    let line = String::from_utf8_lossy(request.get(..read).unwrap_or_default());
+    // The first line may arrive in pieces.
+    let mut request = Vec::new();
+    while !request.contains(&b'\n')
+        && request.len() < 1_024
+        && stream.read_buf(&mut request).await? > 0
+    {}
+    let line = String::from_utf8_lossy(&request);
     if line.starts_with("GET /stop") {
         asked.store(true, Ordering::Relaxed);
     }
@@ -70,7 +74,11 @@ mod tests {
         let stop = Stop::listen(Some(port)).await.unwrap();
         assert!(get(port, "/").await.starts_with("HTTP/1.1 200"));
         assert!(!stop.is_asked());
-        get(port, "/stop").await;
+        let mut slow = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        slow.write_all(b"GET /").await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        slow.write_all(b"stop HTTP/1.1\r\n\r\n").await.unwrap();
+        slow.read_to_string(&mut String::new()).await.unwrap();
         assert!(stop.is_asked());
     }
 }
