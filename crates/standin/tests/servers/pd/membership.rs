@@ -2,8 +2,13 @@
 
 use crate::pd::harness::{Member, Members, Stores, ask, eventually, free_url, store};
 
+/// The id that `member` gives, once it knows who leads.
 async fn cluster_id(member: &Member) -> u64 {
-    member.get("/pd/api/v1/cluster").await.json()["id"].as_u64().unwrap()
+    eventually("the cluster id", || async {
+        let reply = member.try_get("/pd/api/v1/cluster").await?;
+        (reply.status == 200).then(|| reply.json()["id"].as_u64().unwrap())
+    })
+    .await
 }
 
 /// The members that `member` lists, once there are `count`.
