@@ -6,9 +6,11 @@
 use std::fs;
 use std::path::Path;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::tikv::cluster::{Cluster, http_parts, wait_for};
+use crate::tikv::cluster::{Cluster, http_parts};
 
 struct Recording {
     name: String,
@@ -107,6 +109,9 @@ fn body_differs(recording: &Recording, answered: &str) -> Option<String> {
     (recording.body != answered.trim()).then(|| format!("{:?} became {answered:?}", recording.body))
 }
 
+/// Half seconds in which all that moves has ended.
+const MOVES_END: u32 = 60;
+
 #[test]
 fn every_recording_is_answered_alike() {
     let mut cluster = Cluster::only_pd();
@@ -115,10 +120,6 @@ fn every_recording_is_answered_alike() {
         cluster.add_store();
     }
     cluster.wait_replicated(3);
-    // The real stores were at rest when they were asked.
-    wait_for("no pending peer", || {
-        !cluster.pd_json("/pd/api/v1/stores").to_string().contains("pending_peer_count")
-    });
     let recordings = recordings();
     assert!(recordings.len() >= 19, "only {} recordings", recordings.len());
     let mut differences = Vec::new();
@@ -128,8 +129,16 @@ fn every_recording_is_answered_alike() {
         } else {
             &cluster.stores[0].status
         };
-        let (head, body) =
-            http_parts(address, &recording.method, &recording.path, &recording.request);
+        let ask = || http_parts(address, &recording.method, &recording.path, &recording.request);
+        let (mut head, mut body) = ask();
+        // The real stores were at rest when they were asked; here a leader may just be on its way.
+        for _ in 0..MOVES_END {
+            if recording.method != "GET" || body_differs(recording, &body).is_none() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(500));
+            (head, body) = ask();
+        }
         let mut differs = |what: String| differences.push(format!("{}: {what}", recording.name));
         if head.is_empty() {
             differs(format!("no answer: {body}"));
