@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::path::Path;
-
 use std::time::Duration;
 
 use serde_json::Value;
