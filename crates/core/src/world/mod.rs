@@ -75,6 +75,26 @@ pub struct World {
 }
 
 impl World {
+    /// Nothing is known but the resource itself, and PD has no pod.
+    pub fn bare(now: Timestamp, resource: ResourceFacts) -> Self {
+        Self {
+            now,
+            resource,
+            pods: BTreeMap::new(),
+            volumes: BTreeMap::new(),
+            objects: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            pd: PdView::NotCreated,
+            nodes: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            config_refusals: BTreeMap::new(),
+            seen_for: BTreeMap::new(),
+            growth_refused: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            trials: BTreeMap::new(),
+        }
+    }
+
     /// How long this process has seen the symptom; zero if it does not see it.
     pub fn seen_for(&self, symptom: &Symptom) -> SignedDuration {
         self.seen_for.get(symptom).copied().unwrap_or_default()

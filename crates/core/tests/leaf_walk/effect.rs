@@ -177,28 +177,14 @@ fn objects(cluster: &Cluster) -> Vec<Object> {
 }
 
 fn nothing_exists() -> World {
-    World {
-        now: "2026-11-22T12:00:00Z".parse().expect("a time"),
-        resource: ResourceFacts {
-            name: "c".into(),
-            uid: Uid("u".into()),
-            generation: 1,
-            deleting_since: None,
-            finalizer: false,
-            orphans: false,
-            status: TikvClusterStatus::default(),
-        },
-        pods: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        objects: BTreeMap::new(),
-        strangers: BTreeMap::new(),
-        pd: PdView::NotCreated,
-        nodes: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        config_refusals: BTreeMap::new(),
-        seen_for: BTreeMap::new(),
-        growth_refused: BTreeMap::new(),
-        applied: BTreeMap::new(),
-        trials: BTreeMap::new(),
-    }
+    let resource = ResourceFacts {
+        name: "c".into(),
+        uid: Uid("u".into()),
+        generation: 1,
+        deleting_since: None,
+        finalizer: false,
+        orphans: false,
+        status: TikvClusterStatus::default(),
+    };
+    World::bare("2026-11-22T12:00:00Z".parse().expect("a time"), resource)
 }

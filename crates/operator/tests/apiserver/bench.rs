@@ -1,6 +1,6 @@
 //! A resource on the API server, and hands that do steps beside it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use kube::{Client, api::PostParams};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use tikv_operator_core::{
     facts::resource_facts,
     plan::Step,
     report::FailureKind,
-    world::{Kind, Object, ObjectKey, PdView, Uid, World},
+    world::{Kind, Object, ObjectKey, Uid, World},
 };
 
 use crate::{
@@ -141,22 +141,7 @@ impl Bench {
 pub(crate) async fn look(admin: &Client, namespace: &str) -> Look {
     let resource = clusters(admin, namespace).get("c").await.unwrap();
     let resource = serde_json::to_value(resource).unwrap();
-    let world = World {
-        now: jiff::Timestamp::now(),
-        resource: resource_facts(&resource, FINALIZER).unwrap(),
-        pods: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        objects: BTreeMap::new(),
-        strangers: BTreeMap::new(),
-        pd: PdView::NotCreated,
-        nodes: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        config_refusals: BTreeMap::new(),
-        seen_for: BTreeMap::new(),
-        growth_refused: BTreeMap::new(),
-        applied: BTreeMap::new(),
-        trials: BTreeMap::new(),
-    };
+    let world = World::bare(jiff::Timestamp::now(), resource_facts(&resource, FINALIZER).unwrap());
     let key = Key { namespace: namespace.to_owned(), name: "c".to_owned() };
     Look { key, resource: Arc::new(resource), world, pd: Vec::new() }
 }

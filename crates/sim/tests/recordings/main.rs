@@ -12,226 +12,19 @@
     clippy::too_many_lines
 )]
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+mod replay;
+mod scene;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use tikv_operator_sim::dice::Dice;
-use tikv_operator_sim::names::Names;
-use tikv_operator_sim::pd::{Body, Pd, Region, Request, Start, StartMode, StoreState};
+use tikv_operator_sim::pd::{Peer, Region, Request, StoreState};
 use tikv_operator_sim::tikv;
 
-/// A recorded request with its answer.
-struct Recording {
-    method: String,
-    path: String,
-    body: Value,
-    status: u16,
-    answer: String,
-}
-
-fn directory(of: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/{of}-recordings"))
-}
-
-fn read(of: &str, name: &str) -> Recording {
-    let text = fs::read_to_string(directory(of).join(name)).unwrap().replace('\r', "");
-    let mut lines = text.lines();
-    let request = lines.next().unwrap().strip_prefix("### ").unwrap();
-    let (request, body) = request.split_once(" body: ").unwrap_or((request, "null"));
-    let (method, path) = request.trim().split_once(' ').unwrap();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let answer = text.split_once("\n\n").map_or("", |(_, rest)| rest).trim_end_matches('\n');
-    Recording {
-        method: method.to_owned(),
-        path: path.trim().to_owned(),
-        body: serde_json::from_str(body).unwrap(),
-        status,
-        answer: answer.to_owned(),
-    }
-}
-
-thread_local! {
-    /// Which recordings were compared, as `pd/members.txt`.
-    static COMPARED: RefCell<BTreeSet<String>> = RefCell::default();
-}
-
-fn compared(of: &str, name: &str) {
-    COMPARED.with_borrow_mut(|compared| compared.insert(format!("{of}/{name}")));
-}
-
-/// What the model shows of a configuration is what was recorded, section by section. It keeps those
-/// that an operator sets; the rest belongs to a process and its machine.
-fn assert_sections(of: &str, name: &str, shown: &Value, least: usize) {
-    let recorded: Value = serde_json::from_str(&read(of, name).answer).unwrap();
-    let sections = shown.as_object().unwrap();
-    assert!(sections.len() >= least, "{name}: {:?}", sections.keys());
-    for (section, value) in sections {
-        assert_eq!(plain(value.clone()), plain(recorded[section].clone()), "{name}: {section}");
-    }
-    compared(of, name);
-}
-
-/// A PD set with stores, and the clock.
-struct Scene {
-    pd: Pd,
-    names: Names,
-    dice: Dice,
-    now: u64,
-}
-
-impl Scene {
-    /// Members pd-1 to pd-n on loopback, up and with a leader.
-    fn with_members(count: u16) -> Self {
-        let mut scene =
-            Self { pd: Pd::default(), names: Names::default(), dice: Dice::new(3), now: 0 };
-        let peer = |n: u16| format!("http://127.0.0.1:1{n}380");
-        let members: BTreeMap<_, _> = (1..=count).map(|n| (format!("pd-{n}"), peer(n))).collect();
-        for n in 1..=count {
-            let uid = format!("pd-{n}");
-            scene.names.add(peer(n).trim_start_matches("http://"), &uid);
-            let start = Start {
-                name: uid.clone(),
-                peer_url: peer(n),
-                client_url: format!("http://127.0.0.1:1{n}379"),
-                mode: StartMode::Bootstrap { token: "pd-cluster".into(), members: members.clone() },
-                settings: Value::Null,
-                version: "v8.5.7".into(),
-            };
-            scene.pd.spawn(&uid, start, u64::from(n), 0);
-        }
-        scene.wait(10);
-        scene
-    }
-
-    /// One member and three stores that registered, with one region on them.
-    fn with_stores() -> Self {
-        let mut scene = Self::with_members(1);
-        for id in 1..=3 {
-            scene.register(id, id - 1);
-        }
-        let peers = scene.cluster().regions[0].clone();
-        assert_eq!(peers, Region::on(2, 1));
-        let voters = (1..=3).map(|id| (id, tikv_operator_sim::pd::Peer::Voter)).collect();
-        scene.cluster().regions[0].peers = voters;
-        scene
-    }
-
-    fn cluster(&mut self) -> &mut tikv_operator_sim::pd::Cluster {
-        &mut self.pd.ensembles[0].cluster
-    }
-
-    fn register(&mut self, id: u64, ordinal: u64) {
-        let address = format!("example-tikv-{ordinal}.example-tikv-peer.default.svc:20160");
-        let now = self.now;
-        self.cluster().allocate();
-        self.cluster().put_store(id, &address, "8.5.7", now).unwrap();
-    }
-
-    fn heartbeat(&mut self, ids: &[u64]) {
-        let now = self.now;
-        for id in ids {
-            self.cluster().heartbeat(*id, now).unwrap();
-        }
-    }
-
-    fn wait(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.now += 1000;
-            self.pd.tick(self.now, &self.names, &mut self.dice);
-        }
-    }
-
-    fn kill_leader(&mut self) {
-        let leader = self.pd.ensembles[0].leader.unwrap();
-        let name = self.pd.ensembles[0].members[&leader].name.clone();
-        self.pd.kill(&name);
-    }
-
-    /// Asks what was asked when the recording was made, and compares.
-    fn replay(&mut self, via: &str, of: &str, name: &str) {
-        let recording = read(of, name);
-        let request =
-            Request { method: &recording.method, path: &recording.path, body: &recording.body };
-        let answer = self.pd.answer(via, request, self.now, &self.names);
-        let answer = answer.unwrap_or_else(|| panic!("{name}: nobody listens at {via}"));
-        assert_eq!(answer.status, recording.status, "{name}: {answer:?}");
-        compared(of, name);
-        match answer.body {
-            Body::Empty => assert_eq!(recording.answer, "", "{name}"),
-            Body::Text(text) => assert_eq!(text.trim_end(), recording.answer.trim_end(), "{name}"),
-            Body::Json(value) => {
-                let recorded: Value = serde_json::from_str(&recording.answer)
-                    .unwrap_or_else(|_| panic!("{name}: JSON expected, got {}", recording.answer));
-                assert_eq!(plain(value), plain(recorded), "{name}");
-            }
-        }
-    }
-}
-
-/// What differs from run to run, made equal: ids of members and clusters, times, URLs, scores.
-/// What matters stays: keys, states, names, store ids, counts.
-fn plain(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            // How slow its disk is: the model's are not.
-            let entries = map.into_iter().filter(|(key, _)| !key.starts_with("slow_"));
-            let entries = entries.map(|(key, value)| {
-                let value = match (key.as_str(), &value) {
-                    ("member_id" | "cluster_id" | "id", Value::Number(n))
-                        if n.as_u64() > Some(1 << 53) =>
-                    {
-                        json!("u64")
-                    }
-                    ("last_heartbeat" | "start_timestamp", Value::Number(_)) => json!("time"),
-                    // The body of the PUT as PD got it, spaces and all.
-                    ("description", Value::String(t)) => json!(t.replace([' ', '\\'], "")),
-                    (
-                        "last_heartbeat_ts" | "start_ts" | "raft_bootstrap_time",
-                        Value::String(t),
-                    ) if !t.starts_with("0001") => json!("time"),
-                    ("uptime" | "git_hash", Value::String(_)) => json!("text"),
-                    ("address" | "peer_address" | "status_address", Value::String(t))
-                        if t.starts_with("127.") =>
-                    {
-                        json!("address")
-                    }
-                    (_, Value::Number(_)) if key.ends_with("_score") || key.ends_with("_size") => {
-                        json!("number")
-                    }
-                    ("capacity" | "available" | "used_size", Value::String(t)) if t != "0B" => {
-                        json!("size")
-                    }
-                    ("leader_count" | "region_count", Value::Number(_)) => json!("count"),
-                    // By store, and the model's move at one speed.
-                    ("store-limit", Value::Object(_)) => json!("limits"),
-                    ("deploy_path", Value::String(_)) => json!("path"),
-                    ("peer_urls" | "client_urls", Value::Array(_)) => json!("urls"),
-                    _ => plain(value),
-                };
-                (key, value)
-            });
-            let mut entries: Vec<_> = entries.collect();
-            entries.sort_by(|a, b| a.0.cmp(&b.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(items) => {
-            let mut items: Vec<Value> = items.into_iter().map(plain).collect();
-            items.sort_by_key(order);
-            Value::Array(items)
-        }
-        other => other,
-    }
-}
-
-/// Lists come in any order: stores by id, members by name.
-fn order(item: &Value) -> String {
-    let id = item.pointer("/store/id").map(|id| format!("{id:>20}"));
-    let name = item.get("name").map(ToString::to_string);
-    id.or(name).unwrap_or_else(|| item.to_string())
-}
+use crate::replay::{assert_sections, compared, directory, read, take_compared};
+use crate::scene::Scene;
 
 /// Three members, no TiKV; then one dies, then the majority.
 const MEMBERS: &[(&str, &[&str])] = &[
@@ -393,7 +186,7 @@ fn leaving_stores_answer_as_recorded() {
 fn promote(scene: &mut Scene) {
     for region in &mut scene.cluster().regions {
         for peer in region.peers.values_mut() {
-            *peer = tikv_operator_sim::pd::Peer::Voter;
+            *peer = Peer::Voter;
         }
     }
 }
@@ -478,7 +271,7 @@ fn every_recording_is_answered_alike_or_named_as_outside() {
     pd_beside_a_real_tikv_answers_as_recorded();
     a_store_answers_as_recorded();
     a_store_counts_its_leaders_as_recorded();
-    let compared = COMPARED.take();
+    let compared = take_compared();
     let mut all = BTreeSet::new();
     for of in ["pd", "tikv"] {
         let names = fs::read_dir(directory(of)).unwrap().map(|entry| entry.unwrap().file_name());

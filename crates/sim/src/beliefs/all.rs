@@ -1,0 +1,71 @@
+//! Which beliefs are there?
+
+#[allow(clippy::wildcard_imports, reason = "the list of what is there")]
+use super::*;
+
+/// Beliefs without a number.
+const FACTS: &[Belief<()>] = &[
+    APPLY_WITH_UID,
+    CREATE_IS_NOT_APPLIED,
+    CLAIM_PROTECTION,
+    DELETION_PROPAGATES,
+    DATA_WINS,
+    ALREADY_BOOTSTRAPPED,
+    LISTED_BY_NAME,
+    EMPTY_MAJORITY_FORKS,
+    HALF_JOINED_BLOCKS,
+    REMOVED_MEMBER_HANGS,
+    FORCE_NEW_CLUSTER,
+    A_CUT_IS_BOTH_WAYS,
+    DOWN_WITHOUT_HEARTBEAT,
+    SETTINGS_PERSIST,
+    HEARTBEATS_FORGOTTEN,
+    PD_DEFAULTS,
+    STRICT_REMOVAL,
+    ISOLATED,
+    TOMBSTONE_WHEN_EMPTY,
+    NO_STORE_FOR_LEADERS,
+    NO_TARGET_NO_EVICTION,
+    GRACEFUL_SHUTDOWN,
+    CLUSTER_VERSION_RISES,
+    TIKV_DEFAULTS,
+    ONLINE_IS_LOST,
+    CLAIMS_GROW,
+    EVICTION_ASKS_BUDGETS,
+    LOST_PODS_STAY,
+    PODS_SPREAD,
+    UNSAFE_RECOVERY,
+    QUOTA_REFUSES,
+];
+
+/// What every belief says, and how it is known; for the generated page and for the test.
+pub fn all() -> Vec<(&'static str, Source)> {
+    let numbers = [
+        POD_DELETION_IS_GRACEFUL,
+        MOUNTED_CONFIG_LAGS,
+        ELECTION,
+        START_LIMIT,
+        JOIN_TAKES,
+        DISCONNECTED_AFTER,
+        MAX_DOWN,
+        HEARTBEAT_PERSISTED_EVERY,
+        HEARTBEAT_EVERY,
+        CATCH_UP_TAKES,
+        LEADER_FOLLOWS,
+        REGION_HEARTBEATS,
+        PEER_DOWN_AFTER,
+        DRAIN_TRIES_EVERY,
+        UNREACHABLE_TOLERATED,
+    ];
+    let ranges = [CRASH_BACKOFF, PULL_TAKES, VOLUME_TAKES, REGISTER_TAKES];
+    let mut all: Vec<_> = FACTS.iter().map(|b| (b.says, b.source)).collect();
+    all.extend(numbers.iter().map(|b| (b.says, b.source)));
+    all.extend(ranges.iter().map(|b| (b.says, b.source)));
+    all.extend(
+        [GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, HIDDEN_ITEMS, LOG_LEVELS]
+            .iter()
+            .map(|b| (b.says, b.source)),
+    );
+    all.extend([(REGIONS.says, REGIONS.source), (MAX_REPLICAS.says, MAX_REPLICAS.source)]);
+    all
+}
