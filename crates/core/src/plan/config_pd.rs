@@ -110,7 +110,13 @@ fn set(scene: &Scene<'_>, item: &str, value: &Value, draft: &mut Draft<'_>) {
     };
     let subject = format!("spec.pd.config.{item}");
     let refusal = scene.world.config_refusals.get(&ConfigItem::Pd(item.to_owned()));
-    if settings::live(config, item).is_none() {
+    if settings::is_founding_only(item) {
+        let detail = format!(
+            "PD takes {item} from its configuration at its first start only; change it with `pd-ctl \
+             config set label-property`, or remove it from spec.pd.config"
+        );
+        draft.wait(subject, &rules::CONFIG_REFUSED, detail);
+    } else if settings::live(config, item).is_none() {
         let detail = format!("PD does not have {item}; remove it from spec.pd.config");
         draft.wait(subject, &rules::CONFIG_REFUSED, detail);
     } else if let Some(refusal) = refusal.filter(|refusal| settings::same(&refusal.value, value)) {

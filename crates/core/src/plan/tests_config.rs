@@ -190,6 +190,24 @@ fn a_refused_setting_is_named_and_the_others_go_on() {
 }
 
 #[test]
+fn what_pd_takes_at_its_first_start_only_is_never_sent_and_says_who_changes_it() {
+    let zone = |value: &str| json!([{"key": "zone", "value": value}]);
+    let cluster = with_pd(&json!({"label-property": {"reject-leader": zone("a")}}));
+    for live in [json!({}), json!({"reject-leader": zone("b")})] {
+        let mut world = settled(&cluster, json!({"label-property": live}));
+        let found = plan(&cluster, &world);
+        let wait = found.waits.iter().find(|w| *w.rule == rules::CONFIG_REFUSED).expect("a wait");
+        assert!(wait.detail.contains("pd-ctl config set label-property"), "{}", wait.detail);
+        assert!(!found.steps.iter().any(|s| matches!(s, Step::SetPdConfig { .. })));
+        // Somebody does as it says.
+        let config = json!({"label-property": {"reject-leader": zone("a")}});
+        fixture::pd_of(&mut world).config = Some(config.into());
+        run(&cluster, &mut world);
+        assert!(!waits_for(&plan(&cluster, &world), &rules::CONFIG_REFUSED));
+    }
+}
+
+#[test]
 fn nothing_is_set_in_a_pd_that_does_not_say_what_it_has_or_has_no_store_yet() {
     let cluster = with_pd(&limit(8));
     let mut world = settled(&cluster, limit(4));

@@ -4,8 +4,8 @@
 //! its documentation calls dynamically modifiable *and* whose field is not `online_config(skip)` in
 //! a module with a registered manager, read at every release tag from v4.0.0 to v8.5.7: TiKV
 //! answers 200 for a field of a module without a manager and does nothing. PD's table holds the
-//! sections that `POST /config` takes (`server/api/config.go`); PD reads them from the file once in
-//! its life and from etcd afterwards, so a restart would change nothing.
+//! sections that PD reads from the file once in its life and from etcd afterwards, so that a restart
+//! would change nothing; `POST /config` takes them (`server/api/config.go`), [`FOUNDING_ONLY`] apart.
 //!
 //! The configuration half of a revision leaves these items out. A key that is added here later
 //! changes the revision of the clusters that set it and so restarts their pods: it then needs a
@@ -23,19 +23,33 @@ pub struct Online {
     pub keys: &'static [&'static str],
 }
 
-/// PD's sections that `POST /config` changes and etcd keeps, and the log level, which is the
-/// leader's alone and lost with its process.
-pub static ONLINE_PD: &[Online] = &[Online {
-    since: (4, 0, 0),
-    keys: &[
-        "schedule.*",
-        "replication.*",
-        "pd-server.*",
-        "replication-mode.*",
-        "label-property.*",
-        "log.level",
-    ],
-}];
+/// PD's sections that etcd keeps, and the log level, which is the leader's alone and lost with its
+/// process.
+pub static ONLINE_PD: &[Online] = &[
+    Online {
+        since: (4, 0, 0),
+        keys: &[
+            "schedule.*",
+            "replication.*",
+            "pd-server.*",
+            "replication-mode.*",
+            "label-property.*",
+            "log.level",
+        ],
+    },
+    Online { since: (7, 2, 0), keys: &["keyspace.*"] },
+    Online { since: (8, 0, 0), keys: &["micro-service.*"] },
+];
+
+/// PD's section that neither a restart nor `POST /config` changes ("config prefix label-property not
+/// found", PD v8.5.7 `server/api/config.go`): what the first start read counts until `pd-ctl`, whose
+/// own call for it does not take TOML's shape, changes it.
+const FOUNDING_ONLY: &str = "label-property";
+
+/// Is this an item of PD that only its first start takes from the configuration?
+pub fn is_founding_only(item: &str) -> bool {
+    item.split('.').next() == Some(FOUNDING_ONLY)
+}
 
 /// Column families of `rocksdb`: an item `rocksdb.<family>.<key>` is listed as `rocksdb.*cf.<key>`.
 pub const FAMILIES: [&str; 4] = ["defaultcf", "writecf", "lockcf", "raftcf"];
@@ -218,6 +232,11 @@ mod tests {
             (Component::Pd, "v8.5.7", "log.level", true),
             (Component::Pd, "v8.5.7", "log.format", false),
             (Component::Pd, "v8.5.7", "lease", false),
+            (Component::Pd, "v7.1.6", "keyspace.wait-region-split", false),
+            (Component::Pd, "v7.2.0", "keyspace.wait-region-split", true),
+            (Component::Pd, "v7.6.0", "micro-service.enable-scheduling-fallback", false),
+            (Component::Pd, "v8.0.0", "micro-service.enable-scheduling-fallback", true),
+            (Component::Pd, "nightly", "keyspace.wait-region-split", false),
             (Component::Pd, "v8.5.7", "schedule", false),
             (Component::Pd, "v8.5.7", "schedules.x", false),
             (Component::Tikv, "v8.5.7", "log.level", true),
