@@ -51,7 +51,8 @@ or refused with the reason. A refused field is an unknown one: `kubectl apply` n
 nothing. To carry a manifest over, change `apiVersion` to `tikv.org/v1alpha1` and `kind` to
 `TikvCluster`, remove what is refused, and rename what is renamed.
 
-This operator reads no setting from annotations. What TiDB Operator reads from them is a field here,
+The resource has no settings in annotations; what concerns one member for once is asked for on its
+pod (docs/reference.md). What TiDB Operator reads from annotations of the resource is a field here,
 or is not there.
 ";
 

@@ -118,7 +118,7 @@ fn configure(
             Some(why) => {
                 let detail = format!(
                     "store {} does not take {item} = {value} while it runs ({why}); {name} takes \
-                     it at its next restart (annotate the pod or change the template to restart), \
+                     it at its next restart (annotate the pod with tikv.org/restart=true), \
                      or correct spec.tikv.config",
                     store.id
                 );

@@ -8,20 +8,13 @@
 //! cause: what is not asked for in a pass is undone by [`evict::finish`]. A user may ask for the same
 //! without any of it ([`EVICT`]).
 
-use jiff::Timestamp;
-
 use super::draft::Draft;
 use super::evict::{self, Eviction};
 use super::rows::Member;
-use super::{Identity, Scene, Step, calm, restart};
+use super::{EVICT, Identity, Scene, Step, calm, restart, wishes};
 use crate::build;
 use crate::cluster::Version;
 use crate::world::{Component, StoreState};
-
-/// Annotation on a pod by which a user has the store's leaders move away and stay away: until it is
-/// taken off, or until the time that it names (RFC 3339). `false` counts as none. With
-/// [`RESTART`](super::RESTART) beside it the pod is then made anew, which carries neither.
-pub const EVICT: &str = "tikv.org/evict-leaders";
 
 /// Why the store is evicted, on its volume.
 const REASON: &str = "drain";
@@ -47,11 +40,7 @@ pub(super) fn make_way(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 
 /// A user wants the leaders of this pod's store away ([`EVICT`]).
 fn is_asked(scene: &Scene<'_>, member: &Member<'_>) -> bool {
-    let value = member.pod.and_then(|pod| pod.annotations.get(EVICT));
-    value.is_some_and(|value| match value.parse::<Timestamp>() {
-        Ok(end) => scene.world.now < end,
-        Err(_) => value != "false",
-    })
+    member.pod.is_some_and(|pod| wishes::is_asked(pod, EVICT, scene.world.now))
 }
 
 /// The pod is being deleted and still runs, and its store does not move its leaders by itself.

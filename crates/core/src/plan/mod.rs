@@ -45,25 +45,26 @@ mod trial;
 mod upgrade_pd;
 mod upgrade_tikv;
 mod wait;
+mod wishes;
 mod words;
 
 use std::time::Duration;
 
 pub(crate) use calm::disturbance;
 pub(crate) use data_format::verdict as data_format;
-pub use drain::EVICT;
 pub use forecast::{Forecast, Restart, forecast};
 #[cfg(test)]
 pub(crate) use furniture::owned as furniture_of;
 pub use identity::Identity;
 pub use outage::Outage;
 pub(crate) use retire::unwatched;
-pub use roster::{LEAVE, Roster};
+pub use roster::Roster;
 pub use rows::Member;
-pub use scene::{RESTART, Scene};
+pub use scene::Scene;
 pub use step::Step;
 pub(crate) use upgrade_pd::unfinished as pd_unfinished;
 pub use wait::{Severity, Wait};
+pub use wishes::{EVICT, LEAVE, RESTART, WISHES};
 
 use self::draft::Draft;
 use crate::cluster::Cluster;
@@ -127,6 +128,7 @@ fn decide<'a>(scene: &'a Scene<'a>, mut draft: Draft<'a>) -> Plan {
     maintenance::give_back(scene, &mut draft);
     config_pd::apply(scene, &mut draft);
     config_tikv::apply(scene, &mut draft);
+    wishes::name_unclear(scene, &mut draft);
     cleanup::prune(scene, &mut draft);
     store_labels::set(scene, &mut draft);
     resize::grow(scene, &mut draft);

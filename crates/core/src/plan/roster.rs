@@ -6,13 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Scene;
+use super::{LEAVE, Scene, wishes};
 use crate::rules::REPLACED;
 use crate::world::{Component, NodeView, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
-
-/// Annotation by which a user chooses a member to leave at the next scale-in, on its pod. Any value
-/// but `false` counts.
-pub const LEAVE: &str = "tikv.org/leave";
 
 /// The roster of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -150,9 +146,7 @@ impl Scene<'_> {
         let member = self.member(slot);
         let marks = self.main_volume(slot).map(|volume| &volume.marks);
         let offline = member.store.is_some_and(|store| store.state == StoreState::Offline);
-        let named = member
-            .pod
-            .is_some_and(|pod| pod.annotations.get(LEAVE).is_some_and(|value| value != "false"));
+        let named = member.pod.is_some_and(|pod| wishes::is_asked(pod, LEAVE, self.world.now));
         let leaving = marks.and_then(|marks| marks.leaving.as_ref());
         // A replaced store that is back before PD was told stays; its replacement is the surplus.
         let begun = leaving.is_some_and(|leaving| leaving.reason != REPLACED);

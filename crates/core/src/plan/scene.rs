@@ -9,16 +9,12 @@ use super::config_tikv::Online;
 use super::identity::{hearsay, recorded_bootstrap};
 use super::once::Once;
 use super::rows::{Member, Row, rows};
-use super::{Identity, Outage, Roster, furniture};
+use super::{Identity, Outage, RESTART, Roster, furniture, wishes};
 use crate::build::{self, PdStart};
 use crate::cluster::{self, Cluster, ReclaimPolicy};
 use crate::world::{
     ClusterId, Component, NodeView, Object, PdFacts, PdView, PodFacts, Slot, VolumeFacts, World,
 };
-
-/// Annotation on a pod by which a user has just this one restarted, with all care that a change of
-/// the spec gets. Any value but `false` counts; the pod that comes back does not carry it.
-pub const RESTART: &str = "tikv.org/restart";
 
 /// One pass's view, derived once: what everybody asks for at the start, the rest when it is first
 /// asked for.
@@ -141,8 +137,7 @@ impl<'a> Scene<'a> {
     /// Is the pod to be made anew: from an earlier spec, or because somebody asked for it
     /// ([`RESTART`])?
     pub fn is_outdated(&self, component: Component, pod: &PodFacts) -> bool {
-        let asked = pod.annotations.get(RESTART).is_some_and(|value| value != "false");
-        asked || !self.is_current(component, pod)
+        wishes::is_asked(pod, RESTART, self.world.now) || !self.is_current(component, pod)
     }
 
     /// The slot's pod is on a node that takes no new pods, usually because it is being drained.

@@ -215,7 +215,7 @@ fn one_pod_is_restarted_where_somebody_asks_for_it_on_the_pod() {
     let cluster = fixture::cluster(json!({}));
     let mut world = fixture::settled(&cluster);
     let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
-    pod.annotations.insert(RESTART.into(), "2026-11-23".into());
+    pod.annotations.insert(RESTART.into(), "2026-11-23T10:00:00Z".into());
     assert_eq!(told(&plan(&cluster, &world)), ["mark-volume tikv-c-tikv-1"]);
     let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
     pod.annotations.insert(RESTART.into(), "false".into());
@@ -249,7 +249,7 @@ fn no_pod_is_taken_down_for_one_that_the_api_server_would_not_take() {
         let slot = Slot { component, ordinal: 2 };
         let mut asked = fixture::settled(&fixture::cluster(json!({})));
         let pod = asked.pods.get_mut(&slot).expect("a pod");
-        pod.annotations.insert(RESTART.to_owned(), "1".to_owned());
+        pod.annotations.insert(RESTART.to_owned(), "true".to_owned());
         let again = told(&plan(&fixture::cluster(json!({})), &asked));
         assert!(again.iter().all(|step| !step.starts_with("try-pod")) && !again.is_empty());
         fixture::accept(&cluster, &mut world);

@@ -179,6 +179,8 @@ rules! {
         "A store does not take a setting while it runs; it takes it at its next restart.";
     CONFIG_NOT_READ = "config-not-read", Held, None,
         "A setting is applied when the server has said which value it has now.";
+    ANNOTATION_NOT_UNDERSTOOD = "annotation-not-understood", Held, None,
+        "An annotation `tikv.org/…` on a pod whose key or value is not known asks for nothing: a store must not leave, nor a server be restarted, by a slip of the pen.";
     TOMBSTONE_BY_OTHERS = "tombstone-by-others", Degraded, None,
         "A store that became a tombstone without this operator (unsafe recovery does so at once) is evidence: nothing of it is deleted.";
     ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::{
@@ -105,6 +105,29 @@ async fn s07_under_a_spec_that_is_not_valid_repairs_go_on() {
     }
     edit(&stage, json!({ "pd": { "config": null } })).await;
     recovered(&stage).await;
+}
+
+/// As `kubectl scale` and a HorizontalPodAutoscaler do it.
+#[tokio::test(flavor = "multi_thread")]
+async fn s58_the_scale_subresource_is_an_edit_and_its_selector_names_the_pods_of_stores() {
+    let stage = Stage::new("edit-scale", "c").await;
+    create_cluster(&stage.admin, &stage.namespace, "c").await;
+    let _operator = stage.operator();
+    stage.ready("c").await;
+    let clusters = clusters(&stage.admin, &stage.namespace);
+    let scale = clusters.get_scale("c").await.unwrap();
+    let status = scale.status.unwrap();
+    assert_eq!(status.replicas, 3);
+    let selected = ListParams::default().labels(&status.selector.unwrap());
+    let pods = api(&stage.admin, "", "Pod", &stage.namespace).list(&selected).await.unwrap();
+    let mut names: Vec<_> = pods.items.into_iter().filter_map(|pod| pod.metadata.name).collect();
+    names.sort();
+    assert_eq!(names, ["c-tikv-0", "c-tikv-1", "c-tikv-2"]);
+    let four = Patch::Merge(json!({ "spec": { "replicas": 4 } }));
+    clusters.patch_scale("c", &PatchParams::default(), &four).await.unwrap();
+    until_it_stands(&stage, "Pod", "c-tikv-3").await;
+    let resource = serde_json::to_value(clusters.get("c").await.unwrap()).unwrap();
+    assert_eq!(resource.pointer("/spec/tikv/replicas"), Some(&json!(4)));
 }
 
 /// An admission check that takes no Service: whoever asked for a fourth store gets it.

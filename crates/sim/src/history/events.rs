@@ -316,7 +316,7 @@ impl History {
 
     fn ask_for_restart(&mut self) {
         if let Some(name) = self.some("Pod") {
-            self.obey(format!("annotate Pod {name} tikv.org/restart=please"));
+            self.obey(format!("annotate Pod {name} tikv.org/restart=true"));
         }
     }
 }

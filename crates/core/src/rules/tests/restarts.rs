@@ -250,7 +250,7 @@ fn pd_before_tikv() {
     holds(rule, &more, &joining, &step);
     let mut one = world.clone();
     let pod = one.pods.get_mut(&Slot::pd(2)).expect("a pod");
-    pod.annotations.insert(crate::plan::RESTART.into(), "please".into());
+    pod.annotations.insert(crate::plan::RESTART.into(), "true".into());
     holds(rule, &tikv, &one, &step);
     // Back to an earlier version TiKV goes first, and PD waits for it.
     let back = fixture::cluster(json!({"version": "v8.1.2"}));

@@ -1,0 +1,141 @@
+//! What does a user ask of a single pod, by annotation?
+//!
+//! A wish whose key or value is not understood asks for nothing and is named: a store must not leave,
+//! nor a server be restarted, by a slip of the pen.
+
+use jiff::Timestamp;
+use tikv_operator_api::labels;
+
+use super::Scene;
+use super::config_tikv::APPLIED_CONFIG;
+use super::draft::Draft;
+use crate::rules;
+use crate::world::PodFacts;
+
+/// Has just this pod restarted, with all care that a change of the spec gets; the pod that comes
+/// back does not carry it.
+pub const RESTART: &str = "tikv.org/restart";
+/// Chooses the member that leaves at the next scale-in.
+pub const LEAVE: &str = "tikv.org/leave";
+/// Has the store's leaders move away and stay away, until it is taken off or until the time that it
+/// names. With [`RESTART`] beside it the pod is then made anew, which carries neither.
+pub const EVICT: &str = "tikv.org/evict-leaders";
+
+/// What users may write on a pod: key, values, meaning. For the generated page.
+pub static WISHES: &[(&str, &str, &str)] = &[
+    (
+        RESTART,
+        "`true`, or a time",
+        "This pod alone is restarted, with the order and the gates of a roll. The new pod does not carry it.",
+    ),
+    (
+        LEAVE,
+        "`true`",
+        "This member is the first to leave when `replicas` becomes smaller. It goes with the pod: write it again where the pod was made anew before.",
+    ),
+    (
+        EVICT,
+        "`true`, or a time until which",
+        "The leaders of this store move away and stay away until it is taken off or the time is over. With `tikv.org/restart` beside it the pod is then restarted.",
+    ),
+];
+
+/// Keys that the operator itself writes on pods.
+const OURS: [&str; 2] = [labels::REVISION, APPLIED_CONFIG];
+
+/// Does a user ask this of the pod now?
+pub(super) fn is_asked(pod: &PodFacts, wish: &str, now: Timestamp) -> bool {
+    pod.annotations.get(wish).is_some_and(|value| means(wish, value, now) == Some(true))
+}
+
+/// What the value means; `None` where it is not understood.
+fn means(wish: &str, value: &str, now: Timestamp) -> Option<bool> {
+    match value {
+        "" | "true" => Some(true),
+        "false" => Some(false),
+        time => match (wish, time.parse::<Timestamp>()) {
+            (EVICT, Ok(end)) => Some(now < end),
+            (RESTART, Ok(_)) => Some(true),
+            (_, Ok(_) | Err(_)) => None,
+        },
+    }
+}
+
+/// Names what is not understood.
+pub(super) fn name_unclear(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    for (slot, pod) in &scene.world.pods {
+        for (key, value) in pod.annotations.iter().filter(|(key, _)| !OURS.contains(&key.as_str()))
+        {
+            let known = WISHES.iter().find(|(wish, ..)| wish == key);
+            let detail = match known {
+                Some((wish, values, _)) if means(wish, value, scene.world.now).is_none() => {
+                    format!("{key} is {value:?}, which asks for nothing: write {values}")
+                }
+                Some(_) => continue,
+                None => {
+                    let keys: Vec<&str> = WISHES.iter().map(|(wish, ..)| *wish).collect();
+                    format!("{key} means nothing on a pod; these do: {}", keys.join(", "))
+                }
+            };
+            let name = slot.pod_name(scene.name());
+            draft.wait(
+                name.clone(),
+                &rules::ANNOTATION_NOT_UNDERSTOOD,
+                format!("{name}: {detail}"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture;
+    use crate::plan::plan;
+    use crate::world::Slot;
+
+    #[test]
+    fn a_value_that_is_not_understood_is_not_a_yes() {
+        let (before, after) = ("2026-11-22T11:59:59Z", "2026-11-22T12:00:01Z");
+        for (wish, value, means) in [
+            (LEAVE, "", Some(true)),
+            (LEAVE, "true", Some(true)),
+            (LEAVE, "false", Some(false)),
+            (LEAVE, "False", None),
+            (LEAVE, "no", None),
+            (LEAVE, before, None),
+            (RESTART, "true", Some(true)),
+            (RESTART, before, Some(true)),
+            (RESTART, "false", Some(false)),
+            (RESTART, "0", None),
+            (EVICT, before, Some(false)),
+            (EVICT, after, Some(true)),
+            (EVICT, "2026-13-01T00:00:00Z", None),
+            (EVICT, "tomorrow", None),
+        ] {
+            assert_eq!(super::means(wish, value, fixture::now()), means, "{wish}={value}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_with_its_pod_and_does_nothing() {
+        let cluster = fixture::cluster(json!({}));
+        let settled = fixture::settled(&cluster);
+        for (key, value, said) in [
+            (RESTART, "no", "tikv.org/restart is \"no\""),
+            ("tikv.org/restrat", "true", "tikv.org/restrat means nothing on a pod"),
+        ] {
+            let mut world = settled.clone();
+            let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+            pod.annotations.insert(key.into(), value.into());
+            let plan = plan(&cluster, &world);
+            assert_eq!(plan.steps, []);
+            let wait = plan.waits.iter().find(|w| *w.rule == rules::ANNOTATION_NOT_UNDERSTOOD);
+            let detail = &wait.expect("a wait").detail;
+            assert!(detail.starts_with("c-tikv-1: ") && detail.contains(said), "{detail}");
+        }
+        assert_eq!(plan(&cluster, &settled).waits, []);
+    }
+}
