@@ -43,30 +43,16 @@ pub(crate) fn now() -> Timestamp {
 
 /// Nothing exists but the resource.
 pub(crate) fn empty() -> World {
-    World {
-        now: now(),
-        resource: ResourceFacts {
-            name: "c".into(),
-            uid: Uid(UID.into()),
-            generation: 1,
-            deleting_since: None,
-            finalizer: false,
-            orphans: false,
-            status: TikvClusterStatus::default(),
-        },
-        pods: BTreeMap::new(),
-        volumes: BTreeMap::new(),
-        objects: BTreeMap::new(),
-        strangers: BTreeMap::new(),
-        pd: PdView::NotCreated,
-        nodes: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        config_refusals: BTreeMap::new(),
-        seen_for: BTreeMap::new(),
-        growth_refused: BTreeMap::new(),
-        applied: BTreeMap::new(),
-        trials: BTreeMap::new(),
-    }
+    let resource = ResourceFacts {
+        name: "c".into(),
+        uid: Uid(UID.into()),
+        generation: 1,
+        deleting_since: None,
+        finalizer: false,
+        orphans: false,
+        status: TikvClusterStatus::default(),
+    };
+    World::bare(now(), resource)
 }
 
 /// The API server accepts the pods that `cluster` asks for.
@@ -168,6 +154,7 @@ pub(crate) fn pd_facts(members: u32) -> PdFacts {
         regions: 0,
         max_replicas: Some(3),
         location_labels: Vec::new(),
+        isolation_level: Some(String::new()),
         critical: Some(BTreeMap::new()),
         progress: BTreeMap::new(),
         config: None,

@@ -3,8 +3,10 @@
 //! Each belief names a recorded answer (`crates/sim/tests/recordings`), a run against the real
 //! thing, or a line of source. One without cannot be written down.
 
+mod all;
 mod source;
 
+pub use all::all;
 use source::belief;
 pub use source::{Belief, Source};
 
@@ -271,6 +273,15 @@ pub const STRICT_REMOVAL: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const ISOLATED: Belief<()> = belief(
+    (),
+    "with an isolation-level PD puts no replica into a failure domain that holds another of the region, not even to empty a store that leaves",
+    Source::Read(
+        "tikv/pd v8.5.7 pkg/schedule/filter/filters.go NewIsolationFilter; pkg/schedule/checker/replica_strategy.go SelectStoreToFix",
+    ),
+);
+
+/// See `says`.
 pub const TOMBSTONE_WHEN_EMPTY: Belief<()> = belief(
     (),
     "every 10 s an Offline store without a region becomes Tombstone",
@@ -439,67 +450,3 @@ pub const QUOTA_REFUSES: Belief<()> = belief(
     "a create beyond a ResourceQuota is answered 403",
     Source::Documented("Kubernetes: Resource Quotas"),
 );
-
-/// What every belief says, and how it is known; for the generated page and for the test.
-pub fn all() -> Vec<(&'static str, Source)> {
-    let facts = [
-        APPLY_WITH_UID,
-        CREATE_IS_NOT_APPLIED,
-        CLAIM_PROTECTION,
-        DELETION_PROPAGATES,
-        DATA_WINS,
-        ALREADY_BOOTSTRAPPED,
-        LISTED_BY_NAME,
-        EMPTY_MAJORITY_FORKS,
-        HALF_JOINED_BLOCKS,
-        REMOVED_MEMBER_HANGS,
-        FORCE_NEW_CLUSTER,
-        A_CUT_IS_BOTH_WAYS,
-        DOWN_WITHOUT_HEARTBEAT,
-        SETTINGS_PERSIST,
-        HEARTBEATS_FORGOTTEN,
-        PD_DEFAULTS,
-        STRICT_REMOVAL,
-        TOMBSTONE_WHEN_EMPTY,
-        NO_STORE_FOR_LEADERS,
-        NO_TARGET_NO_EVICTION,
-        GRACEFUL_SHUTDOWN,
-        CLUSTER_VERSION_RISES,
-        TIKV_DEFAULTS,
-        ONLINE_IS_LOST,
-        CLAIMS_GROW,
-        EVICTION_ASKS_BUDGETS,
-        LOST_PODS_STAY,
-        PODS_SPREAD,
-        UNSAFE_RECOVERY,
-        QUOTA_REFUSES,
-    ];
-    let numbers = [
-        POD_DELETION_IS_GRACEFUL,
-        MOUNTED_CONFIG_LAGS,
-        ELECTION,
-        START_LIMIT,
-        JOIN_TAKES,
-        DISCONNECTED_AFTER,
-        MAX_DOWN,
-        HEARTBEAT_PERSISTED_EVERY,
-        HEARTBEAT_EVERY,
-        CATCH_UP_TAKES,
-        LEADER_FOLLOWS,
-        REGION_HEARTBEATS,
-        PEER_DOWN_AFTER,
-        DRAIN_TRIES_EVERY,
-        UNREACHABLE_TOLERATED,
-    ];
-    let ranges = [CRASH_BACKOFF, PULL_TAKES, VOLUME_TAKES, REGISTER_TAKES];
-    let mut all: Vec<_> = facts.iter().map(|b| (b.says, b.source)).collect();
-    all.extend(numbers.iter().map(|b| (b.says, b.source)));
-    all.extend(ranges.iter().map(|b| (b.says, b.source)));
-    all.extend(
-        [GENERATION, POD_SPEC_IS_IMMUTABLE, OFFLINE_ITEMS, HIDDEN_ITEMS, LOG_LEVELS]
-            .iter()
-            .map(|b| (b.says, b.source)),
-    );
-    all.extend([(REGIONS.says, REGIONS.source), (MAX_REPLICAS.says, MAX_REPLICAS.source)]);
-    all
-}

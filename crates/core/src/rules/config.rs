@@ -1,7 +1,5 @@
 //! When does a rule hold a change of configuration, or a start with it?
 
-use std::collections::BTreeSet;
-
 use crate::plan::{self, Scene, Step, calm};
 use crate::settings;
 use crate::world::{Component, Kind, PdFacts, Slot, StoreFacts, StoreState};
@@ -19,10 +17,11 @@ pub(super) fn replicas_fit_domains(step: &Step, scene: &Scene<'_>) -> Verdict {
         return Err(format!("{item} is not changed while PD does not answer"));
     };
     let value = settings::canonical(value);
-    let level = pd.config.as_ref().and_then(|c| settings::live(c, "replication.isolation-level"));
-    let level = level.map(settings::canonical).unwrap_or_default();
+    let Some(level) = &pd.isolation_level else {
+        return Err(format!("{item} is not changed: PD did not say isolation-level"));
+    };
     match item.as_str() {
-        "replication.max-replicas" => fit(pd, value.parse().ok(), &level),
+        "replication.max-replicas" => fit(pd, value.parse().ok(), level),
         "replication.isolation-level" => fit(pd, pd.max_replicas, &value),
         "replication.location-labels" => labelled(pd, &value),
         _ => Ok(()),
@@ -49,21 +48,13 @@ fn fit(pd: &PdFacts, replicas: Option<u32>, level: &str) -> Verdict {
     if level.is_empty() {
         return Ok(());
     }
-    let places: BTreeSet<Vec<&str>> =
-        stores.iter().map(|store| place(store, &pd.location_labels, level)).collect();
-    if room(places.len()) {
+    let domains = pd.domains(stores, level);
+    if room(domains) {
         return Ok(());
     }
     Err(format!(
-        "{replicas} replicas with isolation level {level:?} do not fit {} failure domains",
-        places.len()
+        "{replicas} replicas with isolation level {level:?} do not fit {domains} failure domains"
     ))
-}
-
-/// Where the store is, down to the isolation level.
-fn place<'a>(store: &'a StoreFacts, labels: &[String], level: &str) -> Vec<&'a str> {
-    let end = labels.iter().position(|label| label == level).map_or(labels.len(), |at| at + 1);
-    labels.iter().take(end).map(|l| store.labels.get(l).map_or("", String::as_str)).collect()
 }
 
 fn labelled(pd: &PdFacts, labels: &str) -> Verdict {

@@ -51,6 +51,7 @@ pub(super) fn stores_fit_max_replicas(step: &Step, scene: &Scene<'_>) -> Verdict
             rest.len()
         ));
     }
+    isolated(store, &rest, pd, replicas)?;
     if rest.iter().all(|other| pd.evicting.contains(&other.id)) {
         return Err(format!(
             "store {} cannot leave: every other store is in the evict-leader scheduler, so none \
@@ -59,6 +60,25 @@ pub(super) fn stores_fit_max_replicas(step: &Step, scene: &Scene<'_>) -> Verdict
         ));
     }
     Ok(())
+}
+
+/// PD moves no replica into a failure domain that holds another of its region, so a store that is
+/// the last one of a needed domain would stay Offline for ever.
+fn isolated(store: &StoreFacts, rest: &[&StoreFacts], pd: &PdFacts, replicas: u32) -> Verdict {
+    let Some(level) = &pd.isolation_level else {
+        return Err(format!("store {} stays: PD did not say isolation-level", store.id));
+    };
+    let domains = pd.domains(rest.iter().copied(), level);
+    if level.is_empty() || domains >= usize::try_from(replicas).unwrap_or(usize::MAX) {
+        return Ok(());
+    }
+    Err(format!(
+        "store {} cannot leave: the stores that would remain are in {domains} failure domains of \
+         isolation-level {level}, and each of the {replicas} replicas of a region needs its own; \
+         add a store in another one, let a store of a fuller one leave (annotation tikv.org/leave), \
+         or clear isolation-level first",
+        store.id
+    ))
 }
 
 pub(super) fn stores_have_room(step: &Step, scene: &Scene<'_>) -> Verdict {

@@ -54,8 +54,7 @@ fn replicas_fit_domains() {
         ]);
     }
     for (level, fits) in [("host", true), ("zone", false), ("", true)] {
-        fixture::pd_of(&mut world).config =
-            Some(json!({"replication": {"isolation-level": level}}).into());
+        fixture::pd_of(&mut world).isolation_level = Some(level.into());
         assert_eq!(verdict(rule, &world, json!({}), &max(3)).is_ok(), fits, "{level}");
         let step = set("replication.isolation-level", json!(level));
         assert_eq!(verdict(rule, &world, json!({}), &step).is_ok(), fits, "{level}");

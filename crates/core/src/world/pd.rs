@@ -52,6 +52,10 @@ pub struct PdFacts {
     pub max_replicas: Option<u32>,
     /// `replication.location-labels`.
     pub location_labels: Vec<String>,
+    /// `replication.isolation-level`: no two replicas of a region share a failure domain of this
+    /// location label, not even where PD has no other place for one (PD `filter.NewIsolationFilter`).
+    /// Empty where PD isolates nothing; `None` where it could not be read.
+    pub isolation_level: Option<String>,
     /// Stores whose restart would cost some region its quorum, with the number of such regions:
     /// those with a peer here and too few healthy voters elsewhere (from the lists of regions with
     /// missing, down or pending peers). `None` where PD did not say.
@@ -113,6 +117,21 @@ impl PdFacts {
     /// Stores that are not tombstones.
     pub fn live_stores(&self) -> impl Iterator<Item = &StoreFacts> {
         self.stores.values().filter(|s| s.state != StoreState::Tombstone)
+    }
+
+    /// In how many failure domains, down to this isolation level, are these stores?
+    pub fn domains<'a>(
+        &'a self,
+        stores: impl IntoIterator<Item = &'a StoreFacts>,
+        level: &str,
+    ) -> usize {
+        let labels = &self.location_labels;
+        let end = labels.iter().position(|label| label == level).map_or(labels.len(), |at| at + 1);
+        let domain = |store: &'a StoreFacts| -> Vec<&str> {
+            let value = |label| store.labels.get(label).map_or("", String::as_str);
+            labels.iter().take(end).map(value).collect()
+        };
+        stores.into_iter().map(domain).collect::<BTreeSet<_>>().len()
     }
 
     /// The values of the widest location label, unless that tells machines apart, whose stores are

@@ -36,32 +36,26 @@ pub(super) fn of(
     let evicting = belongings.volumes.values().filter(|v| v.marks.evicting.is_some());
     let evicting: BTreeSet<StoreId> = evicting.filter_map(|v| v.marks.store).collect();
     let has = |is: &dyn Fn(&str) -> bool| metadata.finalizers.iter().flatten().any(|f| is(f));
+    let pd = match answer {
+        Some(answer) => PdView::Known(Box::new(heard(answer))),
+        None => pd(cluster, &status, evicting, now),
+    };
+    let resource = ResourceFacts {
+        name: found.name().to_owned(),
+        uid: Uid(metadata.uid.clone().unwrap_or_default()),
+        generation: metadata.generation.unwrap_or_default() + 1,
+        deleting_since: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+        finalizer: has(&|name| name.starts_with("tikv.org/")),
+        orphans: has(&|name| name == "orphan"),
+        status,
+    };
     World {
-        now,
-        pd: match answer {
-            Some(answer) => PdView::Known(Box::new(heard(answer))),
-            None => pd(cluster, &status, evicting, now),
-        },
-        resource: ResourceFacts {
-            name: found.name().to_owned(),
-            uid: Uid(metadata.uid.clone().unwrap_or_default()),
-            generation: metadata.generation.unwrap_or_default() + 1,
-            deleting_since: metadata.deletion_timestamp.as_ref().map(|time| time.0),
-            finalizer: has(&|name| name.starts_with("tikv.org/")),
-            orphans: has(&|name| name == "orphan"),
-            status,
-        },
+        pd,
         pods: belongings.pods,
         volumes: belongings.volumes,
         objects: belongings.objects,
         strangers: belongings.strangers,
-        nodes: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        config_refusals: BTreeMap::new(),
-        seen_for: BTreeMap::new(),
-        growth_refused: BTreeMap::new(),
-        applied: BTreeMap::new(),
-        trials: BTreeMap::new(),
+        ..World::bare(now, resource)
     }
 }
 
@@ -102,12 +96,19 @@ fn pd(
         fewest_peers: None,
         max_replicas: Some(max_replicas(cluster)),
         location_labels: Vec::new(),
+        isolation_level: Some(isolation_level(cluster)),
         critical: Some(BTreeMap::new()),
         progress: BTreeMap::new(),
         config: None,
         maintenance: Maintenance::Unsupported,
         unsafe_recovery: Some(false),
     }))
+}
+
+fn isolation_level(cluster: &Cluster) -> String {
+    let table = cluster.pd.common.config.get("replication");
+    let value = table.and_then(|table| table.get("isolation-level")?.as_str());
+    value.unwrap_or_default().to_owned()
 }
 
 fn max_replicas(cluster: &Cluster) -> u32 {

@@ -93,21 +93,14 @@ pub(super) fn world(then: &Again) -> World {
             }
         }
     }
+    let now = Timestamp::from_second(1_795_384_620).unwrap();
     World {
-        now: Timestamp::from_second(1_795_384_620).unwrap(),
-        resource: facts,
         pods: found.pods,
         volumes: found.volumes,
         objects: found.objects,
         strangers: found.strangers,
         pd: PdView::Known(Box::new(facts_of(then))),
-        nodes: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        config_refusals: BTreeMap::new(),
-        seen_for: BTreeMap::new(),
-        growth_refused: BTreeMap::new(),
-        applied: BTreeMap::new(),
-        trials: BTreeMap::new(),
+        ..World::bare(now, facts)
     }
 }
 
@@ -153,6 +146,7 @@ fn facts_of(then: &Again) -> PdFacts {
         regions: 3,
         max_replicas: Some(3),
         location_labels: Vec::new(),
+        isolation_level: Some(String::new()),
         critical: None,
         progress: BTreeMap::new(),
         config: None,

@@ -64,6 +64,7 @@ pub struct PdAnswer {
     regions: u64,
     max_replicas: Option<u32>,
     location_labels: Vec<String>,
+    isolation_level: Option<String>,
     config: Option<Value>,
     critical: Option<BTreeMap<StoreId, u64>>,
     progress: BTreeMap<StoreId, Progress>,
@@ -86,6 +87,7 @@ impl PdAnswer {
             regions: self.regions,
             max_replicas: self.max_replicas,
             location_labels: self.location_labels,
+            isolation_level: self.isolation_level,
             critical: self.critical,
             progress: self.progress,
             config: self.config.map(Arc::new),
@@ -146,8 +148,10 @@ impl PdClient {
             regions,
             max_replicas: replicate.as_ref().map(|answer| answer.max_replicas),
             location_labels: replicate
+                .as_ref()
                 .map(|answer| facts::location_labels(&answer.location_labels))
                 .unwrap_or_default(),
+            isolation_level: replicate.map(|answer| answer.isolation_level),
             config,
             replication: Replication::Unknown,
             fewest_peers: None,

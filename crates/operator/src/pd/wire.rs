@@ -168,6 +168,9 @@ pub(super) struct Replicate {
     /// One comma string.
     #[serde(rename = "location-labels", default)]
     pub(super) location_labels: String,
+    /// Not in the first releases of v4.0, which isolate nothing.
+    #[serde(rename = "isolation-level", default)]
+    pub(super) isolation_level: String,
 }
 
 /// `GET /regions/replicated`: a word; early versions answered a boolean.

@@ -47,6 +47,7 @@ pub fn look(universe: &mut Universe, process: &str) -> Option<(u64, PdFacts)> {
         regions: regions.as_ref().map_or(0, |list| at(list, "/count").as_u64().unwrap_or_default()),
         max_replicas,
         location_labels: labels.split(',').filter(|l| !l.is_empty()).map(str::to_owned).collect(),
+        isolation_level: settings.map(|s| text(s, "/isolation-level").to_owned()),
         critical: regions.as_ref().and_then(|list| critical(list, &stores, max_replicas?)),
         progress: progress(universe, process, &stores),
         stores,

@@ -59,6 +59,7 @@ impl Pd {
             regions: regions.len() as u64,
             max_replicas,
             location_labels: labels.map(str::to_owned).collect(),
+            isolation_level: Some(text(settings, "/isolation-level").to_owned()),
             critical: max_replicas.filter(|_| bootstrapped).map(|_| healths.critical(&stores)),
             progress: progress(cluster),
             stores,

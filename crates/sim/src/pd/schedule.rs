@@ -31,9 +31,15 @@ impl Cluster {
         }
         let wanted = self.max_replicas as usize;
         let stores = &self.stores;
+        let level = self.settings.isolation_level().to_owned();
+        let domain = |id: &u64| domain(stores.get(id)?, &self.location_labels, &level);
         for region in self.regions.iter_mut().filter(|r| r.voters().count() == r.peers.len()) {
             let surplus = region.peers.keys().copied().find(|id| leaves(stores, id));
             let emptiest = load.iter().filter(|(id, _)| !region.peers.contains_key(id));
+            let emptiest = emptiest.filter(|(id, _)| {
+                let mut stay = region.peers.keys().filter(|peer| !leaves(stores, peer));
+                domain(id).is_none_or(|own| stay.all(|peer| domain(peer).as_ref() != Some(&own)))
+            });
             let spare = emptiest.min_by_key(|(_, count)| **count).map(|(id, _)| *id);
             let staying = region.peers.keys().filter(|id| !leaves(stores, id)).count();
             match (surplus, spare) {
@@ -88,6 +94,14 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Where the store is, down to the isolation level; `None` where PD isolates nothing
+/// ([`beliefs::ISOLATED`]).
+fn domain(store: &Store, labels: &[String], level: &str) -> Option<Vec<String>> {
+    let end = labels.iter().position(|label| label == level)?;
+    let value = |label| store.labels.get(label).cloned().unwrap_or_default();
+    Some(labels.iter().take(end + 1).map(value).collect())
 }
 
 fn add(region: &mut Region, store: u64, now: u64, load: &mut BTreeMap<u64, usize>) {

@@ -96,6 +96,11 @@ impl Settings {
         labels.filter(|label| !label.is_empty()).map(str::to_owned).collect()
     }
 
+    /// `replication.isolation-level`; empty for none.
+    pub fn isolation_level(&self) -> &str {
+        text(&self.config, "/replication/isolation-level")
+    }
+
     /// `schedule.max-store-down-time`, in milliseconds.
     pub fn max_down(&self) -> u64 {
         let down = text(&self.config, "/schedule/max-store-down-time");

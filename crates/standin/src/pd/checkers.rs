@@ -173,6 +173,7 @@ impl Checker<'_> {
             self.is_usable(store)
                 && region.peer_on(store.meta.id).is_none()
                 && !store.is_low_on_space(&self.cluster.settings)
+                && self.is_isolated(region, store, leaving)
         };
         let order = |store: &&Store| {
             let id = store.meta.id;
@@ -180,6 +181,20 @@ impl Checker<'_> {
             (self.shared_with_others(region, id, leaving.unwrap_or(0)), load)
         };
         self.cluster.stores.values().filter(fit).min_by_key(order).map(|store| store.meta.id)
+    }
+
+    /// Whether the store is in another failure domain, down to the isolation level, than every peer
+    /// that stays. Stores without labels are in one domain.
+    fn is_isolated(&self, region: &Region, store: &Store, leaving: Option<u64>) -> bool {
+        let settings = &self.cluster.settings;
+        let labels = settings.location_labels();
+        let level = labels.iter().position(|label| *label == settings.isolation_level());
+        let Some(level) = level else { return true };
+        let peers = region.meta.peers.iter().filter(|peer| Some(peer.store_id) != leaving);
+        let alike = |other: &Store| {
+            labels.iter().take(level + 1).all(|key| other.label(key) == store.label(key))
+        };
+        !peers.filter_map(|peer| self.store(peer.store_id)).any(alike)
     }
 
     /// How many leading location labels two stores share: 0 means other domains throughout.

@@ -1,5 +1,7 @@
 //! Tables of the rules about stores that join and leave.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::*;
@@ -93,6 +95,29 @@ fn stores_fit_max_replicas() {
     holds(rule, &cluster, &evict(&[1, 2, 3]), &offline(4));
     allows(rule, &cluster, &evict(&[1, 2]), &offline(4));
     allows(rule, &cluster, &world, &mark(4, VolumeMarks::default()));
+}
+
+#[test]
+fn s43_the_last_store_of_a_needed_failure_domain_stays() {
+    let (rule, four) =
+        (&STORES_FIT_MAX_REPLICAS, fixture::cluster(json!({"tikv": {"replicas": 4}})));
+    let zoned = |zones: [&str; 5], level: Option<&str>| {
+        edited(&surplus(), |world| {
+            for (ordinal, zone) in (0..).zip(zones) {
+                store_of(world, ordinal).labels = BTreeMap::from([("zone".into(), zone.into())]);
+            }
+            let pd = fixture::pd_of(world);
+            pd.location_labels = vec!["zone".into()];
+            pd.isolation_level = level.map(str::to_owned);
+        })
+    };
+    let lone = ["a", "a", "b", "b", "c"];
+    for step in [mark(4, leaving("scale-in")), offline(4)] {
+        holds(rule, &four, &zoned(lone, Some("zone")), &step);
+        holds(rule, &four, &zoned(lone, None), &step);
+        allows(rule, &four, &zoned(lone, Some("")), &step);
+        allows(rule, &four, &zoned(["a", "a", "b", "c", "c"], Some("zone")), &step);
+    }
 }
 
 #[test]

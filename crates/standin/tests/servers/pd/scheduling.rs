@@ -408,3 +408,23 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(spread(&cluster.world), "and it stays so");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_isolation_level_the_last_store_of_a_zone_is_not_emptied() {
+    let cluster = Obedient::start(4, 3, &[]).await;
+    cluster.post("config", r#"{"location-labels":"zone"}"#).await;
+    for (id, zone) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
+        cluster.post(&format!("store/{id}/label"), &format!(r#"{{"zone":"{zone}"}}"#)).await;
+    }
+    let peers = |id: u64| {
+        let world = cluster.world.lock().unwrap();
+        world.iter().filter(|(r, _)| r.peers.iter().any(|peer| peer.store_id == id)).count()
+    };
+    eventually("a peer of each region in zone c", || async { (peers(4) == 3).then_some(()) }).await;
+    cluster.post("config", r#"{"isolation-level":"zone"}"#).await;
+    assert_eq!(cluster.pd().delete("/pd/api/v1/store/4").await.status, 200);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(peers(4), 3, "no other store is in a zone of its own");
+    cluster.post("config", r#"{"isolation-level":""}"#).await;
+    eventually("store 4 is empty", || async { (peers(4) == 0).then_some(()) }).await;
+}
