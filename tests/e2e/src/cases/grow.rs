@@ -41,6 +41,8 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let mut wanted = manifest::cluster(&scene.servers, "grow", 1, 3);
     manifest::set(&mut wanted, "/spec/tikv/storageClassName", json!(class));
     manifest::set(&mut wanted, "/spec/tikv/requests/storage", json!(SMALL));
+    // These volumes have an end of their own.
+    manifest::set(&mut wanted, "/spec/tikv/limits", json!({}));
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     cluster.wait_ready(START)?;
     let watchman = Watchman::start(&scene.kube, &cluster);

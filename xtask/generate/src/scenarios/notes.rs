@@ -65,12 +65,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "every field of the schema has an effect or a rejection: crates/core/tests/leaf_walk",
         ),
     ),
-    (
-        "58",
-        Elsewhere(
-            "the scale subresource sets `spec.tikv.replicas` and nothing else, as every edit of the scripts s41 and s42 does; a real `kubectl scale` is a matter of the end-to-end suite",
-        ),
-    ),
+    ("58", Checked("end to end: life-scale")),
     ("59", Checked("`f64_scale_in_to_nothing.txt`")),
     (
         "71",
@@ -92,7 +87,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ),
     (
         "90",
-        Elsewhere(
+        Open(
             "`clusterDomain` is in the golden files; IPv6-only networks and slow DNS need a real network",
         ),
     ),
@@ -164,6 +159,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "a_replica_whose_lease_was_taken_stops_at_its_next_look",
         ),
     ),
+    ("F10", Open("two installations that look after the same clusters with different Leases are not told apart")),
     ("F11", Checked(HISTORIES)),
     ("F12", Checked(HISTORIES)),
     ("F14", Checked(HISTORIES)),
@@ -195,7 +191,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ),
     (
         "F24",
-        Elsewhere(
+        Open(
             "versions of the resource definition beside each other come with its second version",
         ),
     ),
@@ -241,9 +237,11 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
         "F49",
         Test("crates/operator/src/pd/hostile_tests.rs", "the_next_member_is_asked_when_one_fails"),
     ),
+    ("F42", Checked("end to end: grow")),
+    ("F42", Open("a disk that is read-only or slow is made nowhere")),
     ("F50", Test("crates/operator/src/pd/hostile_tests.rs", "half_an_answer_is_none")),
     ("F50", Test("crates/operator/src/pd/hostile_tests.rs", "a_huge_body_is_not_read_to_its_end")),
-    ("F56", Elsewhere("etcd's own alarms and clock skew between PDs need real PDs")),
+    ("F56", Open("etcd's own alarms and clock skew between PDs need real PDs")),
     (
         "F57",
         Test("crates/operator/src/pd/recording_tests.rs", "without_a_leader_there_is_no_answer"),
@@ -255,12 +253,8 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "`s77_pd_unreachable.txt`: for the operator a blocked PD and a silent one are the same",
         ),
     ),
-    (
-        "F73",
-        Open(
-            "partitions are modelled; packets that are late or lost, and stores that do not reach each other, are not",
-        ),
-    ),
+    ("F73", Checked("end to end: partition")),
+    ("F73", Open("packets that are only late are made nowhere")),
     ("F75", Elsewhere(TLS)),
     ("F76", Elsewhere(BACKUP)),
     ("F77", Elsewhere(BACKUP)),
@@ -283,8 +277,8 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("I10", Checked(HISTORIES)),
     (
         "I11",
-        Open(
-            "the simulation checks that no acknowledged write is lost; success and gaps of clients are measured end to end",
+        Checked(
+            "the auditor: no acknowledged write is lost; end to end, with a client whose success, gaps and registers' histories are judged: life-scale, life-pd, life-roll, drain",
         ),
     ),
     (
