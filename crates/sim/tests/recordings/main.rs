@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tikv_operator_sim::pd::{Peer, Region, Request, StoreState};
 use tikv_operator_sim::tikv;
 

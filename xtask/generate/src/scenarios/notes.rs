@@ -159,7 +159,12 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "a_replica_whose_lease_was_taken_stops_at_its_next_look",
         ),
     ),
-    ("F10", Open("two installations that look after the same clusters with different Leases are not told apart")),
+    (
+        "F10",
+        Open(
+            "two installations that look after the same clusters with different Leases are not told apart",
+        ),
+    ),
     ("F11", Checked(HISTORIES)),
     ("F12", Checked(HISTORIES)),
     ("F14", Checked(HISTORIES)),
@@ -191,9 +196,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ),
     (
         "F24",
-        Open(
-            "versions of the resource definition beside each other come with its second version",
-        ),
+        Open("versions of the resource definition beside each other come with its second version"),
     ),
     (
         "F25",
