@@ -16,7 +16,7 @@ use crate::watchman::{self, Watchman};
 
 const LIMIT: Duration = Duration::from_mins(15);
 /// Time that it has before it is killed, once it leads.
-const LIVES: Duration = Duration::from_secs(4);
+const LIVES: Duration = Duration::from_millis(1_500);
 
 /// A roll of all stores, and no operator that lives longer than seconds.
 pub(crate) const CASE: Case = Case {
