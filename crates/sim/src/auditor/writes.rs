@@ -33,7 +33,7 @@ impl Auditor {
         }
         let touched = write.before.as_deref().or(write.after.as_deref());
         if let Some(object) = touched {
-            self.judge_owner(object, cluster, &uid, write);
+            self.judge_owner(universe, (object, cluster, &uid), write);
         }
         self.judge_idle_write(write);
         let going = universe.kube.get("TikvCluster", cluster).is_some_and(is_deleting);
@@ -110,12 +110,19 @@ impl Auditor {
     }
 
     /// Pods and furniture belong by owner uid, volumes by label and by the uid written on them.
-    fn judge_owner(&mut self, object: &Object, cluster: &str, uid: &str, write: &Write) {
+    fn judge_owner(
+        &mut self,
+        universe: &Universe,
+        (object, cluster, uid): (&Object, &str, &str),
+        write: &Write,
+    ) {
         let ours = if write.key.kind == "PersistentVolumeClaim" {
             let labelled = text(object, "/metadata/labels/tikv.org~1cluster") == cluster;
             let marked = text(object, "/metadata/annotations/tikv.org~1resource-uid");
             // A retained volume still names the resource that made it, until it is marked anew.
-            labelled && !marked.is_empty() && (write.verb != Verb::Delete || marked == uid)
+            let named = !marked.is_empty() && (write.verb != Verb::Delete || marked == uid);
+            let given = write.verb == Verb::Apply && was_given(universe, cluster, object);
+            labelled && (named || given)
         } else {
             object.owners().iter().any(|owner| owner == uid)
         };
@@ -153,6 +160,16 @@ impl Auditor {
             }
         }
     }
+}
+
+/// A person wrote on a claim of another operator's that it is ours: our label, and the cluster id that
+/// this cluster's PD really has (docs/adoption.md).
+fn was_given(universe: &Universe, cluster: &str, claim: &Object) -> bool {
+    let id: Option<u64> = note(claim, "cluster-id").parse().ok();
+    let first = format!("{cluster}-pd-");
+    let mut ensembles = universe.pd.ensembles.iter().filter(|e| id.is_some() && e.cluster_id == id);
+    let unused = note(claim, "resource-uid").is_empty();
+    unused && ensembles.any(|e| e.members.values().any(|m| m.name.starts_with(&first)))
 }
 
 impl Auditor {

@@ -48,6 +48,22 @@ pub(super) fn take_away(current: &mut Value, before: &Value, wanted: &Value) {
     }
 }
 
+/// JSON merge patch (RFC 7396): maps merge, `null` takes a field away, everything else is one value.
+pub fn patch(current: &mut Value, wanted: &Value) {
+    let Value::Object(wanted) = wanted else { return current.clone_from(wanted) };
+    if !current.is_object() {
+        *current = Value::Object(serde_json::Map::new());
+    }
+    let Some(current) = current.as_object_mut() else { return };
+    for (name, value) in wanted {
+        if value.is_null() {
+            current.shift_remove(name);
+        } else {
+            patch(current.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -62,6 +78,13 @@ mod tests {
         take_away(&mut current, &before, &wanted);
         apply(&mut current, &wanted);
         assert_eq!(current, json!({"labels": {"ours": "1", "theirs": "2"}}));
+    }
+
+    #[test]
+    fn a_patch_takes_away_what_it_calls_null_and_leaves_what_it_does_not_name() {
+        let mut current = json!({"selector": {"a": "1", "b": "2"}, "ports": [1]});
+        patch(&mut current, &json!({"selector": {"a": null, "c": "3"}, "ports": [2]}));
+        assert_eq!(current, json!({"selector": {"b": "2", "c": "3"}, "ports": [2]}));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 pub use cache::Cache;
 pub use json::{at, labels, set, text};
+pub use merge::patch;
 pub use object::{Object, is_deleting, name_of, uid_of};
 use serde_json::Value;
 pub use sweep::{Propagation, set_finalizer};

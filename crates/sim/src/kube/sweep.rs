@@ -8,6 +8,8 @@ use super::{Key, Kube, Object, at, set, text};
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer of an owner whose children are to stay.
 const ORPHAN: &str = "orphan";
+/// Kinds that own others here: our resource, and what an earlier operator had in its place.
+const OWNERS: [&str; 3] = ["TikvCluster", "TidbCluster", "StatefulSet"];
 
 /// What becomes of what a deleted object owns, where it does not just go after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +33,8 @@ impl Kube {
 
     /// What the garbage collector does for owners that wait for it.
     fn propagate(&mut self) {
-        let going = self.list("TikvCluster").filter(|owner| owner.is_deleting());
+        let owners = OWNERS.into_iter().flat_map(|kind| self.list(kind));
+        let going = owners.filter(|owner| owner.is_deleting());
         let held: Vec<(Key, String, Propagation)> = going
             .filter_map(|owner| {
                 let propagation = if has_finalizer(owner, FOREGROUND) {

@@ -41,19 +41,13 @@ impl Launch {
         let containers = at(pod, "/spec/containers").as_array()?;
         let of_ours = |c: &&Value| matches!(text(c, "/name"), "pd" | "tikv");
         let container = containers.iter().find(of_ours)?;
-        let args = at(container, "/args").as_array().into_iter().flatten();
-        let flags: BTreeMap<String, String> = args
-            .filter_map(Value::as_str)
-            .filter_map(|arg| arg.strip_prefix("--"))
-            .map(|arg| arg.split_once('=').unwrap_or((arg, "")))
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+        let flags = scripted(pod, container).unwrap_or_else(|| arguments(container));
         let volume_at = |path: &str| mounted_at(pod, container, path);
         let data = flags.get("data-dir").and_then(|dir| volume_at(dir));
         let claim = data.map(|(volume, _)| text(volume, "/persistentVolumeClaim/claimName"));
         let config = flags.get("config").and_then(|file| {
-            let (volume, key) = volume_at(file)?;
-            Some((text(volume, "/configMap/name").to_owned(), key))
+            let (volume, path) = volume_at(file)?;
+            Some((text(volume, "/configMap/name").to_owned(), key_of(volume, path)))
         });
         Some(Self {
             container: text(container, "/name").to_owned(),
@@ -94,11 +88,64 @@ impl Launch {
             name: self.flag("name")?,
             peer_url: self.flag("advertise-peer-urls")?,
             client_url: self.flag("advertise-client-urls")?,
-            mode: start_mode(&config)?,
+            mode: match self.flags.get("join") {
+                Some(url) => StartMode::Join { url: url.clone() },
+                None => start_mode(&config)?,
+            },
             settings,
             version: version.to_owned(),
         }))
     }
+}
+
+/// The flags that the pod itself gives.
+fn arguments(container: &Value) -> BTreeMap<String, String> {
+    let args = at(container, "/args").as_array().into_iter().flatten();
+    args.filter_map(Value::as_str)
+        .filter_map(|arg| arg.strip_prefix("--"))
+        .map(|arg| arg.split_once('=').unwrap_or((arg, "")))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// The flags that the start script of an earlier operator gives: `startscript/v1/template.go` of TiDB
+/// Operator v1.6, `template.go` of the tikv-operator of 2020. `None` where there is no such script.
+fn scripted(pod: &Value, container: &Value) -> Option<BTreeMap<String, String>> {
+    at(container, "/command/1").as_str().filter(|script| script.ends_with("_start_script.sh"))?;
+    let env = |name: &str| {
+        let mut all = at(container, "/env").as_array().into_iter().flatten();
+        all.find(|e| text(e, "/name") == name).map_or("", |e| text(e, "/value")).to_owned()
+    };
+    let (name, namespace) = (text(pod, "/metadata/name"), text(pod, "/metadata/namespace"));
+    let host = |service: &str| format!("{name}.{}.{namespace}.svc", env(service));
+    let flags = if text(container, "/name") == "pd" {
+        let host = host("PEER_SERVICE_NAME");
+        vec![
+            ("name", name.to_owned()),
+            ("data-dir", "/var/lib/pd".to_owned()),
+            ("advertise-peer-urls", format!("http://{host}:2380")),
+            ("advertise-client-urls", format!("http://{host}:2379")),
+            ("config", "/etc/pd/pd.toml".to_owned()),
+            // What the discovery service answers to a member of a cluster that exists; one with data
+            // does not ask.
+            ("join", format!("http://{}:2379", env("SERVICE_NAME"))),
+        ]
+    } else {
+        vec![
+            ("pd-endpoints", format!("http://{}-pd:2379", env("CLUSTER_NAME"))),
+            ("advertise-addr", format!("{}:20160", host("HEADLESS_SERVICE_NAME"))),
+            ("data-dir", "/var/lib/tikv".to_owned()),
+            ("config", "/etc/tikv/tikv.toml".to_owned()),
+        ]
+    };
+    Some(flags.into_iter().map(|(flag, value)| (flag.to_owned(), value)).collect())
+}
+
+/// The key of a ConfigMap that is mounted under a path.
+fn key_of(volume: &Value, path: String) -> String {
+    let mut items = at(volume, "/configMap/items").as_array().into_iter().flatten();
+    let item = items.find(|item| text(item, "/path") == path);
+    item.map_or(path, |item| text(item, "/key").to_owned())
 }
 
 /// Exactly one of `initial-cluster` and `join`.

@@ -46,9 +46,6 @@ impl Play {
                 let answer = universe.kube.evict(pod);
                 return Ok(answer.map_or_else(|r| format!("{r}\n"), |()| "evicted\n".to_owned()));
             }
-            ("annotate" | "label" | "unlabel", [kind, name, mark]) => {
-                return self.mark(verb, (kind, name), mark);
-            }
             ("lose-volume", [claim]) => universe.lose_volume(claim),
             ("rigid-class", [class]) => {
                 universe.kube.rigid_classes.insert((*class).to_owned());
@@ -66,30 +63,13 @@ impl Play {
             ("no-image", [tag]) => {
                 universe.nodes.missing_tags.insert((*tag).to_owned());
             }
-            _ => return self.in_pd(verb, rest),
+            _ => return self.with_kubectl(verb, rest),
         }
-        Ok(String::new())
-    }
-
-    /// An annotation or a label, set or taken off.
-    fn mark(&mut self, verb: &str, (kind, name): (&str, &str), mark: &str) -> Printed {
-        let place = if verb == "annotate" { "annotations" } else { "labels" };
-        let pair = mark.split_once('=').filter(|_| verb != "unlabel");
-        if pair.is_none() && verb != "unlabel" {
-            return Err("want key=value".to_owned());
-        }
-        self.harness.universe.kube.edit(&Key::new(kind, name), |object| {
-            if let Some((key, value)) = pair {
-                set(object, &["metadata", place, key], json!(value));
-            } else if let Some(labels) = object.pointer_mut("/metadata/labels") {
-                labels.as_object_mut().and_then(|labels| labels.shift_remove(mark));
-            }
-        });
         Ok(String::new())
     }
 
     /// A user with pd-ctl.
-    fn in_pd(&mut self, verb: &str, rest: &[&str]) -> Printed {
+    pub(super) fn in_pd(&mut self, verb: &str, rest: &[&str]) -> Printed {
         let (method, cluster, path, body) = match (verb, rest) {
             ("user-evicts", [cluster, store]) => {
                 let store = self.store_id(cluster, store)?;

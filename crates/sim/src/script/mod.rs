@@ -5,8 +5,10 @@
 
 mod commands;
 mod crashes;
+mod earlier;
 mod ends;
 mod hands;
+mod kubectl;
 mod show;
 
 use std::collections::BTreeMap;

@@ -17,6 +17,7 @@ impl Play {
             "pods" => self.pods(),
             "volumes" => self.volumes(),
             "ids" => self.minted(),
+            "identities" => self.identities(),
             "writes" => self.writes(),
             "steps" => self.steps(),
             "stores" => self.stores(),
@@ -98,6 +99,18 @@ impl Play {
             self.harness.universe.pd.ensembles.iter().filter_map(|e| e.cluster_id).collect();
         let names: Vec<String> = ids.into_iter().map(|id| self.nickname(id)).collect();
         format!("{}\n", list(&names.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Members and stores that PD lists, by ids that are told apart: the same again where they are.
+    fn identities(&mut self) -> String {
+        let mut found: Vec<(String, u64)> = Vec::new();
+        for ensemble in &self.harness.universe.pd.ensembles {
+            found.extend(ensemble.members.values().map(|m| (m.name.clone(), m.id)));
+            found.extend(ensemble.cluster.stores.values().map(|s| (s.address.clone(), s.id)));
+        }
+        found.sort();
+        let lines_of = found.into_iter().map(|(at, id)| format!("{at}: {}\n", self.nickname(id)));
+        lines(lines_of)
     }
 
     /// Writes by verb, Events and the Lease apart.
