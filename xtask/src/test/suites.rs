@@ -239,7 +239,8 @@ fn simulator(all: bool) -> Result<Vec<Job>> {
 
 fn integration(_all: bool) -> Result<Vec<Job>> {
     let mut job = tests(|package| package != "sim")?;
-    with_servers(&mut job.command, &["etcd", "kube-apiserver"])?;
+    // `kubectl` runs the commands of a page.
+    with_programs(&mut job.command, &["etcd", "kube-apiserver", "kubectl"])?;
     // The operator also meets servers of older releases.
     job.command.env("TEST_STANDINS", products::build_standins()?);
     Ok(vec![job])
@@ -282,12 +283,12 @@ fn standin(_all: bool) -> Result<Vec<Job>> {
         Job::cargo(&["test", "--workspace", "--no-fail-fast", "--manifest-path", STANDIN]);
     // These tests wait for clocks more than they compute: more of them than cores run at once.
     job.command.env("RUST_TEST_THREADS", "16");
-    with_servers(&mut job.command, &["etcd"])?;
+    with_programs(&mut job.command, &["etcd"])?;
     Ok(vec![job])
 }
 
-/// Names the servers that tests start themselves: `TEST_ETCD`, `TEST_KUBE_APISERVER`.
-fn with_servers(command: &mut Command, names: &[&str]) -> Result<()> {
+/// Names the programs that tests start themselves: `TEST_ETCD`, `TEST_KUBE_APISERVER`, `TEST_KUBECTL`.
+fn with_programs(command: &mut Command, names: &[&str]) -> Result<()> {
     for (name, path) in tools::ensure(names)?.iter() {
         let variable = format!("TEST_{}", name.to_uppercase().replace('-', "_"));
         command.env(variable, path);

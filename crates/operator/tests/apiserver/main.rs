@@ -1,7 +1,7 @@
 //! The operator against a real kube-apiserver and etcd.
 //!
-//! Paths of the programs come from `TEST_ETCD` and `TEST_KUBE_APISERVER` (`cargo xtask tools etcd
-//! kube-apiserver` prints them). One server for this binary, a namespace per test. There is no
+//! Paths of the programs come from `TEST_ETCD`, `TEST_KUBE_APISERVER` and, for the commands of a page,
+//! `TEST_KUBECTL` (`cargo xtask tools etcd kube-apiserver kubectl` prints them). One server for this binary, a namespace per test. There is no
 //! kubelet and no PD here: `kubelet` patches what a kubelet would, `pd` answers what PD would. Only
 //! `releases` runs servers, the stand-ins of `TEST_STANDINS`.
 
@@ -19,10 +19,12 @@ use std::time::Duration;
 /// How long a test waits for what must happen: a slow machine is not an error, a hang is.
 const PATIENCE: Duration = Duration::from_mins(4);
 
+mod adoption;
 mod bench;
 mod bootstrap;
 mod counting;
 mod definition;
+mod earlier;
 mod edits;
 mod ending;
 mod kubelet;

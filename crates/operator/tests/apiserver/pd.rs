@@ -3,7 +3,7 @@
 //! Shapes are those of the recordings. A PD pod founds a cluster or joins one as the configuration
 //! says that it mounts when it first starts: another token or other first members make another
 //! cluster id. A cluster has a leader while a majority of its members runs, and never forgets a
-//! member or a store.
+//! member or a store. Stores lead one region each, unless they are evicted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,8 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -30,8 +30,18 @@ struct State {
     /// Which cluster's data a PD pod has, by its name.
     data: BTreeMap<String, u64>,
     running: BTreeSet<String>,
-    stores: Vec<String>,
+    stores: Vec<Store>,
+    /// Ids of stores that are to lead nothing.
+    evicted: BTreeSet<u64>,
+    /// Name of the member that was made the leader.
+    leader: Option<String>,
     calls: usize,
+}
+
+struct Store {
+    pod: String,
+    /// When its process started, in seconds since 1970.
+    started: i64,
 }
 
 #[derive(Default)]
@@ -45,6 +55,8 @@ struct Cluster {
 pub(crate) struct Pd {
     pub(crate) address: String,
     state: Arc<Mutex<State>>,
+    /// What follows a pod's name in a store's address.
+    suffix: String,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -65,9 +77,26 @@ impl Pd {
         let following =
             follow(client.clone(), namespace.to_owned(), cluster.to_owned(), Arc::clone(&state));
         let suffix = format!("{cluster}-tikv-peer.{namespace}.svc:20160");
-        let serving = serve(listener, Arc::clone(&state), suffix);
+        let serving = serve(listener, Arc::clone(&state), suffix.clone());
         let tasks = vec![tokio::spawn(following), tokio::spawn(serving)];
-        Self { address, state, tasks }
+        Self { address, state, suffix, tasks }
+    }
+
+    /// These pods have the data of this cluster already.
+    pub(crate) fn remembers(&self, id: u64, members: &[&str]) {
+        let members: BTreeSet<String> = members.iter().map(|name| (*name).to_owned()).collect();
+        let mut state = self.state.lock().unwrap();
+        state.data.extend(members.iter().map(|name| (name.clone(), id)));
+        state.clusters.insert(id, Cluster { members, formed: true });
+    }
+
+    /// Serves under another address of this machine as well; its port.
+    pub(crate) async fn serve_at(&mut self, ip: std::net::IpAddr) -> u16 {
+        let listener = TcpListener::bind((ip, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = serve(listener, Arc::clone(&self.state), self.suffix.clone());
+        self.tasks.push(tokio::spawn(serving));
+        port
     }
 
     /// Ids of all clusters that any PD pod was ever told to found; each exceeds 2^53.
@@ -84,7 +113,7 @@ impl Pd {
 async fn follow(client: Client, namespace: String, cluster: String, state: Arc<Mutex<State>>) {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let configs: Api<ConfigMap> = Api::namespaced(client, &namespace);
-    let prefix = format!("{cluster}-pd-");
+    let (member, store) = (format!("{cluster}-pd-"), format!("{cluster}-tikv-"));
     loop {
         let list = pods.list(&ListParams::default()).await.unwrap();
         let runs =
@@ -92,12 +121,10 @@ async fn follow(client: Client, namespace: String, cluster: String, state: Arc<M
         let running: Vec<Pod> = list.into_iter().filter(runs).collect();
         for pod in &running {
             let name = pod.metadata.name.clone().unwrap();
-            if !name.starts_with(&prefix) {
-                let mut state = state.lock().unwrap();
-                if !state.stores.contains(&name) {
-                    state.stores.push(name);
-                }
-            } else if !state.lock().unwrap().data.contains_key(&name) {
+            if name.starts_with(&store) {
+                let started = pod.metadata.creation_timestamp.as_ref().unwrap().0.as_second();
+                state.lock().unwrap().start_store(name, started);
+            } else if name.starts_with(&member) && !state.lock().unwrap().data.contains_key(&name) {
                 let config = mounted(&configs, pod).await;
                 state.lock().unwrap().start(name, &config);
             }
@@ -123,6 +150,13 @@ fn said<'a>(config: &'a str, key: &str) -> Option<&'a str> {
 }
 
 impl State {
+    fn start_store(&mut self, pod: String, started: i64) {
+        match self.stores.iter_mut().find(|store| store.pod == pod) {
+            Some(store) => store.started = started,
+            None => self.stores.push(Store { pod, started }),
+        }
+    }
+
     /// A member without data starts.
     fn start(&mut self, name: String, config: &str) {
         if let Some(first) = said(config, "initial-cluster") {
@@ -154,6 +188,25 @@ impl State {
         }
     }
 
+    /// PD's leadership moves, or a store is evicted or no longer.
+    fn change(&mut self, method: &Method, path: &str, body: &[u8]) -> (StatusCode, String) {
+        self.calls += 1;
+        let path = path.strip_prefix("/pd/api/v1/").unwrap_or(path);
+        let scheduler = "schedulers/evict-leader-scheduler-";
+        if let Some(name) = path.strip_prefix("leader/transfer/") {
+            self.leader = Some(name.to_owned());
+        } else if path == "schedulers" {
+            let body: Value = serde_json::from_slice(body).unwrap();
+            self.evicted.extend(body["store_id"].as_u64());
+        } else if let Some(id) = path.strip_prefix(scheduler).and_then(|id| id.parse().ok()) {
+            self.evicted.remove(&id);
+        } else {
+            return (StatusCode::NOT_FOUND, "404 page not found\n".to_owned());
+        }
+        assert!(method == Method::POST || method == Method::DELETE);
+        (StatusCode::OK, "\"The operation is completed.\"\n".to_owned())
+    }
+
     fn is_well(&self, id: u64, name: &str) -> bool {
         self.running.contains(name) && self.data.get(name) == Some(&id)
     }
@@ -177,23 +230,37 @@ async fn serve(listener: TcpListener, state: Arc<Mutex<State>>, suffix: String) 
         let (state, suffix) = (Arc::clone(&state), suffix.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let (status, body) = answer(&mut state.lock().unwrap(), request.uri(), &suffix);
-                let mut response = Response::new(Full::new(Bytes::from(body)));
-                *response.status_mut() = status;
-                async move { Ok::<_, Infallible>(response) }
+                let (state, suffix) = (Arc::clone(&state), suffix.clone());
+                async move {
+                    let (head, body) = request.into_parts();
+                    let body = body.collect().await.unwrap().to_bytes();
+                    let (path, mut state) = (head.uri.path(), state.lock().unwrap());
+                    let (status, body) = match head.method {
+                        Method::GET => answer(&mut state, path, &suffix),
+                        _ => state.change(&head.method, path, &body),
+                    };
+                    let mut response = Response::new(Full::new(Bytes::from(body)));
+                    *response.status_mut() = status;
+                    Ok::<_, Infallible>(response)
+                }
             });
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-fn answer(state: &mut State, uri: &Uri, suffix: &str) -> (StatusCode, String) {
+fn answer(state: &mut State, path: &str, suffix: &str) -> (StatusCode, String) {
     state.calls += 1;
     let Some((cluster, names)) = state.leading() else {
         let text = "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     };
-    let body = match uri.path() {
+    let body = match path {
+        // As PD writes it, which pipes to `sed` rely on.
+        "/pd/api/v1/cluster" => {
+            let text = format!("{{\n  \"id\": {cluster},\n  \"max_peer_count\": 3\n}}\n");
+            return (StatusCode::OK, text);
+        }
         "/pd/api/v1/members" => members(state, cluster, names),
         "/pd/api/v1/health" => health(state, cluster, names),
         "/pd/api/v1/config/replicate" => json!({ "max-replicas": 3, "location-labels": "" }),
@@ -207,6 +274,13 @@ fn answer(state: &mut State, uri: &Uri, suffix: &str) -> (StatusCode, String) {
         "/pd/api/v1/regions/count" => json!({ "count": 1, "regions": null }),
         "/pd/api/v1/regions/replicated" if state.stores.len() >= 3 => json!("REPLICATED"),
         "/pd/api/v1/regions/replicated" => json!("INPROGRESS"),
+        path if path.starts_with("/pd/api/v1/regions/check/") => {
+            json!({ "count": 0, "regions": [] })
+        }
+        "/pd/api/v1/scheduler-config/evict-leader-scheduler/list" if !state.evicted.is_empty() => {
+            let ranges = state.evicted.iter().map(|id| (id.to_string(), json!([])));
+            json!({ "store-id-ranges": ranges.collect::<Value>() })
+        }
         "/pd/api/v1/regions" => json!({ "count": 1, "regions": [{ "peers": [{ "id": 2 }] }] }),
         _ => return (StatusCode::NOT_FOUND, "404 page not found\n".to_owned()),
     };
@@ -225,7 +299,9 @@ fn members(state: &State, cluster: u64, names: &BTreeSet<String>) -> Value {
                 "client_urls": [format!("http://{name}:2379")] })
         })
         .collect();
-    let leader = rows.iter().find(|row| state.is_well(cluster, row["name"].as_str().unwrap()));
+    let well = |row: &&Value| state.is_well(cluster, row["name"].as_str().unwrap());
+    let chosen = rows.iter().find(|row| state.leader.as_deref() == row["name"].as_str());
+    let leader = chosen.filter(well).or_else(|| rows.iter().find(well));
     json!({ "header": { "cluster_id": cluster }, "members": rows, "leader": leader })
 }
 
@@ -239,12 +315,14 @@ fn health(state: &State, cluster: u64, names: &BTreeSet<String>) -> Value {
 fn stores(state: &State, suffix: &str) -> Value {
     let rows: Vec<Value> = (1..)
         .zip(&state.stores)
-        .map(|(id, name)| {
+        .map(|(id, store)| {
+            let name = &store.pod;
             let up = if state.running.contains(name) { "Up" } else { "Disconnected" };
+            let leaders = u32::from(!state.evicted.contains(&id));
             json!({
                 "store": { "id": id, "address": format!("{name}.{suffix}"), "state_name": up,
-                    "version": "8.5.7", "start_timestamp": 1_795_384_616 },
-                "status": { "leader_count": 1, "region_count": 1,
+                    "version": "8.5.7", "start_timestamp": store.started },
+                "status": { "leader_count": leaders, "region_count": 1,
                     "last_heartbeat_ts": jiff::Timestamp::now().to_string() },
             })
         })

@@ -45,9 +45,10 @@ pub(crate) async fn server() -> &'static Server {
     server
 }
 
-fn program(variable: &str) -> PathBuf {
+/// The program that a variable names.
+pub(crate) fn program(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable).unwrap_or_else(|| {
-        panic!("{variable} must name a program (`cargo xtask tools etcd kube-apiserver` prints it)")
+        panic!("{variable} must name a program (`cargo xtask tools` prints where they are)")
     });
     PathBuf::from(path)
 }
@@ -150,15 +151,24 @@ impl Server {
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         let n = self.taken.fetch_add(1, Ordering::Relaxed);
         assert!(n < OPERATORS, "too few users");
+        self.kubeconfig_of(&format!("operator-token-{n}"))
+    }
+
+    /// A kubeconfig of the administrator.
+    pub(crate) fn admin_kubeconfig(&self) -> PathBuf {
+        self.kubeconfig_of("admin-token")
+    }
+
+    fn kubeconfig_of(&self, token: &str) -> PathBuf {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "test",
             "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
             "clusters": [{ "name": "test", "cluster": {
                 "server": format!("https://127.0.0.1:{}", self.port),
                 "insecure-skip-tls-verify": true } }],
-            "users": [{ "name": "test", "user": { "token": format!("operator-token-{n}") } }],
+            "users": [{ "name": "test", "user": { "token": token } }],
         });
-        let path = self.directory.join(format!("kubeconfig-{n}"));
+        let path = self.directory.join(format!("kubeconfig-{token}"));
         std::fs::write(&path, config.to_string()).unwrap();
         path
     }
@@ -264,7 +274,8 @@ fn binding(name: &str, group: &str) -> Value {
 
 /// An `Api` for any kind; `namespace` empty for what has none.
 pub(crate) fn api(client: &Client, group: &str, kind: &str, namespace: &str) -> Api<DynamicObject> {
-    let version = if group == "tikv.org" { "v1alpha1" } else { "v1" };
+    let alpha = ["tikv.org", "pingcap.com"].contains(&group);
+    let version = if alpha { "v1alpha1" } else { "v1" };
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     if namespace.is_empty() {
         Api::all_with(client.clone(), &resource)
