@@ -1,4 +1,5 @@
-//! What becomes of a cluster that TiDB Operator v1 made, after the steps of `docs/adoption.md`?
+//! What is first planned for a cluster that TiDB Operator v1 made, after the steps of
+//! `docs/adoption.md`? Whole runs are the scripts `adopt_*.txt` of the simulator.
 //!
 //! Objects in the shape that TiDB Operator v1.6 gives them (`pkg/label`, `pkg/manager/member`), with
 //! the labels, annotations and owner that the procedure adds.
@@ -129,20 +130,6 @@ fn an_adopted_cluster_is_known_and_nothing_of_it_is_made_anew_or_thrown_away() {
     }
     let disruptive = plan.steps.iter().filter(|step| step.is_disruptive()).count();
     assert!(disruptive <= 1, "{:?}", plan.steps);
-}
-
-/// One restart each: what the operator made in its place is what the spec asks for.
-#[test]
-fn an_adopted_pod_is_restarted_once() {
-    let cluster = fixture::cluster(json!({}));
-    let mut world = adopted(&cluster);
-    for slot in [Slot::pd(0), Slot::tikv(0)] {
-        let scene = Scene::new(&cluster, &world);
-        assert!(!scene.is_current(slot.component, &world.pods[&slot]));
-        world.pods.insert(slot, fixture::pod(&cluster, slot));
-        let scene = Scene::new(&cluster, &world);
-        assert!(scene.is_current(slot.component, &world.pods[&slot]));
-    }
 }
 
 /// Without the owner that the procedure writes, a pod is a stranger's and stays untouched.

@@ -1,8 +1,9 @@
 //! When does a rule hold a step? One function per rule; each reads as a sentence.
 
 use serde_json::Value;
-use tikv_operator_api::labels;
+use tikv_operator_api::{labels, names};
 
+use super::restarts;
 use crate::build::PdStart;
 use crate::plan::{Identity, Scene, Step};
 use crate::world::{Component, Kind, ObjectKey, PdView, Slot, VolumeFacts};
@@ -54,7 +55,7 @@ fn writes_id(step: &Step) -> bool {
 
 pub(super) fn foreign_object(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(key) = created(step) else {
-        return Ok(());
+        return comes_back(step, scene);
     };
     match scene.world.strangers.get(key) {
         Some(whose) if key.kind == Kind::PersistentVolumeClaim => Err(format!(
@@ -66,6 +67,30 @@ pub(super) fn foreign_object(step: &Step, scene: &Scene<'_>) -> Verdict {
              cluster name"
         )),
         None => Ok(()),
+    }
+}
+
+/// A pod that runs and is to come back stays where one of its claims is not ours: it would not be made
+/// again.
+fn comes_back(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some(slot) = restarts::taken(step, scene) else { return Ok(()) };
+    let leaves =
+        scene.member(slot).volume.is_some_and(|v| v.marks.retired || v.marks.leaving.is_some());
+    let main = slot.claim_name(scene.name());
+    let extra = scene.common(slot.component).volumes.iter().map(|volume| {
+        names::extra_volume(scene.name(), slot.component, &volume.name, slot.ordinal)
+    });
+    let mut claims = [main].into_iter().chain(extra);
+    let strange = claims.find_map(|claim| {
+        let key = ObjectKey::new(Kind::PersistentVolumeClaim, claim);
+        scene.world.strangers.get(&key).map(|whose| format!("{key} is not ours ({whose})"))
+    });
+    match strange.filter(|_| !leaves) {
+        None => Ok(()),
+        Some(words) => Err(format!(
+            "{words}, and {} would not be made again without it: put our labels on it",
+            slot.pod_name(scene.name())
+        )),
     }
 }
 

@@ -56,7 +56,7 @@ rules! {
     ONE_CLUSTER_ID = "one-cluster-id", Degraded, Some(guards::one_cluster_id),
         "Status, volumes and PD must name one and the same cluster id; where they disagree nothing is done, because some of the data is another cluster's. An id that only stores' volumes of another resource name is neither recorded nor marked on anything: it may be another cluster's.";
     FOREIGN_OBJECT = "foreign-object", Degraded, Some(guards::foreign_object),
-        "An object that bears a name which we need but is not ours is never adopted, overwritten or deleted.";
+        "An object that bears a name which we need but is not ours is never adopted, overwritten or deleted; a pod that runs on such a claim stays, since it would not be made again.";
     BOOTSTRAP_ONCE = "bootstrap-once", Progress, Some(guards::bootstrap_once),
         "A cluster is bootstrapped once, by the PD members recorded before their first pod; changes of `pd.replicas` take effect after that.";
     NEVER_BOOTSTRAP_TWICE = "never-bootstrap-twice", Degraded, Some(guards::never_bootstrap_twice),

@@ -22,7 +22,7 @@ const REGIONS_HEARD: u64 = 95;
 const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
 
 /// The slot whose running pod the step takes down.
-fn taken(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
+pub(super) fn taken(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     let Step::DeletePod { name, .. } = step else { return None };
     let slot = Slot::of_pod(scene.name(), name)?;
     let going = scene.world.resource.deleting_since.is_some();

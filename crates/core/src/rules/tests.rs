@@ -78,6 +78,27 @@ fn foreign_object() {
     allows(&FOREIGN_OBJECT, &cluster, &world, &make_pod(&cluster, Slot::pd(1)));
 }
 
+/// It would not be made again; one that leaves need not be.
+#[test]
+fn a_pod_stays_that_runs_on_a_claim_which_is_not_ours() {
+    let volume = json!({"name": "raft", "mountPath": "/raft", "storageSize": "1Gi"});
+    let cluster = fixture::cluster(json!({"tikv": {"storageVolumes": [volume]}}));
+    for claim in ["tikv-c-tikv-0", "tikv-raft-c-tikv-0"] {
+        let mut world = fixture::settled(&cluster);
+        let uid = world.pods[&Slot::tikv(0)].uid.clone();
+        let restart = Step::DeletePod { name: "c-tikv-0".into(), uid, reason: String::new() };
+        allows(&FOREIGN_OBJECT, &cluster, &world, &restart);
+        let key = ObjectKey::new(Kind::PersistentVolumeClaim, claim);
+        world.strangers.insert(key, "without a controller".into());
+        holds(&FOREIGN_OBJECT, &cluster, &world, &restart);
+        let other = world.pods[&Slot::tikv(1)].uid.clone();
+        let other = Step::DeletePod { name: "c-tikv-1".into(), uid: other, reason: String::new() };
+        allows(&FOREIGN_OBJECT, &cluster, &world, &other);
+        world.volumes.get_mut("tikv-c-tikv-0").expect("a volume").marks.retired = true;
+        allows(&FOREIGN_OBJECT, &cluster, &world, &restart);
+    }
+}
+
 #[test]
 fn bootstrap_once() {
     let cluster = fixture::cluster(json!({"pd": {"replicas": 5}}));
