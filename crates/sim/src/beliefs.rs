@@ -4,9 +4,14 @@
 //! thing, or a line of source. One without cannot be written down.
 
 mod all;
+mod settings;
 mod source;
 
 pub use all::all;
+pub use settings::{
+    HIDDEN_ITEMS, LOG_LEVELS, OFFLINE_ITEMS, ONLINE_IS_LOST, PD_CHECKS_SETTINGS, PD_DEFAULTS,
+    SETTINGS_PERSIST, STORE_CHECKS_SETTINGS, TIKV_DEFAULTS,
+};
 use source::belief;
 pub use source::{Belief, Source};
 
@@ -206,13 +211,6 @@ pub const MAX_REPLICAS: Belief<u32> = belief(
 );
 
 /// See `says`.
-pub const SETTINGS_PERSIST: Belief<()> = belief(
-    (),
-    "replication settings of the file are read until the first persist only",
-    Source::Seen("pd-server v8.5.7: restart with a changed file"),
-);
-
-/// See `says`.
 pub const HEARTBEAT_PERSISTED_EVERY: Belief<u64> = belief(
     300 * SECOND,
     "heartbeat times go to etcd at most every five minutes per store",
@@ -245,13 +243,6 @@ pub const CATCH_UP_TAKES: Belief<u64> = belief(
     3 * SECOND,
     "a new replica is a learner until it has the data",
     Source::Chosen("seconds; regions of the model are small"),
-);
-
-/// See `says`.
-pub const PD_DEFAULTS: Belief<()> = belief(
-    (),
-    "without a configuration file PD has the recorded settings; it shows booleans as words, lists as one comma string and durations as Go does",
-    Source::Recording("pd-recordings/config.txt"),
 );
 
 /// See `says`.
@@ -332,56 +323,6 @@ pub const CLUSTER_VERSION_RISES: Belief<()> = belief(
     (),
     "PD's cluster version rises to the least version of all stores, and refuses stores of an older minor version",
     Source::Read("tikv/pd v8.5 server/cluster/cluster.go OnStoreVersionChange, checkStoreVersion"),
-);
-
-/// See `says`.
-pub const TIKV_DEFAULTS: Belief<()> = belief(
-    (),
-    "without a configuration file a store has the recorded settings",
-    Source::Recording("tikv-recordings/config.txt"),
-);
-
-/// See `says`.
-pub const ONLINE_IS_LOST: Belief<()> = belief(
-    (),
-    "what is set through a store's status port with persist=false is in the process only",
-    Source::Recording("tikv-recordings/config-post-online-ok.txt"),
-);
-
-/// See `says`.
-pub const OFFLINE_ITEMS: Belief<&[&str]> = belief(
-    &[
-        "server.grpc-concurrency",
-        "server.addr",
-        "server.advertise-addr",
-        "server.status-addr",
-        "storage.data-dir",
-        "storage.engine",
-        "storage.api-version",
-        "storage.enable-ttl",
-        "storage.reserve-space",
-        "raftstore.raftdb-path",
-        "raftstore.prevote",
-        "raftstore.capacity",
-    ],
-    "these items of a store are read at its start only, and a change online is refused whole",
-    Source::Recording("tikv-recordings/config-post-offline.txt"),
-);
-
-/// See `says`.
-pub const HIDDEN_ITEMS: Belief<&[&str]> = belief(
-    &["raftstore.region-max-size"],
-    "an item that has moved is still known where it was, is not shown, and cannot be changed",
-    Source::Recording("tikv-recordings/config-post-bad-value.txt"),
-);
-
-/// See `says`.
-pub const LOG_LEVELS: Belief<&[&str]> = belief(
-    &["debug", "info", "warn", "warning", "error", "fatal", "critical", "trace"],
-    "a log level that does not exist ends the start",
-    Source::Read(
-        "tikv/pd v8.5 server/config Config.SetupLogger; tikv/tikv config/mod.rs LogLevel deserialize",
-    ),
 );
 
 /// See `says`.

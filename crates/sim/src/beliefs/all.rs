@@ -18,9 +18,7 @@ const FACTS: &[Belief<()>] = &[
     FORCE_NEW_CLUSTER,
     A_CUT_IS_BOTH_WAYS,
     DOWN_WITHOUT_HEARTBEAT,
-    SETTINGS_PERSIST,
     HEARTBEATS_FORGOTTEN,
-    PD_DEFAULTS,
     STRICT_REMOVAL,
     ISOLATED,
     TOMBSTONE_WHEN_EMPTY,
@@ -28,8 +26,6 @@ const FACTS: &[Belief<()>] = &[
     NO_TARGET_NO_EVICTION,
     GRACEFUL_SHUTDOWN,
     CLUSTER_VERSION_RISES,
-    TIKV_DEFAULTS,
-    ONLINE_IS_LOST,
     CLAIMS_GROW,
     EVICTION_ASKS_BUDGETS,
     LOST_PODS_STAY,
@@ -58,7 +54,7 @@ pub fn all() -> Vec<(&'static str, Source)> {
         UNREACHABLE_TOLERATED,
     ];
     let ranges = [CRASH_BACKOFF, PULL_TAKES, VOLUME_TAKES, REGISTER_TAKES];
-    let mut all: Vec<_> = FACTS.iter().map(|b| (b.says, b.source)).collect();
+    let mut all: Vec<_> = FACTS.iter().chain(&settings::FACTS).map(|b| (b.says, b.source)).collect();
     all.extend(numbers.iter().map(|b| (b.says, b.source)));
     all.extend(ranges.iter().map(|b| (b.says, b.source)));
     all.extend(

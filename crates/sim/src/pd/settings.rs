@@ -49,9 +49,7 @@ impl Settings {
         for section in SECTIONS {
             for (name, value) in at(file, &format!("/{section}")).as_object().into_iter().flatten()
             {
-                let mut item = Map::new();
-                item.insert(format!("{section}.{name}"), value.clone());
-                let _ = self.post(&item);
+                let _ = self.put(&format!("{section}.{name}"), value);
             }
         }
     }
@@ -59,12 +57,22 @@ impl Settings {
     /// `POST /config`: items one by one, up to the first that is refused.
     pub fn post(&mut self, items: &Map<String, Value>) -> Result<(), String> {
         for (item, value) in items {
-            let (section, name) = self.find(item).ok_or(format!("config item {item} not found"))?;
-            let pointer = format!("/{section}/{name}");
-            let value = shaped(at(&self.config, &pointer), value)
-                .ok_or(format!("config item {item}: {value} has the wrong type"))?;
-            set(Arc::make_mut(&mut self.config), &[&section, &name], value);
+            let before = Arc::clone(&self.config);
+            self.put(item, value)?;
+            if let Err(words) = check(&self.config) {
+                self.config = before;
+                return Err(words);
+            }
         }
+        Ok(())
+    }
+
+    fn put(&mut self, item: &str, value: &Value) -> Result<(), String> {
+        let (section, name) = self.find(item).ok_or(format!("config item {item} not found"))?;
+        let pointer = format!("/{section}/{name}");
+        let value = shaped(at(&self.config, &pointer), value)
+            .ok_or(format!("config item {item}: {value} has the wrong type"))?;
+        set(Arc::make_mut(&mut self.config), &[&section, &name], value);
         Ok(())
     }
 
@@ -106,6 +114,25 @@ impl Settings {
         let down = text(&self.config, "/schedule/max-store-down-time");
         duration(down).unwrap_or(beliefs::MAX_DOWN.value)
     }
+}
+
+/// What PD checks settings against each other for ([`beliefs::PD_CHECKS_SETTINGS`]).
+fn check(config: &Value) -> Result<(), String> {
+    let ratio = |name: &str| at(config, &format!("/schedule/{name}")).as_f64();
+    for name in ["low-space-ratio", "high-space-ratio"] {
+        if ratio(name).is_some_and(|ratio| !(0.0..=1.0).contains(&ratio)) {
+            return Err(format!("{name} should between 0 and 1"));
+        }
+    }
+    if ratio("low-space-ratio") <= ratio("high-space-ratio") {
+        return Err("low-space-ratio should be larger than high-space-ratio".to_owned());
+    }
+    let level = text(config, "/replication/isolation-level");
+    let mut labels = text(config, "/replication/location-labels").split(',');
+    if !level.is_empty() && !labels.any(|label| label == level) {
+        return Err("isolation-level must be one of location-labels or empty".to_owned());
+    }
+    Ok(())
 }
 
 /// The value as PD shows it afterwards: booleans as words, lists as one comma string, durations as
@@ -183,6 +210,25 @@ mod tests {
         assert_eq!(settings.max_down(), 1_200_000);
         assert!(post(&mut settings, "no-such-item", json!(1)).unwrap_err().contains("not found"));
         assert!(post(&mut settings, "max-replicas", json!("x")).is_err());
+    }
+
+    #[test]
+    fn a_section_is_checked_as_a_whole_and_a_file_when_all_of_it_is_read() {
+        let mut settings = Settings::default();
+        let (high, low) = ("schedule.high-space-ratio", "schedule.low-space-ratio");
+        let words = post(&mut settings, high, json!(0.85)).unwrap_err();
+        assert!(words.contains("larger than high-space-ratio"), "{words}");
+        assert_eq!(at(settings.shown(), "/schedule/high-space-ratio"), &json!(0.7));
+        post(&mut settings, low, json!(0.9)).unwrap();
+        post(&mut settings, high, json!(0.85)).unwrap();
+        assert!(post(&mut settings, low, json!(9)).unwrap_err().contains("between 0 and 1"));
+        let level = "replication.isolation-level";
+        assert!(post(&mut settings, level, json!("zone")).is_err());
+        post(&mut settings, "replication.location-labels", json!("zone")).unwrap();
+        post(&mut settings, level, json!("zone")).unwrap();
+        let mut settings = Settings::default();
+        settings.first(&json!({"schedule": {"high-space-ratio": 0.85, "low-space-ratio": 0.9}}));
+        assert_eq!(at(settings.shown(), "/schedule/high-space-ratio"), &json!(0.85));
     }
 
     #[test]

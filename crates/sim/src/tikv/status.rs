@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
+use tikv_operator_core::settings;
 
 use super::Stage;
 use crate::kube::{at, set};
@@ -13,8 +14,8 @@ use crate::universe::Universe;
 const RECORDED: &str = include_str!("../../../../fixtures/tikv-recordings/config.txt");
 
 /// The sections that the model keeps.
-const SECTIONS: [&str; 7] =
-    ["log", "server", "storage", "raftstore", "gc", "split", "pessimistic-txn"];
+const SECTIONS: [&str; 8] =
+    ["log", "server", "storage", "raftstore", "coprocessor", "gc", "split", "pessimistic-txn"];
 
 /// Items that only a start reads ([`crate::beliefs::OFFLINE_ITEMS`]).
 const OFFLINE: &[&str] = crate::beliefs::OFFLINE_ITEMS.value;
@@ -103,8 +104,29 @@ pub fn change(config: &mut Value, items: &BTreeMap<String, Value>) -> Result<(),
         }
         set(&mut changed, &path, value.clone());
     }
+    check(&changed).map_err(|words| format!("failed to update, error: \"{words}\""))?;
     *config = changed;
     Ok(())
+}
+
+/// What a store checks settings against each other for
+/// ([`crate::beliefs::STORE_CHECKS_SETTINGS`]).
+fn check(config: &Value) -> Result<(), String> {
+    for what in ["size", "keys"] {
+        let item = |which: &str| at(config, &format!("/coprocessor/region-{which}-{what}"));
+        let (most, split) = (amount(item("max")), amount(item("split")));
+        if let (Some(most), Some(split)) = (most, split)
+            && most < split
+        {
+            return Err(format!("region max {what} {most} must >= split {what} {split}"));
+        }
+    }
+    Ok(())
+}
+
+/// A number, or the bytes of a size.
+fn amount(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str().and_then(settings::bytes))
 }
 
 fn is_size(value: &Value) -> bool {
@@ -154,5 +176,17 @@ mod tests {
         let items = BTreeMap::from([("raftstore.raft-log-gc-threshold".to_owned(), json!(99))]);
         change(&mut config, &items).unwrap();
         assert_eq!(at(&config, "/raftstore/raft-log-gc-threshold"), &json!(99));
+    }
+
+    #[test]
+    fn sizes_are_checked_against_each_other() {
+        let mut config = effective(&Value::Null);
+        let mut post = |item: &str, value: &str| {
+            change(&mut config, &BTreeMap::from([(item.to_owned(), json!(value))]))
+        };
+        let (most, split) = ("coprocessor.region-max-size", "coprocessor.region-split-size");
+        assert!(post(most, "144MiB").unwrap_err().contains("must >= split size"));
+        post(split, "96MiB").unwrap();
+        post(most, "144MiB").unwrap();
     }
 }

@@ -226,7 +226,7 @@ const CHANGES: &[&str] = &[
 
 fn a_store_answers_as_recorded() {
     let mut config = tikv::effective(&Value::Null);
-    assert_sections("tikv", "config.txt", &config, 7);
+    assert_sections("tikv", "config.txt", &config, 8);
     for name in CHANGES {
         let recording = read("tikv", name);
         let items = serde_json::from_value(recording.body).unwrap();
