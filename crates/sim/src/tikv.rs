@@ -205,6 +205,16 @@ impl Tikv {
         Ok(id)
     }
 
+    /// The process that serves as this store, by the uid of its pod.
+    pub fn process_of(&self, cluster_id: Option<u64>, store: u64) -> Option<&str> {
+        let mut processes = self.processes.iter().filter(|(_, process)| {
+            let data = self.disks.get(&process.disk);
+            let serves = matches!(process.stage, Stage::Serving { .. });
+            serves && data.is_some_and(|d| Some(d.cluster_id) == cluster_id && d.store == store)
+        });
+        processes.next().map(|(uid, _)| uid.as_str())
+    }
+
     /// Stores of a cluster that serve now.
     pub fn serving(&self, cluster_id: u64) -> Vec<u64> {
         let serving = self.processes.values().filter_map(|process| {

@@ -400,3 +400,40 @@ fn one_that_applies_what_is_changed_back_for_ever() {
         harness.run(120);
     });
 }
+
+#[test]
+fn one_that_sets_nothing_in_stores() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let mut plan = plan(cluster, world);
+        plan.steps.retain(|step| !matches!(step, Step::SetStoreConfig { .. }));
+        plan
+    }
+    let finding = "raftstore.raft-log-gc-threshold 50, not 70";
+    caught_in(with_plan(broken), finding, |harness| {
+        born(harness);
+        let config = json!({"raftstore": {"raft-log-gc-threshold": 70}});
+        harness.edit("c", &["tikv", "config"], config);
+        harness.run(120);
+        harness.stay_quiet(60).expect("writes nothing");
+    });
+}
+
+#[test]
+fn one_that_lets_a_further_volume_stay_small() {
+    fn broken(cluster: &Cluster, world: &World) -> Plan {
+        let mut plan = plan(cluster, world);
+        plan.steps.retain(|step| {
+            !matches!(step, Step::ResizeVolume { name, .. } if name.starts_with("tikv-wal-"))
+        });
+        plan
+    }
+    let volumes = |size: &str| json!([{"name": "wal", "storageSize": size, "mountPath": "/wal"}]);
+    caught_in(with_plan(broken), "asks for 1Gi, not 2Gi", |harness| {
+        let tikv = json!({"replicas": 3, "storageVolumes": volumes("1Gi")});
+        harness.create("c", &json!({"pd": {"replicas": 1}, "tikv": tikv})).unwrap();
+        harness.settle(600).expect("settles");
+        harness.edit("c", &["tikv", "storageVolumes"], volumes("2Gi"));
+        harness.run(120);
+        harness.stay_quiet(60).expect("writes nothing");
+    });
+}

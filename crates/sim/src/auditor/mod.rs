@@ -12,6 +12,7 @@ mod proof;
 mod removal;
 mod settings;
 mod truth;
+mod wishes;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,8 @@ pub struct Auditor {
     users_tombstones: BTreeSet<u64>,
     /// Stores whose removal a user began.
     users_removals: BTreeSet<u64>,
+    /// Settings that a user changed in a process of a store: cluster, store, its start, item.
+    users_settings: BTreeSet<(String, u64, u64, String)>,
     /// Since when stores and PD members do not serve, by consensus history and id.
     silent_since: BTreeMap<(usize, u64), u64>,
     /// The leaders of PD as they were before the pass.

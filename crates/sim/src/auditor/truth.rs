@@ -16,6 +16,7 @@ impl Auditor {
     pub fn at_rest(&mut self, universe: &Universe, cluster: &str) -> bool {
         self.now = universe.now;
         self.judge_leftovers(universe, cluster);
+        self.judge_wishes(universe, cluster);
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return false };
         let ready = condition(resource, "Ready") == Some("True");
         if at(resource, "/status/observedGeneration") != at(resource, "/metadata/generation") {

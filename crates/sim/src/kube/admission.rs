@@ -23,6 +23,10 @@ impl Kube {
                          provisions the pvc must support resize";
             return Err(Refusal::new(403, format!("{key} is forbidden: {words}")));
         }
+        if self.full_claims.contains(&key.name) {
+            let words = "exceeded quota: storage";
+            return Err(Refusal::new(403, format!("{key} is forbidden: {words}")));
+        }
         let size = json!(size);
         self.edit(key, |claim| set(claim, &["spec", "resources", "requests", "storage"], size));
         Ok(())
@@ -118,5 +122,7 @@ mod tests {
         kube.resize_claim(&key("soft"), "uid-0001", "20Gi").unwrap();
         assert_eq!(kube.resize_claim(&key("soft"), "uid-0001", "1Gi").unwrap_err().code, 422);
         assert_eq!(kube.resize_claim(&key("hard"), "uid-0002", "20Gi").unwrap_err().code, 403);
+        kube.full_claims.insert("soft".to_owned());
+        assert_eq!(kube.resize_claim(&key("soft"), "uid-0001", "30Gi").unwrap_err().code, 403);
     }
 }

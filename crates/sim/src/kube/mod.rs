@@ -95,6 +95,8 @@ pub struct Kube {
     applied: BTreeMap<(String, Subresource), Value>,
     /// Storage classes that do not allow expansion.
     pub rigid_classes: BTreeSet<String>,
+    /// Claims that a quota of storage does not let grow ([`crate::beliefs::QUOTA_REFUSES`]).
+    pub full_claims: BTreeSet<String>,
     /// A ResourceQuota: most pods that may exist ([`crate::beliefs::QUOTA_REFUSES`]).
     pub quota: Option<usize>,
     /// An admission webhook that has its own ideas: kind, place and value, set at each write.

@@ -61,6 +61,7 @@ impl Play {
             },
             ("crash-after-each-write", [name, fields @ ..]) => self.crash_each(name, fields),
             ("show", [what]) => Ok(self.show(what)),
+            ("show", ["setting", item]) => Ok(self.live_setting(item)),
             ("faults", fields) => self.faults(fields),
             ("make-good", []) => {
                 self.make_good();

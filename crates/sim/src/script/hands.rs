@@ -47,22 +47,40 @@ impl Play {
                 return Ok(answer.map_or_else(|r| format!("{r}\n"), |()| "evicted\n".to_owned()));
             }
             ("lose-volume", [claim]) => universe.lose_volume(claim),
+            ("no-image", [tag]) => {
+                universe.nodes.missing_tags.insert((*tag).to_owned());
+            }
+            _ => return self.at_the_api_server(verb, rest),
+        }
+        Ok(String::new())
+    }
+
+    /// Quotas, classes and webhooks.
+    fn at_the_api_server(&mut self, verb: &str, rest: &[&str]) -> Printed {
+        let kube = &mut self.harness.universe.kube;
+        match (verb, rest) {
             ("rigid-class", [class]) => {
-                universe.kube.rigid_classes.insert((*class).to_owned());
+                kube.rigid_classes.insert((*class).to_owned());
+            }
+            ("expandable-class", [class]) => {
+                kube.rigid_classes.remove(*class);
+            }
+            ("full-claim", [claim]) => {
+                kube.full_claims.insert((*claim).to_owned());
+            }
+            ("room-for-claim", [claim]) => {
+                kube.full_claims.remove(*claim);
             }
             ("quota", [pods]) => {
-                universe.kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0));
+                kube.quota = Some(usize::try_from(number(pods)?).unwrap_or(0));
             }
             ("webhook", [kind, change]) => {
                 let (place, value) = change.split_once('=').ok_or("want /place=value")?;
                 let change = ((*kind).to_owned(), place.to_owned(), value_of(value));
-                universe.kube.webhooks.push(change);
+                kube.webhooks.push(change);
             }
-            ("no-webhook", []) => universe.kube.webhooks.clear(),
-            ("no-quota", []) => universe.kube.quota = None,
-            ("no-image", [tag]) => {
-                universe.nodes.missing_tags.insert((*tag).to_owned());
-            }
+            ("no-webhook", []) => kube.webhooks.clear(),
+            ("no-quota", []) => kube.quota = None,
             _ => return self.with_kubectl(verb, rest),
         }
         Ok(String::new())
@@ -117,6 +135,9 @@ impl Play {
                     stores.iter().map(|store| self.store_id(cluster, store)).collect();
                 return self.unsafe_recovery(cluster, &ids?);
             }
+            ("user-sets-store", [cluster, store, item]) => {
+                return self.set_store(cluster, store, item);
+            }
             ("fill-store", [cluster, store, gib]) => return self.fill_store(cluster, store, gib),
             ("stand-alone", [cluster, pod]) => return self.stand_alone(cluster, pod),
             ("kill-pd-leader", [cluster]) => {
@@ -127,6 +148,21 @@ impl Play {
             _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
         };
         self.ask_pd(cluster, method, &format!("/pd/api/{path}"), &body)
+    }
+
+    /// A user changes a setting at the status port of a store that runs.
+    fn set_store(&mut self, cluster: &str, store: &str, item: &str) -> Printed {
+        let (item, value) = item.split_once('=').ok_or("want item=value")?;
+        let id = self.store_id(cluster, store)?;
+        let universe = &mut self.harness.universe;
+        let index = universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let ensemble = universe.pd.ensembles.get(index).ok_or("no such cluster")?;
+        let started = ensemble.cluster.stores.get(&id).map_or(0, |store| store.started);
+        let process = universe.tikv.process_of(ensemble.cluster_id, id);
+        let process = process.map(str::to_owned).ok_or("the store does not run")?;
+        universe.set_store_config(&process, &[(item.to_owned(), value_of(value))].into())?;
+        self.harness.auditor.users_setting(cluster, (id, started), item);
+        Ok(String::new())
     }
 
     /// A store holds this many GiB now.

@@ -44,6 +44,12 @@ impl Play {
         for wait in at(&resource, "/status/waits").as_array().into_iter().flatten() {
             let _ = writeln!(out, "  waits: {}: {}", text(wait, "/subject"), text(wait, "/rule"));
         }
+        for drift in at(&resource, "/status/drift").as_array().into_iter().flatten() {
+            let word = |name: &str| text(drift, &format!("/{name}"));
+            let (live, wanted) = (word("live"), word("wanted"));
+            let what = format!("{} {}", word("subject"), word("key"));
+            let _ = writeln!(out, "  drift: {what}: {live}, wanted {wanted}");
+        }
         out
     }
 
@@ -87,7 +93,8 @@ impl Play {
             let member = if mark("member-id").is_empty() { "" } else { ", member" };
             let retired = if mark("retired").is_empty() { "" } else { ", retired" };
             let other = if others.contains(name_of(claim)) { ", of another resource" } else { "" };
-            format!("{}: {id}{store}{member}{retired}{other}\n", name_of(claim))
+            let size = size(claim);
+            format!("{}: {size}, {id}{store}{member}{retired}{other}\n", name_of(claim))
         };
         let shown: Vec<String> = claims.iter().map(&mut line).collect();
         lines(shown.into_iter())
@@ -187,6 +194,16 @@ impl Play {
         lines(clusters.flat_map(|c| c.stores.values().map(move |s| (c, s))).map(line))
     }
 
+    /// The value that each running store has for a setting, by pod.
+    pub(super) fn live_setting(&self, item: &str) -> String {
+        let pointer = format!("/{}", item.replace('.', "/"));
+        let pods = self.harness.universe.kube.list("Pod");
+        lines(pods.filter_map(|pod| {
+            let process = self.harness.universe.store_process(uid_of(pod))?;
+            Some(format!("{}: {}\n", name_of(pod), at(&process.config, &pointer)))
+        }))
+    }
+
     /// PD members as etcd lists them.
     fn members(&self) -> String {
         let line = |ensemble: &Ensemble, member: &Member| {
@@ -205,6 +222,18 @@ impl Play {
     fn nickname(&mut self, id: u64) -> String {
         let next = self.ids.len() + 1;
         format!("id#{}", self.ids.entry(id).or_insert(next))
+    }
+}
+
+/// What a claim asks for, and what it has where that is less.
+fn size(claim: &Object) -> String {
+    let asked = text(claim, "/spec/resources/requests/storage");
+    let has = text(claim, "/status/capacity/storage");
+    match has {
+        _ if asked.is_empty() => "no size".to_owned(),
+        _ if has == asked => asked.to_owned(),
+        "" => format!("none of {asked}"),
+        _ => format!("{has} of {asked}"),
     }
 }
 
