@@ -28,6 +28,7 @@ pub fn report(
     outcomes: &[Outcome],
 ) -> (TikvClusterStatus, Vec<Note>) {
     let scene = Scene::new(cluster, world);
+    let outcomes: &[Outcome] = &outcome::lasting(outcomes);
     let mut status = carried(world, outcomes);
     status.observed_generation = Some(cluster.generation);
     status.waits = plan.waits.iter().map(|wait| wait_status(wait, world)).collect();
@@ -68,7 +69,7 @@ pub fn report_kept(
     );
     conditions::reject(&mut status.conditions, world, &message);
     status.summary = Some(format!("The spec is not valid: {message}"));
-    let notes = note::of_pass(world, &status, outcomes);
+    let notes = note::of_pass(world, &status, &outcome::lasting(outcomes));
     (status, notes)
 }
 

@@ -32,6 +32,32 @@ impl Outcome {
         }
         Vec::new()
     }
+
+    /// May a server now take what it refused before? PD and TiKV check settings against each other,
+    /// and each is set by itself: what was refused beside the old value of another may be taken
+    /// beside its new one. Each setting that is taken is progress, so this comes to an end.
+    pub fn outdates(&self, refused: &ConfigItem) -> bool {
+        match (&self.result, refused) {
+            (Err(_), _) => false,
+            (Ok(()), ConfigItem::Pd(_)) => matches!(self.step, Step::SetPdConfig { .. }),
+            (Ok(()), ConfigItem::Store(of, _)) => {
+                matches!(&self.step, Step::SetStoreConfig { store, .. } if store == of)
+            }
+        }
+    }
+}
+
+/// Without the settings that were refused before the same server took another one: they are tried
+/// again at once, and nobody needs to hear of them.
+pub(super) fn lasting(outcomes: &[Outcome]) -> Vec<Outcome> {
+    let later = |index: usize| outcomes.iter().skip(index + 1);
+    let passes = |(index, outcome): &(usize, &Outcome)| {
+        let refused = outcome.config_refusals();
+        !refused.is_empty()
+            && refused.iter().all(|(item, _)| later(*index).any(|other| other.outdates(item)))
+    };
+    let outcomes = outcomes.iter().enumerate().filter(|outcome| !passes(outcome));
+    outcomes.map(|(_, outcome)| outcome.clone()).collect()
 }
 
 /// Why a step was not done.
@@ -54,4 +80,54 @@ pub enum FailureKind {
     Refused,
     /// No answer, or the server could not: try again.
     Unavailable,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::world::StoreId;
+
+    #[test]
+    fn a_setting_that_is_taken_makes_the_refusals_of_that_server_old() {
+        let pd = Step::SetPdConfig { item: "a".into(), value: json!(1) };
+        let store = Step::SetStoreConfig {
+            store: StoreId(1),
+            status_address: String::new(),
+            items: BTreeMap::new(),
+        };
+        let refused = Failure { kind: FailureKind::Refused, message: "no".into() };
+        let of = |id| ConfigItem::Store(StoreId(id), "b".into());
+        for (step, result, want) in [
+            (&pd, Ok(()), [true, false, false]),
+            (&store, Ok(()), [false, true, false]),
+            (&pd, Err(refused.clone()), [false; 3]),
+            (&store, Err(refused), [false; 3]),
+            (&Step::AddFinalizer, Ok(()), [false; 3]),
+        ] {
+            let outcome = Outcome { step: step.clone(), result };
+            let old =
+                [ConfigItem::Pd("b".into()), of(1), of(2)].map(|item| outcome.outdates(&item));
+            assert_eq!(old, want, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_is_followed_by_a_yes_is_not_told() {
+        let set = |item: &str, refused: bool| Outcome {
+            step: Step::SetPdConfig { item: item.into(), value: json!(1) },
+            result: if refused {
+                Err(Failure { kind: FailureKind::Refused, message: "no".into() })
+            } else {
+                Ok(())
+            },
+        };
+        let (high, low) = (set("high", true), set("low", false));
+        assert_eq!(lasting(&[high.clone(), low.clone()]), std::slice::from_ref(&low));
+        assert_eq!(lasting(&[low.clone(), high.clone()]), [low, high.clone()]);
+        assert_eq!(lasting(&[high.clone(), set("low", true)]).len(), 2);
+    }
 }

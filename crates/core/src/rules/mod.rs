@@ -174,7 +174,7 @@ rules! {
     TEMPLATE_ACCEPTED = "template-accepted", Degraded, None,
         "No pod is taken down for a changed spec before the API server has accepted, in a dry run, the pod that would take its place; a refusal names the field and is asked again after five minutes or when the spec changes.";
     CONFIG_REFUSED = "config-refused", Held, None,
-        "PD refuses a setting, in the words given, or does not have it; the other settings are applied, and this one is tried again after five minutes or when it changes.";
+        "PD refuses a setting, in the words given, or does not have it; the other settings are applied, and this one is tried again when PD has taken another one, after five minutes, or when it changes.";
     CONFIG_NEEDS_RESTART = "config-needs-restart", Held, None,
         "A store does not take a setting while it runs; it takes it at its next restart.";
     CONFIG_NOT_READ = "config-not-read", Held, None,

@@ -58,8 +58,9 @@ pub struct World {
     /// What stores say of themselves at their status port. Asked only where it decides something;
     /// a store that is not in here said nothing.
     pub processes: BTreeMap<StoreId, StoreProcess>,
-    /// Settings that PD or a store refused to this operator process in the last five minutes. They
-    /// are not tried again meanwhile, and the cluster says why.
+    /// Settings that PD or a store refused to this operator process in the last five minutes and
+    /// since that server last took another. They are not tried again meanwhile, and the cluster says
+    /// why.
     pub config_refusals: BTreeMap<ConfigItem, Refusal>,
     /// How long this operator process has seen each symptom without a break. A restart of the
     /// operator starts all of them anew, which lengthens delays and never shortens them.

@@ -124,7 +124,7 @@ impl Pass {
         }
         for outcome in &acted.outcomes {
             remember(memory, outcome);
-            memory.refused(outcome.config_refusals(), Instant::now());
+            memory.configured(outcome, Instant::now());
         }
         Ok(self.close(memory, look, &judgement, acted).await)
     }

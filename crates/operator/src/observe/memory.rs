@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tikv_operator_core::{
     build,
+    report::Outcome,
     world::{
         Applied, Component, ConfigItem, GrowthRefusal, LeaderFacts, Object, ObjectKey, PdMemberId,
         PdView, Refusal, StoreId, Symptom, Trial,
@@ -144,10 +145,11 @@ impl Memory {
         self.trials.iter().map(|(component, (trial, _))| (*component, trial.clone())).collect()
     }
 
-    /// Notes settings that PD or a store refused.
-    pub fn refused(&mut self, refusals: Vec<(ConfigItem, Refusal)>, now: Instant) {
-        let dated = refusals.into_iter().map(|(item, refusal)| (item, (refusal, now)));
-        self.config_refusals.extend(dated);
+    /// Notes whether PD or a store took or refused settings.
+    pub fn configured(&mut self, outcome: &Outcome, now: Instant) {
+        self.config_refusals.retain(|item, _| !outcome.outdates(item));
+        let refusals = outcome.config_refusals().into_iter();
+        self.config_refusals.extend(refusals.map(|(item, refusal)| (item, (refusal, now))));
     }
 
     /// Settings that were refused lately.
@@ -273,7 +275,11 @@ fn signed(duration: Duration) -> SignedDuration {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use tikv_operator_core::world::{Kind, Revision};
+    use tikv_operator_core::{
+        plan::Step,
+        report::{Failure, FailureKind},
+        world::{Kind, Revision},
+    };
 
     use super::*;
 
@@ -352,6 +358,27 @@ mod tests {
         assert_eq!(memory.store_config(store, first, now + CONFIG_TIME), None);
         memory.forget_store_config(store);
         assert_eq!(memory.store_config(store, first, now), None);
+    }
+
+    #[test]
+    fn a_refused_setting_is_tried_again_when_pd_has_taken_another_or_after_five_minutes() {
+        let (mut memory, start) = (Memory::default(), Instant::now());
+        let set = |item: &str, refused: bool| Outcome {
+            step: Step::SetPdConfig { item: item.to_owned(), value: json!(1) },
+            result: if refused {
+                Err(Failure { kind: FailureKind::Refused, message: "no".to_owned() })
+            } else {
+                Ok(())
+            },
+        };
+        memory.configured(&set("high", true), start);
+        memory.configured(&set("low", true), start);
+        assert_eq!(memory.config_refusals(start).len(), 2, "a refusal is no progress");
+        memory.configured(&set("other", false), start);
+        assert_eq!(memory.config_refusals(start), BTreeMap::new());
+        memory.configured(&set("high", true), start);
+        assert_eq!(memory.config_refusals(start + REFUSAL_TIME / 2).len(), 1);
+        assert_eq!(memory.config_refusals(start + REFUSAL_TIME), BTreeMap::new());
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Operator {
                 self.remember_applied(object, universe.now);
             }
             let outcome = Outcome { step: step.clone(), result };
-            self.refused(outcome.config_refusals(), universe.now);
+            self.configured(&outcome, universe.now);
             if let Step::SetStoreConfig { store, .. } = step {
                 self.memory.store_configs.remove(store);
             }

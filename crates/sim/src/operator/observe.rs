@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use tikv_operator_core::facts::{Belongings, Owner, missing_claims};
+use tikv_operator_core::report::Outcome;
 use tikv_operator_core::world::{
     Applied, Component, ConfigItem, GrowthRefusal, Kind, ObjectKey, PdView, Refusal, Slot, Symptom,
     World, symptoms,
@@ -126,10 +127,12 @@ impl Operator {
         world.seen_for = self.watch_symptoms(world, universe.now);
     }
 
-    /// Notes settings that PD or a store refused.
-    pub(super) fn refused(&mut self, refusals: Vec<(ConfigItem, Refusal)>, now: u64) {
-        let dated = refusals.into_iter().map(|(item, refusal)| (item, (refusal, now)));
-        self.memory.config_refusals.extend(dated);
+    /// Notes whether PD or a store took or refused settings.
+    pub(super) fn configured(&mut self, outcome: &Outcome, now: u64) {
+        let known = &mut self.memory.config_refusals;
+        known.retain(|item, _| !outcome.outdates(item));
+        let refusals = outcome.config_refusals().into_iter();
+        known.extend(refusals.map(|(item, refusal)| (item, (refusal, now))));
     }
 
     fn config_refusals(&mut self, now: u64) -> BTreeMap<ConfigItem, Refusal> {
