@@ -38,7 +38,9 @@ pub(crate) struct Prepared {
     pub(crate) tikv_online: Items,
     /// Their hash.
     pub(crate) tikv_online_hash: String,
-    /// PD's that change online.
+    /// The items of PD's configuration.
+    pub(crate) pd_items: Items,
+    /// Those of them that change online.
     pub(crate) pd_online: Items,
     /// The hash of each of these.
     pub(crate) pd_hashes: BTreeMap<String, String>,
@@ -67,6 +69,7 @@ impl Prepared {
             tikv_items: settings::items(&tikv.config),
             tikv_online_hash: hash::of_items(&tikv_online),
             tikv_online,
+            pd_items: settings::items(&pd.config),
             pd_hashes: hashes(&pd_online),
             pd_online,
         }

@@ -114,6 +114,15 @@ fn s38_an_edit_of_an_item_that_pd_persisted_is_set_and_remembered() {
     assert_eq!(run(&first, &mut world), [set, connection]);
 }
 
+fn drift(cluster: &Cluster, world: &World) -> Vec<[String; 4]> {
+    let drift = report(cluster, world, &plan(cluster, world), &[]).0.drift;
+    drift.into_iter().map(|d| [d.subject, d.key, d.wanted, d.live]).collect()
+}
+
+fn of(subject: &str, key: &str, wanted: &str, live: &str) -> [String; 4] {
+    [subject, key, wanted, live].map(str::to_owned)
+}
+
 #[test]
 fn s38_what_somebody_changes_in_pd_is_drift_and_stays_until_the_item_is_edited() {
     let both = |limit: u32, level: &str| {
@@ -125,11 +134,6 @@ fn s38_what_somebody_changes_in_pd_is_drift_and_stays_until_the_item_is_edited()
     run(&cluster, &mut world);
     fixture::pd_of(&mut world).config = Some(live(0).into());
     assert_eq!(run(&cluster, &mut world), Vec::<String>::new());
-    let drift = |cluster: &Cluster, world: &World| {
-        let drift = report(cluster, world, &plan(cluster, world), &[]).0.drift;
-        drift.into_iter().map(|d| (d.subject, d.key, d.wanted, d.live)).collect::<Vec<_>>()
-    };
-    let of = |a: &str, b: &str, c: &str, d: &str| (a.into(), b.into(), c.into(), d.into());
     let expected = [of("pd", "schedule.leader-schedule-limit", "4", "0")];
     assert_eq!(drift(&cluster, &world), expected);
     // A pass in which PD did not say its configuration reports it as before.
@@ -149,7 +153,48 @@ fn s38_what_somebody_changes_in_pd_is_drift_and_stays_until_the_item_is_edited()
         run(&edited, &mut world)
             .contains(&"set-pd-config schedule.leader-schedule-limit = 5".into())
     );
-    assert_eq!(drift(&edited, &world), []);
+    assert_eq!(drift(&edited, &world), Vec::<[String; 4]>::new());
+}
+
+#[test]
+fn an_item_that_pd_reads_at_its_start_is_drift_when_every_member_has_started_with_it() {
+    let config = json!({
+        "lease": 5,
+        "quota-backend-bytes": "16384MiB",
+        "tso-save-interval": "3000ms",
+        "auto-compaction-retention": "2h",
+        "log": {"format": "json"},
+        "metric": {"interval": "15s"},
+    });
+    let cluster = with_pd(&config);
+    let live = |lease: u32| {
+        json!({
+            "lease": lease,
+            "quota-backend-bytes": "16GiB",
+            "tso-save-interval": "3s",
+            "auto-compaction-retention-v2": "1h",
+            "log": {"format": "json", "sampling": null},
+            "metric": {"interval": "15s", "job": "c-pd-0"},
+        })
+    };
+    let none = Vec::<[String; 4]>::new();
+    let mut world = settled(&cluster, live(5));
+    assert_eq!(drift(&cluster, &world), none, "another spelling or name of an item is no drift");
+    fixture::pd_of(&mut world).config = Some(live(3).into());
+    assert_eq!(drift(&cluster, &world), [of("pd", "lease", "5", "3")]);
+    // One member has not started with it yet: the answer may be that one's.
+    let pod = world.pods.get_mut(&Slot::pd(2)).expect("a pod");
+    pod.revision = Some(crate::world::Revision("earlier".into()));
+    assert_eq!(drift(&cluster, &world), none);
+    world.pods.remove(&Slot::pd(2));
+    assert_eq!(drift(&cluster, &world), none);
+    let in_place = fixture::cluster(json!({
+        "configUpdateStrategy": "InPlace",
+        "pd": {"config": {"lease": 7}},
+    }));
+    let mut world = fixture::settled(&cluster);
+    fixture::pd_of(&mut world).config = Some(live(5).into());
+    assert_eq!(drift(&in_place, &world), [of("pd", "lease", "7", "5")], "nobody restarts it");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Which live settings differ from the spec, and stay so?
 //!
 //! What was applied and then changed by somebody, or adjusted by the server. Values that are about
-//! to be set are no drift. A server that did not say what it has is reported as before: unknown is
+//! to be set are no drift, nor are those that the next restart brings, unless
+//! `configUpdateStrategy: InPlace` leaves the restart to somebody. A server that did not say what it has is reported as before: unknown is
 //! neither equal nor different.
 
 use serde_json::Value;
@@ -33,15 +34,30 @@ fn before(scene: &Scene<'_>, subject: &str) -> Vec<Drift> {
     known.iter().filter(|drift| drift.subject == subject).cloned().collect()
 }
 
+/// Items that need a restart count once every member runs in a pod of the present spec: which
+/// member's file the answer tells of is not known (from v8.5.5 on each answers for itself). What PD
+/// does not list, or lists under another name, is not compared.
 fn of_pd(scene: &Scene<'_>) -> Option<Vec<Drift>> {
-    let items = config_pd::items(scene);
+    let items = &scene.cluster.prepared().pd_items;
     if items.is_empty() {
         return Some(Vec::new());
     }
     let pd = scene.pd()?;
     let config = pd.config.as_ref()?;
-    let applied = items.iter().filter(|(item, _)| config_pd::was_applied(scene, pd, item));
-    Some(applied.filter_map(|(item, value)| difference(PD, config, item, value)).collect())
+    let online = config_pd::items(scene);
+    let current = all_current(scene, Component::Pd);
+    let settled = |item: &String| {
+        if online.contains_key(item) { config_pd::was_applied(scene, pd, item) } else { current }
+    };
+    let items = items.iter().filter(|(item, _)| settled(item));
+    Some(items.filter_map(|(item, value)| difference(PD, config, item, value)).collect())
+}
+
+fn all_current(scene: &Scene<'_>, component: Component) -> bool {
+    scene.wanted(component).all(|slot| {
+        let pod = scene.member(slot).pod;
+        pod.is_some_and(|pod| pod.containers_ready && scene.is_current(component, pod))
+    })
 }
 
 /// Items that need a restart count once the pod was made from the present spec.
