@@ -39,7 +39,8 @@ fn blocks() -> Vec<String> {
     while let Some(line) = lines.next() {
         if line.trim() == "```sh" {
             let block = lines.by_ref().take_while(|line| line.trim() != "```");
-            blocks.push(block.map(|line| format!("{}\n", line.trim_start())).collect());
+            let block: Vec<&str> = block.map(str::trim_start).collect();
+            blocks.push(block.join("\n") + "\n");
         }
     }
     blocks
