@@ -54,7 +54,8 @@ pub fn all() -> Vec<(&'static str, Source)> {
         UNREACHABLE_TOLERATED,
     ];
     let ranges = [CRASH_BACKOFF, PULL_TAKES, VOLUME_TAKES, REGISTER_TAKES];
-    let mut all: Vec<_> = FACTS.iter().chain(&settings::FACTS).map(|b| (b.says, b.source)).collect();
+    let mut all: Vec<_> =
+        FACTS.iter().chain(&settings::FACTS).map(|b| (b.says, b.source)).collect();
     all.extend(numbers.iter().map(|b| (b.says, b.source)));
     all.extend(ranges.iter().map(|b| (b.says, b.source)));
     all.extend(
