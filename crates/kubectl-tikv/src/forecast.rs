@@ -10,8 +10,10 @@ mod world;
 use std::fmt::Write;
 
 use jiff::Timestamp;
+use tikv_operator_core::check::check;
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Forecast, Step, forecast};
+use tikv_operator_core::rules::CONFIG_NOT_READ;
 use tikv_operator_core::world::Slot;
 
 use crate::failure::Failure;
@@ -37,7 +39,8 @@ pub(crate) async fn answer(
         let pd = input::ask_pd(scope, found).await?;
         let said = words_of(pd.as_ref());
         let world = world::of(found, &cluster, pd.and_then(Result::ok), now);
-        let seen = forecast(&cluster, &world);
+        let before = check(&found.resource).ok();
+        let seen = forecast(&cluster, before.as_ref(), &world);
         let (name, namespace) = (found.name(), found.namespace());
         let _ = writeln!(out, "{name} (namespace {namespace}) with {}", manifest.path);
         page(&mut out, &seen, !found.furniture.is_empty());
@@ -98,16 +101,24 @@ fn page(out: &mut String, seen: &Forecast, furnished: bool) {
         })
         .collect();
     section(out, "Pods made anew, in this order", &restarts, "none");
+    let settings = seen.settings.iter();
+    let settings: Vec<String> =
+        settings.map(|s| format!("{} {} = {}", s.component, s.item, s.wanted)).collect();
+    if !settings.is_empty() {
+        section(out, "Set while running, no restart", &settings, "");
+    }
     if !seen.joining.is_empty() {
         section(out, "Joining", &seen.joining, "");
     }
     if !seen.leaving.is_empty() {
         section(out, "Leaving", &seen.leaving, "");
     }
+    // Stores are not asked here how they are configured; what would be set is said above.
     let waits: Vec<String> = seen
         .plan
         .waits
         .iter()
+        .filter(|wait| *wait.rule != CONFIG_NOT_READ)
         .map(|wait| format!("{}: {} [{}]", wait.subject, wait.detail, wait.rule.name))
         .collect();
     if !waits.is_empty() {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::draft::Draft;
 use super::{Scene, Step};
 use crate::build::hash;
+use crate::cluster::Cluster;
 use crate::rules;
 use crate::settings::{self, Items};
 use crate::world::{ConfigItem, Kind, ObjectFacts, ObjectKey, PdFacts};
@@ -52,6 +53,33 @@ pub(super) fn apply(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         let step = Step::Mark { key: key.clone(), uid, annotations, labels: BTreeMap::new() };
         draft.propose(key.to_string(), step);
     }
+}
+
+/// What is to be set, as far as is noted and heard; for a forecast. Where nothing is noted, what
+/// `before` wanted is taken for set.
+pub(super) fn outstanding<'a>(
+    scene: &Scene<'a>,
+    before: Option<&Cluster>,
+) -> Vec<(&'a String, &'a Value)> {
+    let Some(pd) = scene.pd().filter(|pd| pd.bootstrapped) else { return Vec::new() };
+    let noted = connection(scene).filter(|(_, facts)| note(facts, APPLIED_PD_CONFIG).is_some());
+    let noted = noted.map(|(_, facts)| applied(facts));
+    let was_set = |item: &String, value: &Value| match (&noted, before) {
+        (Some(noted), _) => !pending(scene, noted, item, pd),
+        (None, Some(before)) => is_in(&before.prepared().pd_online, item, value),
+        (None, None) => false,
+    };
+    let is_live = |item: &String, value: &Value| {
+        let live = pd.config.as_ref().and_then(|config| settings::live(config, item));
+        live.is_some_and(|live| settings::same(value, live))
+    };
+    let items = items(scene).iter();
+    items.filter(|(item, value)| !was_set(item, value) && !is_live(item, value)).collect()
+}
+
+/// Do the items have this one, with this value?
+pub(super) fn is_in(items: &Items, item: &str, value: &Value) -> bool {
+    items.get(item).is_some_and(|known| settings::same(known, value))
 }
 
 /// The items of PD in the spec that change online.

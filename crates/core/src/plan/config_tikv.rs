@@ -8,8 +8,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
+use super::config_pd::is_in;
 use super::draft::Draft;
 use super::rows::Member;
 use super::{Scene, Step};
@@ -68,12 +70,49 @@ pub(crate) fn was_applied(
     store: &StoreFacts,
     online: &Online<'_>,
 ) -> bool {
+    is_noted(scene.cluster, pod, store, online)
+}
+
+fn is_noted(cluster: &Cluster, pod: &PodFacts, store: &StoreFacts, online: &Online<'_>) -> bool {
     let noted = pod.annotations.get(APPLIED_CONFIG);
     if let Some(noted) = noted.filter(|noted| noted.ends_with(&format!("@{}", start(store)))) {
         return *noted == stamp(store, online);
     }
-    let file = build::config_map_name(scene.cluster, Component::Tikv);
+    let file = build::config_map_name(cluster, Component::Tikv);
     store.started.is_some() && pod.config_map.as_deref() == Some(file)
+}
+
+/// The start of the process to which settings were applied last, as noted on its pod. `None`: that
+/// is not noted.
+pub fn noted_start(pod: &PodFacts) -> Option<Timestamp> {
+    let (_, start) = pod.annotations.get(APPLIED_CONFIG)?.split_once('@')?;
+    start.parse().ok()
+}
+
+/// What is to be set in any running store, as far as is noted and heard; for a forecast. A store
+/// that has not said what it has is taken to have what `before` wanted, if that is noted.
+pub(super) fn outstanding(scene: &Scene<'_>, before: Option<&Cluster>) -> Items {
+    let mut all = Items::new();
+    for slot in scene.wanted(Component::Tikv) {
+        let member = scene.member(slot);
+        let Some((pod, store)) = running(&member) else { continue };
+        let unset = |online: &&Online<'_>| !was_applied(scene, pod, store, online);
+        let Some(online) = scene.online(&store.version).filter(unset) else { continue };
+        let process = scene.world.processes.get(&store.id);
+        let config = process.and_then(|process| process.config.as_ref());
+        let noted = before.map(|before| (before, Online::of(before, &store.version)));
+        let noted = noted.filter(|(before, online)| is_noted(before, pod, store, online));
+        let has = |item: &String, value: &Value| match (config, &noted) {
+            (Some(config), _) => {
+                settings::live(config, item).is_some_and(|live| settings::same(value, live))
+            }
+            (None, Some((_, before))) => is_in(&before.items, item, value),
+            (None, None) => false,
+        };
+        let lacking = online.items.iter().filter(|(item, value)| !has(item, value));
+        all.extend(lacking.map(|(item, value)| (item.clone(), value.clone())));
+    }
+    all
 }
 
 /// The pod and the store of a slot whose process can be asked.

@@ -1,11 +1,14 @@
 //! What would happen with this spec? For people who ask before they apply.
 //!
 //! The same plan and the same rules as the operator's own, with what follows later: which pods are
-//! to be made anew, in which order, what holds each of them now, who joins and who leaves.
+//! to be made anew, in which order, what holds each of them now, which settings change while servers
+//! run, who joins and who leaves.
 
 use std::cmp::Reverse;
 
-use super::{Plan, Scene, Step, plan};
+use serde_json::Value;
+
+use super::{Plan, Scene, Step, config_pd, config_tikv, plan};
 use crate::cluster::Cluster;
 use crate::rules::{RULES, Rule};
 use crate::world::{Component, Slot, World};
@@ -17,6 +20,8 @@ pub struct Forecast {
     pub plan: Plan,
     /// Pods to be made anew, in the order in which that happens.
     pub restarts: Vec<Restart>,
+    /// Settings that servers take over while they run.
+    pub settings: Vec<Setting>,
     /// Pods of members that join.
     pub joining: Vec<String>,
     /// Pods of members that leave, in order.
@@ -32,8 +37,23 @@ pub struct Restart {
     pub held: Option<(&'static Rule, String)>,
 }
 
+/// A setting that is changed without a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// Whose it is.
+    pub component: Component,
+    /// Its dotted key.
+    pub item: String,
+    /// The value that it gets.
+    pub wanted: Value,
+}
+
 /// What would happen if `cluster` were wanted in `world`. Pure, as [`plan`] is.
-pub fn forecast(cluster: &Cluster, world: &World) -> Forecast {
+///
+/// `before`: what is wanted now, where that is known and valid. Where a server was not asked how it
+/// is configured, the settings that both have in common are taken for set if it is noted that those
+/// of `before` were.
+pub fn forecast(cluster: &Cluster, before: Option<&Cluster>, world: &World) -> Forecast {
     let scene = Scene::new(cluster, world);
     let names = |slots: &[Slot]| -> Vec<String> {
         slots.iter().map(|slot| slot.pod_name(scene.name())).collect()
@@ -42,6 +62,7 @@ pub fn forecast(cluster: &Cluster, world: &World) -> Forecast {
     Forecast {
         plan: plan(cluster, world),
         restarts: Component::ALL.into_iter().flat_map(|c| restarts(&scene, c)).collect(),
+        settings: settings(&scene, before),
         joining: rosters.iter().flat_map(|roster| names(&roster.joining)).collect(),
         leaving: rosters.iter().flat_map(|roster| names(&roster.leaving)).collect(),
     }
@@ -67,6 +88,19 @@ fn restarts(scene: &Scene<'_>, component: Component) -> Vec<Restart> {
     due.into_iter().map(restart).collect()
 }
 
+fn settings(scene: &Scene<'_>, before: Option<&Cluster>) -> Vec<Setting> {
+    let of = |component| {
+        move |(item, wanted): (&String, &Value)| Setting {
+            component,
+            item: item.clone(),
+            wanted: wanted.clone(),
+        }
+    };
+    let tikv = config_tikv::outstanding(scene, before);
+    let pd = config_pd::outstanding(scene, before).into_iter().map(of(Component::Pd));
+    pd.chain(tikv.iter().map(of(Component::Tikv))).collect()
+}
+
 fn held(step: &Step, scene: &Scene<'_>) -> Option<(&'static Rule, String)> {
     RULES.iter().find_map(|rule| Some((*rule, rule.guard?(step, scene).err()?)))
 }
@@ -78,19 +112,78 @@ mod tests {
     use super::*;
     use crate::fixture;
     use crate::rules;
+    use crate::world::{StoreId, StoreProcess};
 
     #[test]
     fn restarts_come_in_order_each_with_what_holds_it_now() {
         let world = fixture::settled(&fixture::cluster(json!({})));
         let wanted = fixture::cluster(json!({"version": "v8.5.8", "tikv": {"replicas": 4}}));
-        let seen = forecast(&wanted, &world);
+        let seen = forecast(&wanted, None, &world);
         let pods: Vec<&str> = seen.restarts.iter().map(|restart| restart.pod.as_str()).collect();
         // c-pd-0 leads.
         assert_eq!(pods, ["c-pd-2", "c-pd-1", "c-pd-0", "c-tikv-2", "c-tikv-1", "c-tikv-0"]);
         let held = seen.restarts.last().and_then(|restart| restart.held.as_ref());
         assert_eq!(held.map(|(rule, _)| rule.name), Some(rules::PD_BEFORE_TIKV.name));
         assert_eq!((seen.joining, seen.leaving), (vec!["c-tikv-3".to_owned()], vec![]));
-        let same = forecast(&fixture::cluster(json!({})), &world);
+        let same = forecast(&fixture::cluster(json!({})), None, &world);
         assert!(same.restarts.is_empty() && same.plan.steps.is_empty());
+    }
+
+    fn gc(value: u32) -> Cluster {
+        fixture::cluster(json!({"tikv": {"config": {
+            "raftstore": {"raft-log-gc-threshold": value},
+            "gc": {"batch-keys": 512},
+        }}}))
+    }
+
+    fn items(seen: &Forecast) -> Vec<(&str, String)> {
+        let items = seen.settings.iter();
+        items.map(|setting| (setting.item.as_str(), setting.wanted.to_string())).collect()
+    }
+
+    #[test]
+    fn settings_of_stores_that_were_not_asked_are_those_that_the_edit_changes() {
+        let (before, after) = (gc(50), gc(60));
+        let world = fixture::settled(&before);
+        let changed = [("raftstore.raft-log-gc-threshold", "60".to_owned())];
+        let seen = forecast(&after, Some(&before), &world);
+        assert_eq!(items(&seen), changed);
+        assert!(seen.restarts.is_empty());
+        // Nothing is known of what the spec was: all of it may be new.
+        let all = [("gc.batch-keys", "512".to_owned()), changed[0].clone()];
+        assert_eq!(items(&forecast(&after, None, &world)), all);
+        // The stores have not taken over what was wanted before.
+        assert_eq!(items(&forecast(&after, Some(&gc(55)), &world)), all);
+        assert_eq!(items(&forecast(&before, Some(&before), &world)), []);
+    }
+
+    #[test]
+    fn settings_of_servers_that_were_asked_are_those_that_differ() {
+        let (before, after) = (gc(50), gc(60));
+        let mut world = fixture::settled(&before);
+        let live = json!({"raftstore": {"raft-log-gc-threshold": 60}, "gc": {"batch-keys": 1}});
+        for id in 1..=3 {
+            let config = Some(live.clone().into());
+            world.processes.insert(StoreId(id), StoreProcess { leaders: None, config });
+        }
+        assert_eq!(
+            items(&forecast(&after, Some(&before), &world)),
+            [("gc.batch-keys", "512".to_owned())]
+        );
+        let pd = |limit: u32| {
+            fixture::cluster(
+                json!({"pd": {"config": {"schedule": {"leader-schedule-limit": limit}}}}),
+            )
+        };
+        let (before, after) = (pd(4), pd(8));
+        let mut world = fixture::settled(&before);
+        let set = [("schedule.leader-schedule-limit", "8".to_owned())];
+        assert_eq!(items(&forecast(&after, Some(&before), &world)), set);
+        world.objects.clear();
+        assert_eq!(items(&forecast(&after, Some(&before), &world)), set, "nothing is noted");
+        assert_eq!(items(&forecast(&before, Some(&before), &world)), []);
+        let config = json!({"schedule": {"leader-schedule-limit": 8}});
+        fixture::pd_of(&mut world).config = Some(config.into());
+        assert_eq!(items(&forecast(&after, Some(&before), &world)), []);
     }
 }

@@ -51,8 +51,9 @@ mod words;
 use std::time::Duration;
 
 pub(crate) use calm::disturbance;
+pub use config_tikv::noted_start;
 pub(crate) use data_format::verdict as data_format;
-pub use forecast::{Forecast, Restart, forecast};
+pub use forecast::{Forecast, Restart, Setting, forecast};
 #[cfg(test)]
 pub(crate) use furniture::owned as furniture_of;
 pub use identity::Identity;

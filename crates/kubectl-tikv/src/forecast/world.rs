@@ -7,9 +7,10 @@ use tikv_operator::pd::PdAnswer;
 use tikv_operator_api::v1alpha1::{MemberStatus, StoreStatus, TikvClusterStatus};
 use tikv_operator_core::build;
 use tikv_operator_core::cluster::Cluster;
+use tikv_operator_core::plan::noted_start;
 use tikv_operator_core::world::{
-    Component, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView, Replication,
-    ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid, World,
+    Component, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView, PodFacts,
+    Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid, World,
 };
 
 use crate::input::Found;
@@ -38,7 +39,7 @@ pub(super) fn of(
     let has = |is: &dyn Fn(&str) -> bool| metadata.finalizers.iter().flatten().any(|f| is(f));
     let pd = match answer {
         Some(answer) => PdView::Known(Box::new(heard(answer))),
-        None => pd(cluster, &status, evicting, now),
+        None => pd(cluster, &status, (&belongings.pods, evicting), now),
     };
     let resource = ResourceFacts {
         name: found.name().to_owned(),
@@ -68,7 +69,7 @@ fn heard(answer: PdAnswer) -> PdFacts {
 fn pd(
     cluster: &Cluster,
     status: &TikvClusterStatus,
-    evicting: BTreeSet<StoreId>,
+    (pods, evicting): (&BTreeMap<Slot, PodFacts>, BTreeSet<StoreId>),
     now: Timestamp,
 ) -> PdView {
     let id = status.cluster_id.as_ref().and_then(|id| id.parse().ok());
@@ -79,7 +80,7 @@ fn pd(
         .tikv
         .iter()
         .flat_map(|tikv| &tikv.stores)
-        .filter_map(|store| self::store(cluster, store, now))
+        .filter_map(|store| self::store(cluster, store, pods, now))
         .map(|store| (store.id, store))
         .collect();
     let ready =
@@ -131,7 +132,12 @@ fn member(status: &MemberStatus) -> Option<PdMember> {
     })
 }
 
-fn store(cluster: &Cluster, status: &StoreStatus, now: Timestamp) -> Option<StoreFacts> {
+fn store(
+    cluster: &Cluster,
+    status: &StoreStatus,
+    pods: &BTreeMap<Slot, PodFacts>,
+    now: Timestamp,
+) -> Option<StoreFacts> {
     let state = match status.state.as_deref() {
         Some("Up") => StoreState::Up,
         Some("Disconnected") => StoreState::Disconnected,
@@ -151,13 +157,19 @@ fn store(cluster: &Cluster, status: &StoreStatus, now: Timestamp) -> Option<Stor
         available: None,
         used: None,
         last_heartbeat: matches!(state, StoreState::Up | StoreState::Offline).then_some(now),
-        started: Some(now),
+        started: slot.and_then(|slot| pods.get(&slot)).map_or(Some(now), started),
         leaders: count(status.leaders),
         regions: count(status.regions),
         version: status.version.clone().unwrap_or_default(),
         labels: BTreeMap::new(),
         physically_destroyed: false,
     })
+}
+
+/// The start of a store's process, which only PD could say: the one that is noted, unless its
+/// container was started after that.
+fn started(pod: &PodFacts) -> Option<Timestamp> {
+    noted_start(pod).max(pod.started)
 }
 
 fn count(number: Option<i64>) -> u64 {
