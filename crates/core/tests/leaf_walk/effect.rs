@@ -1,7 +1,7 @@
 //! What follows from a manifest?
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tikv_operator_api::TikvCluster;
@@ -11,7 +11,7 @@ use tikv_operator_core::check::{Problem, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Plan, plan};
 use tikv_operator_core::world::{
-    Component, Kind, Object, ObjectKey, PdView, ResourceFacts, Revision, Slot, Uid, VolumeMarks,
+    Component, Kind, Object, ObjectKey, ResourceFacts, Revision, Slot, Uid, VolumeMarks,
     World,
 };
 
