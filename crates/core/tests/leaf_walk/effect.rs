@@ -11,8 +11,7 @@ use tikv_operator_core::check::{Problem, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Plan, plan};
 use tikv_operator_core::world::{
-    Component, Kind, Object, ObjectKey, ResourceFacts, Revision, Slot, Uid, VolumeMarks,
-    World,
+    Component, Kind, Object, ObjectKey, ResourceFacts, Revision, Slot, Uid, VolumeMarks, World,
 };
 
 use crate::motion;
