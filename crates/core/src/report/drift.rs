@@ -2,8 +2,8 @@
 //!
 //! What was applied and then changed by somebody, or adjusted by the server. Values that are about
 //! to be set are no drift, nor are those that the next restart brings, unless
-//! `configUpdateStrategy: InPlace` leaves the restart to somebody. A server that did not say what it has is reported as before: unknown is
-//! neither equal nor different.
+//! `configUpdateStrategy: InPlace` leaves the restart to somebody. A server that did not say what it
+//! has is reported as before: unknown is neither equal nor different.
 
 use serde_json::Value;
 use tikv_operator_api::v1alpha1::Drift;

@@ -1,9 +1,9 @@
 //! The operator against a real kube-apiserver and etcd.
 //!
 //! Paths of the programs come from `TEST_ETCD`, `TEST_KUBE_APISERVER` and, for the commands of a page,
-//! `TEST_KUBECTL` (`cargo xtask tools etcd kube-apiserver kubectl` prints them). One server for this binary, a namespace per test. There is no
-//! kubelet and no PD here: `kubelet` patches what a kubelet would, `pd` answers what PD would. Only
-//! `releases` runs servers, the stand-ins of `TEST_STANDINS`.
+//! `TEST_KUBECTL` (`cargo xtask tools etcd kube-apiserver kubectl` prints them). One server for this
+//! binary, a namespace per test. There is no kubelet and no PD here: `kubelet` patches what a kubelet
+//! would, `pd` answers what PD would. Only `releases` runs servers, the stand-ins of `TEST_STANDINS`.
 
 // The whole crate is tests: what is not as expected may panic, with the line.
 #![allow(

@@ -226,7 +226,11 @@ impl State {
 
 async fn serve(listener: TcpListener, state: Arc<Mutex<State>>, suffix: String) {
     loop {
-        let (stream, _) = listener.accept().await.unwrap();
+        let (stream, from) = listener.accept().await.unwrap();
+        // No other machine has a business here, whatever address this one is served under.
+        if !from.ip().is_loopback() && from.ip() != stream.local_addr().unwrap().ip() {
+            continue;
+        }
         let (state, suffix) = (Arc::clone(&state), suffix.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
