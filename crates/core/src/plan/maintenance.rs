@@ -7,13 +7,14 @@
 use super::draft::Draft;
 use super::identity::recorded_bootstrap;
 use super::{Scene, Step, restart};
-use crate::world::{Component, Maintenance};
+use crate::rules;
+use crate::world::{Component, Maintenance, PdFacts};
 
 /// Type of our task in PD's list.
 const KIND: &str = "rolling-restart";
 
 /// The lock's id is one that we write.
-pub(crate) fn is_ours(scene: &Scene<'_>, id: &str) -> bool {
+fn is_ours(scene: &Scene<'_>, id: &str) -> bool {
     id == our_id(scene) || id.starts_with(scene.world.resource.uid.0.as_str())
 }
 
@@ -24,14 +25,29 @@ fn our_id(scene: &Scene<'_>) -> String {
     record.unwrap_or_else(|| scene.world.resource.uid.to_string())
 }
 
-/// Takes the lock for voluntary restarts if it is free. True when it is ours already, or when this
-/// PD has none. Somebody else's is named by the guard of the restart (`maintenance-lock-held`).
-pub(super) fn take(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
-    let Some(pd) = scene.pd() else { return false };
+/// Why no pod may be restarted, if somebody else holds the lock or PD does not say: a clause.
+pub(crate) fn held(scene: &Scene<'_>, pd: &PdFacts) -> Option<String> {
     match &pd.maintenance {
-        Maintenance::Unsupported => true,
-        Maintenance::Held { id, .. } => is_ours(scene, id),
-        // Named by the same guard.
+        Maintenance::Held { kind, id } if !is_ours(scene, id) => {
+            Some(format!("{kind} {id} holds PD's maintenance lock"))
+        }
+        Maintenance::Unknown { reason } => {
+            Some(format!("PD does not say whether somebody holds its maintenance lock ({reason})"))
+        }
+        Maintenance::Held { .. } | Maintenance::Free | Maintenance::Unsupported => None,
+    }
+}
+
+/// Takes the lock for the restart of a pod if it is free. True when it is ours already, or when this
+/// PD has none; where it is somebody else's, that is noted.
+pub(super) fn take(scene: &Scene<'_>, pod: &str, draft: &mut Draft<'_>) -> bool {
+    let Some(pd) = scene.pd() else { return false };
+    if let Some(why) = held(scene, pd) {
+        draft.wait(pod, &rules::MAINTENANCE_LOCK_HELD, format!("{pod} stays: {why}"));
+        return false;
+    }
+    match &pd.maintenance {
+        Maintenance::Unsupported | Maintenance::Held { .. } => true,
         Maintenance::Unknown { .. } => false,
         Maintenance::Free => {
             let id = our_id(scene);

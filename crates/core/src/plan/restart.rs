@@ -34,7 +34,7 @@ pub(super) fn proceed(scene: &Scene<'_>, draft: &mut Draft<'_>, member: &Member<
         }
         return;
     }
-    if !maintenance::take(scene, draft) {
+    if !maintenance::take(scene, &name, draft) {
         return;
     }
     let reason = match away(scene, draft, member) {

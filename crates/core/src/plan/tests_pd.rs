@@ -7,7 +7,9 @@ use serde_json::json;
 use super::*;
 use crate::fixture;
 use crate::rules::{self, Rule};
-use crate::world::{Kind, Leaving, PdMember, PdMemberId, PodPhase, Revision, Slot, Symptom, World};
+use crate::world::{
+    Kind, Leaving, Maintenance, PdMember, PdMemberId, PodPhase, Revision, Slot, Symptom, World,
+};
 
 const TEN_MINUTES: SignedDuration = SignedDuration::from_mins(10);
 
@@ -388,4 +390,20 @@ fn a_pod_behind_no_service_gets_its_label_and_an_outdated_one_is_seen() {
     (pod.serving, pod.revision) = (true, Some(Revision("earlier".into())));
     let scene = Scene::new(&cluster, &world);
     assert!(upgrade_pd::unfinished(&scene).is_some_and(|why| why.contains("c-pd-1")));
+}
+
+#[test]
+fn who_holds_the_lock_is_said_while_pd_is_not_rolled() {
+    let (cluster, mut world) = (pd(3), fixture::settled(&pd(3)));
+    for ordinal in 0..3 {
+        let pod = world.pods.get_mut(&Slot::pd(ordinal)).expect("a pod");
+        pod.revision = Some(Revision("of-before".to_owned()));
+    }
+    let reason = "no answer".to_owned();
+    let (kind, id) = ("backup".to_owned(), "nightly".to_owned());
+    for maintenance in [Maintenance::Unknown { reason }, Maintenance::Held { kind, id }] {
+        fixture::pd_of(&mut world).maintenance = maintenance;
+        assert_eq!(done(&cluster, &world), Vec::<String>::new());
+        assert!(waits_for(&cluster, &world, &rules::MAINTENANCE_LOCK_HELD));
+    }
 }

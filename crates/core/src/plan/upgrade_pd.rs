@@ -33,7 +33,8 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     }
     let disturbed = calm::disturbance(scene, &[next.slot]);
-    if disturbed.is_none() && scene.pd().is_some() && !maintenance::take(scene, draft) {
+    let voluntary = disturbed.is_none() && scene.pd().is_some();
+    if voluntary && !maintenance::take(scene, &name, draft) {
         return;
     }
     if leads(next) && !alone {

@@ -84,16 +84,18 @@ pub struct Kept<'a> {
 
 /// Is the new status worth a write? Counts that every heartbeat changes are not, by themselves.
 pub fn worth_writing(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
-    old != new && without_counts(old) != without_counts(new)
+    old != new && with_counts_of(old, new) != *old
 }
 
-fn without_counts(status: &TikvClusterStatus) -> TikvClusterStatus {
-    let mut status = status.clone();
-    for store in status.tikv.iter_mut().flat_map(|tikv| tikv.stores.iter_mut()) {
-        store.leaders = None;
-        store.regions = None;
-        if let Some(progress) = &mut store.progress {
-            (progress.bytes_per_second, progress.seconds_left) = (None, None);
+/// The new status with the counts of the old one.
+fn with_counts_of(old: &TikvClusterStatus, new: &TikvClusterStatus) -> TikvClusterStatus {
+    let mut status = new.clone();
+    let stores = status.tikv.iter_mut().flat_map(|tikv| tikv.stores.iter_mut());
+    for (store, before) in stores.zip(old.tikv.iter().flat_map(|tikv| &tikv.stores)) {
+        (store.leaders, store.regions) = (before.leaders, before.regions);
+        if let (Some(progress), Some(before)) = (&mut store.progress, &before.progress) {
+            progress.bytes_per_second = before.bytes_per_second;
+            progress.seconds_left = before.seconds_left;
         }
     }
     status

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use super::guards::Verdict;
 use crate::cluster::Version;
 use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished};
-use crate::world::{Component, Maintenance, PdFacts, PodPhase, Slot, StoreFacts, Symptom};
+use crate::world::{Component, PdFacts, PodPhase, Slot, StoreFacts, Symptom};
 
 /// A new PD leader has heard of every region after one round of heartbeats (60 s when idle); before
 /// that its lists of sick regions are short because they are empty (pd-api trap 2).
@@ -119,16 +119,9 @@ pub(super) fn process_may_return(step: &Step, scene: &Scene<'_>) -> Verdict {
 
 pub(super) fn maintenance_lock_held(step: &Step, scene: &Scene<'_>) -> Verdict {
     let (Some(slot), Some(pd)) = (taken(step, scene), scene.pd()) else { return Ok(()) };
-    match &pd.maintenance {
-        Maintenance::Held { kind, id } if !maintenance::is_ours(scene, id) => Err(format!(
-            "{} stays: {kind} {id} holds PD's maintenance lock",
-            slot.pod_name(scene.name())
-        )),
-        Maintenance::Unknown { reason } => Err(format!(
-            "{} stays: PD does not say whether somebody holds its maintenance lock ({reason})",
-            slot.pod_name(scene.name())
-        )),
-        Maintenance::Held { .. } | Maintenance::Free | Maintenance::Unsupported => Ok(()),
+    match maintenance::held(scene, pd) {
+        Some(why) => Err(format!("{} stays: {why}", slot.pod_name(scene.name()))),
+        None => Ok(()),
     }
 }
 
