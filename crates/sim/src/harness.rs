@@ -12,6 +12,9 @@ use crate::universe::{NAMESPACE, Universe};
 /// of a PD leader that has just changed.
 const CALM: u64 = 75 * SECOND;
 
+/// How many writes are told of a run that ended badly.
+const SHOWN: usize = 4;
+
 /// A run.
 #[derive(Clone)]
 pub struct Harness {
@@ -27,6 +30,8 @@ pub struct Harness {
     pub faults: Faults,
     /// Every granted write of every operator, as `verb kind`.
     pub writes: Vec<(Verb, Key)>,
+    /// When each of them was made.
+    written_at: Vec<u64>,
     /// The run is over with the first finding that has these words in it.
     pub stops_at: Option<String>,
     /// No second is skipped, also where nothing is due in it.
@@ -46,6 +51,7 @@ impl Harness {
             brain: Brain::default(),
             faults: Faults::default(),
             writes: Vec::new(),
+            written_at: Vec::new(),
             stops_at: None,
             ticks_each_second: false,
             watcher: None,
@@ -66,17 +72,18 @@ impl Harness {
         }
         self.universe.kube.create(body)?;
         if !self.operators.iter().any(|operator| operator.cluster == name) {
-            let mut operator = Operator::new(name, self.seed);
-            operator.brain = self.brain;
-            operator.faults = self.faults;
-            self.operators.push(operator);
+            self.start_operator(name, self.seed);
         }
         Ok(())
     }
 
     /// Another process looks after the same cluster, as when a lease was taken over too early.
     pub fn second_operator(&mut self, name: &str) {
-        let mut operator = Operator::new(name, self.seed ^ 0xabcd);
+        self.start_operator(name, self.seed ^ 0xabcd);
+    }
+
+    fn start_operator(&mut self, name: &str, seed: u64) {
+        let mut operator = Operator::new(name, seed);
         operator.brain = self.brain;
         operator.faults = self.faults;
         self.operators.push(operator);
@@ -134,6 +141,7 @@ impl Harness {
                 self.universe.stir();
             }
             self.writes.extend(pass.writes.iter().map(|write| (write.verb, write.key.clone())));
+            self.written_at.resize(self.writes.len(), self.universe.now);
         }
         if let Some(watch) = self.watcher {
             watch(&mut self.universe);
@@ -180,6 +188,16 @@ impl Harness {
             }
         }
         None
+    }
+
+    /// The last writes of all operators up to a moment, oldest first, in words.
+    pub fn last_steps(&self, until: u64) -> Vec<String> {
+        let end = self.written_at.partition_point(|at| *at <= until);
+        let all = self.writes.iter().zip(&self.written_at).take(end);
+        let shown = all.skip(end.saturating_sub(SHOWN));
+        let words =
+            shown.map(|((verb, key), at)| format!("{} s: {} {key}", at / SECOND, verb.as_str()));
+        words.collect()
     }
 
     /// Every cluster is Ready for its present generation, none is going.

@@ -8,6 +8,8 @@
 mod events;
 mod smaller;
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 pub use smaller::smaller;
 
 use crate::dice::Dice;
@@ -33,6 +35,8 @@ pub struct Verdict {
     pub findings: Vec<String>,
     /// What was done, command by command.
     pub script: Vec<String>,
+    /// What the operator did last before the first finding.
+    pub steps: Vec<String>,
 }
 
 /// As [`run`], until a finding and without the rest afterwards: for operators that never
@@ -60,9 +64,36 @@ pub fn run_whole(seed: u64, prepare: impl Fn(&mut Harness)) -> (Verdict, Harness
     history.verdict()
 }
 
+/// A number for the history of a seed, made of everything that can be told apart in its end.
+pub fn digest(seed: u64) -> u64 {
+    let (verdict, harness) = run_whole(seed, |_| {});
+    let mut hasher = DefaultHasher::new();
+    (verdict.script, verdict.findings).hash(&mut hasher);
+    for (verb, key) in &harness.writes {
+        (verb.as_str(), key).hash(&mut hasher);
+    }
+    let universe = &harness.universe;
+    let parts = (&universe.dice, &universe.kube, &universe.nodes, &universe.pd, &universe.tikv);
+    format!("{} {parts:?}", universe.now).hash(&mut hasher);
+    hasher.finish()
+}
+
 /// Plays a script again and returns what was found.
 pub fn replay(script: &[String], prepare: impl Fn(&mut Harness)) -> Vec<String> {
     played(script, prepare).findings()
+}
+
+/// As [`replay`], with what the operator did.
+pub fn replay_verdict(script: &[String], prepare: impl Fn(&mut Harness)) -> Verdict {
+    verdict(&played(script, prepare), script.to_vec())
+}
+
+fn verdict(play: &Play, script: Vec<String>) -> Verdict {
+    let first = play.harness.auditor.findings.first().map_or(u64::MAX, |finding| finding.at);
+    let findings = play.findings();
+    let found = !findings.is_empty();
+    let steps = if found { play.harness.last_steps(first) } else { Vec::new() };
+    Verdict { findings, script, steps }
 }
 
 /// As [`replay`], with everything as it is in the end.
@@ -128,8 +159,7 @@ impl History {
     }
 
     fn verdict(self) -> (Verdict, Harness) {
-        let findings = self.play.findings();
-        (Verdict { findings, script: self.script }, self.play.harness)
+        (verdict(&self.play, self.script), self.play.harness)
     }
 
     fn faults(&mut self) -> String {
@@ -142,6 +172,7 @@ impl History {
             ("unavailable", sometimes(30)),
             ("pd-silent", sometimes(30)),
             ("crash", sometimes(10)),
+            ("pd-half", sometimes(60)),
         ];
         let fields = chances.iter().filter(|(_, percent)| *percent > 0);
         let fields: Vec<String> = fields.map(|(name, p)| format!(" {name}={p}")).collect();

@@ -8,6 +8,7 @@ pub mod auditor;
 pub mod beliefs;
 pub mod clock;
 pub mod dice;
+pub mod failure;
 pub mod harness;
 pub mod history;
 pub mod kube;

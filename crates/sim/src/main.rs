@@ -2,14 +2,15 @@
 //!
 //! `seeds FIRST COUNT SECONDS` plays random histories, stops at the first that ends badly and makes
 //! its script as small as it can; `seed N` plays one and prints its script; `script FILE` plays a
-//! script again.
+//! script again; `digests FIRST COUNT` prints a number for each history, the same where the same
+//! happened.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tikv_operator_sim::history::{self, smaller};
+use tikv_operator_sim::failure;
+use tikv_operator_sim::history::{self, Verdict, smaller};
 use tikv_operator_sim::queue::each;
-use tikv_operator_sim::rules::suspects;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,20 +20,27 @@ fn main() -> ExitCode {
             let number = |word: &str| word.parse().unwrap_or_default();
             many(number(first), number(count), number(seconds))
         }
+        ["digests", first, count] => {
+            digests(first.parse().unwrap_or_default(), count.parse().unwrap_or_default());
+            false
+        }
         ["seed", seed] => {
             let verdict = history::run(seed.parse().unwrap_or_default(), |_| {});
             println!("{}", verdict.script.join("\n"));
-            say(&verdict.findings)
+            say(&verdict, &format!("cargo xtask sim --seed {seed}"))
         }
         ["script", file] => match std::fs::read_to_string(file) {
-            Ok(text) => say(&history::replay(&commands(&text), |_| {})),
+            Ok(text) => {
+                let verdict = history::replay_verdict(&commands(&text), |_| {});
+                say(&verdict, &format!("cargo xtask sim --script {file}"))
+            }
             Err(error) => {
                 eprintln!("{file}: {error}");
                 true
             }
         },
         _ => {
-            eprintln!("seeds FIRST COUNT SECONDS | seed N | script FILE");
+            eprintln!("seeds FIRST COUNT SECONDS | seed N | script FILE | digests FIRST COUNT");
             true
         }
     };
@@ -44,17 +52,24 @@ fn commands(text: &str) -> Vec<String> {
     lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// Findings, each with the rules that should have stopped it. Says whether there are any.
-fn say(findings: &[String]) -> bool {
-    for finding in findings {
-        println!("{finding}");
-        let rules = suspects(finding);
-        if !rules.is_empty() {
-            println!("  should have been stopped by: {}", rules.join(", "));
-        }
+/// What was found, and whether that is anything.
+fn say(verdict: &Verdict, again: &str) -> bool {
+    let failed = !verdict.findings.is_empty();
+    if failed {
+        println!("{}", failure::describe(verdict, again));
     }
-    println!("{} findings", findings.len());
-    !findings.is_empty()
+    println!("{} findings", verdict.findings.len());
+    failed
+}
+
+/// A number for each history: the same where the same happened in it. What makes runs faster must
+/// not change any.
+fn digests(first: u64, count: u64) {
+    let seeds: Vec<u64> = (first..first.saturating_add(count)).collect();
+    let all = each(&seeds, |seed| history::digest(*seed));
+    for (seed, digest) in seeds.iter().zip(all) {
+        println!("{seed} {digest:016x}");
+    }
 }
 
 /// Plays seeds until they are all played or the time is over. Says whether one ends badly.
@@ -73,9 +88,8 @@ fn many(first: u64, count: u64, seconds: u64) -> bool {
         println!("{} runs in {took:.0} s, {rate:.0} runs/s", next - first);
         if let Some((seed, verdict)) = bad.into_iter().flatten().next() {
             println!("seed {seed} ends badly:");
-            say(&verdict.findings);
             show_smaller(&verdict);
-            println!("again: cargo xtask sim --seed {seed}");
+            say(&verdict, &failure::again(seed));
             return true;
         }
     }
@@ -83,7 +97,7 @@ fn many(first: u64, count: u64, seconds: u64) -> bool {
 }
 
 /// Prints the commands without which the first finding is not there.
-fn show_smaller(verdict: &history::Verdict) {
+fn show_smaller(verdict: &Verdict) {
     let Some(first) = verdict.findings.first() else { return };
     let what = kind(first);
     let fails = |script: &[String]| {

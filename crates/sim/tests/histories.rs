@@ -16,9 +16,9 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use tikv_operator_sim::failure::{again, describe};
 use tikv_operator_sim::history;
 use tikv_operator_sim::queue::each;
-use tikv_operator_sim::rules::suspects;
 
 /// Histories that the suite plays: the most below the first that still fails (729, see
 /// `regressions/open`), with room.
@@ -50,15 +50,9 @@ fn failures(seeds: Range<u64>, talk: bool) -> Vec<String> {
         if talk {
             eprintln!("{}", verdict.script.join("\n"));
         }
-        let found = verdict.findings.iter().map(|finding| {
-            format!("{finding} (should have been stopped by: {})", suspects(finding).join(", "))
-        });
         (!verdict.findings.is_empty()).then(|| {
-            format!(
-                "seed {seed} (cargo xtask sim --seed {seed}):\n  {}\n  after:\n    {}",
-                found.collect::<Vec<_>>().join("\n  "),
-                verdict.script.join("\n    "),
-            )
+            let script = verdict.script.join("\n    ");
+            format!("{}\n  after:\n    {script}", describe(&verdict, &again(*seed)))
         })
     };
     let seeds: Vec<u64> = seeds.collect();

@@ -8,7 +8,7 @@ use crate::universe::Universe;
 
 impl History {
     pub(super) fn event(&mut self) {
-        match self.dice.below(36) {
+        match self.dice.below(38) {
             0..=3 => self.edit(),
             4 => self.restart_operator(),
             5 => self.delete_or_create(),
@@ -36,7 +36,8 @@ impl History {
             32 => self.stranger(),
             33 => self.lose_zone(),
             34 => self.evict(),
-            _ => self.ask_for_restart(),
+            35 => self.ask_for_restart(),
+            _ => self.tamper(),
         }
     }
 
@@ -312,6 +313,18 @@ impl History {
         if let Some(name) = self.some("Pod") {
             self.obey(format!("evict {name}"));
         }
+    }
+
+    /// Somebody takes the labels or the owner off an object, and puts them back.
+    fn tamper(&mut self) {
+        let kinds = ["Pod", "PersistentVolumeClaim", "Service", "ConfigMap", "PodDisruptionBudget"];
+        let Some(kind) = self.dice.pick(&kinds).copied() else { return };
+        let Some(name) = self.some(kind) else { return };
+        let what = if self.dice.chance(60) { "labels" } else { "owners" };
+        let pause = self.dice.between(5, 200);
+        self.obey(format!("tamper {kind} {name} {what}"));
+        self.pause(pause);
+        self.obey(format!("restore {kind} {name}"));
     }
 
     fn ask_for_restart(&mut self) {

@@ -64,8 +64,23 @@ impl Nodes {
         self.note_exits(processes, now);
         let mut runs = std::mem::take(&mut self.runs);
         let mut keeper = Keeper { kube, processes, now, dice };
-        runs.retain(|uid, run| self.look_after(uid, run, &mut keeper));
+        runs.retain(|uid, run| {
+            if self.is_idle(uid, run, &keeper) {
+                return true;
+            }
+            let version = keeper.kube.version();
+            let stays = self.look_after(uid, run, &mut keeper);
+            run.looked_at = Some(version).filter(|before| *before == keeper.kube.version());
+            stays
+        });
         self.runs = runs;
+    }
+
+    /// Nothing has changed since this pod was looked at, and nothing is due with it.
+    fn is_idle(&self, uid: &str, run: &Run, keeper: &Keeper<'_, '_>) -> bool {
+        run.looked_at == Some(keeper.kube.version())
+            && self.machines.get(&run.node).is_some_and(|machine| machine.up)
+            && run.next_due(uid, keeper.processes, keeper.now) > keeper.now
     }
 
     /// One pod in one moment. False when it is gone.

@@ -10,6 +10,7 @@ mod schedule;
 mod show;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::kube::{Key, Kube, Object};
@@ -72,7 +73,7 @@ enum Stage {
 }
 
 /// What kubelet knows of one pod.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Run {
     pod: Key,
     node: String,
@@ -89,6 +90,8 @@ struct Run {
     restarts: u32,
     /// What the pod's status says, so that only changes are written.
     shown: Option<show::Shown>,
+    /// How many changes of the store there had been when it was last looked at and left alone.
+    looked_at: Option<usize>,
 }
 
 /// All machines with what runs and lies on them.
@@ -177,6 +180,25 @@ impl Nodes {
     /// The provisioner takes the volume of a claim that is gone.
     pub fn reclaim(&mut self, claim_uid: &str) -> Option<DiskId> {
         self.disks.remove(claim_uid).map(|disk| disk.id)
+    }
+}
+
+/// Without what is remembered to save time alone: two runs in which the same happened read the same.
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pod, node, stage, mounted, refresh_at, lost_at, started, restarts, shown, .. } =
+            self;
+        f.debug_struct("Run")
+            .field("pod", pod)
+            .field("node", node)
+            .field("stage", stage)
+            .field("mounted", mounted)
+            .field("refresh_at", refresh_at)
+            .field("lost_at", lost_at)
+            .field("started", started)
+            .field("restarts", restarts)
+            .field("shown", shown)
+            .finish()
     }
 }
 

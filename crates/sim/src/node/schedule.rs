@@ -140,6 +140,7 @@ impl Run {
             ended: None,
             restarts: 0,
             shown: None,
+            looked_at: None,
         }
     }
 }

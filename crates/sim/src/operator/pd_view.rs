@@ -2,7 +2,7 @@
 
 use tikv_operator_core::world::{LeaderFacts, PdMemberId, PdView};
 
-use super::Operator;
+use super::{Operator, half};
 use crate::clock;
 use crate::universe::Universe;
 
@@ -26,6 +26,9 @@ impl Operator {
         if let Some((leader, mut facts)) = answer {
             self.memory.silent_since = None;
             facts.leader = self.remember_leader(leader, now);
+            if self.faults.pd_half > 0 && self.dice.chance(self.faults.pd_half) {
+                half::leave_out(&mut facts, &mut self.dice);
+            }
             return PdView::Known(Box::new(facts));
         }
         self.memory.leader_changed |= self.memory.leader.take().is_some();

@@ -19,6 +19,8 @@ pub struct Faults {
     pub unavailable: u64,
     /// PD does not answer the operator in a look.
     pub pd_silent: u64,
+    /// PD answers the operator and leaves out some of what it was asked, in a look.
+    pub pd_half: u64,
     /// The process ends right after this write, counted over its whole life.
     pub crash_after: Option<usize>,
     /// The process ends after any write, by chance.

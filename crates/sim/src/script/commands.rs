@@ -162,6 +162,7 @@ impl Play {
                 "lost-answer" => faults.lost_answer = percent,
                 "unavailable" => faults.unavailable = percent,
                 "pd-silent" => faults.pd_silent = percent,
+                "pd-half" => faults.pd_half = percent,
                 "crash" => faults.crash = percent,
                 _ => return Err(format!("no such fault: {name}")),
             }

@@ -16,6 +16,7 @@ impl Play {
         calm.stop();
         self.harness.set_faults(calm);
         self.harness.universe.kube.quota = None;
+        self.restore_all();
         let nodes: Vec<String> = self.harness.universe.nodes.machines.keys().cloned().collect();
         for node in nodes {
             self.harness.universe.cordon(&node, false);

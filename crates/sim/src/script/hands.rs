@@ -145,7 +145,7 @@ impl Play {
                 self.harness.universe.kill_process(&pod);
                 return Ok(String::new());
             }
-            _ => return Err(format!("no such command: {verb} {}", rest.join(" "))),
+            _ => return self.on_belonging(verb, rest),
         };
         self.ask_pd(cluster, method, &format!("/pd/api/{path}"), &body)
     }

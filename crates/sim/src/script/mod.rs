@@ -3,6 +3,7 @@
 //! A script is a list of commands, each on a line that starts with `> `, followed by what it
 //! prints. Running it gives the text again; a test compares the two.
 
+mod belonging;
 mod commands;
 mod crashes;
 mod earlier;
@@ -101,6 +102,8 @@ pub(crate) struct Play {
     crash_after: Option<usize>,
     /// A run is over with a finding that has these words in it.
     stops_at: Option<String>,
+    /// What objects said of whose they are before somebody took it off.
+    tampered: Vec<belonging::Tampered>,
 }
 
 impl Play {
@@ -125,6 +128,7 @@ impl Default for Play {
             brain: Brain::default(),
             crash_after: None,
             stops_at: None,
+            tampered: Vec::new(),
         }
     }
 }
