@@ -86,6 +86,10 @@ pub(crate) fn volume(slot: Slot) -> VolumeFacts {
 
 /// A pod of `slot` that runs what `cluster` wants.
 pub(crate) fn pod(cluster: &Cluster, slot: Slot) -> PodFacts {
+    let ran = match slot.component {
+        Component::Pd => SignedDuration::from_hours(1),
+        Component::Tikv => SignedDuration::ZERO,
+    };
     PodFacts {
         uid: Uid(format!("uid-pod-{slot}")),
         revision: Some(build::revision(cluster, slot.component)),
@@ -96,7 +100,7 @@ pub(crate) fn pod(cluster: &Cluster, slot: Slot) -> PodFacts {
         has_run: true,
         node: Some("node-1".into()),
         created: now(),
-        started: Some(now()),
+        started: Some(now() - ran),
         restarts: 0,
         deleting_since: None,
         trouble: None,

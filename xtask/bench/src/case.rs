@@ -173,9 +173,12 @@ fn lost(cluster: &Cluster) -> World {
         if let Some(pod) = world.pods.get_mut(&slot) {
             (pod.containers_ready, pod.ready) = (false, false);
         }
-        for symptom in
-            [Symptom::StoreSilent(id), Symptom::NodeLost(slot), Symptom::PodNotRunning(slot)]
-        {
+        for symptom in [
+            Symptom::StoreSilent(id),
+            Symptom::NodeLost(slot),
+            Symptom::PodNotRunning(slot),
+            Symptom::PodFailing(slot),
+        ] {
             world.seen_for.insert(symptom, long);
         }
     }

@@ -117,6 +117,12 @@ impl<'a> Draft<'a> {
         self.evictions.insert(slot);
     }
 
+    /// Is this slot's pod deleted in this pass?
+    pub(super) fn deletes_pod(&self, slot: Slot) -> bool {
+        let pod = slot.pod_name(self.scene.name());
+        self.steps.iter().any(|step| matches!(step, Step::DeletePod { name, .. } if *name == pod))
+    }
+
     /// Does anybody want this slot's leaders away in this pass?
     pub(super) fn is_asked(&self, slot: Slot) -> bool {
         self.evictions.contains(&slot)

@@ -54,9 +54,11 @@ fn say_blind(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// Proposes a replacement for each store that is away: the rules say whether it is time. One in a
 /// pass, since they judge by what there is.
 fn make(scene: &Scene<'_>, roster: &Roster, draft: &mut Draft<'_>) {
-    let stores = roster.staying.iter().filter_map(|slot| scene.member(*slot).store);
-    let mut silent = stores.filter(|store| is_silent(scene, store)).peekable();
-    if silent.peek().is_none() {
+    // What is made anew in this pass may come back: a corrected spec heals so.
+    let stays = roster.staying.iter().filter(|slot| !draft.deletes_pod(**slot));
+    let stores = stays.filter_map(|slot| scene.member(*slot).store);
+    let silent: Vec<_> = stores.filter(|store| is_silent(scene, store)).collect();
+    if silent.is_empty() {
         return;
     }
     let used = scene.occupied(Component::Tikv);

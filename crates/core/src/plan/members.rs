@@ -10,9 +10,7 @@ use super::rows::Member;
 use super::{Identity, Scene, Step, scale_out};
 use crate::build;
 use crate::rules;
-use crate::world::{
-    Component, Kind, ObjectKey, PdView, PodFacts, Slot, StoreState, VolumeFacts, VolumeMarks,
-};
+use crate::world::{Component, PdView, PodFacts, Slot, StoreState, VolumeFacts, VolumeMarks};
 
 /// Makes the missing volumes and pods, PD first, lowest ordinal first.
 pub(super) fn fill(scene: &Scene<'_>, draft: &mut Draft<'_>) {
@@ -122,8 +120,6 @@ fn make_volumes(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
             }
             Some(_) => {}
         }
-        let key = ObjectKey::new(Kind::PersistentVolumeClaim, claim_of(scene, slot));
-        complete &= !scene.world.strangers.contains_key(&key);
     }
     complete
 }
@@ -138,10 +134,6 @@ fn has_volumes(scene: &Scene<'_>, slot: Slot) -> bool {
     scene.world.strangers.is_empty()
         && scene.member(slot).volume.is_some_and(stands)
         && scene.common(slot.component).volumes.iter().all(|volume| extra(&volume.name))
-}
-
-fn claim_of(scene: &Scene<'_>, slot: Slot) -> String {
-    slot.claim_name(scene.name())
 }
 
 /// What a new volume carries from its first moment.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+
 use super::Scene;
 use super::rows::Member;
 use crate::world::{Component, PdFacts, PdMember, PdMemberId, PodFacts, Slot, VolumeFacts};
@@ -45,6 +47,19 @@ impl<'a> Scene<'a> {
         let was_member =
             marks.is_some_and(|marks| marks.member.is_some() || marks.leaving.is_some());
         was_member && self.is_unlisted(member) == Some(true)
+    }
+
+    /// How long PD's leader has led without a break, as far as anybody can tell: as long as it was
+    /// seen to lead, and no longer than each of the healthy members has run. Where one starts or
+    /// joins, the leadership may be lost and won again between two looks, and PD's leader then knows
+    /// as little as a new one.
+    pub fn leader_known_for(&self) -> SignedDuration {
+        let Some(pd) = self.pd() else { return SignedDuration::ZERO };
+        let slots = self.pd_slots();
+        let healthy = slots.iter().filter(|m| m.listed.is_some_and(|listed| listed.healthy));
+        let starts = healthy.filter_map(|member| member.pod?.started);
+        let runs = starts.map(|at| self.world.now.duration_since(at)).min();
+        runs.map_or(pd.leader.seen_for, |runs| runs.min(pd.leader.seen_for))
     }
 
     /// How many members our volumes name, those that leave apart, and how many of them PD lists: a

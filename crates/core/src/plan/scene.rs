@@ -140,6 +140,13 @@ impl<'a> Scene<'a> {
         wishes::is_asked(pod, RESTART, self.world.now) || !self.is_current(component, pod)
     }
 
+    /// The node of this pod does not report: what it said of the pod is of before, and the pod may run
+    /// and serve. One that is deleted there is not made again before the node is back.
+    pub fn is_unheard(&self, pod: &PodFacts) -> bool {
+        let node = pod.node.as_ref().and_then(|name| self.world.nodes.get(name));
+        node.is_some_and(NodeView::is_lost)
+    }
+
     /// The slot's pod is on a node that takes no new pods, usually because it is being drained.
     pub fn is_cordoned(&self, slot: Slot) -> bool {
         let node = self.member(slot).pod.and_then(|pod| pod.node.as_ref());

@@ -2,6 +2,7 @@
 //! business; here one scene gives one plan.
 
 mod failover;
+mod repair;
 mod suspend;
 
 use std::sync::Arc;

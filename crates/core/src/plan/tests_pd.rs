@@ -273,6 +273,7 @@ fn lose(world: &mut World, ordinal: u32) {
     }
     world.seen_for.insert(Symptom::MemberUnhealthy(id(ordinal)), TEN_MINUTES);
     world.seen_for.insert(Symptom::PodNotRunning(slot), TEN_MINUTES);
+    world.seen_for.insert(Symptom::PodFailing(slot), TEN_MINUTES);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use super::guards::created_volume;
 use crate::build;
 use crate::plan::{Scene, Step};
 use crate::world::{
-    Component, NodeView, PdFacts, PodFacts, PodPhase, Slot, StoreFacts, StoreId, StoreState,
-    Symptom, VolumeFacts,
+    Component, NodeView, PdFacts, PodFacts, Slot, StoreFacts, StoreId, StoreState, Symptom,
+    VolumeFacts,
 };
 
 type Verdict = Result<(), String>;
@@ -103,7 +103,7 @@ pub(super) fn failover_waits_for_pd(step: &Step, scene: &Scene<'_>) -> Verdict {
         return Ok(());
     };
     let loss = loss?;
-    let settled = loss.pd.leader.seen_for >= LEADER_SETTLES;
+    let settled = scene.leader_known_for() >= LEADER_SETTLES;
     if !settled {
         return Err(format!(
             "{} is not replaced within a minute of PD's leader having changed: the new leader may \
@@ -203,7 +203,8 @@ pub(super) fn one_signal_is_not_enough(step: &Step, scene: &Scene<'_>) -> Verdic
     if !scene.is_away(loss.store) {
         return Err(format!("PD hears {}, or never heard it: it is not lost", loss.named()));
     }
-    if reported_for(scene, loss.slot).is_zero() {
+    let down = scene.world.seen_for(&Symptom::PodNotRunning(loss.slot));
+    if down.is_zero() && reported_for(scene, loss.slot).unwrap_or_default().is_zero() {
         return Err(format!(
             "PD does not hear {} and Kubernetes says that its pod runs: a broken network looks \
              like that, and nothing is replaced on one signal",
@@ -235,7 +236,10 @@ pub(super) fn pending_is_not_lost(step: &Step, scene: &Scene<'_>) -> Verdict {
     if seen(Symptom::NodeLost(loss.slot)) && (pod.node.is_some() || stranded) {
         return Ok(());
     }
-    if pod.phase == PodPhase::Pending || trouble.contains("ImagePull") {
+    if pod.deleting_since.is_some() {
+        return Err(format!("{name} is being deleted, and is made again on its volume"));
+    }
+    if pod.waits_to_start() {
         return Err(format!("{name} waits to start ({trouble}); that is no loss of its store"));
     }
     Ok(())
@@ -284,8 +288,9 @@ pub(super) fn failover_after(step: &Step, scene: &Scene<'_>) -> Verdict {
     let silent = scene.world.seen_for(&Symptom::StoreSilent(loss.store.id));
     let silent = silent.min(unheard.unwrap_or_default());
     let reported = reported_for(scene, loss.slot);
-    // Whether Kubernetes reports anything at all is what `one-signal-is-not-enough` asks.
-    if silent >= after && (reported >= after || reported.is_zero()) {
+    // Whether Kubernetes reports anything at all is what `one-signal-is-not-enough` asks, and whether
+    // its pod merely waits to start `pending-is-not-lost`.
+    if silent >= after && reported.is_none_or(|reported| reported >= after) {
         return Ok(());
     }
     Err(format!(
@@ -293,7 +298,7 @@ pub(super) fn failover_after(step: &Step, scene: &Scene<'_>) -> Verdict {
          is replaced when both are {} s",
         loss.named(),
         tens(silent),
-        tens(reported),
+        tens(reported.unwrap_or_default()),
         after.as_secs()
     ))
 }
@@ -303,13 +308,13 @@ fn tens(duration: SignedDuration) -> i64 {
     duration.as_secs() / 10 * 10
 }
 
-/// How long Kubernetes has reported the slot's pod, node or volume lost, as this process saw it.
-fn reported_for(scene: &Scene<'_>, slot: Slot) -> SignedDuration {
-    [Symptom::PodNotRunning(slot), Symptom::NodeLost(slot), Symptom::VolumeLost(slot)]
+/// How long Kubernetes has reported the slot's pod, node or volume lost, as this process saw it. A pod
+/// that merely waits to start is not reported lost.
+fn reported_for(scene: &Scene<'_>, slot: Slot) -> Option<SignedDuration> {
+    [Symptom::PodFailing(slot), Symptom::NodeLost(slot), Symptom::VolumeLost(slot)]
         .iter()
-        .map(|symptom| scene.world.seen_for(symptom))
+        .filter_map(|symptom| scene.world.seen_for.get(symptom).copied())
         .max()
-        .unwrap_or_default()
 }
 
 pub(super) fn replacement_can_leave(step: &Step, scene: &Scene<'_>) -> Verdict {

@@ -84,7 +84,7 @@ rules! {
     SPEC_IS_NOT_TO_BLAME = "spec-is-not-to-blame", Degraded, Some(failover::spec_is_not_to_blame),
         "A store that crashes on a node that is there is replaced only if it ever ran in this pod, or another one runs well with the same spec and configuration: a replacement of what the spec crashes would crash too.";
     FAILOVER_AFTER = "failover-after", Degraded, Some(failover::failover_after),
-        "A lost store is replaced after `failover.after`, by PD's last heartbeat and by this operator's own observation of both PD and Kubernetes; a pod that comes and goes starts the delay anew.";
+        "A lost store is replaced after `failover.after`, by PD's last heartbeat and by this operator's own observation of both PD and Kubernetes; a pod that comes and goes, or that waited until now for its place or its image, starts the delay anew.";
     FAILOVER_LIMIT = "failover-limit", Degraded, Some(failover::failover_limit),
         "At most `maxFailoverCount` replacements stand in for lost stores at a time.";
     REPLACEMENT_CAN_LEAVE = "replacement-can-leave", Degraded, Some(failover::replacement_can_leave),
@@ -116,7 +116,7 @@ rules! {
     PD_LABEL_BEFORE_REMOVAL = "pd-label-before-removal", Progress, Some(pd::pd_label_before_removal),
         "A PD member leaves the client Service before it leaves PD: a removed member keeps answering.";
     PD_LOSS_IS_PROVED = "pd-loss-is-proved", Degraded, Some(pd_loss::pd_loss_is_proved),
-        "A PD member is replaced only when PD has not reached it for `failover.after`, Kubernetes reports its pod, node or volume lost for as long, and PD's leader is stable; a pod that waits for a place or crashes of its spec is no loss.";
+        "A PD member is replaced only when PD has not reached it for `failover.after`, Kubernetes reports its pod, node or volume lost for as long, and PD's leader is stable; a pod that waits for a place, or has just found one, or crashes of its spec is no loss.";
     PD_FAILOVER_LIMIT = "pd-failover-limit", Degraded, Some(pd_loss::pd_failover_limit),
         "At most `maxFailoverCount` PD members are replaced within `failover.quarantine`; 0 turns it off.";
     PD_MEMBER_GONE_BEFORE_RETIRE = "pd-member-gone-before-retire", Progress, Some(pd::pd_member_gone_before_retire),

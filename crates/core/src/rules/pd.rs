@@ -112,6 +112,11 @@ fn silent_restart(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
     if pod.containers_ready || (!ended && !hopeless) {
         return Err(format!("{name} stays while PD does not answer"));
     }
+    if scene.is_unheard(pod) {
+        return Err(format!(
+            "{name} stays: its node is not heard, and PD does not say whether it runs"
+        ));
+    }
     let pods = scene.world.pods.iter().filter(|(other, _)| other.component == Component::Pd);
     let mut going = pods.filter(|(other, pod)| **other != slot && pod.deleting_since.is_some());
     match going.next() {

@@ -38,9 +38,9 @@ pub(super) fn pd_loss_is_proved(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some((member, slot)) = given_up(step, scene) else {
         return Ok(());
     };
-    let Some(pd) = scene.pd() else {
+    if scene.pd().is_none() {
         return Err("PD does not answer".to_owned());
-    };
+    }
     let name = &member.name;
     if member.healthy {
         return Err(format!("PD member {name} is healthy"));
@@ -50,7 +50,7 @@ pub(super) fn pd_loss_is_proved(step: &Step, scene: &Scene<'_>) -> Verdict {
     if seen < after {
         return Err(format!("PD member {name} is not healthy since {}", of(seen, after)));
     }
-    if pd.leader.seen_for < LEADER_SETTLES {
+    if scene.leader_known_for() < LEADER_SETTLES {
         return Err("PD's leader changed less than a minute ago".to_owned());
     }
     kubernetes_agrees(scene, slot).map_err(|why| format!("PD member {name} is not replaced: {why}"))
@@ -72,7 +72,7 @@ fn kubernetes_agrees(scene: &Scene<'_>, slot: Slot) -> Result<(), String> {
     if world.strangers.contains_key(&claim) {
         return Err(format!("{} is not ours", claim.name));
     }
-    let down = world.seen_for(&Symptom::PodNotRunning(slot));
+    let failing = world.seen_for(&Symptom::PodFailing(slot));
     let member = scene.member(slot);
     let runs = member.pod.is_some_and(|pod| pod.containers_ready);
     let volume_lost = world.lost_claim(slot).is_some();
@@ -86,9 +86,6 @@ fn kubernetes_agrees(scene: &Scene<'_>, slot: Slot) -> Result<(), String> {
     if node > SignedDuration::ZERO {
         return Err(format!("the node of {name} is lost since {}", of(node, after)));
     }
-    if down < after {
-        return Err(format!("its pod does not run since {}", of(down, after)));
-    }
     match member.pod {
         None => Err(format!("{name} has no pod, and its volume is there")),
         Some(pod) if pod.deleting_since.is_some() => {
@@ -97,6 +94,9 @@ fn kubernetes_agrees(scene: &Scene<'_>, slot: Slot) -> Result<(), String> {
         Some(pod) => match pod.phase {
             PodPhase::Pending => Err(pending(&name, pod)),
             PodPhase::Failed | PodPhase::Succeeded => Err(format!("{name} is made again first")),
+            PodPhase::Running | PodPhase::Unknown if failing < after => {
+                Err(format!("its pod fails since {}", of(failing, after)))
+            }
             PodPhase::Running | PodPhase::Unknown => spec_is_not_to_blame(scene, slot, pod),
         },
     }

@@ -48,7 +48,7 @@ pub(super) fn retirement_settles(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(pd) = scene.pd() else {
         return Err(format!("{name} is not given up while PD does not answer"));
     };
-    if pd.leader.seen_for < LEADER_SETTLES {
+    if scene.leader_known_for() < LEADER_SETTLES {
         return Err(format!("{name} is given up when PD's leader has been known for a minute"));
     }
     match (pd.unsafe_recovery, volume.marks.store) {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 
 use super::facts::{Verdict, leaving_store, marked_store, store_volumes};
 use crate::build::{EVICTING, LEAVING};
-use crate::plan::{Scene, Step};
-use crate::world::{Component, Kind, PdFacts, StoreFacts, StoreId, StoreState, VolumeFacts};
+use crate::plan::{Scene, Step, calm};
+use crate::world::{Component, Kind, PdFacts, Slot, StoreFacts, StoreId, StoreState, VolumeFacts};
 
 /// PD gives no new region to a store with less than this share of its capacity free
 /// (`low-space-ratio` 0.8 by default).
@@ -21,7 +21,17 @@ const FEW_REGIONS_SPACE: u64 = 8 << 30;
 fn remaining<'a>(scene: &Scene<'a>, leaving: &StoreFacts) -> Vec<&'a StoreFacts> {
     let (now, going) = (scene.world.now, going(scene, leaving));
     let stores = scene.pd().into_iter().flat_map(|pd| pd.stores.values());
-    stores.filter(|store| store.serves(now) && !going.contains(&store.id)).collect()
+    let serves = |store: &&StoreFacts| store.serves(now) && is_there(scene, store);
+    stores.filter(serves).filter(|store| !going.contains(&store.id)).collect()
+}
+
+/// Kubernetes does not say otherwise: for up to 20 s after a pod was deleted PD still calls its
+/// store Up. Of stores that are not ours PD alone speaks.
+fn is_there(scene: &Scene<'_>, store: &StoreFacts) -> bool {
+    let pod = store.address.split('.').next().unwrap_or_default();
+    let slot = Slot::of_pod(scene.name(), pod);
+    let ours = slot.filter(|slot| scene.member(*slot).store.is_some_and(|s| s.id == store.id));
+    ours.is_none_or(|slot| calm::returned(scene, slot))
 }
 
 /// The store that is to leave, those that are to leave with it, and those whose volume says so.

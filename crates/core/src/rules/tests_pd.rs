@@ -96,6 +96,7 @@ fn lost(world: &mut World) {
     pod(world, 2).containers_ready = false;
     world.seen_for.insert(Symptom::MemberUnhealthy(id(2)), TEN_MINUTES);
     world.seen_for.insert(Symptom::PodNotRunning(Slot::pd(2)), TEN_MINUTES);
+    world.seen_for.insert(Symptom::PodFailing(Slot::pd(2)), TEN_MINUTES);
 }
 
 #[test]
@@ -177,6 +178,25 @@ fn s25_without_pds_word_only_pods_that_do_not_run_and_are_outdated_go() {
     holds(rule, &cluster, &bare, &restart(2));
     pod(&mut world, 2).phase = PodPhase::Failed;
     allows(rule, &cluster, &world, &restart(2));
+}
+
+#[test]
+fn f73_without_pds_word_a_pod_on_a_node_that_is_not_heard_stays() {
+    let rule = &PD_QUORUM_SURVIVES;
+    let (cluster, mut world) = sized(3);
+    silent(&mut world);
+    stop(&mut world, 2);
+    outdate(&mut world, 2);
+    allows(rule, &cluster, &world, &restart(2));
+    let node = NodeFacts {
+        ready: false,
+        ready_since: None,
+        cordoned: false,
+        out_of_service: false,
+        labels: [].into(),
+    };
+    world.nodes.insert("node-1".into(), NodeView::Known(node));
+    holds(rule, &cluster, &world, &restart(2));
 }
 
 #[test]
@@ -314,13 +334,15 @@ fn pd_loss_is_proved() {
     allows(rule, &cluster, &world, &intend(2, "replaced"));
     leaves(&mut world, 2, "replaced");
     allows(rule, &cluster, &world, &remove(2));
-    let changes: [fn(&mut World); 8] = [
+    let changes: [fn(&mut World); 10] = [
+        |w| pod(w, 1).started = Some(fixture::now() - SignedDuration::from_secs(59)),
         |w| member(w, 2).healthy = true,
         |w| w.seen_for.extend([(Symptom::MemberUnhealthy(id(2)), TEN_MINUTES / 2)]),
-        |w| w.seen_for.extend([(Symptom::PodNotRunning(Slot::pd(2)), TEN_MINUTES / 2)]),
+        |w| w.seen_for.extend([(Symptom::PodFailing(Slot::pd(2)), TEN_MINUTES / 2)]),
         |w| fixture::pd_of(w).leader.seen_for = SignedDuration::from_secs(59),
-        // s66: it waits for a place.
+        // s66: it waits for a place, or has just found one.
         |w| pod(w, 2).phase = PodPhase::Pending,
+        |w| w.seen_for.extend([(Symptom::PodFailing(Slot::pd(2)), SignedDuration::ZERO)]),
         |w| drop(w.pods.remove(&Slot::pd(2))),
         |w| pod(w, 2).deleting_since = Some(fixture::now()),
         // Nobody runs this spec well, so the spec may be to blame.

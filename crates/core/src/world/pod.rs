@@ -59,3 +59,11 @@ pub struct PodFacts {
     /// Our annotations on it (`tikv.org/…`).
     pub annotations: BTreeMap<String, String>,
 }
+
+impl PodFacts {
+    /// It waits for a node, a volume or an image: nothing of it has failed.
+    pub fn waits_to_start(&self) -> bool {
+        let trouble = self.trouble.as_deref().unwrap_or_default();
+        self.phase == PodPhase::Pending || trouble.contains("ImagePull")
+    }
+}

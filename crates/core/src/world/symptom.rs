@@ -20,6 +20,9 @@ pub enum Symptom {
     MemberUnhealthy(PdMemberId),
     /// The slot's pod is missing, or its containers are not all ready.
     PodNotRunning(Slot),
+    /// The slot's pod has been started, and its containers are not all ready. What waits to start or is
+    /// made anew is not lost, and after that it is given as much time to start as any other.
+    PodFailing(Slot),
     /// The node that the slot's pod is bound to is lost; where it has no pod or an unbound one, the
     /// node that its store last ran on.
     NodeLost(Slot),
@@ -42,22 +45,7 @@ pub enum Symptom {
 
 /// The symptoms in `world`. Nothing follows from PD's silence.
 pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
-    let mut found = BTreeSet::new();
-    for (slot, pod) in &world.pods {
-        if !pod.containers_ready {
-            found.insert(Symptom::PodNotRunning(*slot));
-        }
-        if world.node_of(*slot).is_some_and(NodeView::is_lost) {
-            found.insert(Symptom::NodeLost(*slot));
-        }
-    }
-    let main = world.volumes.values().filter(|v| v.main && !v.marks.retired);
-    for volume in main.filter(|v| !world.pods.contains_key(&v.slot)) {
-        found.insert(Symptom::PodNotRunning(volume.slot));
-        if world.node_of(volume.slot).is_some_and(NodeView::is_lost) {
-            found.insert(Symptom::NodeLost(volume.slot));
-        }
-    }
+    let mut found = of_pods(world);
     let PdView::Known(pd) = &world.pd else {
         return found;
     };
@@ -97,6 +85,30 @@ pub fn symptoms(world: &World) -> BTreeSet<Symptom> {
             found.insert(Symptom::HalfJoined(member.id));
         } else if !member.healthy {
             found.insert(Symptom::MemberUnhealthy(member.id));
+        }
+    }
+    found
+}
+
+/// What Kubernetes says of pods and their nodes.
+fn of_pods(world: &World) -> BTreeSet<Symptom> {
+    let mut found = BTreeSet::new();
+    for (slot, pod) in &world.pods {
+        if !pod.containers_ready {
+            found.insert(Symptom::PodNotRunning(*slot));
+            if !pod.waits_to_start() && pod.deleting_since.is_none() {
+                found.insert(Symptom::PodFailing(*slot));
+            }
+        }
+        if world.node_of(*slot).is_some_and(NodeView::is_lost) {
+            found.insert(Symptom::NodeLost(*slot));
+        }
+    }
+    let main = world.volumes.values().filter(|v| v.main && !v.marks.retired);
+    for volume in main.filter(|v| !world.pods.contains_key(&v.slot)) {
+        found.insert(Symptom::PodNotRunning(volume.slot));
+        if world.node_of(volume.slot).is_some_and(NodeView::is_lost) {
+            found.insert(Symptom::NodeLost(volume.slot));
         }
     }
     found

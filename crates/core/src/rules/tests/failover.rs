@@ -41,6 +41,7 @@ fn silence(world: &mut World, ordinal: u32) {
         Symptom::StoreSilent(id),
         Symptom::SilentAlone(id),
         Symptom::PodNotRunning(slot),
+        Symptom::PodFailing(slot),
         Symptom::NodeLost(slot),
     ] {
         world.seen_for.insert(symptom, HOUR);
@@ -128,6 +129,11 @@ fn lost_pod(world: &mut World) -> &mut crate::world::PodFacts {
 fn failover_waits_for_pd() {
     let rule = &FAILOVER_WAITS_FOR_PD;
     holds_both(rule, |w| fixture::pd_of(w).leader.seen_for = SignedDuration::from_secs(59));
+    // A member that was started or joined may have cost the leader its leadership between two looks.
+    holds_both(rule, |w| {
+        let pod = w.pods.get_mut(&Slot::pd(0)).expect("a pod");
+        pod.started = Some(fixture::now() - SignedDuration::from_secs(59));
+    });
     holds_both(rule, |w| fixture::pd_of(w).max_replicas = None);
     holds_both(rule, |w| fixture::pd_of(w).unsafe_recovery = Some(true));
     holds_both(rule, |w| fixture::pd_of(w).unsafe_recovery = None);
@@ -249,6 +255,7 @@ fn one_signal_is_not_enough() {
     let rule = &ONE_SIGNAL_IS_NOT_ENOUGH;
     holds_both(rule, |w| {
         w.seen_for.remove(&Symptom::PodNotRunning(Slot::tikv(1)));
+        w.seen_for.remove(&Symptom::PodFailing(Slot::tikv(1)));
         w.seen_for.remove(&Symptom::NodeLost(Slot::tikv(1)));
     });
     holds_both(rule, |w| store(w, 2).state = StoreState::Up);
@@ -273,6 +280,11 @@ fn pending_is_not_lost() {
     holds_both(rule, |w| {
         back_on_a_node(w);
         w.pods.remove(&Slot::tikv(1));
+    });
+    // f36: a corrected spec makes it anew.
+    holds_both(rule, |w| {
+        back_on_a_node(w);
+        lost_pod(w).deleting_since = Some(fixture::now());
     });
     // Unbound on a lost node's network volume: it only waits for room.
     holds_both(rule, |w| {
@@ -335,8 +347,13 @@ fn failover_after() {
     });
     holds_both(rule, |w| store(w, 2).last_heartbeat = Some(w_now() - nearly));
     holds_both(rule, |w| {
-        w.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(1)), nearly);
+        w.seen_for.insert(Symptom::PodFailing(Slot::tikv(1)), nearly);
         w.seen_for.insert(Symptom::NodeLost(Slot::tikv(1)), nearly);
+    });
+    // f35, s66: for an hour it waited for an image or a node; now it starts.
+    holds_both(rule, |w| {
+        w.seen_for.remove(&Symptom::NodeLost(Slot::tikv(1)));
+        w.seen_for.insert(Symptom::PodFailing(Slot::tikv(1)), SignedDuration::ZERO);
     });
     let soon = json!({"tikv": {"replicas": 3, "failover": {"after": "599s"}}});
     let cluster = fixture::cluster(soon);

@@ -82,6 +82,9 @@ fn stores_fit_max_replicas() {
         let old = fixture::now() - SignedDuration::from_secs(21);
         holds(rule, &cluster, &silent(Some(old)), &step);
         allows(rule, &cluster, &silent(Some(old + SignedDuration::from_secs(1))), &step);
+        // PD still calls one Up whose pod was deleted a moment ago.
+        let deleted = edited(&world, |world| drop(world.pods.remove(&Slot::tikv(0))));
+        holds(rule, &cluster, &deleted, &step);
         let unknown = edited(&world, |world| fixture::pd_of(world).max_replicas = None);
         holds(rule, &cluster, &unknown, &step);
         // s39: one replica is as many as one store can hold.
@@ -279,6 +282,11 @@ fn retirement_settles() {
     let young = SignedDuration::from_secs(59);
     let young = edited(&tombstone(), |w| fixture::pd_of(w).leader.seen_for = young);
     holds(rule, &cluster, &young, &retire(4));
+    let joined = edited(&tombstone(), |w| {
+        let pod = w.pods.get_mut(&Slot::pd(1)).expect("a pod");
+        pod.started = Some(fixture::now() - SignedDuration::from_secs(59));
+    });
+    holds(rule, &cluster, &joined, &retire(4));
     for recovery in [Some(true), None] {
         let world = edited(&tombstone(), |w| fixture::pd_of(w).unsafe_recovery = recovery);
         holds(rule, &cluster, &world, &retire(4));
@@ -406,6 +414,9 @@ fn a_removed_stores_volume_is_deleted_by_policy_and_after_its_quarantine() {
     let hours = |n| edited(&kept("replaced"), |w| w.now += SignedDuration::from_hours(n));
     holds(rule, &cluster, &hours(23), &step);
     allows(rule, &cluster, &hours(24), &step);
+    let young = SignedDuration::from_secs(59);
+    let young = edited(&kept("scale-in"), |w| fixture::pd_of(w).leader.seen_for = young);
+    holds(rule, &cluster, &young, &step);
     let unretired = edited(&kept("scale-in"), |w| marks_of(w, 4).retired = false);
     holds(rule, &cluster, &unretired, &step);
     let lives = edited(&kept("scale-in"), |w| store_of(w, 4).state = StoreState::Offline);

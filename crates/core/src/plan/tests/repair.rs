@@ -1,0 +1,84 @@
+//! Pods that can never become well by themselves, and those of which nothing is known.
+
+use super::*;
+use crate::world::{NodeFacts, NodeView, PodFacts, StoreId, Symptom};
+
+/// `tikv-1` was made from an earlier spec and reads not ready.
+fn broken() -> (Cluster, World) {
+    let before = fixture::cluster(json!({"tikv": {"replicas": 3}}));
+    let cluster = fixture::cluster(json!({"version": "v8.5.8", "tikv": {"replicas": 3}}));
+    let mut world = fixture::settled(&before);
+    let pod = pod_of(&mut world);
+    (pod.containers_ready, pod.started) = (false, None);
+    pod.trouble = Some("tikv: CrashLoopBackOff".into());
+    (cluster, world)
+}
+
+fn pod_of(world: &mut World) -> &mut PodFacts {
+    world.pods.get_mut(&Slot::tikv(1)).expect("a pod")
+}
+
+fn is_made_anew(cluster: &Cluster, world: &World) -> bool {
+    let steps = plan(cluster, world).steps;
+    steps.iter().any(|step| matches!(step, Step::DeletePod { name, .. } if name == "c-tikv-1"))
+}
+
+#[test]
+fn what_an_earlier_spec_broke_is_made_anew() {
+    let (cluster, world) = broken();
+    assert!(is_made_anew(&cluster, &world));
+}
+
+#[test]
+fn f73_a_pod_on_a_node_that_is_not_heard_may_serve() {
+    let (cluster, mut world) = broken();
+    let node = |ready| {
+        NodeView::Known(NodeFacts {
+            ready,
+            ready_since: None,
+            cordoned: false,
+            out_of_service: false,
+            labels: [].into(),
+        })
+    };
+    world.nodes.insert("node-1".into(), node(false));
+    assert!(!is_made_anew(&cluster, &world));
+    world.nodes.insert("node-1".into(), node(true));
+    assert!(is_made_anew(&cluster, &world));
+}
+
+#[test]
+fn f74_whether_a_store_serves_only_pd_can_tell() {
+    let (cluster, mut world) = broken();
+    world.pd = PdView::Unreachable { seen_for: SignedDuration::ZERO, reason: "refused".into() };
+    assert!(is_made_anew(&cluster, &world), "it crashes");
+    // A sidecar may be what is not ready.
+    (pod_of(&mut world).started, pod_of(&mut world).trouble) = (Some(fixture::now()), None);
+    world.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(1)), SignedDuration::from_hours(1));
+    assert!(!is_made_anew(&cluster, &world));
+}
+
+#[test]
+fn a_store_that_pd_hears_is_relied_on_before_its_pod_was_ever_ready() {
+    let (cluster, mut world) = broken();
+    let pod = pod_of(&mut world);
+    (pod.has_run, pod.trouble) = (false, None);
+    pod.started = Some(fixture::now() - SignedDuration::from_secs(40));
+    pod.created = fixture::now() - SignedDuration::from_secs(60);
+    assert!(!is_made_anew(&cluster, &world));
+    let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(2)).expect("a store");
+    store.last_heartbeat = Some(fixture::now() - SignedDuration::from_secs(41));
+    assert!(is_made_anew(&cluster, &world));
+}
+
+#[test]
+fn f44_a_claim_that_has_its_labels_again_is_used_at_once() {
+    let cluster = fixture::cluster(json!({"tikv": {"replicas": 3}}));
+    let mut world = fixture::settled(&cluster);
+    world.pods.remove(&Slot::tikv(1));
+    // For a minute this process remembers that the name was taken.
+    let claim = ObjectKey::new(Kind::PersistentVolumeClaim, Slot::tikv(1).claim_name("c"));
+    world.strangers.insert(claim, "nobody".into());
+    let made = |step: &Step| matches!(step, Step::Create(object) if object.key.name == "c-tikv-1");
+    assert!(plan(&cluster, &world).steps.iter().any(made));
+}
