@@ -127,8 +127,28 @@ impl Tikv {
             Stage::Starting { ready_at } if pd.led_by(uid, &process.pd, names).is_some() => {
                 ready_at.max(now)
             }
-            Stage::Serving { .. } if process.caught_up_at > now => process.caught_up_at,
-            Stage::Starting { .. } | Stage::Serving { .. } => u64::MAX,
+            Stage::Serving { store, heartbeat } => {
+                let caught_up = Some(process.caught_up_at).filter(|at| *at > now);
+                let heard = || {
+                    let index = pd.led_by(uid, &process.pd, names);
+                    let cluster =
+                        index.and_then(|index| pd.ensembles.get(index)).map(|e| &e.cluster);
+                    // Its next heartbeat is news.
+                    let unheard = cluster.is_some_and(|c| c.heard(now).all(|id| id != store));
+                    unheard.then_some(heartbeat + beliefs::HEARTBEAT_EVERY.value)
+                };
+                caught_up.or_else(heard).map_or(u64::MAX, |due| due.max(now))
+            }
+            Stage::Starting { .. } => u64::MAX,
+        });
+        due.min().unwrap_or(u64::MAX)
+    }
+
+    /// When the next heartbeat is due.
+    pub(crate) fn next_heartbeat(&self) -> u64 {
+        let due = self.processes.values().map(|process| match process.stage {
+            Stage::Serving { heartbeat, .. } => heartbeat + beliefs::HEARTBEAT_EVERY.value,
+            Stage::Starting { .. } => u64::MAX,
         });
         due.min().unwrap_or(u64::MAX)
     }

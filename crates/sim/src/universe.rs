@@ -15,8 +15,9 @@ use crate::tikv::{Moment, Tikv, WRITE_EVERY};
 /// The one namespace of the model.
 pub const NAMESPACE: &str = "default";
 
-/// What PD does by itself it does every five or ten seconds: after so many without a move there will
-/// be none.
+/// What PD does by itself, and not as soon as it can, it does at multiples of this.
+const MOVES_EVERY: u64 = 5 * SECOND;
+/// After so many seconds without a move there will be none.
 const STILL: u64 = 11 * SECOND;
 
 /// Everything that is not the operator.
@@ -38,8 +39,9 @@ pub struct Universe {
     named_at: usize,
     /// Pairs between which nothing gets through ([`Names::cut`]).
     cuts: BTreeSet<(String, String)>,
-    /// Stores and regions of every PD set as they were when they last changed.
-    shapes: Vec<Cluster>,
+    /// Stores and regions of every PD set as they were when they last changed, and the stores that
+    /// were heard then.
+    shapes: Vec<(Cluster, Vec<u64>)>,
     /// Since when nothing has moved.
     still_since: u64,
 }
@@ -95,11 +97,15 @@ impl Universe {
     }
 
     fn notice_changes(&mut self, version: usize) {
-        let ensembles = &self.pd.ensembles;
+        let (ensembles, now) = (&self.pd.ensembles, self.now);
         let same = self.shapes.len() == ensembles.len()
-            && ensembles.iter().zip(&self.shapes).all(|(e, shape)| e.cluster.has_shape(shape));
+            && ensembles.iter().zip(&self.shapes).all(|(ensemble, (shape, heard))| {
+                let cluster = &ensemble.cluster;
+                cluster.has_shape(shape) && cluster.heard(now).eq(heard.iter().copied())
+            });
         if !same {
-            self.shapes = ensembles.iter().map(|ensemble| ensemble.cluster.clone()).collect();
+            let shape = |cluster: &Cluster| (cluster.clone(), cluster.heard(now).collect());
+            self.shapes = ensembles.iter().map(|ensemble| shape(&ensemble.cluster)).collect();
         }
         if !same || version != self.kube.version() {
             self.stir();
@@ -116,23 +122,33 @@ impl Universe {
     pub fn next_due(&mut self) -> u64 {
         let all_seen = self.kube.is_swept() && self.named_at == self.kube.version();
         let at_rest = self.pd.ensembles.iter().all(|ensemble| ensemble.cluster.is_at_rest());
-        if !all_seen || !at_rest || self.now - self.still_since < STILL {
+        let still_for = self.now - self.still_since;
+        if !all_seen || !at_rest || still_for == 0 {
             return self.now;
         }
+        let moves = if still_for < STILL {
+            self.now - self.now % MOVES_EVERY + MOVES_EVERY
+        } else {
+            u64::MAX
+        };
         let servers = self.pd.next_due(self.now, &self.names);
         let servers = servers.min(self.tikv.next_due(&self.pd, &self.names, self.now));
         if servers <= self.now {
             return self.now;
         }
         let processes = Processes { pd: &mut self.pd, tikv: &mut self.tikv };
-        servers.min(self.nodes.next_due(&self.kube, &processes, self.now))
+        servers.min(self.nodes.next_due(&self.kube, &processes, self.now)).min(moves)
     }
 
     /// Lets the seconds before `until` pass, in which nothing but heartbeats and writes is due
     /// ([`Universe::next_due`]): the same comes of it as of [`Universe::tick`].
     pub fn skip(&mut self, until: u64) {
-        while self.now + SECOND < until && self.tikv.exited.is_empty() {
-            self.now += SECOND;
+        let whole = until.saturating_sub(self.now + 1) / SECOND * SECOND;
+        let last = self.now + whole;
+        while self.tikv.exited.is_empty() && self.now < last {
+            let writes = self.now - self.now % WRITE_EVERY + WRITE_EVERY;
+            let beats = self.tikv.next_heartbeat().max(self.now + SECOND);
+            self.now = writes.min(beats).min(last);
             let mut moment = Moment { now: self.now, names: &self.names, dice: &mut self.dice };
             self.tikv.beat(&mut self.pd, &mut moment);
             self.write_everywhere();
@@ -175,6 +191,12 @@ impl Universe {
         }
         self.keep_cut();
         self.stir();
+    }
+
+    /// Everything gets through again.
+    pub fn heal_all(&mut self) {
+        self.cuts.clear();
+        self.keep_cut();
     }
 
     fn keep_cut(&mut self) {

@@ -93,6 +93,8 @@ pub struct Auditor {
     refused: BTreeMap<String, Vec<u64>>,
     /// When objects were applied to no effect, by key.
     idle_writes: BTreeMap<String, Vec<u64>>,
+    /// How many changes of the API server there were when resources were last noted.
+    noted: usize,
     now: u64,
 }
 
@@ -175,6 +177,11 @@ impl Auditor {
     }
 
     fn note_resources(&mut self, universe: &Universe) {
+        // What is seen of resources is the same until one of them changes.
+        let version = std::mem::replace(&mut self.noted, universe.kube.version());
+        if !universe.kube.has_news(version, &["TikvCluster"]) {
+            return;
+        }
         for resource in universe.kube.list("TikvCluster") {
             let uid = uid_of(resource).to_owned();
             let seen = self.seen.entry(uid.clone()).or_default();
@@ -195,6 +202,9 @@ impl Auditor {
         let seen = self.seen.entry(uid.clone()).or_default();
         let earlier = seen.minted.first().copied();
         seen.minted.push(id);
+        if seen.lets_go {
+            self.forgiven.insert(id);
+        }
         if let Some(earlier) = earlier {
             let what = format!("{cluster} ({uid}) had {earlier} and made another one");
             self.find(ONE, what);

@@ -92,6 +92,9 @@ pub struct Cluster {
     pub max_down: u64,
     /// Stores whose process is shutting down, as they say ([`beliefs::GRACEFUL_SHUTDOWN`]).
     pub stopping: BTreeSet<u64>,
+    /// Stores whose leaders do not move: a hot region, a gap in the logs
+    /// ([`beliefs::SOME_LEADERS_STAY`]).
+    pub held: BTreeSet<u64>,
     /// All settings.
     pub settings: Settings,
     /// The least version that a store may have, as major and minor
@@ -111,6 +114,7 @@ impl Default for Cluster {
             location_labels: Vec::new(),
             max_down: beliefs::MAX_DOWN.value,
             stopping: BTreeSet::new(),
+            held: BTreeSet::new(),
             settings: Settings::default(),
             version: (0, 0),
             ids: 0,
@@ -251,14 +255,27 @@ impl Cluster {
         });
         let peers_down = self.stores.values().filter_map(|store| store.heartbeat);
         let peers_down = peers_down.map(|heard| heard + beliefs::PEER_DOWN_AFTER.value + SECOND);
-        times.chain(peers_down).filter(|due| *due > now).min().unwrap_or(u64::MAX)
+        let unreported = self.regions.iter().filter(|r| r.leader.is_some() && r.reported.is_none());
+        let reports = unreported.map(|region| {
+            let every = beliefs::REGION_HEARTBEATS.value;
+            let turn = region.id * SECOND % every;
+            now + 1 + (turn + every - (now + 1) % every) % every
+        });
+        times.chain(peers_down).chain(reports).filter(|due| *due > now).min().unwrap_or(u64::MAX)
+    }
+
+    /// Stores whose heartbeats are not late.
+    pub(crate) fn heard(&self, now: u64) -> impl Iterator<Item = u64> {
+        self.stores.values().filter(move |store| store.is_heard(now)).map(|store| store.id)
     }
 
     /// Everything that moves by itself has its place: this changes only with the shape.
     pub fn is_at_rest(&self) -> bool {
         self.regions.iter().all(|region| {
             let learns = region.peers.values().any(|peer| *peer != Peer::Voter);
-            !learns && (region.leader.is_none() || region.reported == region.leader)
+            // The first report has its time ([`Cluster::next_due`]), those of changes come at once.
+            let reported = region.reported.is_none() || region.reported == region.leader;
+            !learns && (region.leader.is_none() || reported)
         })
     }
 
