@@ -7,7 +7,7 @@ use super::Auditor;
 use crate::clock::SECOND;
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
-use crate::pd::{Ensemble, StoreState};
+use crate::pd::{Ensemble, Region, StoreState};
 use crate::tikv::Stage;
 use crate::universe::Universe;
 
@@ -98,7 +98,12 @@ impl Auditor {
         }
         let takes_over =
             |store: u64| others.contains(&store) && !ensemble.cluster.evicting.contains(&store);
+        // A region that loses its quorum with this store serves nowhere, whoever leads it.
+        let is_kept = |region: &&Region| {
+            region.voters().filter(|store| others.contains(store)).count() >= region.quorum()
+        };
         let led = regions
+            .filter(is_kept)
             .filter(|region| region.leader == Some(id))
             .filter(|region| region.voters().any(takes_over))
             .count();

@@ -6,7 +6,7 @@ use super::Auditor;
 use super::removal::{belongs, note};
 use super::truth::{duration, setting};
 use crate::beliefs;
-use crate::clock::SECOND;
+use crate::clock::{self, SECOND};
 use crate::kube::{Object, at, is_deleting, name_of, text};
 use crate::node::OUT_OF_SERVICE;
 use crate::operator::Write;
@@ -71,7 +71,7 @@ impl Auditor {
         if self.silence(index, id) < after {
             self.find(LOSS, format!("{what}: away for {} s", self.silence(index, id) / SECOND));
         }
-        if let Some(why) = merely_waits(universe, pod_of(store)) {
+        if let Some(why) = merely_waits(universe, pod_of(store), after) {
             self.find(LOSS, format!("{what}: {why}"));
         }
         self.judge_outage(universe, (index, id), &what);
@@ -191,7 +191,7 @@ impl Auditor {
             self.find(LOSS, format!("{what}: away for {} s", self.silence(index, id) / SECOND));
         }
         let pod = name_of(claim).trim_start_matches("pd-");
-        if let Some(why) = merely_waits(universe, pod) {
+        if let Some(why) = merely_waits(universe, pod, after) {
             self.find(LOSS, format!("{what}: {why}"));
         }
         self.judge_word(universe, ensemble, &what);
@@ -207,9 +207,9 @@ pub(super) fn pod_of(store: &Store) -> &str {
     store.address.split('.').next().unwrap_or_default()
 }
 
-/// Why a member is not lost: its pod waits for a place or an image, or is not made, and its disk
-/// is on a machine that is there.
-fn merely_waits(universe: &Universe, pod: &str) -> Option<&'static str> {
+/// Why a member is not lost: its pod waits for a place or an image, is not made, or was started for
+/// the first time less than `after` ago, and its disk is on a machine that is there.
+fn merely_waits(universe: &Universe, pod: &str, after: u64) -> Option<&'static str> {
     let component = if pod.contains("-pd-") { "pd" } else { "tikv" };
     let disk = universe.nodes.disk_of_claim(&format!("{component}-{pod}"))?;
     let machine = universe.nodes.machines.get(&disk.node)?;
@@ -229,8 +229,17 @@ fn merely_waits(universe: &Universe, pod: &str) -> Option<&'static str> {
     }
     let Some(found) = universe.kube.get("Pod", pod) else { return Some("its pod is not made yet") };
     // Kubelet has not said anything of a pod that is not bound yet.
-    let waits = matches!(text(found, "/status/phase"), "" | "Pending") && !is_deleting(found);
-    waits.then_some("its pod waits for a place or an image")
+    if is_deleting(found) {
+        return None;
+    }
+    if matches!(text(found, "/status/phase"), "" | "Pending") {
+        return Some("its pod waits for a place or an image");
+    }
+    let container = at(found, "/status/containerStatuses/0");
+    let since = text(container, "/state/running/startedAt");
+    let new = at(container, "/restartCount").as_u64() == Some(0)
+        && clock::rfc3339(universe.now.saturating_sub(after)).as_str() < since;
+    new.then_some("its pod was just started for the first time")
 }
 
 /// The machine that the store's disk is on is deleted or tainted out of service.

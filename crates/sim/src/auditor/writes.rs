@@ -13,6 +13,8 @@ const HOT: &str = "F20 what others change back is not applied again and again";
 /// So many writes that change nothing in so much time are no accident.
 const FIGHT: (usize, u64) = (10, 10 * 60 * SECOND);
 const GOING: &str = "F25 nothing is made for a resource that is being deleted";
+/// Whatever claim comes to be under that name is mounted.
+const FIRST: &str = "F19 a pod is made when its volumes are there";
 const RETIRED: &str = "I1 a retired volume is never mounted again";
 
 impl Auditor {
@@ -143,7 +145,12 @@ impl Auditor {
         self.judge_format(universe, cluster, pod);
         for volume in at(pod, "/spec/volumes").as_array().into_iter().flatten() {
             let claim = text(volume, "/persistentVolumeClaim/claimName");
-            let Some(claim) = universe.kube.get("PersistentVolumeClaim", claim) else { continue };
+            let Some(claim) = universe.kube.get("PersistentVolumeClaim", claim) else {
+                if claim.ends_with(name_of(pod)) {
+                    self.find(FIRST, format!("{} was made before {claim}", write.key));
+                }
+                continue;
+            };
             if text(claim, "/metadata/labels/tikv.org~1cluster") != cluster {
                 let what = format!("{} mounts {}", write.key, name_of(claim));
                 self.find("F19 a foreign volume is never mounted", what);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::launch::{Launch, Program};
 use super::show::{self, Shown};
-use super::{Nodes, Run, Stage, schedule};
+use super::{Node, Nodes, Run, Stage, schedule};
 use crate::beliefs;
 use crate::dice::Dice;
 use crate::kube::{Key, Kube, Object, at, is_deleting, name_of, text, uid_of};
@@ -79,7 +79,7 @@ impl Nodes {
     /// Nothing has changed since this pod was looked at, and nothing is due with it.
     fn is_idle(&self, uid: &str, run: &Run, keeper: &Keeper<'_, '_>) -> bool {
         run.looked_at == Some(keeper.kube.version())
-            && self.machines.get(&run.node).is_some_and(|machine| machine.up)
+            && self.machines.get(&run.node).is_some_and(Node::is_heard)
             && run.next_due(uid, keeper.processes, keeper.now) > keeper.now
     }
 
@@ -177,11 +177,8 @@ impl Nodes {
                     None => Stage::NoImage,
                 };
             }
-            Stage::Pulling { until } if now >= *until => {
-                if mount(pod, run, keeper.kube) {
-                    self.start(pod, run, keeper);
-                }
-            }
+            Stage::Pulling { until } if now >= *until => self.mount_and_start(pod, run, keeper),
+            Stage::Unmounted => self.mount_and_start(pod, run, keeper),
             Stage::BackOff { until, .. } if now >= *until => {
                 run.restarts += 1;
                 self.start(pod, run, keeper);
@@ -198,6 +195,14 @@ impl Nodes {
             | Stage::Running => {}
         }
         true
+    }
+
+    fn mount_and_start(&mut self, pod: &Object, run: &mut Run, keeper: &mut Keeper<'_, '_>) {
+        if mount(pod, run, keeper.kube) {
+            self.start(pod, run, keeper);
+        } else {
+            run.stage = Stage::Unmounted;
+        }
     }
 
     /// How long the image takes; `None` where no registry has it.
@@ -284,7 +289,7 @@ impl Nodes {
         let waiting = match &run.stage {
             Stage::BackOff { words, .. } => Some(("CrashLoopBackOff", words.clone())),
             Stage::NoImage => Some(("ImagePullBackOff", "no such image".to_owned())),
-            Stage::Pulling { .. } | Stage::Attaching { .. } => {
+            Stage::Pulling { .. } | Stage::Unmounted | Stage::Attaching { .. } => {
                 Some(("ContainerCreating", String::new()))
             }
             Stage::Running | Stage::Ending { .. } => None,

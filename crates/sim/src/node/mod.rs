@@ -60,8 +60,10 @@ pub struct Disk {
 enum Stage {
     /// Volumes are provisioned and attached.
     Attaching { until: u64 },
-    /// The image is fetched and configuration is mounted.
+    /// The image is fetched; then configuration is mounted.
     Pulling { until: u64 },
+    /// A ConfigMap that it mounts does not exist.
+    Unmounted,
     /// It runs.
     Running,
     /// The image cannot be had.
@@ -186,8 +188,9 @@ impl Nodes {
 /// Without what is remembered to save time alone: two runs in which the same happened read the same.
 impl fmt::Debug for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pod, node, stage, mounted, refresh_at, lost_at, started, restarts, shown, .. } =
-            self;
+        let Self {
+            pod, node, stage, mounted, refresh_at, lost_at, started, restarts, shown, ..
+        } = self;
         f.debug_struct("Run")
             .field("pod", pod)
             .field("node", node)
@@ -209,10 +212,8 @@ impl Run {
             Stage::Attaching { until } | Stage::BackOff { until, .. } | Stage::Ending { until } => {
                 *until
             }
-            // It waits for a ConfigMap.
-            Stage::Pulling { until } if *until <= now => u64::MAX,
             Stage::Pulling { until } => *until,
-            Stage::NoImage => u64::MAX,
+            Stage::Unmounted | Stage::NoImage => u64::MAX,
             Stage::Running => {
                 let ready = self.shown.as_ref().is_some_and(|shown| shown.ready);
                 let same = processes.runs(uid) && processes.is_open(uid) == ready;

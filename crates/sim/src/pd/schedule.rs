@@ -31,6 +31,9 @@ impl Cluster {
         }
         let wanted = self.max_replicas as usize;
         let stores = &self.stores;
+        for region in &mut self.regions {
+            give_up_learner(region, |id| leaves(stores, id), &mut load);
+        }
         let level = self.settings.isolation_level().to_owned();
         let domain = |id: &u64| domain(stores.get(id)?, &self.location_labels, &level);
         for region in self.regions.iter_mut().filter(|r| r.voters().count() == r.peers.len()) {
@@ -79,7 +82,7 @@ impl Cluster {
         }
         let mut moved = BTreeSet::new();
         for region in &mut self.regions {
-            let Some(leader) = region.leader else { continue };
+            let Some(leader) = region.leader.filter(|id| !self.held.contains(id)) else { continue };
             // A replica that is behind is no target ([`beliefs::NO_TARGET_NO_EVICTION`]).
             let targets = region.voters().filter(|id| *id != leader && !region.behind.contains(id));
             let targets: Vec<u64> = targets.filter(|id| load.contains_key(id)).collect();
@@ -108,6 +111,19 @@ fn add(region: &mut Region, store: u64, now: u64, load: &mut BTreeMap<u64, usize
     let ready_at = now + beliefs::CATCH_UP_TAKES.value;
     region.peers.insert(store, Peer::Learner { ready_at });
     load.entry(store).and_modify(|count| *count += 1);
+}
+
+/// A replica that was on its way to a store that is lost or leaves.
+fn give_up_learner(
+    region: &mut Region,
+    leaves: impl Fn(&u64) -> bool,
+    load: &mut BTreeMap<u64, usize>,
+) {
+    let mut learners = region.peers.iter().filter(|(_, peer)| **peer != Peer::Voter);
+    let lost = learners.find(|(id, _)| leaves(id)).map(|(id, _)| *id);
+    if let Some(lost) = lost {
+        remove(region, lost, load);
+    }
 }
 
 fn remove(region: &mut Region, store: u64, load: &mut BTreeMap<u64, usize>) {
