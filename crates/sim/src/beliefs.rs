@@ -312,6 +312,13 @@ pub const NO_TARGET_NO_EVICTION: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const SOME_LEADERS_STAY: Belief<()> = belief(
+    (),
+    "leaders may stay for minutes where they are told to leave: nothing bounds how long an eviction takes",
+    Source::Chosen("fault F68: a hot region, a gap in the logs"),
+);
+
+/// See `says`.
 pub const GRACEFUL_SHUTDOWN: Belief<()> = belief(
     (),
     "from v8.5.5 on a store that is told to end says so, and PD moves its leaders if it is the only one that stops",
@@ -383,6 +390,13 @@ pub const UNSAFE_RECOVERY: Belief<()> = belief(
     (),
     "online unsafe recovery makes the named stores tombstones at once, before anything is recovered",
     Source::Read("tikv/pd v8.5 server/cluster/unsafe_recovery_controller.go RemoveFailedStores"),
+);
+
+/// See `says`.
+pub const WEBHOOKS_REFUSE: Belief<()> = belief(
+    (),
+    "a validating webhook refuses creates and updates of the kinds that it is asked about; status writes and deletes pass where it does not ask for them",
+    Source::Documented("Kubernetes: Dynamic Admission Control, rules"),
 );
 
 /// See `says`.

@@ -6,12 +6,14 @@
 //! alone, and be made smaller.
 
 mod events;
+mod lasting;
 mod smaller;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 pub use smaller::smaller;
 
+use crate::clock::SECOND;
 use crate::dice::Dice;
 use crate::harness::Harness;
 use crate::script::Play;
@@ -22,6 +24,10 @@ const REST: u64 = 2400;
 /// As [`REST`] where members have to be replaced: the delay before that, PD's 30 minutes and the
 /// moves.
 const LONG_REST: u64 = 9000;
+
+/// Most seconds that an operator takes from one look to the next: an API server that answers each
+/// call after a second or two is no rarity.
+const SLOWEST: u64 = 10;
 
 /// A version that can be had.
 pub(crate) const GOOD_VERSION: &str = "v8.5.9";
@@ -121,6 +127,8 @@ struct History {
     clusters: Vec<String>,
     /// A machine is gone with its disks.
     lost_for_ever: bool,
+    /// What is still to be undone, and when.
+    open: Vec<(u64, String)>,
 }
 
 impl History {
@@ -131,6 +139,7 @@ impl History {
             script: Vec::new(),
             clusters: Vec::new(),
             lost_for_ever: false,
+            open: Vec::new(),
         };
         history.obey(format!("seed {seed}"));
         prepare(&mut history.play.harness);
@@ -152,10 +161,33 @@ impl History {
             self.pause(pause);
             self.event();
         }
+        while let Some(due) = self.open.iter().map(|(due, _)| *due).max() {
+            self.pause(due.saturating_sub(self.play.harness.universe.now) / SECOND);
+        }
     }
 
+    /// What a fault began is undone after so many seconds, whatever happens meanwhile.
+    fn later(&mut self, seconds: u64, command: String) {
+        self.open.push((self.play.harness.universe.now + seconds * SECOND, command));
+    }
+
+    /// Lets time pass, and undoes what is due in it.
     fn pause(&mut self, seconds: u64) {
-        self.obey(format!("tick {seconds}"));
+        let end = self.play.harness.universe.now + seconds * SECOND;
+        self.open.sort_by_key(|(due, _)| *due);
+        while self.open.first().is_some_and(|(due, _)| *due <= end) {
+            let (due, command) = self.open.remove(0);
+            self.tick_until(due);
+            self.obey(command);
+        }
+        self.tick_until(end);
+    }
+
+    fn tick_until(&mut self, end: u64) {
+        let seconds = end.saturating_sub(self.play.harness.universe.now) / SECOND;
+        if seconds > 0 {
+            self.obey(format!("tick {seconds}"));
+        }
     }
 
     fn verdict(self) -> (Verdict, Harness) {
@@ -173,6 +205,7 @@ impl History {
             ("pd-silent", sometimes(30)),
             ("crash", sometimes(10)),
             ("pd-half", sometimes(60)),
+            ("pace", dice.between(1, SLOWEST)),
         ];
         let fields = chances.iter().filter(|(_, percent)| *percent > 0);
         let fields: Vec<String> = fields.map(|(name, p)| format!(" {name}={p}")).collect();

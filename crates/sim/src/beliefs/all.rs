@@ -24,6 +24,7 @@ const FACTS: &[Belief<()>] = &[
     TOMBSTONE_WHEN_EMPTY,
     NO_STORE_FOR_LEADERS,
     NO_TARGET_NO_EVICTION,
+    SOME_LEADERS_STAY,
     GRACEFUL_SHUTDOWN,
     CLUSTER_VERSION_RISES,
     CLAIMS_GROW,
@@ -32,6 +33,7 @@ const FACTS: &[Belief<()>] = &[
     PODS_SPREAD,
     UNSAFE_RECOVERY,
     QUOTA_REFUSES,
+    WEBHOOKS_REFUSE,
 ];
 
 /// What every belief says, and how it is known; for the generated page and for the test.

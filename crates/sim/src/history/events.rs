@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{BAD_VERSION, GOOD_VERSION, History};
-use crate::kube::name_of;
+use crate::kube::{name_of, text};
 use crate::universe::Universe;
 
 impl History {
     pub(super) fn event(&mut self) {
-        match self.dice.below(38) {
+        match self.dice.below(48) {
             0..=3 => self.edit(),
             4 => self.restart_operator(),
             5 => self.delete_or_create(),
@@ -37,11 +37,20 @@ impl History {
             33 => self.lose_zone(),
             34 => self.evict(),
             35 => self.ask_for_restart(),
-            _ => self.tamper(),
+            36 | 37 => self.tamper(),
+            38 => self.out_and_in_and_out(),
+            39 => self.fill_all(),
+            40 => self.too_few(),
+            41 | 42 => self.cut(),
+            43 => self.mute(),
+            44 => self.turn_the_clock(),
+            45 => self.hold_leaders(),
+            46 => self.deafen(),
+            _ => self.deny(),
         }
     }
 
-    fn universe(&self) -> &Universe {
+    pub(super) fn universe(&self) -> &Universe {
         &self.play.harness.universe
     }
 
@@ -107,24 +116,6 @@ impl History {
         self.obey(format!("edit {name} {component}.config={config}"));
     }
 
-    /// A machine is drained for a while.
-    fn drain(&mut self) {
-        let Some(node) = self.machine() else { return };
-        let pause = self.dice.between(10, 200);
-        self.obey(format!("drain {node}"));
-        self.pause(pause);
-        self.obey(format!("undrain {node}"));
-    }
-
-    /// Someone presses pause for a while.
-    fn press_pause(&mut self) {
-        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
-        let pause = self.dice.between(5, 120);
-        self.obey(format!("edit {name} paused=true"));
-        self.pause(pause);
-        self.obey(format!("edit {name} paused=false"));
-    }
-
     /// A machine is gone with its disks, where every quorum survives that; once at most.
     fn lose_machine(&mut self) {
         let Some(node) = self.machine().filter(|_| !self.lost_for_ever) else { return };
@@ -138,7 +129,16 @@ impl History {
         let universe = &self.play.harness.universe;
         let gone: Vec<u64> =
             universe.nodes.disks.values().filter(|d| d.node == node).map(|d| d.id).collect();
-        let idle = !universe.pd.ensembles.is_empty()
+        // Where a member last ran is written on its claim. What was not written down before the machine
+        // went nobody can know: those are a person's work.
+        let noted = |disk: &crate::node::Disk| {
+            let claim = universe.kube.get("PersistentVolumeClaim", &disk.claim);
+            claim
+                .is_none_or(|claim| !text(claim, "/metadata/annotations/tikv.org~1node").is_empty())
+        };
+        let known = universe.nodes.disks.values().filter(|d| d.node == node).all(noted);
+        let idle = known
+            && !universe.pd.ensembles.is_empty()
             && universe.pd.ensembles.iter().all(|e| e.cluster.bootstrapped.is_some());
         idle && universe.pd.ensembles.iter().enumerate().all(|(index, ensemble)| {
             let members = universe.pd.disks.iter().filter(|(disk, data)| {
@@ -163,7 +163,7 @@ impl History {
         })
     }
 
-    fn machine(&mut self) -> Option<String> {
+    pub(super) fn machine(&mut self) -> Option<String> {
         let universe = &self.play.harness.universe;
         let known = universe.nodes.machines.keys();
         let known: Vec<String> =
@@ -191,7 +191,7 @@ impl History {
         }
     }
 
-    fn some(&mut self, kind: &str) -> Option<String> {
+    pub(super) fn some(&mut self, kind: &str) -> Option<String> {
         let objects = self.play.harness.universe.kube.list(kind);
         let names: Vec<String> = objects.map(|object| name_of(object).to_owned()).collect();
         self.dice.pick(&names).cloned()
@@ -209,15 +209,6 @@ impl History {
         self.obey(format!("wipe-status {name}"));
     }
 
-    /// A machine loses power for a while.
-    fn power(&mut self) {
-        let Some(node) = self.machine() else { return };
-        let pause = self.dice.between(5, 500);
-        self.obey(format!("power {node} off"));
-        self.pause(pause);
-        self.obey(format!("power {node} on"));
-    }
-
     fn delay_pod(&mut self) {
         let component = if self.dice.chance(60) { "pd" } else { "tikv" };
         let name = format!("c-{component}-{}", self.dice.below(3));
@@ -225,106 +216,14 @@ impl History {
         self.obey(format!("late {name} {seconds}"));
     }
 
-    /// A, then B, then A again.
-    fn change_ones_mind(&mut self) {
-        let Some(name) = self.dice.pick(&self.clusters).cloned() else { return };
-        let Some(resource) = self.universe().kube.get("TikvCluster", &name) else { return };
-        let before = resource.pointer("/spec/version").and_then(Value::as_str);
-        let before = before.unwrap_or(GOOD_VERSION).to_owned();
-        let pause = self.dice.between(1, 60);
-        self.obey(format!("edit {name} version=v8.5.10"));
-        self.pause(pause);
-        self.obey(format!("edit {name} version={before}"));
-    }
-
-    /// Somebody with pd-ctl: leaders leave a store for a while, or a setting is changed.
-    fn in_pd(&mut self) {
-        let number = self.dice.between(5, 9);
-        if self.dice.chance(50) {
-            self.obey(format!("user-sets-pd c schedule.leader-schedule-limit={number}"));
-            return;
-        }
-        let pause = self.dice.between(10, 120);
-        let store = self.dice.below(3);
-        self.obey(format!("user-evicts c c-tikv-{store}"));
-        self.pause(pause);
-        self.obey(format!("user-stops-evicting c c-tikv-{store}"));
-    }
-
     fn lose_pd_leader(&mut self) {
         self.obey("kill-pd-leader c".to_owned());
-    }
-
-    /// No pod more than there are, for a while.
-    fn quota(&mut self) {
-        let pods = self.universe().kube.list("Pod").count();
-        let pause = self.dice.between(10, 200);
-        self.obey(format!("quota {pods}"));
-        self.pause(pause);
-        self.obey("no-quota".to_owned());
-    }
-
-    /// A lease that was taken over too early.
-    fn second_operator(&mut self) {
-        let pause = self.dice.between(5, 120);
-        self.obey("second-operator c".to_owned());
-        self.pause(pause);
-        self.obey("one-operator c".to_owned());
-    }
-
-    fn fill_store(&mut self) {
-        let (store, pause) = (self.dice.below(3), self.dice.between(10, 200));
-        let gib = self.dice.between(60, 91);
-        self.obey(format!("fill-store c c-tikv-{store} {gib}"));
-        self.pause(pause);
-        self.obey(format!("fill-store c c-tikv-{store} 1"));
-    }
-
-    /// Somebody's own work under PD's lock.
-    fn lock(&mut self) {
-        let pause = self.dice.between(10, 200);
-        self.obey("user-locks c backup/nightly".to_owned());
-        self.pause(pause);
-        self.obey("user-unlocks c backup/nightly".to_owned());
-    }
-
-    /// Somebody's object under one of our names.
-    fn stranger(&mut self) {
-        let name = if self.dice.chance(50) { "c-pd" } else { "c-tikv-peer" };
-        let pause = self.dice.between(5, 120);
-        self.obey(format!("remove Service {name}"));
-        self.obey(format!("foreign Service {name}"));
-        self.pause(pause);
-        self.obey(format!("remove Service {name}"));
-    }
-
-    /// Two machines of three, for less than anything is given up for lost.
-    fn lose_zone(&mut self) {
-        let (Some(one), Some(other)) = (self.machine(), self.machine()) else { return };
-        let pause = self.dice.between(5, 400);
-        self.obey(format!("power {one} off"));
-        self.obey(format!("power {other} off"));
-        self.pause(pause);
-        self.obey(format!("power {one} on"));
-        self.obey(format!("power {other} on"));
     }
 
     fn evict(&mut self) {
         if let Some(name) = self.some("Pod") {
             self.obey(format!("evict {name}"));
         }
-    }
-
-    /// Somebody takes the labels or the owner off an object, and puts them back.
-    fn tamper(&mut self) {
-        let kinds = ["Pod", "PersistentVolumeClaim", "Service", "ConfigMap", "PodDisruptionBudget"];
-        let Some(kind) = self.dice.pick(&kinds).copied() else { return };
-        let Some(name) = self.some(kind) else { return };
-        let what = if self.dice.chance(60) { "labels" } else { "owners" };
-        let pause = self.dice.between(5, 200);
-        self.obey(format!("tamper {kind} {name} {what}"));
-        self.pause(pause);
-        self.obey(format!("restore {kind} {name}"));
     }
 
     fn ask_for_restart(&mut self) {

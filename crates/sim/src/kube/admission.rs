@@ -27,8 +27,18 @@ impl Kube {
             let words = "exceeded quota: storage";
             return Err(Refusal::new(403, format!("{key} is forbidden: {words}")));
         }
+        self.admit(key)?;
         let size = json!(size);
         self.edit(key, |claim| set(claim, &["spec", "resources", "requests", "storage"], size));
+        Ok(())
+    }
+
+    /// What webhooks say to a write of an object of this kind that is no deletion.
+    pub fn admit(&self, key: &Key) -> Result<(), Refusal> {
+        if self.denied.contains(&key.kind) {
+            let words = "admission webhook \"policy.example.org\" denied the request";
+            return Err(Refusal::new(403, format!("{key}: {words}")));
+        }
         Ok(())
     }
 

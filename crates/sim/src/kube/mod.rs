@@ -101,6 +101,8 @@ pub struct Kube {
     pub quota: Option<usize>,
     /// An admission webhook that has its own ideas: kind, place and value, set at each write.
     pub webhooks: Vec<(String, String, Value)>,
+    /// Kinds whose objects a policy webhook refuses ([`crate::beliefs::WEBHOOKS_REFUSE`]).
+    pub denied: BTreeSet<String>,
     uids: u64,
     /// How many changes the controllers had seen when they found nothing to do.
     swept: usize,

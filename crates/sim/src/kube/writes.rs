@@ -57,6 +57,7 @@ impl Kube {
         if key.kind == "Pod" && full {
             return Err(Refusal::new(403, format!("{key} is forbidden: exceeded quota")));
         }
+        self.admit(&key)?;
         self.mutate(&key, &mut object);
         self.uids += 1;
         let uid = format!("uid-{:04}", self.uids);
@@ -86,6 +87,9 @@ impl Kube {
         let version = text(body, "/metadata/resourceVersion");
         if !version.is_empty() && version != text(&current, "/metadata/resourceVersion") {
             return Err(Refusal::new(409, format!("{key} has been modified")));
+        }
+        if part == Subresource::Main {
+            self.admit(&key)?;
         }
         let wanted = part_of(body, part);
         let mut object = current.body().clone();

@@ -11,7 +11,7 @@ use tikv_operator_core::build::{applied, marks_to_annotations};
 use tikv_operator_core::facts::{Owner, owner_words, resource_facts, volume_facts};
 use tikv_operator_core::plan::Step;
 use tikv_operator_core::report::{self, Failure, FailureKind, Outcome};
-use tikv_operator_core::world::{Kind, Object, ObjectKey, Trial, World};
+use tikv_operator_core::world::{Component, Kind, Object, ObjectKey, Revision, Trial, World};
 
 use super::wire::{Answer, Call, Wire};
 use super::{Look, Operator, Pass, servers};
@@ -51,9 +51,8 @@ impl Operator {
             }
             let result = self.judge(universe, &look.world, step, answer);
             let ends = result.as_ref().is_err_and(|f| f.kind != FailureKind::Refused);
-            if let (Step::TryPod { component, revision, .. }, Ok(())) = (step, &result) {
-                let trial = Trial { revision: revision.clone(), refused: None };
-                self.memory.trials.insert(*component, trial);
+            if let Step::TryPod { component, revision, .. } = step {
+                self.note_trial(*component, revision, &result, universe.now);
             }
             if let (Step::Apply { object, .. }, Ok(())) = (step, &result) {
                 self.remember_applied(object, universe.now);
@@ -68,6 +67,23 @@ impl Operator {
                 return;
             }
         }
+    }
+
+    /// An answer alone is one: a server that does not give any has refused nothing.
+    fn note_trial(
+        &mut self,
+        component: Component,
+        revision: &Revision,
+        result: &Result<(), Failure>,
+        now: u64,
+    ) {
+        let refused = match result {
+            Ok(()) => None,
+            Err(failure) if failure.kind == FailureKind::Refused => Some(failure.message.clone()),
+            Err(_) => return,
+        };
+        let trial = Trial { revision: revision.clone(), refused };
+        self.memory.trials.insert(component, (trial, now));
     }
 
     fn remember_applied(&mut self, object: &Object, now: u64) {
@@ -197,9 +213,7 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
             }
         }
         Step::Create(object) => create(wire, object),
-        // The model's API server takes every pod that it is shown.
-        Step::TryPod { .. } if wire.dice.chance(wire.faults.unavailable) => Answer::None,
-        Step::TryPod { .. } => Answer::Done,
+        Step::TryPod { pod, .. } => try_pod(wire, pod),
         Step::Apply { object, uid } => apply(wire, object, &uid.0),
         Step::Prune { key, uid } => delete(wire, &key_of(key), &uid.0),
         Step::MarkVolume { name, uid, marks } => {
@@ -214,7 +228,7 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         Step::SetStoreUp { pod, uid, up } => {
             let status = if *up { "True" } else { "False" };
             let gate = json!({"type": labels::STORE_UP_GATE, "status": status});
-            patch(wire, &Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
+            patch_status(wire, &Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
         }
         Step::DeletePod { name, uid, .. } => delete(wire, &Key::new("Pod", name), &uid.0),
         Step::DeleteVolume { name, uid, version } => {
@@ -303,6 +317,15 @@ fn set_gate(pod: &mut Value, gate: &Value) {
     set(pod, &["status", "conditions"], Value::Array(conditions));
 }
 
+/// A dry run makes nothing: of what is asked only admission answers.
+fn try_pod(wire: &mut Wire<'_>, pod: &Object) -> Answer {
+    if wire.dice.chance(wire.faults.unavailable) {
+        return Answer::None;
+    }
+    let admitted = wire.universe.kube.admit(&key_of(&pod.key));
+    admitted.map_or_else(Answer::Refused, |()| Answer::Done)
+}
+
 fn create(wire: &mut Wire<'_>, object: &Object) -> Answer {
     let mut body = object.body.clone();
     set(&mut body, &["metadata", "namespace"], json!(NAMESPACE));
@@ -350,13 +373,34 @@ fn delete(wire: &mut Wire<'_>, key: &Key, uid: &str) -> Answer {
 fn patch(wire: &mut Wire<'_>, key: &Key, uid: &str, change: impl FnOnce(&mut Value)) -> Answer {
     let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
     wire.call(call, |kube: &mut Kube| {
-        let found = kube.get(&key.kind, &key.name);
-        if found.is_none_or(|found| found.uid() != uid && !uid.is_empty()) {
-            return Err(Refusal { code: 409, message: format!("{key}: uid precondition failed") });
-        }
+        is_the_same(kube, key, uid)?;
+        kube.admit(key)?;
         kube.edit(key, change);
         Ok(())
     })
+}
+
+/// As [`patch`], of the status.
+fn patch_status(
+    wire: &mut Wire<'_>,
+    key: &Key,
+    uid: &str,
+    change: impl FnOnce(&mut Value),
+) -> Answer {
+    let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
+    wire.call(call, |kube: &mut Kube| {
+        is_the_same(kube, key, uid)?;
+        kube.edit(key, change);
+        Ok(())
+    })
+}
+
+fn is_the_same(kube: &Kube, key: &Key, uid: &str) -> Result<(), Refusal> {
+    let found = kube.get(&key.kind, &key.name);
+    if found.is_none_or(|found| found.uid() != uid && !uid.is_empty()) {
+        return Err(Refusal { code: 409, message: format!("{key}: uid precondition failed") });
+    }
+    Ok(())
 }
 
 /// Ours alone: those of others stay.

@@ -14,7 +14,7 @@ mod servers;
 mod stores_view;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use act::FINALIZER;
@@ -95,8 +95,8 @@ struct Memory {
     store_configs: BTreeMap<StoreId, StoreConfig>,
     /// When each symptom was first seen, as long as it is seen.
     symptoms: BTreeMap<Symptom, u64>,
-    /// Pods that were shown to the API server.
-    trials: BTreeMap<Component, Trial>,
+    /// Pods that were shown to the API server, and when.
+    trials: BTreeMap<Component, (Trial, u64)>,
 }
 
 /// What `check` made of a spec, which it makes of the same spec every time.
@@ -135,6 +135,8 @@ pub struct Operator {
     pub faults: Faults,
     /// How far its machine's wall clock is ahead. Its monotonic clock is right.
     pub clock_off: SignedDuration,
+    /// Kinds whose watch tells nothing.
+    pub deaf: BTreeSet<String>,
     /// Chance, apart from that of the universe: faults do not change what would happen without.
     dice: Dice,
     cache: Cache,
@@ -145,6 +147,8 @@ pub struct Operator {
     pub written: usize,
     seen_version: usize,
     wake_at: u64,
+    /// Before this it is still busy with its last look.
+    busy_until: u64,
     down_until: u64,
 }
 
@@ -167,6 +171,7 @@ impl Operator {
             brain: Brain::default(),
             faults: Faults::default(),
             clock_off: SignedDuration::ZERO,
+            deaf: BTreeSet::new(),
             dice: Dice::new(seed ^ 0x0f0f),
             cache: Cache::default(),
             known: Known::default(),
@@ -175,6 +180,7 @@ impl Operator {
             written: 0,
             seen_version: usize::MAX,
             wake_at: 0,
+            busy_until: 0,
             down_until: 0,
         }
     }
@@ -184,14 +190,16 @@ impl Operator {
         self.cache = Cache::default();
         self.known = Known::default();
         self.memory = Memory::default();
+        // A new process begins with a list of every kind.
+        self.deaf.clear();
         self.seen_version = usize::MAX;
-        self.wake_at = 0;
+        (self.wake_at, self.busy_until) = (0, 0);
         self.down_until = now + pause;
     }
 
     /// One pass if something changed or it is time. `None` while there is nothing to look at.
     pub fn tick(&mut self, universe: &mut Universe) -> Option<Pass> {
-        if universe.now < self.down_until {
+        if universe.now < self.down_until.max(self.busy_until) {
             return None;
         }
         if universe.now < self.wake_at && !self.is_told(universe) {
@@ -202,6 +210,7 @@ impl Operator {
         self.seen_version = universe.kube.version();
         let (pass, due) = self.pass(universe);
         let wake = pass.plan.as_ref().map_or(REJECTED_WAKE, |plan| millis(plan.wake));
+        self.busy_until = universe.now + self.faults.pace * SECOND;
         self.wake_at = (universe.now + wake.max(SECOND)).min(due.unwrap_or(u64::MAX));
         if pass.crashed {
             let pause = self.dice.between(1, 20) * SECOND;
@@ -217,13 +226,17 @@ impl Operator {
 
     /// The next moment in which it has cause to look, as things are.
     pub fn next_look(&self, universe: &Universe) -> u64 {
-        if self.is_told(universe) { self.down_until } else { self.wake_at.max(self.down_until) }
+        let due = if self.is_told(universe) { 0 } else { self.wake_at };
+        due.max(self.busy_until).max(self.down_until)
     }
 
     /// Watches bring each kind up to date, or as far as they lag.
     fn follow_watches(&mut self, universe: &Universe) {
         let version = universe.kube.version();
         let watches = WATCHED.map(|kind| {
+            if self.deaf.contains(kind) {
+                return (kind, 0);
+            }
             let lag = if self.dice.chance(self.faults.stale) { self.dice.below(30) } else { 0 };
             (kind, version.saturating_sub(usize::try_from(lag).unwrap_or_default()))
         });

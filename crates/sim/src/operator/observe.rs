@@ -8,7 +8,7 @@ use tikv_operator_core::facts::{Belongings, Owner, missing_claims};
 use tikv_operator_core::report::Outcome;
 use tikv_operator_core::world::{
     Applied, Component, ConfigItem, GrowthRefusal, Kind, ObjectKey, PdView, Refusal, Slot, Symptom,
-    World, symptoms,
+    Trial, World, symptoms,
 };
 
 use super::{Look, Operator};
@@ -94,7 +94,7 @@ impl Operator {
             seen_for: BTreeMap::new(),
             growth_refused: self.refused_growth(now),
             applied: self.applied_of_late(now),
-            trials: self.memory.trials.clone(),
+            trials: self.trials(now),
         };
         self.ask_processes(&mut world, &resource, universe);
         let version = text(&resource, "/metadata/resourceVersion").to_owned();
@@ -150,6 +150,13 @@ impl Operator {
             (claim.clone(), GrowthRefusal { words: words.clone(), ago })
         });
         refused.collect()
+    }
+
+    /// A pod that was refused is shown again after a while.
+    fn trials(&mut self, now: u64) -> BTreeMap<Component, Trial> {
+        let known = &mut self.memory.trials;
+        known.retain(|_, (trial, at)| trial.refused.is_none() || now - *at < REFUSAL_TIME);
+        known.iter().map(|(component, (trial, _))| (*component, trial.clone())).collect()
     }
 
     fn applied_of_late(&mut self, now: u64) -> BTreeMap<ObjectKey, Applied> {

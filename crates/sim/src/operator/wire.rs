@@ -21,6 +21,9 @@ pub struct Faults {
     pub pd_silent: u64,
     /// PD answers the operator and leaves out some of what it was asked, in a look.
     pub pd_half: u64,
+    /// So many seconds pass from one look to the next at least: calls take their time. No fault, and it
+    /// does not stop with the others.
+    pub pace: u64,
     /// The process ends right after this write, counted over its whole life.
     pub crash_after: Option<usize>,
     /// The process ends after any write, by chance.
@@ -30,7 +33,7 @@ pub struct Faults {
 impl Faults {
     /// The API server and PD answer again. A planned crash stays planned.
     pub fn stop(&mut self) {
-        *self = Self { crash_after: self.crash_after, ..Self::default() };
+        *self = Self { crash_after: self.crash_after, pace: self.pace, ..Self::default() };
     }
 }
 

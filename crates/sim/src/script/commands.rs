@@ -114,6 +114,15 @@ impl Play {
                     operator.clock_off = SignedDuration::from_secs(off);
                 }
             }
+            ("deaf" | "hears", [kind]) => {
+                for operator in &mut self.harness.operators {
+                    if verb == "deaf" {
+                        operator.deaf.insert((*kind).to_owned());
+                    } else {
+                        operator.deaf.remove(*kind);
+                    }
+                }
+            }
             ("remove", [kind, name]) => {
                 let key = Key::new(kind, name);
                 let removed = self.harness.universe.kube.delete(&key, None);
@@ -164,6 +173,7 @@ impl Play {
                 "pd-silent" => faults.pd_silent = percent,
                 "pd-half" => faults.pd_half = percent,
                 "crash" => faults.crash = percent,
+                "pace" => faults.pace = percent,
                 _ => return Err(format!("no such fault: {name}")),
             }
         }

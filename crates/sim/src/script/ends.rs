@@ -1,5 +1,6 @@
 //! How does a random history end? Faults stop, and everything must come to rest.
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Play;
@@ -15,12 +16,22 @@ impl Play {
         let mut calm = self.harness.faults;
         calm.stop();
         self.harness.set_faults(calm);
-        self.harness.universe.kube.quota = None;
         self.restore_all();
+        let universe = &mut self.harness.universe;
+        universe.kube.quota = None;
+        universe.kube.webhooks.clear();
+        universe.kube.denied.clear();
+        universe.heal_all();
+        universe.pd.ensembles.iter_mut().for_each(|ensemble| ensemble.cluster.held.clear());
+        for operator in &mut self.harness.operators {
+            operator.clock_off = SignedDuration::ZERO;
+            operator.deaf.clear();
+        }
         let nodes: Vec<String> = self.harness.universe.nodes.machines.keys().cloned().collect();
         for node in nodes {
             self.harness.universe.cordon(&node, false);
             self.harness.universe.nodes.draining.remove(&node);
+            self.harness.universe.nodes.mute(&node, false);
             if self.harness.universe.kube.get("Node", &node).is_some() {
                 self.harness.universe.nodes.power(&node, true);
             }

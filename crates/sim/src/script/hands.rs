@@ -79,6 +79,12 @@ impl Play {
                 let change = ((*kind).to_owned(), place.to_owned(), value_of(value));
                 kube.webhooks.push(change);
             }
+            ("deny", [kind]) => {
+                kube.denied.insert((*kind).to_owned());
+            }
+            ("no-deny", [kind]) => {
+                kube.denied.remove(*kind);
+            }
             ("no-webhook", []) => kube.webhooks.clear(),
             ("no-quota", []) => kube.quota = None,
             _ => return self.with_kubectl(verb, rest),
@@ -89,18 +95,6 @@ impl Play {
     /// A user with pd-ctl.
     pub(super) fn in_pd(&mut self, verb: &str, rest: &[&str]) -> Printed {
         let (method, cluster, path, body) = match (verb, rest) {
-            ("user-evicts", [cluster, store]) => {
-                let store = self.store_id(cluster, store)?;
-                let body = json!({"name": "evict-leader-scheduler", "store_id": store});
-                self.harness.auditor.users_eviction(store, true);
-                ("POST", cluster, "v1/schedulers".to_owned(), body)
-            }
-            ("user-stops-evicting", [cluster, store]) => {
-                let store = self.store_id(cluster, store)?;
-                self.harness.auditor.users_eviction(store, false);
-                let path = format!("v1/schedulers/evict-leader-scheduler-{store}");
-                ("DELETE", cluster, path, Value::Null)
-            }
             ("user-sets-pd", [cluster, item]) => {
                 let (item, value) = item.split_once('=').ok_or("want item=value")?;
                 let mut body = Value::Null;
@@ -135,19 +129,54 @@ impl Play {
                     stores.iter().map(|store| self.store_id(cluster, store)).collect();
                 return self.unsafe_recovery(cluster, &ids?);
             }
-            ("user-sets-store", [cluster, store, item]) => {
-                return self.set_store(cluster, store, item);
+            _ => return self.on_servers(verb, rest),
+        };
+        self.ask_pd(cluster, method, &format!("/pd/api/{path}"), &body)
+    }
+
+    /// What servers do, or what is on them.
+    fn on_servers(&mut self, verb: &str, rest: &[&str]) -> Printed {
+        match (verb, rest) {
+            ("hold-leaders" | "let-leaders", [cluster, store]) => {
+                self.hold_leaders(cluster, store, verb == "hold-leaders")
             }
-            ("fill-store", [cluster, store, gib]) => return self.fill_store(cluster, store, gib),
-            ("stand-alone", [cluster, pod]) => return self.stand_alone(cluster, pod),
+            ("user-evicts" | "user-stops-evicting", [cluster, store]) => {
+                self.user_evicts(cluster, store, verb == "user-evicts")
+            }
+            ("user-sets-store", [cluster, store, item]) => self.set_store(cluster, store, item),
+            ("fill-store", [cluster, store, gib]) => self.fill_store(cluster, store, gib),
+            ("stand-alone", [cluster, pod]) => self.stand_alone(cluster, pod),
             ("kill-pd-leader", [cluster]) => {
                 let pod = self.pd_leader(cluster)?;
                 self.harness.universe.kill_process(&pod);
-                return Ok(String::new());
+                Ok(String::new())
             }
-            _ => return self.on_belonging(verb, rest),
+            _ => self.on_belonging(verb, rest),
+        }
+    }
+
+    /// PD has one entry per store: who asks for what is there adds nothing.
+    fn user_evicts(&mut self, cluster: &str, store: &str, evicts: bool) -> Printed {
+        let store = self.store_id(cluster, store)?;
+        let new = evicts && !self.is_evicted(cluster, store);
+        let printed = if evicts {
+            let body = json!({"name": "evict-leader-scheduler", "store_id": store});
+            self.ask_pd(cluster, "POST", "/pd/api/v1/schedulers", &body)?
+        } else {
+            let path = format!("/pd/api/v1/schedulers/evict-leader-scheduler-{store}");
+            self.ask_pd(cluster, "DELETE", &path, &Value::Null)?
         };
-        self.ask_pd(cluster, method, &format!("/pd/api/{path}"), &body)
+        if new || !evicts {
+            self.harness.auditor.users_eviction(store, evicts);
+        }
+        Ok(printed)
+    }
+
+    fn is_evicted(&self, cluster: &str, store: u64) -> bool {
+        let universe = &self.harness.universe;
+        let index = universe.cluster_of(cluster);
+        let ensemble = index.and_then(|index| universe.pd.ensembles.get(index));
+        ensemble.is_some_and(|ensemble| ensemble.cluster.evicting.contains(&store))
     }
 
     /// A user changes a setting at the status port of a store that runs.
@@ -172,6 +201,21 @@ impl Play {
         let ensemble = self.harness.universe.pd.ensembles.get_mut(index);
         let store = ensemble.and_then(|e| e.cluster.stores.get_mut(&id));
         store.ok_or("no such store")?.used = number(gib)?;
+        Ok(String::new())
+    }
+
+    /// The leaders on a store do not move, or may again.
+    fn hold_leaders(&mut self, cluster: &str, store: &str, hold: bool) -> Printed {
+        let id = self.store_id(cluster, store)?;
+        let index = self.harness.universe.cluster_of(cluster).ok_or("no such cluster")?;
+        let ensemble = self.harness.universe.pd.ensembles.get_mut(index);
+        let stores = &mut ensemble.ok_or("no such cluster")?.cluster.held;
+        if hold {
+            stores.insert(id);
+        } else {
+            stores.remove(&id);
+        }
+        self.harness.universe.stir();
         Ok(String::new())
     }
 

@@ -144,7 +144,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "a_stopped_process_that_goes_on_no_longer_leads",
         ),
     ),
-    ("F7", Test("crates/sim/tests/teeth.rs", "one_that_counts_delays_by_the_wall_clock")),
+    ("F7", Test("crates/sim/tests/teeth/main.rs", "one_that_counts_delays_by_the_wall_clock")),
     (
         "F7",
         Test(
@@ -182,7 +182,10 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "after_an_outage_the_operator_goes_on_and_has_touched_no_pod",
         ),
     ),
-    ("F20", Test("crates/sim/tests/teeth.rs", "one_that_applies_what_is_changed_back_for_ever")),
+    (
+        "F20",
+        Test("crates/sim/tests/teeth/main.rs", "one_that_applies_what_is_changed_back_for_ever"),
+    ),
     (
         "F22",
         Checked("end to end: the namespaces of the suite are under Pod Security \"restricted\""),
@@ -205,7 +208,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "the_finalizer_comes_and_goes_beside_those_of_others",
         ),
     ),
-    ("F25", Test("crates/sim/tests/teeth.rs", "one_that_repairs_what_is_being_deleted")),
+    ("F25", Test("crates/sim/tests/teeth/main.rs", "one_that_repairs_what_is_being_deleted")),
     (
         "F27",
         Test(
