@@ -13,6 +13,8 @@ const FRESH: SignedDuration = SignedDuration::from_secs(20);
 /// A process starts after its pod was made. Its node's clock and the API server's may differ by
 /// this much, and both give whole seconds.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(2);
+/// After so long a pod that is not ready will hardly become so, whatever of it is not well.
+const A_START_TAKES: SignedDuration = SignedDuration::from_secs(30);
 /// PD's `Up` means heard within 20 s, so a container that has run for longer is the one that was
 /// heard, whatever the clocks of two machines say.
 const HEARD_IS_THIS_ONE: SignedDuration = SignedDuration::from_secs(30);
@@ -70,6 +72,12 @@ fn unsettled(scene: &Scene<'_>, member: &Member<'_>) -> Option<&'static str> {
     let known = member.store.is_some() || member.listed.is_some();
     if (pod.has_run || known) && !serves(scene, member) {
         return Some("does not run");
+    }
+    // PD may hear a server before its kubelet has looked. A sidecar that never gets ready holds nothing
+    // up for longer.
+    let starts = |at| scene.world.now.duration_since(at) < A_START_TAKES;
+    if !pod.containers_ready && pod.started.is_some_and(starts) {
+        return Some("was started a moment ago and is not ready yet");
     }
     let silent = member
         .store
@@ -158,6 +166,23 @@ mod tests {
         assert_eq!(found(|world| made_again(world, 1, true), &[Slot::tikv(1)]), None);
         // PD's 20 s are over: what it hears is the new process.
         assert_eq!(found(|world| made_again(world, 31, true), &[]), None);
+    }
+
+    #[test]
+    fn a_start_is_over_when_the_kubelet_says_so_too() {
+        let heard = |ran: i64| {
+            move |world: &mut World| {
+                made_again(world, ran, false);
+                let created = world.pods[&Slot::tikv(1)].created;
+                let id = world.volumes["tikv-c-tikv-1"].marks.store.expect("a store");
+                let store = fixture::pd_of(world).stores.get_mut(&id).expect("a store");
+                (store.started, store.last_heartbeat) = (Some(created), Some(fixture::now()));
+            }
+        };
+        let words = found(heard(2), &[]);
+        let said = "c-tikv-1 was started a moment ago and is not ready yet";
+        assert_eq!(words.as_deref(), Some(said));
+        assert_eq!(found(heard(31), &[]), None, "a sidecar");
     }
 
     #[test]

@@ -54,8 +54,10 @@ fn say_blind(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 /// Proposes a replacement for each store that is away: the rules say whether it is time. One in a
 /// pass, since they judge by what there is.
 fn make(scene: &Scene<'_>, roster: &Roster, draft: &mut Draft<'_>) {
-    // What is made anew in this pass may come back: a corrected spec heals so.
-    let stays = roster.staying.iter().filter(|slot| !draft.deletes_pod(**slot));
+    // What is made anew in this pass may come back: a corrected spec heals so. One that lost a volume
+    // is not made anew.
+    let returns = |slot: Slot| draft.deletes_pod(slot) && scene.world.lost_claim(slot).is_none();
+    let stays = roster.staying.iter().filter(|slot| !returns(**slot));
     let stores = stays.filter_map(|slot| scene.member(*slot).store);
     let silent: Vec<_> = stores.filter(|store| is_silent(scene, store)).collect();
     if silent.is_empty() {

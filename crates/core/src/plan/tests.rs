@@ -307,7 +307,7 @@ fn a_pod_that_never_ran_on_an_earlier_spec_is_replaced_and_a_running_one_is_not(
     let mut world = old;
     for ordinal in [0, 1] {
         let pod = world.pods.get_mut(&Slot::tikv(ordinal)).expect("a pod");
-        (pod.has_run, pod.phase) = (false, PodPhase::Pending);
+        (pod.has_run, pod.phase, pod.containers_ready) = (false, PodPhase::Pending, false);
     }
     let plan = plan(&cluster, &world);
     assert_eq!(plan.steps.iter().filter(|s| s.is_disruptive()).count(), 1);

@@ -11,6 +11,7 @@ fn broken() -> (Cluster, World) {
     let pod = pod_of(&mut world);
     (pod.containers_ready, pod.started) = (false, None);
     pod.trouble = Some("tikv: CrashLoopBackOff".into());
+    world.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(1)), SignedDuration::from_hours(1));
     (cluster, world)
 }
 
@@ -54,7 +55,6 @@ fn f74_whether_a_store_serves_only_pd_can_tell() {
     assert!(is_made_anew(&cluster, &world), "it crashes");
     // A sidecar may be what is not ready.
     (pod_of(&mut world).started, pod_of(&mut world).trouble) = (Some(fixture::now()), None);
-    world.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(1)), SignedDuration::from_hours(1));
     assert!(!is_made_anew(&cluster, &world));
 }
 

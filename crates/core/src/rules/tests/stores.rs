@@ -82,8 +82,13 @@ fn stores_fit_max_replicas() {
         let old = fixture::now() - SignedDuration::from_secs(21);
         holds(rule, &cluster, &silent(Some(old)), &step);
         allows(rule, &cluster, &silent(Some(old + SignedDuration::from_secs(1))), &step);
-        // PD still calls one Up whose pod was deleted a moment ago.
-        let deleted = edited(&world, |world| drop(world.pods.remove(&Slot::tikv(0))));
+        // PD still calls one Up whose pod was deleted a moment ago, while others have begun to leave.
+        let deleted = edited(&world, |world| {
+            for ordinal in [3, 4] {
+                *marks_of(world, ordinal) = leaving("scale-in");
+            }
+            world.pods.remove(&Slot::tikv(0));
+        });
         holds(rule, &cluster, &deleted, &step);
         let unknown = edited(&world, |world| fixture::pd_of(world).max_replicas = None);
         holds(rule, &cluster, &unknown, &step);
