@@ -76,7 +76,7 @@ fn unsettled(scene: &Scene<'_>, member: &Member<'_>) -> Option<&'static str> {
     // PD may hear a server before its kubelet has looked. A sidecar that never gets ready holds nothing
     // up for longer.
     let starts = |at| scene.world.now.duration_since(at) < A_START_TAKES;
-    if !pod.containers_ready && pod.started.is_some_and(starts) {
+    if known && !pod.containers_ready && pod.started.is_some_and(starts) {
         return Some("was started a moment ago and is not ready yet");
     }
     let silent = member

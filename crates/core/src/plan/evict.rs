@@ -12,8 +12,8 @@ use super::{Scene, Step, calm};
 use crate::build::EVICTING;
 use crate::rules;
 use crate::world::{
-    Kind, ObjectKey, PdFacts, Slot, StoreFacts, StoreId, StoreState, Symptom, VolumeFacts,
-    VolumeMarks,
+    Kind, ObjectKey, PdFacts, PodFacts, Slot, StoreFacts, StoreId, StoreState, Symptom,
+    VolumeFacts, VolumeMarks,
 };
 
 /// After a leader change PD counts leaders from 0 until all regions have sent their heartbeats
@@ -33,7 +33,7 @@ pub(super) enum Eviction {
     Draining(u64),
     /// It still leads this many, and as many for `evictLeaderTimeout`.
     Stalled(u64),
-    /// It leads nothing: by its own account, by PD's, or because it is silent.
+    /// It leads nothing: by its own account, by PD's, or because neither PD nor the kubelet hears it.
     Empty,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn state(scene: &Scene<'_>, slot: Slot) -> Eviction {
     let (Some(store), Some(pd)) = (member.store, scene.pd()) else {
         return Eviction::Unregistered;
     };
-    if is_silent(store) {
+    if is_away(scene, slot, store) {
         return Eviction::Empty;
     }
     if !has_target(pd, store.id) {
@@ -54,7 +54,8 @@ pub(super) fn state(scene: &Scene<'_>, slot: Slot) -> Eviction {
     }
     let left = leaders_of(scene, store);
     let own = scene.world.processes.get(&store.id).is_some_and(|p| p.leaders.is_some());
-    if left == 0 && (own || pd.leader.seen_for >= COUNTS_SETTLE) {
+    let counted = !is_silent(store) && pd.leader.seen_for >= COUNTS_SETTLE;
+    if left == 0 && (own || counted) {
         return Eviction::Empty;
     }
     let stuck = scene.world.seen_for(&Symptom::Evicting(store.id, left));
@@ -85,7 +86,7 @@ pub(super) fn begin(
     let (Some(store), Some(volume), Some(pd)) = (member.store, member.volume, scene.pd()) else {
         return state;
     };
-    if is_silent(store) || state == Eviction::Nowhere {
+    if is_away(scene, slot, store) || state == Eviction::Nowhere {
         return state;
     }
     draft.ask_eviction(slot);
@@ -141,7 +142,14 @@ fn unmark(name: &str, volume: &VolumeFacts, draft: &mut Draft<'_>) {
     draft.propose(name.to_owned(), step);
 }
 
-/// PD does not hear it: others lead its regions, as far as they can.
+/// Nobody hears it: others lead its regions, as far as they can. One whose pod is ready is cut off from
+/// PD alone, and may well lead.
+fn is_away(scene: &Scene<'_>, slot: Slot, store: &StoreFacts) -> bool {
+    let heard = |pod: &PodFacts| pod.containers_ready && !scene.is_unheard(pod);
+    is_silent(store) && !scene.member(slot).pod.is_some_and(heard)
+}
+
+/// PD does not hear it.
 fn is_silent(store: &StoreFacts) -> bool {
     match store.state {
         StoreState::Up | StoreState::Offline => false,

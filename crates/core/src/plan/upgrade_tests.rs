@@ -81,6 +81,39 @@ fn s28_intent_then_eviction_then_no_leaders_then_the_pod() {
 }
 
 #[test]
+fn s28_a_store_that_only_pd_does_not_hear_is_not_restarted_over_its_leaders() {
+    let (cluster, mut world) = changed();
+    let told = |world: &World| {
+        let mut steps = told(&plan(&cluster, world));
+        steps.retain(|step| !step.starts_with("set-store-up"));
+        steps
+    };
+    mark(&mut world, Slot::tikv(2), "restart");
+    let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(3)).expect("a store");
+    let led = std::mem::take(&mut store.leaders);
+    store.state = StoreState::Disconnected;
+    store.last_heartbeat = Some(fixture::now() - SignedDuration::from_mins(5));
+    // PD counts its regions as others', who were heard to lead them since.
+    fixture::pd_of(&mut world).stores.get_mut(&StoreId(1)).expect("a store").leaders += led;
+    assert_eq!(told(&world), ["evict-leaders store 3"]);
+    fixture::pd_of(&mut world).evicting.insert(StoreId(3));
+    assert!(told(&world).is_empty());
+    evicting(&mut world, 3, 2);
+    assert!(told(&world).is_empty());
+    evicting(&mut world, 3, 0);
+    let gone = told(&world);
+    assert_eq!(gone, ["delete-pod c-tikv-2: restarting it for a change of the spec"]);
+    // Nobody hears it: nothing is waited for.
+    world.processes.clear();
+    fixture::pd_of(&mut world).evicting.clear();
+    world.pods.get_mut(&Slot::tikv(2)).expect("a pod").containers_ready = false;
+    let since = SignedDuration::from_mins(1);
+    world.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(2)), since);
+    let gone = told(&world);
+    assert!(gone[0].starts_with("delete-pod c-tikv-2"), "{gone:?}");
+}
+
+#[test]
 fn s29_leaders_that_do_not_move_are_given_up_and_said() {
     let (cluster, mut world) = changed();
     mark(&mut world, Slot::tikv(2), "restart");
