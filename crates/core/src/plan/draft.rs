@@ -8,9 +8,10 @@ use crate::rules::{self, RULES, Rule};
 use crate::world::Slot;
 
 /// Look again soon after having acted: the next step usually follows from this one.
-const AFTER_STEPS: Duration = Duration::from_millis(500);
-/// While something is on its way. PD is polled at this rate; pods wake the operator by themselves.
-const WHILE_MOVING: Duration = Duration::from_secs(1);
+const AFTER_STEPS: Duration = Duration::from_millis(250);
+/// While something is on its way. PD is polled at this rate; pods wake the operator by themselves. A
+/// start has two or three such waits, and all that the operator adds to it is to stay below 2 s.
+const WHILE_MOVING: Duration = Duration::from_millis(500);
 /// While redundancy is missing or someone must act.
 const WHILE_DEGRADED: Duration = Duration::from_secs(5);
 /// When nothing is to be done: PD's own time constants are tens of seconds and more.
