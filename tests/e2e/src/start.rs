@@ -8,7 +8,7 @@ use serde_json::Value;
 use tikv_operator_api::labels;
 
 use crate::audit::Call;
-use crate::cluster::{Cluster, is_ready, label, summary, text};
+use crate::cluster::{Cluster, condition, is_ready, label, summary, text};
 use crate::manifest;
 use crate::scene::Scene;
 use crate::timeline::Timeline;
@@ -50,15 +50,17 @@ pub(crate) struct Phases {
     pub(crate) stores_up: Duration,
     /// Every region has all its peers.
     pub(crate) replicated: Duration,
+    /// Kubelets have found all TiKV containers ready.
+    pub(crate) tikv_ready: Duration,
     /// `Ready` is true.
     pub(crate) ready: Duration,
 }
 
 impl Phases {
     /// Time in which nothing but the operator could make progress: from apply to PD's pods, from
-    /// PD's leader to TiKV's pods, from full replication to `Ready`.
+    /// PD's leader to TiKV's pods, from full replication and ready containers to `Ready`.
     pub(crate) fn operators_share(&self) -> Duration {
-        let done = self.replicated.max(self.stores_up);
+        let done = self.replicated.max(self.stores_up).max(self.tikv_ready);
         self.objects
             + self.tikv_objects.saturating_sub(self.leader)
             + self.ready.saturating_sub(done)
@@ -75,6 +77,7 @@ impl fmt::Display for Phases {
             ("TiKV pods running", self.tikv_running),
             ("stores Up", self.stores_up),
             ("regions replicated", self.replicated),
+            ("TiKV containers ready", self.tikv_ready),
             ("Ready", self.ready),
         ];
         for (what, at) in rows {
@@ -205,6 +208,7 @@ impl Watched<'_> {
             tikv_running: when(&|pod| running(pod, "tikv")),
             stores_up: heard.stores_up.unwrap_or_default(),
             replicated: heard.replicated.unwrap_or_default(),
+            tikv_ready: when(&|pod| component(pod) == Some("tikv") && containers_ready(pod)),
             ready: ready.saturating_duration_since(self.begin),
         }
     }
@@ -212,6 +216,10 @@ impl Watched<'_> {
 
 fn component(pod: &Value) -> Option<&str> {
     label(pod, labels::COMPONENT)
+}
+
+fn containers_ready(pod: &Value) -> bool {
+    condition(pod, "ContainersReady").and_then(|c| text(c, "/status")) == Some("True")
 }
 
 fn running(pod: &Value, which: &str) -> bool {
