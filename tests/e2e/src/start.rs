@@ -241,8 +241,9 @@ mod tests {
             tikv_running: s(12),
             stores_up: s(14),
             replicated: s(16),
+            tikv_ready: s(17),
             ready: s(18),
         };
-        assert_eq!(phases.operators_share(), s(1 + 1 + 2));
+        assert_eq!(phases.operators_share(), s(1 + 1 + 1));
     }
 }
