@@ -3,11 +3,11 @@
 //! cargo-deny judges by `deny.toml`: licences, one version of each crate, crates.io only, and known
 //! advisories. It is compiled once, which takes minutes, into the cache of built programs.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::installed;
 use crate::products;
 use crate::tools::cache::Cache;
 
@@ -18,7 +18,8 @@ const SHIPPED: [&str; 2] = ["crates/operator", "crates/kubectl-tikv"];
 
 /// Judges every shipped program; an error if one does not pass.
 pub(crate) fn run() -> Result<()> {
-    let program = cargo_deny(&Cache::open()?.directory(&format!("cargo-deny-{VERSION}")))?;
+    let directory = Cache::open()?.directory(&format!("cargo-deny-{VERSION}"));
+    let program = installed(&directory, "cargo-deny", VERSION)?;
     let mut refused = Vec::new();
     for package in SHIPPED {
         let manifest = products::root().join(package).join("Cargo.toml");
@@ -42,22 +43,4 @@ pub(crate) fn run() -> Result<()> {
         return Ok(());
     }
     bail!("not as deny.toml asks: {}", refused.join(", "))
-}
-
-/// cargo-deny below `root`, compiled there if it is not.
-fn cargo_deny(root: &Path) -> Result<PathBuf> {
-    let program = root.join("bin/cargo-deny");
-    if !program.is_file() {
-        eprintln!("building cargo-deny {VERSION} (once, takes minutes)");
-        let status = Command::new("cargo")
-            .args(["install", "--locked", "--quiet", "--version", VERSION, "--root"])
-            .arg(root)
-            .arg("cargo-deny")
-            .status()
-            .context("cannot start cargo")?;
-        if !status.success() {
-            bail!("cargo could not build cargo-deny {VERSION}");
-        }
-    }
-    Ok(program)
 }

@@ -1,11 +1,16 @@
-//! `cargo xtask check`: do the pages tell the truth, and are the dependencies what they may be?
+//! `cargo xtask check`: do the pages tell the truth, are the dependencies what they may be, and do the
+//! tests reach what decides?
 
 mod commands;
+mod coverage;
 mod dependencies;
 mod page;
 mod readme;
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
 /// Checks pages and dependencies.
@@ -21,6 +26,8 @@ enum What {
     Readme,
     /// Judges the crates of the shipped programs by deny.toml.
     Dependencies,
+    /// Counts the lines of what decides that tests reach.
+    Coverage,
 }
 
 impl CheckArgs {
@@ -29,6 +36,25 @@ impl CheckArgs {
         match self.what {
             What::Readme => readme::run(),
             What::Dependencies => dependencies::run(),
+            What::Coverage => coverage::run(),
         }
     }
+}
+
+/// A program of crates.io below `directory`, compiled there if it is not.
+fn installed(directory: &Path, name: &str, version: &str) -> Result<PathBuf> {
+    let program = directory.join("bin").join(name);
+    if !program.is_file() {
+        eprintln!("building {name} {version} (once, takes minutes)");
+        let status = Command::new("cargo")
+            .args(["install", "--locked", "--quiet", "--version", version, "--root"])
+            .arg(directory)
+            .arg(name)
+            .status()
+            .context("cannot start cargo")?;
+        if !status.success() {
+            bail!("cargo could not build {name} {version}");
+        }
+    }
+    Ok(program)
 }

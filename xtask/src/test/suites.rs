@@ -132,6 +132,15 @@ pub(crate) const SUITES: &[Suite] = &[
         jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "dependencies"])]),
     },
     Suite {
+        name: "coverage",
+        what: "lines of what decides that tests reach",
+        counts: Counts::Tests,
+        live: false,
+        long: true,
+        lane: Lane::Alone,
+        jobs: |_| Ok(vec![Job::cargo(&["xtask", "check", "coverage"])]),
+    },
+    Suite {
         name: "sim",
         what: "the planner in the simulator, against what can go wrong",
         counts: Counts::Tests,
