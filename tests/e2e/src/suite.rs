@@ -70,6 +70,7 @@ const CASES: [Case; 34] = [
     cases::failover_pd::CASE,
     cases::failover_store::CASE,
     cases::absence::CASE,
+    cases::absence::REBOOTS_CASE,
     cases::zone_gone::CASE,
     cases::force_deleted::CASE,
     cases::partition::CASE,

@@ -10,7 +10,7 @@ use tikv_operator_api::names::Component;
 use crate::cluster::{Cluster, START, label, summary, text};
 use crate::kube::until;
 use crate::manifest;
-use crate::nodes::{Lab, store_apart};
+use crate::nodes::{Lab, of_pod, store_apart};
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::timeline::Timeline;
@@ -22,20 +22,33 @@ const LIMIT: Duration = Duration::from_mins(5);
 const FREEZE: Duration = Duration::from_secs(50);
 /// A reboot's time without the node.
 const REBOOT: Duration = Duration::from_secs(10);
-/// Reboots one after the other.
-const REBOOTS: u32 = 3;
+/// Reboots one after the other, of two nodes in turn.
+const REBOOTS: usize = 100;
 
-/// Reboots and a freeze, all shorter than `failover.after`.
+/// A freeze shorter than `failover.after`.
 pub(crate) const CASE: Case = Case {
     name: "absence",
     lane: Lane::Alone,
     long: true,
-    proves: "a node that reboots or stands still for less than failover.after: no replacement, no store offline, nothing lost",
-    bound: 900,
-    run,
+    proves: "a node that stands still for less than failover.after: no replacement, no store offline, nothing lost",
+    bound: 600,
+    run: |scene| absence(scene, freeze),
 };
 
-fn run(scene: &Scene) -> Result<Verdict> {
+/// Many reboots, each shorter than `failover.after`.
+pub(crate) const REBOOTS_CASE: Case = Case {
+    name: "reboots",
+    lane: Lane::Alone,
+    long: true,
+    proves: "100 reboots of two nodes in turn: no replacement, no store offline, nothing lost",
+    bound: 6000,
+    run: |scene| absence(scene, reboots),
+};
+
+/// How nodes are away: ends when they are back.
+type Absences = fn(&Scene, &Lab, &Cluster, (&[Place], &Watchman)) -> Result<String>;
+
+fn absence(scene: &Scene, absences: Absences) -> Result<Verdict> {
     let Some(lab) = &scene.lab else {
         return Ok(Verdict::NotRun("no lab whose nodes could be broken".to_owned()));
     };
@@ -43,12 +56,13 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let wanted = manifest::impatient(&scene.servers, "away", 1, 3);
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     cluster.wait_ready(START)?;
-    let (pod, node) = store_apart(scene, &cluster)?;
+    let places = two_stores(scene, &cluster)?;
     let (before, claims) = (cluster.incarnations()?, cluster.claims()?);
     let pods = scene.kube.watch(&cluster.core("pods"));
     let watchman = Watchman::start(&scene.kube, &cluster);
-    let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
-    let absent = absences(scene, lab, (&cluster, &pod, &node), &watchman);
+    let nodes: Vec<String> = places.iter().map(|place| place.node.clone()).collect();
+    let writer = scene.writer(&cluster, &nodes)?;
+    let absent = absences(scene, lab, &cluster, (&places, &watchman));
     let report = writer.stop()?;
     println!("      {report}");
     let words = absent?;
@@ -61,22 +75,60 @@ fn run(scene: &Scene) -> Result<Verdict> {
     Ok(Verdict::Held(format!("{words}; {report}")))
 }
 
-fn absences(
+/// A store's pod and the node that it is on.
+struct Place {
+    pod: String,
+    node: String,
+}
+
+/// One store that shares its node with neither PD nor the operator, and one that may share it with PD,
+/// which is then away as well.
+fn two_stores(scene: &Scene, cluster: &Cluster) -> Result<Vec<Place>> {
+    let (pod, node) = store_apart(scene, cluster)?;
+    let mut spared = scene.operator.pods()?.iter().map(of_pod).collect::<Result<Vec<_>>>()?;
+    spared.push(node.clone());
+    let stores = cluster.pods(Some(Component::Tikv))?.into_iter();
+    let mut stores =
+        stores.filter_map(|(pod, object)| Some(Place { pod, node: of_pod(&object).ok()? }));
+    let other = stores.find(|place| !spared.contains(&place.node));
+    let other = other.context("the other stores share their nodes with the operator")?;
+    Ok(vec![Place { pod, node }, other])
+}
+
+/// Ends one node after the other as a power cut does, and starts it again.
+fn reboots(
     scene: &Scene,
     lab: &Lab,
-    (cluster, pod, node): (&Cluster, &str, &str),
-    watchman: &Watchman,
+    cluster: &Cluster,
+    (places, watchman): (&[Place], &Watchman),
 ) -> Result<String> {
     let mut longest = Duration::ZERO;
-    for _ in 0..REBOOTS {
+    for (number, Place { pod, node }) in (1..=REBOOTS).zip(places.iter().cycle()) {
         let gone = Instant::now();
         let old = watchman.now().stores.get(pod).context("no such store")?.started;
         lab.off(node)?;
         sleep(REBOOT);
         lab.on(&scene.kube, node)?;
-        back(cluster, watchman, pod, |store| store.started > old)?;
+        back(cluster, watchman, pod, |store| store.started > old)
+            .with_context(|| format!("reboot {number} of {REBOOTS}"))?;
         longest = longest.max(gone.elapsed());
     }
+    cluster.wait_ready(LIMIT)?;
+    let longest = longest.as_secs_f64();
+    Ok(format!(
+        "{REBOOTS} reboots of {} nodes in turn, the longest of {longest:.0} s",
+        places.len()
+    ))
+}
+
+/// Lets one node stand still.
+fn freeze(
+    _: &Scene,
+    lab: &Lab,
+    cluster: &Cluster,
+    (places, watchman): (&[Place], &Watchman),
+) -> Result<String> {
+    let Place { pod, node } = places.first().context("no store to freeze")?;
     let frozen = lab.freeze(node)?;
     sleep(FREEZE);
     let word = watchman.now();
@@ -85,11 +137,7 @@ fn absences(
     ensure!(state.as_deref() == Some("Disconnected"), "PD called the frozen store {state:?}");
     back(cluster, watchman, pod, |_| true)?;
     cluster.wait_ready(LIMIT)?;
-    Ok(format!(
-        "{REBOOTS} reboots, the longest of {:.0} s, and a freeze of {} s",
-        longest.as_secs_f64(),
-        FREEZE.as_secs()
-    ))
+    Ok(format!("a freeze of {} s", FREEZE.as_secs()))
 }
 
 fn back(
