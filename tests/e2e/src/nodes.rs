@@ -75,6 +75,13 @@ impl Lab {
         self.command(&["fault", "deliver", node])
     }
 
+    /// Lets the file system of a volume on `node` take no writes, or take them again.
+    pub(crate) fn read_only(&self, node: &str, path: &str, on: bool) -> Result<()> {
+        let words = ["read-only", node, path];
+        let end: &[&str] = if on { &[] } else { &["--end"] };
+        self.command(&[&words[..], end].concat())
+    }
+
     /// Sends the operator's process a signal.
     pub(crate) fn signal(&self, signal: &str, pod: &Value) -> Result<()> {
         let field = |path: &str| text(pod, path).with_context(|| format!("a pod without {path}"));
@@ -159,6 +166,21 @@ pub(crate) fn store_apart(scene: &Scene, cluster: &Cluster) -> Result<(String, S
     stores
         .find(|(_, node)| !spared.contains(node))
         .with_context(|| format!("each store shares its node with PD or the operator: {spared:?}"))
+}
+
+/// A store's pod and the node that it is on.
+pub(crate) struct Place {
+    pub(crate) pod: String,
+    pub(crate) node: String,
+}
+
+impl Place {
+    /// Where this store is now.
+    pub(crate) fn of(cluster: &Cluster, pod: &str) -> Result<Self> {
+        let pods = cluster.pods(Some(Component::Tikv))?;
+        let node = of_pod(pods.get(pod).with_context(|| format!("no pod {pod}"))?)?;
+        Ok(Self { pod: pod.to_owned(), node })
+    }
 }
 
 /// The node on which a pod is.

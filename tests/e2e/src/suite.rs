@@ -45,7 +45,7 @@ pub(crate) struct Case {
 }
 
 /// All cases, those that run alone in an order that starts few clusters: the first nine share one.
-const CASES: [Case; 34] = [
+const CASES: [Case; 36] = [
     cases::basic::START,
     cases::basic::WRITES,
     // While nothing else is on its way in or out.
@@ -73,6 +73,7 @@ const CASES: [Case; 34] = [
     cases::absence::REBOOTS_CASE,
     cases::zone_gone::CASE,
     cases::force_deleted::CASE,
+    cases::read_only::CASE,
     cases::partition::CASE,
     cases::operator_killed::CASE,
     cases::api_frozen::CASE,

@@ -63,6 +63,17 @@ enum Action {
         #[command(flatten)]
         loss: Loss,
     },
+    /// Lets the file system of a volume of the class `sized` take no more writes. While a file in it
+    /// is open for writing that is tried again for some seconds.
+    ReadOnly {
+        /// The node, for example `node-2`.
+        node: String,
+        /// Where the volume is mounted: `spec.local.path` of its PersistentVolume.
+        path: PathBuf,
+        /// Lets it take writes again.
+        #[arg(long)]
+        end: bool,
+    },
     /// Sends the process of a container a signal; its kubelet starts it again where it ends.
     Kill {
         /// The signal.
@@ -150,6 +161,7 @@ impl LabArgs {
             Action::Image { action } => action.run(),
             Action::Fault { fault, node } => fault.apply(&Lab::open()?, node),
             Action::Lose { node, loss } => Lab::open()?.lose(node, loss),
+            Action::ReadOnly { node, path, end } => Lab::open()?.read_only(node, path, !end),
             Action::Kill { signal, node, namespace, pod, container } => {
                 Lab::open()?.kill(signal, node, &[namespace, pod, container])
             }
@@ -191,7 +203,11 @@ impl LabArgs {
             Action::AuditLog => {
                 bail!("the audit log of the cluster of context {context} is not ours to find")
             }
-            Action::Fault { .. } | Action::Lose { .. } | Action::Kill { .. } | Action::Selftest => {
+            Action::Fault { .. }
+            | Action::Lose { .. }
+            | Action::ReadOnly { .. }
+            | Action::Kill { .. }
+            | Action::Selftest => {
                 bail!("only a lab can be broken, not the cluster of context {context}")
             }
         }

@@ -26,6 +26,7 @@ mod up;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::Signal;
@@ -41,6 +42,9 @@ use topology::{Layout, Machine};
 
 /// The number of nodes when nobody says another.
 pub(crate) const DEFAULT_NODES: u8 = 3;
+
+/// So long a file system may have files that are open for writing before it is given up.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// A lab of this machine.
 #[derive(Debug)]
@@ -176,6 +180,25 @@ impl Lab {
     /// Loses none any more.
     pub(crate) fn deliver(&self, node: &str) -> Result<()> {
         loss::end(&self.processes, &Machine::node(node, self.nodes)?).map(drop)
+    }
+
+    /// Lets the file system of a volume of the class `sized` take no writes, or take them again. Who
+    /// has a file open for writing keeps it writable, so that is tried for a while.
+    pub(crate) fn read_only(&self, node: &str, path: &Path, on: bool) -> Result<()> {
+        let machine = Machine::node(node, self.nodes)?;
+        if !path.starts_with(self.layout.machine_data(&machine)) {
+            bail!("{} is no volume of {}", path.display(), machine.name);
+        }
+        let option = if on { "remount,ro" } else { "remount,rw" };
+        let begin = Instant::now();
+        loop {
+            let mut mount = self.processes.command(&machine, "mount")?;
+            match shell::output(mount.args(["-o", option]).arg(path)) {
+                Ok(_) => return Ok(()),
+                Err(e) if begin.elapsed() > BUSY => return Err(e),
+                Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
     }
 
     /// Takes a node's network cable out, or puts it back.

@@ -116,6 +116,14 @@ pub(crate) fn serves(scene: &Scene<'_>, member: &Member<'_>) -> bool {
     member.store.is_some_and(heard) || member.listed.is_some_and(|listed| listed.healthy)
 }
 
+/// May somebody rely on this pod? PD calls a store Up that it heard within 20 s by its own clock, whatever
+/// ours says of the time of that.
+pub(crate) fn may_serve(scene: &Scene<'_>, member: &Member<'_>) -> bool {
+    let runs = |pod: &PodFacts| pod.phase == PodPhase::Running && pod.started.is_some();
+    let up = |store: &StoreFacts| store.state == StoreState::Up;
+    serves(scene, member) || (member.pod.is_some_and(runs) && member.store.is_some_and(up))
+}
+
 /// Does PD speak of the process in this pod, rather than of an earlier one?
 fn runs_in(scene: &Scene<'_>, store: &StoreFacts, pod: &PodFacts) -> bool {
     let younger = store.started.is_some_and(|at| at + CLOCKS_DIFFER >= pod.created);

@@ -9,12 +9,35 @@ use jiff::SignedDuration;
 
 use super::Scene;
 use super::rows::Member;
-use crate::world::{Component, PdFacts, PdMember, PdMemberId, PodFacts, Slot, VolumeFacts};
+use crate::world::{
+    Component, Kind, ObjectKey, PdFacts, PdMember, PdMemberId, PodFacts, Slot, VolumeFacts,
+};
 
 impl<'a> Scene<'a> {
     /// The slot whose pod has this member's name, if it is one of ours.
     pub fn pd_slot(&self, member: &PdMember) -> Option<Slot> {
         Slot::of_pod(self.name(), &member.name).filter(|slot| slot.component == Component::Pd)
+    }
+
+    /// How many other members there are, and how many of them are healthy and have their pods: PD calls
+    /// a member healthy for a moment longer than it is there.
+    pub fn others(&self, pd: &PdFacts, than: &PdMember) -> (usize, usize) {
+        let others = || pd.members.values().filter(|m| m.id != than.id);
+        let there = |member: &&PdMember| {
+            let slot = self.pd_slot(member);
+            slot.is_none_or(|slot| match self.member(slot).pod {
+                Some(pod) => pod.deleting_since.is_none(),
+                None => self.strangers_pod(slot).is_some(),
+            })
+        };
+        let healthy = others().filter(|m| m.healthy && !m.name.is_empty()).filter(there).count();
+        (others().count(), healthy)
+    }
+
+    /// Whose the pod of this slot's name is, if it is not ours.
+    pub fn strangers_pod(&self, slot: Slot) -> Option<&'a String> {
+        let key = ObjectKey::new(Kind::Pod, slot.pod_name(self.name()));
+        self.world.strangers.get(&key)
     }
 
     /// Claims of a slot, the additional ones included, that are not retired yet.
@@ -106,14 +129,5 @@ impl Member<'_> {
         let runs = |pod: &PodFacts| pod.containers_ready || pod.started.is_some();
         self.listed.is_some_and(|member| member.healthy)
             && self.pod.is_some_and(|pod| runs(pod) && pod.deleting_since.is_none())
-    }
-}
-
-impl PdFacts {
-    /// How many other members there are, and how many of them are healthy.
-    pub fn others(&self, than: Option<&PdMember>) -> (usize, usize) {
-        let others = || self.members.values().filter(|m| than.is_none_or(|than| m.id != than.id));
-        let healthy = others().filter(|m| m.healthy && !m.name.is_empty()).count();
-        (others().count(), healthy)
     }
 }

@@ -33,7 +33,7 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
         PodPhase::Succeeded => return Some("the pod's containers ended".to_owned()),
         PodPhase::Pending | PodPhase::Running | PodPhase::Unknown => {}
     }
-    if scene.is_unheard(pod) || may_serve(scene, slot, pod) {
+    if scene.is_unheard(pod) || is_relied_on(scene, slot, pod) {
         return None;
     }
     if scene.is_current(slot.component, pod) {
@@ -52,7 +52,7 @@ fn broken(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
 
 /// Somebody relies on this pod, or PD, which alone knows, does not say. A store is relied on as soon as
 /// PD hears it, which may be before its pod was ready for the first time.
-fn may_serve(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> bool {
+fn is_relied_on(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> bool {
     let serves = || calm::serves(scene, &scene.member(slot));
     match slot.component {
         Component::Pd => pod.has_run && serves(),

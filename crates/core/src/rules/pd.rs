@@ -63,7 +63,7 @@ fn removal_keeps_quorum(scene: &Scene<'_>, member: &PdMember) -> Verdict {
     let Some(pd) = scene.pd() else {
         return Err("PD does not answer".to_owned());
     };
-    let (left, healthy) = pd.others(Some(member));
+    let (left, healthy) = scene.others(pd, member);
     let name = called(member);
     if left == 0 {
         return Err(format!("{name} is the only PD member"));
@@ -89,7 +89,7 @@ fn restart_keeps_quorum(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdic
     let Some(member) = scene.member(slot).listed else {
         return Ok(());
     };
-    let (others, healthy) = pd.others(Some(member));
+    let (others, healthy) = scene.others(pd, member);
     // Of two members neither can be spared, and still each has to be restarted some time.
     let needed = if others == 1 { 1 } else { others.div_ceil(2) + 1 };
     let runs = member.healthy || pod.containers_ready;
@@ -234,7 +234,11 @@ pub(super) fn pd_label_before_removal(step: &Step, scene: &Scene<'_>) -> Verdict
     if pod.is_some_and(|pod| pod.serving && pod.deleting_since.is_none()) {
         return Err(format!("the client Service still selects {}", member.name));
     }
-    Ok(())
+    // One that is not ours keeps its labels, and the Service may select it.
+    match scene.pd_slot(member).and_then(|slot| scene.strangers_pod(slot)) {
+        Some(whose) => Err(format!("{0} stays in PD: pod {0} is not ours ({whose})", member.name)),
+        None => Ok(()),
+    }
 }
 
 pub(super) fn pd_member_gone_before_retire(step: &Step, scene: &Scene<'_>) -> Verdict {

@@ -32,7 +32,7 @@ pub(super) fn taken(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
     }
     let member = scene.member(slot);
     let stays = member.pod.is_some_and(|pod| pod.deleting_since.is_none());
-    (stays && calm::serves(scene, &member)).then_some(slot)
+    (stays && calm::may_serve(scene, &member)).then_some(slot)
 }
 
 /// As [`taken`], for stores, with PD's word on them.

@@ -324,6 +324,10 @@ fn pd_label_before_removal() {
     pod(&mut world, 2).serving = true;
     pod(&mut world, 2).deleting_since = Some(fixture::now());
     allows(&PD_LABEL_BEFORE_REMOVAL, &cluster, &world, &remove(2));
+    // Nobody may take the label off a pod that is not ours.
+    world.pods.remove(&Slot::pd(2));
+    world.strangers.insert(ObjectKey::new(Kind::Pod, "c-pd-2"), "of nobody".to_owned());
+    holds(&PD_LABEL_BEFORE_REMOVAL, &cluster, &world, &remove(2));
 }
 
 #[test]

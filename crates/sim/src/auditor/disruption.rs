@@ -139,7 +139,7 @@ impl Auditor {
     /// An eviction ends when the store is back, and only one that is ours.
     pub(super) fn judge_end_of_eviction(&mut self, cluster: &str, write: &Write) {
         let Ok(store) = write.key.name.parse::<u64>() else { return };
-        if self.users_evictions.contains(&store) {
+        if self.users_evictions.contains(&(cluster.to_owned(), store)) {
             let what = format!("{} was put there by a user", write.key);
             self.find(super::I8, what);
         }

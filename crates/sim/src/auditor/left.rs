@@ -1,5 +1,7 @@
 //! Was anything left behind that belongs to an operation which is over?
 
+use std::collections::BTreeSet;
+
 use super::removal::{belongs, note};
 use super::{Auditor, I8};
 use crate::kube::{name_of, text, uid_of};
@@ -11,14 +13,15 @@ impl Auditor {
     pub(super) fn judge_leftovers(&mut self, universe: &Universe, cluster: &str) {
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
-        for store in ensemble.cluster.evicting.difference(&self.users_evictions.clone()) {
+        let users = self.users_evictions.iter().filter(|(of, _)| of == cluster);
+        let users: BTreeSet<u64> = users.map(|(_, store)| *store).collect();
+        for store in ensemble.cluster.evicting.difference(&users) {
             self.find(I8, format!("{cluster}: leaders are still evicted from store {store}"));
         }
         let live = |id: &u64| {
             let store = ensemble.cluster.stores.get(id);
             store.is_some_and(|store| store.state != StoreState::Tombstone)
         };
-        let users = self.users_evictions.clone();
         for store in users.iter().filter(|id| live(id) && !ensemble.cluster.evicting.contains(id)) {
             self.find(I8, format!("{cluster}: the user's eviction of store {store} is gone"));
         }

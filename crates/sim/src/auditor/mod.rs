@@ -52,6 +52,9 @@ struct Seen {
     lets_go: bool,
 }
 
+/// A store, by the cluster that it is of: ids of stores are PD's, and begin anew in each.
+type Named = (String, u64);
+
 const ONE: &str = "I4 exactly one cluster id";
 const I8: &str = "I8 nothing is left behind by an operation";
 const SILENT: &str = "no silent stall";
@@ -72,11 +75,11 @@ pub struct Auditor {
     /// Since when stores are in the evict-leader scheduler, by consensus history and store.
     evicted_since: BTreeMap<(usize, u64), u64>,
     /// Stores that a user put into the evict-leader scheduler.
-    users_evictions: BTreeSet<u64>,
+    users_evictions: BTreeSet<Named>,
     /// Stores that a user gave up for lost.
-    users_tombstones: BTreeSet<u64>,
+    users_tombstones: BTreeSet<Named>,
     /// Stores whose removal a user began.
-    users_removals: BTreeSet<u64>,
+    users_removals: BTreeSet<Named>,
     /// Settings that a user changed in a process of a store: cluster, store, its start, item.
     users_settings: BTreeSet<(String, u64, u64, String)>,
     /// Since when stores and PD members do not serve, by consensus history and id.
@@ -105,17 +108,18 @@ impl Auditor {
     }
 
     /// A user put a store into the evict-leader scheduler, or took it out.
-    pub fn users_eviction(&mut self, store: u64, evicts: bool) {
+    pub fn users_eviction(&mut self, cluster: &str, store: u64, evicts: bool) {
+        let named = (cluster.to_owned(), store);
         if evicts {
-            self.users_evictions.insert(store);
+            self.users_evictions.insert(named);
         } else {
-            self.users_evictions.remove(&store);
+            self.users_evictions.remove(&named);
         }
     }
 
     /// A user gave stores up for lost.
-    pub fn users_tombstones(&mut self, stores: &[u64]) {
-        self.users_tombstones.extend(stores);
+    pub fn users_tombstones(&mut self, cluster: &str, stores: &[u64]) {
+        self.users_tombstones.extend(stores.iter().map(|store| (cluster.to_owned(), *store)));
     }
 
     /// A machine goes with its disks: what a majority had on them is lost by another hand.

@@ -146,7 +146,8 @@ impl Auditor {
             self.find(INTENT, format!("{} does not say leaving any more", write.key));
         }
         let ours = !note(before, "evicting").is_empty() && note(after, "evicting").is_empty();
-        if ours && ensemble.cluster.evicting.contains(&id) && !self.users_evictions.contains(&id) {
+        let users = self.users_evictions.contains(&(cluster.to_owned(), id));
+        if ours && ensemble.cluster.evicting.contains(&id) && !users {
             self.find(INTENT, format!("{} does not say evicting any more", write.key));
         }
     }
@@ -216,7 +217,7 @@ fn needed(
     universe: &Universe,
     cluster: &str,
     claim: &Object,
-    users: &std::collections::BTreeSet<u64>,
+    users: &std::collections::BTreeSet<super::Named>,
 ) -> Option<String> {
     let ensemble = universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
     let Some(ensemble) = ensemble else { return Some("no PD is known".to_owned()) };
@@ -244,7 +245,7 @@ fn needed(
         return Some("PD's leader is new".to_owned());
     }
     // What is kept as evidence is neither mounted nor deleted.
-    if users.contains(&store) && note(claim, "retired") != EVIDENCE {
+    if users.contains(&(cluster.to_owned(), store)) && note(claim, "retired") != EVIDENCE {
         return Some(format!("store {store} was given up by a user, not by us"));
     }
     let known = ensemble.cluster.stores.get(&store)?;

@@ -105,13 +105,17 @@ impl Auditor {
     }
 
     /// A user told PD to remove a store.
-    pub fn users_removal(&mut self, store: u64) {
-        self.users_removals.insert(store);
+    pub fn users_removal(&mut self, cluster: &str, store: u64) {
+        self.users_removals.insert((cluster.to_owned(), store));
     }
 
     /// The removal of a store was ended.
-    pub(super) fn judge_kept(&mut self, write: &Write) {
-        let user = write.key.name.parse().is_ok_and(|id: u64| self.users_removals.contains(&id));
+    pub(super) fn judge_kept(&mut self, cluster: &str, write: &Write) {
+        let user = write
+            .key
+            .name
+            .parse()
+            .is_ok_and(|id: u64| self.users_removals.contains(&(cluster.to_owned(), id)));
         if user {
             self.find(super::I8, format!("{}: a user began it", write.key));
         }

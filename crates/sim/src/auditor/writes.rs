@@ -83,7 +83,7 @@ impl Auditor {
                 self.judge_removed_member(universe, cluster, write);
                 self.judge_lost_member_removed(universe, cluster, write);
             }
-            "KeepStore" => self.judge_kept(write),
+            "KeepStore" => self.judge_kept(cluster, write),
             "SetPdConfig" => self.judge_setting(universe, cluster, write),
             "TransferPdLeader" => self.judge_transfer(universe, cluster, write),
             "EvictLeaders" => {

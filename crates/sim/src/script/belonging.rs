@@ -27,7 +27,12 @@ impl Play {
         let kube = &mut self.harness.universe.kube;
         let found = kube.get(&key.kind, &key.name).ok_or("no such object")?;
         let was = found.pointer(&format!("/metadata/{place}")).cloned().unwrap_or_default();
-        if was.is_null() {
+        let says = |was: &Value| match was {
+            Value::Array(owners) => !owners.is_empty(),
+            Value::Object(labels) => !labels.is_empty(),
+            _ => false,
+        };
+        if !says(&was) {
             return Err("it says nothing".to_owned());
         }
         let empty = if was.is_array() { json!([]) } else { json!({}) };
@@ -54,7 +59,8 @@ impl Play {
 pub(super) type Tampered = (Key, String, &'static str, Value);
 
 fn put_back(kube: &mut crate::kube::Kube, tampered: Vec<Tampered>) {
-    for (key, uid, place, was) in tampered {
+    // What was there first is put back last.
+    for (key, uid, place, was) in tampered.into_iter().rev() {
         if kube.get(&key.kind, &key.name).is_some_and(|found| found.uid() == uid) {
             kube.edit(&key, |object| set(object, &["metadata", place], was));
         }

@@ -22,7 +22,11 @@ impl Play {
         universe.kube.webhooks.clear();
         universe.kube.denied.clear();
         universe.heal_all();
-        universe.pd.ensembles.iter_mut().for_each(|ensemble| ensemble.cluster.held.clear());
+        for ensemble in &mut universe.pd.ensembles {
+            ensemble.cluster.held.clear();
+            // A user whose unlock failed while PD was away asks again.
+            ensemble.maintenance.take_if(|(kind, ..)| kind == "backup");
+        }
         for operator in &mut self.harness.operators {
             operator.clock_off = SignedDuration::ZERO;
             operator.deaf.clear();

@@ -109,7 +109,7 @@ impl Play {
             }
             ("user-offlines", [cluster, store]) => {
                 let store = self.store_id(cluster, store)?;
-                self.harness.auditor.users_removal(store);
+                self.harness.auditor.users_removal(cluster, store);
                 ("DELETE", cluster, format!("v1/store/{store}"), Value::Null)
             }
             ("user-purges", [cluster]) => {
@@ -167,7 +167,7 @@ impl Play {
             self.ask_pd(cluster, "DELETE", &path, &Value::Null)?
         };
         if new || !evicts {
-            self.harness.auditor.users_eviction(store, evicts);
+            self.harness.auditor.users_eviction(cluster, store, evicts);
         }
         Ok(printed)
     }
@@ -274,7 +274,7 @@ impl Play {
         let ensemble = universe.pd.ensembles.get_mut(index).ok_or("no such cluster")?;
         ensemble.unsafe_recovery = !stores.is_empty();
         ensemble.cluster.give_up(stores);
-        self.harness.auditor.users_tombstones(stores);
+        self.harness.auditor.users_tombstones(cluster, stores);
         if let Some(id) = ensemble.cluster_id {
             self.harness.auditor.forgive(id);
         }

@@ -10,7 +10,7 @@ use tikv_operator_api::names::Component;
 use crate::cluster::{Cluster, START, label, summary, text};
 use crate::kube::until;
 use crate::manifest;
-use crate::nodes::{Lab, of_pod, store_apart};
+use crate::nodes::{Lab, Place, of_pod, store_apart};
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::timeline::Timeline;
@@ -73,12 +73,6 @@ fn absence(scene: &Scene, absences: Absences) -> Result<Verdict> {
     ensure!(before.iter().all(same), "a pod was made anew: {before:?}, now {after:?}");
     ensure!(cluster.claims()?.keys().eq(claims.keys()), "volumes came or went");
     Ok(Verdict::Held(format!("{words}; {report}")))
-}
-
-/// A store's pod and the node that it is on.
-struct Place {
-    pod: String,
-    node: String,
 }
 
 /// One store that shares its node with neither PD nor the operator, and one that may share it with PD,

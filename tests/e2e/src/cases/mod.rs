@@ -24,6 +24,7 @@ pub(crate) mod operator_killed;
 pub(crate) mod partition;
 pub(crate) mod quiet;
 pub(crate) mod quorum_lost;
+pub(crate) mod read_only;
 pub(crate) mod recreate;
 pub(crate) mod revert;
 pub(crate) mod standby;

@@ -68,6 +68,7 @@ fn a_store_that_pd_hears_is_relied_on_before_its_pod_was_ever_ready() {
     assert!(!is_made_anew(&cluster, &world));
     let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(2)).expect("a store");
     store.last_heartbeat = Some(fixture::now() - SignedDuration::from_secs(41));
+    store.state = StoreState::Disconnected;
     assert!(is_made_anew(&cluster, &world));
 }
 

@@ -350,3 +350,21 @@ fn f61_a_store_that_is_silent_with_its_whole_zone_is_not_silent_alone() {
     silence(&mut world, 1);
     assert!(alone(&world, 1), "one store is no zone");
 }
+
+#[test]
+fn a_member_whose_pod_was_just_deleted_is_no_majority() {
+    let rule = &PD_QUORUM_SURVIVES;
+    let cluster = fixture::cluster(json!({"pd": {"replicas": 2}}));
+    let mut world = fixture::settled(&cluster);
+    let id = fixture::pd_member(1).id;
+    let removal = Step::RemovePdMember { id, name: "c-pd-1".into() };
+    allows(rule, &cluster, &world, &removal);
+    let pod = world.pods.get_mut(&Slot::pd(0)).expect("a pod");
+    pod.deleting_since = Some(fixture::now());
+    holds(rule, &cluster, &world, &removal);
+    world.pods.remove(&Slot::pd(0));
+    holds(rule, &cluster, &world, &removal);
+    // A pod that is not ours says nothing of the member: PD alone does.
+    world.strangers.insert(ObjectKey::new(Kind::Pod, "c-pd-0"), "of nobody".to_owned());
+    allows(rule, &cluster, &world, &removal);
+}

@@ -93,3 +93,19 @@ fn s16_an_update_that_is_half_done_ends_before_the_stop() {
     );
     assert_eq!(taken(&plan(&cluster, &world)), ["c-tikv-0"]);
 }
+
+#[test]
+fn a_store_that_pd_calls_up_may_serve_whatever_our_clock_says() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let slot = Slot::tikv(0);
+    let pod = world.pods.get_mut(&slot).expect("a pod");
+    (pod.containers_ready, pod.ready) = (false, false);
+    // The operator's clock is 90 minutes ahead of PD's.
+    world.now += SignedDuration::from_mins(90);
+    fixture::pd_of(&mut world).critical = Some([(crate::world::StoreId(1), 4)].into());
+    holds(&REGION_QUORUM_SURVIVES, &cluster, &world, &restart(slot));
+    let store = fixture::pd_of(&mut world).stores.get_mut(&crate::world::StoreId(1));
+    store.expect("a store").state = crate::world::StoreState::Disconnected;
+    allows(&REGION_QUORUM_SURVIVES, &cluster, &world, &restart(slot));
+}
