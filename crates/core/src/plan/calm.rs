@@ -73,10 +73,10 @@ fn unsettled(scene: &Scene<'_>, member: &Member<'_>) -> Option<&'static str> {
     if (pod.has_run || known) && !serves(scene, member) {
         return Some("does not run");
     }
-    // PD may hear a server before its kubelet has looked. A sidecar that never gets ready holds nothing
-    // up for longer.
+    // PD may hear a server before its kubelet has looked, and disruption budgets count what is Ready, our
+    // gate included. A sidecar that never gets ready holds nothing up for longer.
     let starts = |at| scene.world.now.duration_since(at) < A_START_TAKES;
-    if known && !pod.containers_ready && pod.started.is_some_and(starts) {
+    if known && !pod.ready && pod.started.is_some_and(starts) {
         return Some("was started a moment ago and is not ready yet");
     }
     let silent = member
@@ -161,7 +161,7 @@ mod tests {
         let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
         pod.created = fixture::now() - SignedDuration::from_secs(ran);
         pod.started = Some(pod.created);
-        (pod.has_run, pod.containers_ready) = (has_run, has_run);
+        (pod.has_run, pod.containers_ready, pod.ready) = (has_run, has_run, has_run);
     }
 
     #[test]
@@ -191,6 +191,12 @@ mod tests {
         let said = "c-tikv-1 was started a moment ago and is not ready yet";
         assert_eq!(words.as_deref(), Some(said));
         assert_eq!(found(heard(31), &[]), None, "a sidecar");
+        let gate = |world: &mut World| {
+            heard(2)(world);
+            let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+            (pod.containers_ready, pod.ready) = (true, false);
+        };
+        assert_eq!(found(gate, &[]).as_deref(), Some(said), "the kubelet has not seen our gate");
     }
 
     #[test]
