@@ -10,7 +10,8 @@ use jiff::SignedDuration;
 use super::Scene;
 use super::rows::Member;
 use crate::world::{
-    Component, Kind, ObjectKey, PdFacts, PdMember, PdMemberId, PodFacts, Slot, VolumeFacts,
+    Component, Kind, LEADER_SETTLES, ObjectKey, PdFacts, PdMember, PdMemberId, PodFacts, Slot,
+    VolumeFacts,
 };
 
 impl<'a> Scene<'a> {
@@ -76,13 +77,19 @@ impl<'a> Scene<'a> {
     /// seen to lead, and no longer than each of the healthy members has run. Where one starts or
     /// joins, the leadership may be lost and won again between two looks, and PD's leader then knows
     /// as little as a new one.
-    pub fn leader_known_for(&self) -> SignedDuration {
+    fn leader_known_for(&self) -> SignedDuration {
         let Some(pd) = self.pd() else { return SignedDuration::ZERO };
         let slots = self.pd_slots();
         let healthy = slots.iter().filter(|m| m.listed.is_some_and(|listed| listed.healthy));
         let starts = healthy.filter_map(|member| member.pod?.started);
         let runs = starts.map(|at| self.world.now.duration_since(at)).min();
         runs.map_or(pd.leader.seen_for, |runs| runs.min(pd.leader.seen_for))
+    }
+
+    /// PD's leader has led for long enough to have heard every region: its word may end the life of
+    /// a store or of a member.
+    pub fn leader_is_settled(&self) -> bool {
+        self.leader_known_for() >= LEADER_SETTLES
     }
 
     /// How many members our volumes name, those that leave apart, and how many of them PD lists: a

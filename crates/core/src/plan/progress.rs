@@ -10,9 +10,6 @@ use super::{Identity, Scene, Severity};
 use crate::rules;
 use crate::world::{Component, PdFacts, PdView, PodFacts, Replication, StoreFacts, StoreState};
 
-/// A new PD leader knows the regions' health only after their next heartbeats (60 s when idle):
-/// its word is not taken as proof before (pd-api trap 2; observed on v8.5.7).
-const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 /// PD elects a leader within seconds (lease 5 s, election 3 s); silence for longer is a fault.
 const PD_SILENCE_IS_A_FAULT: SignedDuration = SignedDuration::from_mins(1);
 
@@ -142,7 +139,7 @@ fn explain_regions(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
             (n, _) => format!("not all of {n} regions have their replicas yet"),
         };
         draft.wait(scene.name(), &rules::REGIONS_REPLICATED, detail);
-    } else if pd.leader.changed && pd.leader.seen_for < LEADER_SETTLES {
+    } else if pd.leader.is_new() {
         let detail = "PD's leader changed less than a minute ago".to_owned();
         draft.wait(scene.name(), &rules::PROOF_SETTLES, detail);
     }

@@ -17,10 +17,6 @@ use crate::world::{
 
 type Verdict = Result<(), String>;
 
-/// A new PD leader knows only heartbeat times that were written down, every 5 minutes; it hears
-/// stores within 10 s and regions within 60 s (pd-api trap 2).
-const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
-
 /// The store that a step would make a replacement for.
 fn replacement_for(step: &Step, scene: &Scene<'_>) -> Option<StoreId> {
     let slot = created_volume(step, scene).filter(|slot| slot.component == Component::Tikv)?;
@@ -103,8 +99,7 @@ pub(super) fn failover_waits_for_pd(step: &Step, scene: &Scene<'_>) -> Verdict {
         return Ok(());
     };
     let loss = loss?;
-    let settled = scene.leader_known_for() >= LEADER_SETTLES;
-    if !settled {
+    if !scene.leader_is_settled() {
         return Err(format!(
             "{} is not replaced within a minute of PD's leader having changed: the new leader may \
              not have heard it yet",

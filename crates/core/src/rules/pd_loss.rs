@@ -17,9 +17,6 @@ use crate::world::{
 /// The reason that a volume carries whose member is being replaced.
 pub(crate) const REPLACED: &str = "replaced";
 
-/// PD's word on its members is taken a minute after its leader changed.
-const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
-
 /// The member that a step gives up for lost, or whose intent to do so it writes, with its slot.
 fn given_up<'a>(step: &Step, scene: &Scene<'a>) -> Option<(&'a PdMember, Slot)> {
     let member = removed(step, scene)?;
@@ -50,7 +47,7 @@ pub(super) fn pd_loss_is_proved(step: &Step, scene: &Scene<'_>) -> Verdict {
     if seen < after {
         return Err(format!("PD member {name} is not healthy since {}", of(seen, after)));
     }
-    if scene.leader_known_for() < LEADER_SETTLES {
+    if !scene.leader_is_settled() {
         return Err("PD's leader changed less than a minute ago".to_owned());
     }
     kubernetes_agrees(scene, slot).map_err(|why| format!("PD member {name} is not replaced: {why}"))

@@ -11,9 +11,6 @@ use crate::cluster::Version;
 use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished};
 use crate::world::{Component, PdFacts, PodPhase, Slot, StoreFacts, Symptom};
 
-/// A new PD leader has heard of every region after one round of heartbeats (60 s when idle); before
-/// that its lists of sick regions are short because they are empty (pd-api trap 2).
-const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 /// Of 100 regions, this many must have told the leader who leads them. Not all: regions split and
 /// elect while PD counts.
 const REGIONS_HEARD: u64 = 95;
@@ -89,7 +86,7 @@ pub(super) fn calm_first(step: &Step, scene: &Scene<'_>) -> Verdict {
 
 pub(super) fn pd_knows_all_regions(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some((pd, _)) = taken_store(step, scene)? else { return Ok(()) };
-    if pd.leader.changed && pd.leader.seen_for < LEADER_SETTLES {
+    if pd.leader.is_new() {
         return Err("PD's leader changed less than a minute ago".to_owned());
     }
     let led: u64 = pd.live_stores().map(|store| store.leaders).sum();

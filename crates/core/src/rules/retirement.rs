@@ -1,7 +1,5 @@
 //! When is a store gone for good, so that its pod may go and its volume may be given up?
 
-use jiff::SignedDuration;
-
 use super::facts::Verdict;
 use super::guards::{created_pod, created_volume};
 use crate::build::REPLACES;
@@ -9,9 +7,6 @@ use crate::plan::{Scene, Step, unwatched};
 use crate::world::{
     Component, Kind, NodeView, PdFacts, PodPhase, Slot, StoreState, VolumeFacts, VolumeMarks,
 };
-
-/// How long a PD leader must be known before its word ends a store's life.
-const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 
 /// The claim called `name`, if it belongs to a store's slot.
 fn store_slot<'a>(scene: &Scene<'a>, name: &str) -> Option<&'a VolumeFacts> {
@@ -48,7 +43,7 @@ pub(super) fn retirement_settles(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some(pd) = scene.pd() else {
         return Err(format!("{name} is not given up while PD does not answer"));
     };
-    if scene.leader_known_for() < LEADER_SETTLES {
+    if !scene.leader_is_settled() {
         return Err(format!("{name} is given up when PD's leader has been known for a minute"));
     }
     match (pd.unsafe_recovery, volume.marks.store) {

@@ -1,16 +1,10 @@
 //! When may a volume be changed, or deleted?
 
-use jiff::SignedDuration;
-
 use crate::facts::bytes;
 use crate::plan::{Scene, Step};
 use crate::world::{Component, Kind, ObjectKey, PdFacts, StoreState, VolumeFacts, VolumePhase};
 
 type Verdict = Result<(), String>;
-
-/// A new PD leader has heard of every region after one round of heartbeats (60 s when idle): before
-/// that a tombstone without regions may have some (pd-api trap 2).
-const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 
 pub(super) fn volumes_never_shrink(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Step::ResizeVolume { name, uid, size } = step else {
@@ -76,7 +70,7 @@ fn member_is_gone(scene: &Scene<'_>, name: &str, volume: &VolumeFacts) -> Verdic
     let main = member.volume.unwrap_or(volume);
     match volume.slot.component {
         Component::Pd => pd_member_left(pd, name, main)?,
-        Component::Tikv if scene.leader_known_for() < LEADER_SETTLES => {
+        Component::Tikv if !scene.leader_is_settled() => {
             return Err(format!("{name} is deleted when PD's leader has been known for a minute"));
         }
         Component::Tikv => store_left(pd, name, main)?,

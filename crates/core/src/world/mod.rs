@@ -23,8 +23,8 @@ use jiff::{SignedDuration, Timestamp};
 pub use node::{NodeFacts, NodeView};
 pub use object::{Applied, Kind, Object, ObjectFacts, ObjectKey};
 pub use pd::{
-    LeaderFacts, LostZones, Maintenance, PdFacts, PdMember, PdView, Progress, Replication,
-    StoreFacts, StoreState,
+    LEADER_SETTLES, LeaderFacts, LostZones, Maintenance, PdFacts, PdMember, PdView, Progress,
+    Replication, StoreFacts, StoreState,
 };
 pub use pod::{PodFacts, PodPhase};
 pub use process::StoreProcess;

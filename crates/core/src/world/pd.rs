@@ -102,6 +102,12 @@ pub enum Maintenance {
     },
 }
 
+/// A new PD leader knows only the heartbeat times that were written down, every 5 minutes: it hears
+/// stores within 10 s and every region within 60 s when they are idle. Before that its counts are
+/// small and its lists of sick regions short because they are empty (pd-api trap 2; observed on
+/// v8.5.7).
+pub const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
+
 /// The PD leader, as this process has seen it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeaderFacts {
@@ -111,6 +117,13 @@ pub struct LeaderFacts {
     pub seen_for: SignedDuration,
     /// This process saw another leader, or none where there had been one, before.
     pub changed: bool,
+}
+
+impl LeaderFacts {
+    /// It was seen to become the leader, and may not have heard every region since.
+    pub fn is_new(&self) -> bool {
+        self.changed && self.seen_for < LEADER_SETTLES
+    }
 }
 
 impl PdFacts {
