@@ -322,11 +322,15 @@ impl Stores {
     }
 
     pub async fn beat(&mut self, id: u64) -> Option<pb::Error> {
-        self.beat_as(id, false).await
+        self.try_beat(id, false).await.unwrap()
     }
 
-    /// A heartbeat that says whether the store is about to end.
-    pub async fn beat_as(&mut self, id: u64, is_stopping: bool) -> Option<pb::Error> {
+    /// A heartbeat that says whether the store is about to end. An error while PD has no leader.
+    pub async fn try_beat(
+        &mut self,
+        id: u64,
+        is_stopping: bool,
+    ) -> Result<Option<pb::Error>, tonic::Status> {
         let stats = pb::StoreStats {
             store_id: id,
             is_stopping,
@@ -340,7 +344,8 @@ impl Stores {
             stats: Some(stats),
             store_report: None,
         };
-        self.client.store_heartbeat(request).await.unwrap().into_inner().header.unwrap().error
+        let answer = self.client.store_heartbeat(request).await?;
+        Ok(answer.into_inner().header.unwrap().error)
     }
 
     pub async fn beat_all(&mut self, ids: &[u64]) {
@@ -351,9 +356,14 @@ impl Stores {
 
     /// A store's stream of region heartbeats.
     pub async fn regions(&mut self) -> RegionStream {
+        self.try_regions().await.unwrap()
+    }
+
+    /// As [`Self::regions`]. An error while PD has no leader.
+    pub async fn try_regions(&mut self) -> Result<RegionStream, tonic::Status> {
         let (sender, receiver) = tokio::sync::mpsc::channel(64);
-        let answers = self.client.region_heartbeat(ReceiverStream::new(receiver)).await.unwrap();
-        RegionStream { sender, answers: answers.into_inner(), header: self.header() }
+        let answers = self.client.region_heartbeat(ReceiverStream::new(receiver)).await?;
+        Ok(RegionStream { sender, answers: answers.into_inner(), header: self.header() })
     }
 }
 
@@ -367,6 +377,17 @@ pub struct RegionStream {
 impl RegionStream {
     /// The leader's report: `pending` and `down` name peers by id.
     pub async fn report(&self, region: &Region, leader: u64, pending: &[u64], down: &[(u64, u64)]) {
+        assert!(self.try_report(region, leader, pending, down).await, "PD ended the stream");
+    }
+
+    /// As [`Self::report`]. False where PD has ended the stream.
+    pub async fn try_report(
+        &self,
+        region: &Region,
+        leader: u64,
+        pending: &[u64],
+        down: &[(u64, u64)],
+    ) -> bool {
         let peer = |id: &u64| region.peers.iter().find(|peer| peer.id == *id).copied();
         let request = pb::RegionHeartbeatRequest {
             header: self.header,
@@ -383,7 +404,7 @@ impl RegionStream {
             term: 6,
             ..pb::RegionHeartbeatRequest::default()
         };
-        self.sender.send(request).await.unwrap();
+        self.sender.send(request).await.is_ok()
     }
 }
 

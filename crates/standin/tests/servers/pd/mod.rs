@@ -3,6 +3,7 @@
 mod harness;
 mod life;
 mod membership;
+mod obedient;
 mod recordings;
 mod scheduling;
 mod traps;

@@ -1,188 +1,20 @@
-//! Does PD bring regions to their replicas, move leaders and peers, and empty stores that go? The
-//! stores here obey: what PD sends for a region has happened in their next report.
+//! Does PD bring regions to their replicas, move leaders and peers, and empty stores that go?
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use serde_json::Value;
-use standin::proto::eraftpb::ConfChangeType;
-use standin::proto::metapb::{Peer, PeerRole, Region};
-use standin::proto::pdpb::RegionHeartbeatResponse;
+use standin::proto::metapb::Peer;
 
-use crate::pd::harness::{Member, Members, RegionStream, Stores, eventually, region, store};
+use crate::pd::harness::{eventually, store};
+use crate::pd::obedient::{Obedient, World};
 
-/// Regions as their leaders know them: the region and its leader's peer id.
-type World = Arc<Mutex<Vec<(Region, u64)>>>;
-
-/// Stores that obey PD, over one stream per store.
-struct Obedient {
-    members: Members,
-    stores: Stores,
-    world: World,
-    silent: Arc<Mutex<Vec<u64>>>,
-    /// Stores whose peers never catch up.
-    lagging: Arc<Mutex<Vec<u64>>>,
-    stopping: Arc<Mutex<Vec<u64>>>,
-    commands: Arc<Mutex<Vec<RegionHeartbeatResponse>>>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Drop for Obedient {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-    }
-}
-
-fn apply(world: &World, command: &RegionHeartbeatResponse) {
-    let mut world = world.lock().unwrap();
-    let Some((region, leader)) = world.iter_mut().find(|(r, _)| r.id == command.region_id) else {
-        return;
-    };
-    if command.region_epoch != region.region_epoch {
-        return;
-    }
-    if let Some(transfer) = &command.transfer_leader {
-        *leader = transfer.peer.as_ref().unwrap().id;
-    }
-    if let Some(change) = &command.change_peer {
-        let peer = change.peer.unwrap();
-        match change.change_type() {
-            ConfChangeType::AddLearnerNode => region.peers.push(peer),
-            ConfChangeType::AddNode => {
-                let learner = region.peers.iter_mut().find(|known| known.id == peer.id);
-                let learner = learner.expect("a peer learns before it votes");
-                assert_eq!(learner.role(), PeerRole::Learner);
-                learner.set_role(PeerRole::Voter);
-            }
-            ConfChangeType::RemoveNode => {
-                assert_ne!(peer.id, *leader, "a leader is never removed");
-                region.peers.retain(|known| known.id != peer.id);
-            }
-        }
-        region.region_epoch.as_mut().unwrap().conf_ver += 1;
-    }
-}
-
-impl Obedient {
-    /// A cluster of `stores` stores with `regions` regions of one replica on store 1.
-    async fn start(stores: u64, regions: u64, flags: &[&str]) -> Self {
-        let mut members = Members::start(1, flags).await;
-        let mut client = Stores::of(&mut members).await;
-        assert_eq!(client.bootstrap(store(1)).await, None);
-        for id in 2..=stores {
-            assert_eq!(client.put(store(id)).await, None);
-        }
-        client.beat_all(&(1..=stores).collect::<Vec<_>>()).await;
-        let key =
-            |n: u64| if n == 0 || n == regions { Vec::new() } else { n.to_be_bytes().to_vec() };
-        let split = |n: u64| {
-            // Far from the ids that PD gives to new peers.
-            let (id, peer) = (1_000_004 + 10 * n, 1_000_005 + 10 * n);
-            let mut part = region(id, &[(peer, 1)], (1, 1 + regions));
-            (part.start_key, part.end_key) = (key(n), key(n + 1));
-            (part, peer)
-        };
-        let world: World = Arc::new(Mutex::new((0..regions).map(split).collect()));
-        let this = Self {
-            members,
-            stores: client,
-            world,
-            silent: Arc::default(),
-            lagging: Arc::default(),
-            stopping: Arc::default(),
-            commands: Arc::default(),
-            stop: Arc::default(),
-        };
-        for id in 1..=stores {
-            this.run_store(id).await;
-        }
-        this
-    }
-
-    async fn run_store(&self, id: u64) {
-        let mut client = self.stores.clone();
-        let mut stream = client.regions().await;
-        let (world, silent) = (Arc::clone(&self.world), Arc::clone(&self.silent));
-        let lagging = Arc::clone(&self.lagging);
-        let (commands, stop) = (Arc::clone(&self.commands), Arc::clone(&self.stop));
-        let stopping = Arc::clone(&self.stopping);
-        tokio::spawn(async move {
-            while !stop.load(Ordering::SeqCst) {
-                if silent.lock().unwrap().contains(&id) {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-                let is_stopping = stopping.lock().unwrap().contains(&id);
-                client.beat_as(id, is_stopping).await;
-                report(&stream, id, &world, (&silent, &lagging)).await;
-                let next = stream.answers.message();
-                if let Ok(Ok(Some(command))) =
-                    tokio::time::timeout(Duration::from_millis(200), next).await
-                {
-                    apply(&world, &command);
-                    commands.lock().unwrap().push(command);
-                }
-            }
-        });
-    }
-
-    fn pd(&self) -> &Member {
-        &self.members.all[0]
-    }
-
-    fn silence(&self, id: u64) {
-        self.silent.lock().unwrap().push(id);
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        self.pd().get(&format!("/pd/api/v1/{path}")).await.json()
-    }
-
-    async fn post(&self, path: &str, body: &str) {
-        let reply = self.pd().post(&format!("/pd/api/v1/{path}"), body).await;
-        assert_eq!(reply.status, 200, "{reply:?}");
-    }
-
-    async fn leaders(&self, id: u64) -> u64 {
-        self.get(&format!("store/{id}")).await["status"]["leader_count"].as_u64().unwrap()
-    }
-
-    /// Waits until every region has `voters` voters and no learner, in PD and in the stores.
-    async fn await_voters(&self, voters: usize) {
-        eventually(&format!("{voters} voters everywhere"), || async {
-            let is_whole = |(region, _): &(Region, u64)| {
-                region.peers.len() == voters
-                    && region.peers.iter().all(|peer| peer.role() == PeerRole::Voter)
-            };
-            let whole = self.world.lock().unwrap().iter().all(is_whole);
-            let replicated = self.get("regions/replicated?startKey=&endKey=").await;
-            (whole && replicated == "REPLICATED").then_some(())
-        })
-        .await;
-    }
-}
-
-/// Reports the regions that a store leads; peers on silent stores are down for a second.
-async fn report(
-    stream: &RegionStream,
-    id: u64,
-    world: &World,
-    (silent, lagging): (&Mutex<Vec<u64>>, &Mutex<Vec<u64>>),
-) {
-    let regions = world.lock().unwrap().clone();
-    let silent = silent.lock().unwrap().clone();
-    let lagging = lagging.lock().unwrap().clone();
-    for (region, leader) in regions {
-        let leads = region.peers.iter().any(|peer| peer.id == leader && peer.store_id == id);
-        if leads {
-            let is_silent = |peer: &&Peer| silent.contains(&peer.store_id);
-            let down = region.peers.iter().filter(is_silent).map(|peer| (peer.id, 1));
-            let behind = region.peers.iter().filter(|peer| lagging.contains(&peer.store_id));
-            let behind: Vec<u64> = behind.map(|peer| peer.id).collect();
-            stream.report(&region, leader, &behind, &down.collect::<Vec<_>>()).await;
-        }
-    }
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_go_on_where_pd_had_no_leader_for_a_moment() {
+    let mut cluster = Obedient::start(3, 2, &[]).await;
+    cluster.members.all[0].kill();
+    cluster.members.all[0].start();
+    cluster.members.wait_for_leader().await;
+    cluster.await_voters(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,6 +96,7 @@ async fn nothing_leaves_an_offline_store_while_there_is_nowhere_to_go() {
     });
     assert_eq!(cluster.get("stores/progress?id=2").await, stuck);
     // A new PD leader finds nothing wrong with regions that it has not heard of.
+    cluster.stop.store(true, Ordering::SeqCst);
     cluster.members.all[0].kill();
     cluster.members.all[0].start();
     cluster.members.wait_for_leader().await;
@@ -364,7 +197,7 @@ async fn a_peer_on_its_way_to_a_store_that_dies_goes_elsewhere() {
     cluster.silence(2);
     let mut third = cluster.stores.clone();
     assert_eq!(third.put(store(3)).await, None);
-    cluster.run_store(3).await;
+    cluster.run_store(3);
     eventually("the peer is on store 3 instead", || async {
         (is_on(3) && !is_on(2)).then_some(())
     })
@@ -397,7 +230,7 @@ async fn replicas_go_to_different_zones_and_new_stores_get_their_share() {
     eventually("one peer a zone", spreads).await;
     assert_eq!(cluster.stores.put(store(5)).await, None);
     cluster.post("store/5/label", r#"{"zone":"b"}"#).await;
-    cluster.run_store(5).await;
+    cluster.run_store(5);
     eventually("store 5 has regions", || async {
         let count = cluster.get("store/5").await["status"]["region_count"].as_u64().unwrap();
         (count >= 2).then_some(())
