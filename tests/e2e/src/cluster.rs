@@ -221,6 +221,20 @@ pub(crate) fn unchanged(
     bail!("restarted, replaced or gone: {changed:?}; new: {new:?}; now {after:?}")
 }
 
+/// Fails unless the same volumes are there as before, none of which was made again under its name.
+pub(crate) fn same_volumes(
+    before: &BTreeMap<String, Value>,
+    after: &BTreeMap<String, Value>,
+) -> Result<()> {
+    let uids = |claims: &BTreeMap<String, Value>| -> BTreeMap<String, Option<String>> {
+        let uid = |claim: &Value| text(claim, "/metadata/uid").map(str::to_owned);
+        claims.iter().map(|(name, claim)| (name.clone(), uid(claim))).collect()
+    };
+    let (before, after) = (uids(before), uids(after));
+    ensure!(before == after, "volumes came or went: {before:?}, now {after:?}");
+    Ok(())
+}
+
 /// A namespace in which Pod Security's strictest level is enforced.
 pub(crate) fn namespace(name: &str) -> Value {
     json!({
@@ -252,6 +266,16 @@ mod tests {
         assert!(!is_ready(&object(3, "True")));
         assert!(!is_ready(&object(2, "False")));
         assert!(!is_ready(&json!({ "metadata": { "generation": 1 } })));
+    }
+
+    #[test]
+    fn a_volume_made_again_is_another_one() {
+        let claims = |name: &str, uid: &str| {
+            BTreeMap::from([(name.to_owned(), json!({ "metadata": { "uid": uid } }))])
+        };
+        assert!(same_volumes(&claims("v", "a"), &claims("v", "a")).is_ok());
+        assert!(same_volumes(&claims("v", "a"), &claims("v", "b")).is_err());
+        assert!(same_volumes(&claims("v", "a"), &claims("w", "a")).is_err());
     }
 
     #[test]

@@ -43,25 +43,19 @@ impl Lab {
         Ok(())
     }
 
-    /// Ends a node as a power cut does.
-    pub(crate) fn off(&self, node: &str) -> Result<()> {
-        self.command(&["fault", "off", node])
-    }
-
-    /// Starts it again, and waits until Kubernetes sees it.
-    pub(crate) fn on(&self, kube: &Kube, node: &str) -> Result<()> {
-        self.command(&["fault", "on", node])?;
-        until(&format!("{node} Ready"), BACK, || {
-            let object = kube.get(&path(node))?;
-            let ready = condition(&object, "Ready").and_then(|c| text(c, "/status"));
-            Ok(if ready == Some("True") { Ok(()) } else { Err(format!("Ready is {ready:?}")) })
-        })
+    /// Ends a node as a power cut does, until it is turned on or the answer is dropped.
+    pub(crate) fn off(&self, node: &str) -> Result<Off<'_>> {
+        // Made before the fault: what was done by half has an end too.
+        let off = Off { lab: self, node: node.to_owned(), on: false };
+        self.command(&["fault", "off", node])?;
+        Ok(off)
     }
 
     /// Stops a node with all that runs on it where it stands, until the answer is dropped.
     pub(crate) fn freeze(&self, node: &str) -> Result<Frozen<'_>> {
+        let frozen = Frozen { lab: self, node: node.to_owned() };
         self.command(&["fault", "freeze", node])?;
-        Ok(Frozen { lab: self, node: node.to_owned() })
+        Ok(frozen)
     }
 
     /// Loses these packets of a hundred between two addresses from now on, where `node` forwards them.
@@ -75,11 +69,12 @@ impl Lab {
         self.command(&["fault", "deliver", node])
     }
 
-    /// Lets the file system of a volume on `node` take no writes, or take them again.
-    pub(crate) fn read_only(&self, node: &str, path: &str, on: bool) -> Result<()> {
-        let words = ["read-only", node, path];
-        let end: &[&str] = if on { &[] } else { &["--end"] };
-        self.command(&[&words[..], end].concat())
+    /// Lets the file system of a volume on `node` take no writes until the answer is dropped: what is
+    /// unmounted later has to be as it was made.
+    pub(crate) fn read_only(&self, node: &str, path: &str) -> Result<ReadOnly<'_>> {
+        let read_only = ReadOnly { lab: self, node: node.to_owned(), path: path.to_owned() };
+        self.command(&["read-only", node, path])?;
+        Ok(read_only)
     }
 
     /// Sends the operator's process a signal.
@@ -97,7 +92,55 @@ impl Lab {
     }
 }
 
+/// A node without power.
+#[must_use = "dropped, it is on again"]
+pub(crate) struct Off<'a> {
+    lab: &'a Lab,
+    node: String,
+    on: bool,
+}
+
+impl Off<'_> {
+    /// Starts it again, and waits until Kubernetes sees it.
+    pub(crate) fn on(mut self, kube: &Kube) -> Result<()> {
+        self.lab.command(&["fault", "on", &self.node])?;
+        self.on = true;
+        until(&format!("{} Ready", self.node), BACK, || {
+            let object = kube.get(&path(&self.node))?;
+            let ready = condition(&object, "Ready").and_then(|c| text(c, "/status"));
+            Ok(if ready == Some("True") { Ok(()) } else { Err(format!("Ready is {ready:?}")) })
+        })
+    }
+}
+
+impl Drop for Off<'_> {
+    fn drop(&mut self) {
+        if !self.on
+            && let Err(e) = self.lab.command(&["fault", "on", &self.node])
+        {
+            eprintln!("{} stays off: {e:#}", self.node);
+        }
+    }
+}
+
+/// A volume that takes no writes.
+#[must_use = "dropped, it takes writes again"]
+pub(crate) struct ReadOnly<'a> {
+    lab: &'a Lab,
+    node: String,
+    path: String,
+}
+
+impl Drop for ReadOnly<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.lab.command(&["read-only", &self.node, &self.path, "--end"]) {
+            eprintln!("{} on {} stays read-only: {e:#}", self.path, self.node);
+        }
+    }
+}
+
 /// A node that stands still.
+#[must_use = "dropped, it runs again"]
 pub(crate) struct Frozen<'a> {
     lab: &'a Lab,
     node: String,

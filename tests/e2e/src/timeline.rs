@@ -6,12 +6,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use anyhow::{Result, ensure};
 use futures::AsyncBufReadExt;
 use http::Request;
 use kube::Client;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
+
+/// Longest watch, in seconds. Unless it is told, the API server ends each after 30 to 60 minutes.
+const LONGEST: u32 = 86_400;
 
 /// One change as it arrived.
 #[derive(Clone, Debug)]
@@ -37,7 +41,7 @@ impl Timeline {
         let sink = Arc::clone(&seen);
         let task = runtime.spawn(async move {
             let mark = if path.contains('?') { '&' } else { '?' };
-            let uri = format!("{path}{mark}watch=1");
+            let uri = format!("{path}{mark}watch=1&timeoutSeconds={LONGEST}");
             let Ok(request) = Request::get(&uri).body(Vec::new()) else {
                 return;
             };
@@ -58,6 +62,12 @@ impl Timeline {
     /// Everything so far, oldest first.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fails where the watch has ended, and later changes would not have been seen.
+    pub(crate) fn goes_on(&self) -> Result<()> {
+        ensure!(!self.task.is_finished(), "a watch ended early: what came later was not seen");
+        Ok(())
     }
 
     /// When the `count`-th different object was first seen for which `test` holds.

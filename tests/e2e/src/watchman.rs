@@ -96,7 +96,8 @@ impl Watchman {
 
     /// The last word.
     pub(crate) fn now(&self) -> Word {
-        self.heard().pop().map(|(_, word)| word).unwrap_or_default()
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.last().map(|(_, word)| word.clone()).unwrap_or_default()
     }
 }
 

@@ -1,20 +1,21 @@
 //! Is a store that comes back in time left alone?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, START, label, summary, text};
+use crate::cluster::{Cluster, START, label, pod_ready, same_volumes, summary, text};
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::{Lab, Place, of_pod, store_apart};
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 use crate::timeline::Timeline;
-use crate::watchman::{Store, Watchman};
+use crate::watchman::{Store, Watchman, Word, ask};
 
 const LIMIT: Duration = Duration::from_mins(5);
 /// Just below `failover.after`, and long enough for Kubernetes to call the node lost and for PD to
@@ -24,6 +25,8 @@ const FREEZE: Duration = Duration::from_secs(50);
 const REBOOT: Duration = Duration::from_secs(10);
 /// Reboots one after the other, of two nodes in turn.
 const REBOOTS: usize = 100;
+/// Longest time for all of them.
+const REBOOTING: Duration = Duration::from_mins(90);
 
 /// A freeze shorter than `failover.after`.
 pub(crate) const CASE: Case = Case {
@@ -32,7 +35,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a node that stands still for less than failover.after: no replacement, no store offline, nothing lost",
     bound: 600,
-    run: |scene| absence(scene, freeze),
+    run: |scene| absence(scene, Absences::Freeze),
 };
 
 /// Many reboots, each shorter than `failover.after`.
@@ -42,11 +45,27 @@ pub(crate) const REBOOTS_CASE: Case = Case {
     long: true,
     proves: "100 reboots of two nodes in turn: no replacement, no store offline, nothing lost",
     bound: 6000,
-    run: |scene| absence(scene, reboots),
+    run: |scene| absence(scene, Absences::Reboots),
 };
 
-/// How nodes are away: ends when they are back.
-type Absences = fn(&Scene, &Lab, &Cluster, (&[Place], &Watchman)) -> Result<String>;
+/// How nodes are away.
+#[derive(Clone, Copy)]
+enum Absences {
+    Freeze,
+    Reboots,
+}
+
+/// Who is away, and who looks on.
+struct Site<'a> {
+    scene: &'a Scene,
+    lab: &'a Lab,
+    cluster: Cluster,
+    places: Vec<Place>,
+    /// Ids of the stores that there were.
+    stores: BTreeSet<u64>,
+    watchman: Watchman,
+    pods: Timeline,
+}
 
 fn absence(scene: &Scene, absences: Absences) -> Result<Verdict> {
     let Some(lab) = &scene.lab else {
@@ -56,23 +75,39 @@ fn absence(scene: &Scene, absences: Absences) -> Result<Verdict> {
     let wanted = manifest::impatient(&scene.servers, "away", 1, 3);
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     cluster.wait_ready(START)?;
-    let places = two_stores(scene, &cluster)?;
-    let (before, claims) = (cluster.incarnations()?, cluster.claims()?);
-    let pods = scene.kube.watch(&cluster.core("pods"));
-    let watchman = Watchman::start(&scene.kube, &cluster);
-    let nodes: Vec<String> = places.iter().map(|place| place.node.clone()).collect();
-    let writer = scene.writer(&cluster, &nodes)?;
-    let absent = absences(scene, lab, &cluster, (&places, &watchman));
-    let report = writer.stop()?;
-    println!("      {report}");
+    let site = Site::of(scene, lab, cluster)?;
+    let (before, claims) = (site.cluster.incarnations()?, site.cluster.claims()?);
+    let nodes: Vec<String> = site.places.iter().map(|place| place.node.clone()).collect();
+    // A client that ends by itself notices nothing of what comes later.
+    let writer = scene.writer_for(REBOOTING + 2 * LIMIT, &site.cluster, &nodes)?;
+    let absent = match absences {
+        Absences::Freeze => site.freeze(),
+        Absences::Reboots => site.reboots(),
+    };
+    let report = writer.stop();
+    if let Ok(report) = &report {
+        println!("      {report}");
+    }
     let words = absent?;
+    let report = report?;
     report.nothing_lost()?;
-    left_alone(&pods, &watchman)?;
-    let after = cluster.incarnations()?;
+    site.left_alone()?;
+    let after = site.cluster.incarnations()?;
     let same = |(name, old): (&String, _)| after.get(name).is_some_and(|new| new.is_same_pod(old));
     ensure!(before.iter().all(same), "a pod was made anew: {before:?}, now {after:?}");
-    ensure!(cluster.claims()?.keys().eq(claims.keys()), "volumes came or went");
+    same_volumes(&claims, &site.cluster.claims()?)?;
     Ok(Verdict::Held(format!("{words}; {report}")))
+}
+
+impl<'a> Site<'a> {
+    fn of(scene: &'a Scene, lab: &'a Lab, cluster: Cluster) -> Result<Self> {
+        let places = two_stores(scene, &cluster)?;
+        let stores = ids(&ask(&scene.kube, &cluster)?);
+        ensure!(stores.len() == 3, "PD lists the stores {stores:?}");
+        let pods = scene.kube.watch(&cluster.core("pods"));
+        let watchman = Watchman::start(&scene.kube, &cluster);
+        Ok(Self { scene, lab, cluster, places, stores, watchman, pods })
+    }
 }
 
 /// One store that shares its node with neither PD nor the operator, and one that may share it with PD,
@@ -89,79 +124,108 @@ fn two_stores(scene: &Scene, cluster: &Cluster) -> Result<Vec<Place>> {
     Ok(vec![Place { pod, node }, other])
 }
 
-/// Ends one node after the other as a power cut does, and starts it again.
-fn reboots(
-    scene: &Scene,
-    lab: &Lab,
-    cluster: &Cluster,
-    (places, watchman): (&[Place], &Watchman),
-) -> Result<String> {
-    let mut longest = Duration::ZERO;
-    for (number, Place { pod, node }) in (1..=REBOOTS).zip(places.iter().cycle()) {
-        let gone = Instant::now();
-        let old = watchman.now().stores.get(pod).context("no such store")?.started;
-        lab.off(node)?;
-        sleep(REBOOT);
-        lab.on(&scene.kube, node)?;
-        back(cluster, watchman, pod, |store| store.started > old)
-            .with_context(|| format!("reboot {number} of {REBOOTS}"))?;
-        longest = longest.max(gone.elapsed());
+impl Site<'_> {
+    /// Ends one node after the other as a power cut does, and starts it again.
+    fn reboots(&self) -> Result<String> {
+        let (begin, mut longest) = (Instant::now(), Duration::ZERO);
+        for (number, place) in (1..=REBOOTS).zip(self.places.iter().cycle()) {
+            let gone = Instant::now();
+            self.reboot(place, REBOOT).with_context(|| {
+                let after = gone.elapsed().as_secs();
+                format!("reboot {number} of {REBOOTS}, {after} s after the node went off")
+            })?;
+            longest = longest.max(gone.elapsed());
+            let (took, most) = (begin.elapsed().as_secs(), longest.as_secs());
+            if number % 10 == 0 {
+                println!("      {number:3} reboots after {took:5} s, the longest of {most} s");
+            }
+            ensure!(begin.elapsed() < REBOOTING, "only {number} reboots of {REBOOTS} in {took} s");
+        }
+        self.cluster.wait_ready(LIMIT)?;
+        let longest = longest.as_secs();
+        let nodes = self.places.len();
+        Ok(format!("{REBOOTS} reboots of {nodes} nodes in turn, the longest of {longest} s"))
     }
-    cluster.wait_ready(LIMIT)?;
-    let longest = longest.as_secs_f64();
-    Ok(format!(
-        "{REBOOTS} reboots of {} nodes in turn, the longest of {longest:.0} s",
-        places.len()
-    ))
-}
 
-/// Lets one node stand still.
-fn freeze(
-    _: &Scene,
-    lab: &Lab,
-    cluster: &Cluster,
-    (places, watchman): (&[Place], &Watchman),
-) -> Result<String> {
-    let Place { pod, node } = places.first().context("no store to freeze")?;
-    let frozen = lab.freeze(node)?;
-    sleep(FREEZE);
-    let word = watchman.now();
-    let state = word.stores.get(pod).map(|store| store.state.clone());
-    drop(frozen);
-    ensure!(state.as_deref() == Some("Disconnected"), "PD called the frozen store {state:?}");
-    back(cluster, watchman, pod, |_| true)?;
-    cluster.wait_ready(LIMIT)?;
-    Ok(format!("a freeze of {} s", FREEZE.as_secs()))
-}
-
-fn back(
-    cluster: &Cluster,
-    watchman: &Watchman,
-    pod: &str,
-    returned: impl Fn(&Store) -> bool,
-) -> Result<()> {
-    until(&format!("the store of {pod} back"), LIMIT, || {
-        let store = watchman.now().stores.remove(pod);
-        let up = store.as_ref().is_some_and(|store| store.state == "Up" && returned(store));
-        Ok(if up { Ok(()) } else { Err(format!("{store:?}; {}", summary(&cluster.get()?))) })
-    })?;
-    until(&format!("{pod} ready"), LIMIT, || {
-        let pods = cluster.pods(Some(Component::Tikv))?;
-        let ready = crate::cluster::pod_ready(pods.get(pod).context("no such pod")?);
-        Ok(if ready { Ok(()) } else { Err("not ready".to_owned()) })
-    })
-}
-
-/// Nobody was in its place, and no store was asked to leave, at any moment.
-fn left_alone(pods: &Timeline, watchman: &Watchman) -> Result<()> {
-    let component = tikv_operator_api::labels::COMPONENT;
-    let tikv = pods.seen().into_iter().filter(|s| label(&s.object, component) == Some("tikv"));
-    let names: BTreeSet<String> =
-        tikv.filter_map(|s| text(&s.object, "/metadata/name").map(str::to_owned)).collect();
-    ensure!(names.len() == 3, "a replacement was made: {names:?}");
-    for (_, word) in watchman.heard() {
-        let alone = word.stores.len() == 3 && word.stores.values().all(|s| s.state != "Offline");
-        ensure!(alone, "PD said in between: {:?}", word.stores);
+    /// One of them: ends when another process of the store serves.
+    fn reboot(&self, Place { pod, node }: &Place, time: Duration) -> Result<()> {
+        let started = self.watchman.now().stores.get(pod).context("no such store")?.started;
+        let old = container(self.tikv()?.get(pod).context("no such pod")?);
+        let off = self.lab.off(node)?;
+        self.stays(time)?;
+        off.on(&self.scene.kube)?;
+        // Kubernetes and PD may go on to say for a while what was true of the process before.
+        self.back(pod, |store, pod| store.started > started && container(pod) != old)?;
+        self.left_alone()
     }
-    Ok(())
+
+    /// Lets one node stand still.
+    fn freeze(&self) -> Result<String> {
+        let Place { pod, node } = self.places.first().context("no store to freeze")?;
+        let frozen = self.lab.freeze(node)?;
+        self.stays(FREEZE)?;
+        let word = self.watchman.now();
+        let state = word.stores.get(pod).map(|store| store.state.clone());
+        drop(frozen);
+        ensure!(state.as_deref() == Some("Disconnected"), "PD called the frozen store {state:?}");
+        self.back(pod, |_, _| true)?;
+        self.cluster.wait_ready(LIMIT)?;
+        Ok(format!("a freeze of {} s", FREEZE.as_secs()))
+    }
+
+    /// For so long nobody comes in the place of who is away.
+    fn stays(&self, time: Duration) -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            self.tikv()?;
+            sleep(Duration::from_secs(1).min(time.saturating_sub(begin.elapsed())));
+        }
+        Ok(())
+    }
+
+    /// The stores' pods, which are no others than before.
+    fn tikv(&self) -> Result<BTreeMap<String, Value>> {
+        let pods = self.cluster.pods(Some(Component::Tikv))?;
+        ensure!(pods.len() <= self.stores.len(), "a replacement was made: {:?}", pods.keys());
+        Ok(pods)
+    }
+
+    fn back(&self, name: &str, returned: impl Fn(&Store, &Value) -> bool) -> Result<()> {
+        until(&format!("the store of {name} back"), LIMIT, || {
+            let (store, pods) = (self.watchman.now().stores.remove(name), self.tikv()?);
+            let pod = pods.get(name).context("no such pod")?;
+            let serves = |store: &&Store| store.state == "Up" && pod_ready(pod);
+            let back = store.as_ref().filter(serves).is_some_and(|store| returned(store, pod));
+            if back {
+                return Ok(Ok(()));
+            }
+            Ok(Err(format!("{store:?}; {}", summary(&self.cluster.get()?))))
+        })
+    }
+
+    /// Nobody was in its place, and no store was asked to leave, at any moment.
+    fn left_alone(&self) -> Result<()> {
+        self.pods.goes_on()?;
+        let component = tikv_operator_api::labels::COMPONENT;
+        let seen = self.pods.seen().into_iter();
+        let tikv = seen.filter(|seen| label(&seen.object, component) == Some("tikv"));
+        let names: BTreeSet<String> =
+            tikv.filter_map(|s| text(&s.object, "/metadata/name").map(str::to_owned)).collect();
+        ensure!(names.len() == self.stores.len(), "a replacement was made: {names:?}");
+        for (_, word) in self.watchman.heard() {
+            let stay = word.stores.values().all(|store| store.state != "Offline");
+            let alone = stay && ids(&word) == self.stores;
+            ensure!(alone, "PD said in between: {:?}", word.stores);
+        }
+        Ok(())
+    }
+}
+
+fn ids(word: &Word) -> BTreeSet<u64> {
+    word.stores.values().map(|store| store.id).collect()
+}
+
+/// Which container of the pod it is: another one for each of its processes.
+fn container(pod: &Value) -> Option<String> {
+    text(pod, "/status/containerStatuses/0/containerID").map(str::to_owned)
 }

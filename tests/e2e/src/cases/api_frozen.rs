@@ -3,10 +3,10 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::cases::standby::restored;
-use crate::cluster::{Cluster, START, unchanged};
+use crate::cluster::{Cluster, START, same_volumes, unchanged};
 use crate::manifest;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
@@ -47,7 +47,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     // A controller that believes its old news would act within these seconds.
     cluster.wait_ready(LIMIT)?;
     unchanged(&before, &cluster.incarnations()?)?;
-    ensure!(cluster.claims()?.keys().eq(claims.keys()), "volumes came or went");
+    same_volumes(&claims, &cluster.claims()?)?;
     report.unnoticed(scene.all)?;
     Ok(Verdict::Held(format!(
         "frozen for {} s, the operator acted {:.0} s after the thaw; {report}",

@@ -37,12 +37,12 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let watchman = Watchman::start(&scene.kube, &cluster);
     let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
     let begin = Instant::now();
-    lab.off(&node)?;
+    let off = lab.off(&node)?;
     let replaced = replaced(&cluster, &watchman, &victim);
     let took = begin.elapsed();
     let report = writer.stop();
     let last = removed(scene, &cluster, &replaced);
-    lab.on(&scene.kube, &node)?;
+    off.on(&scene.kube)?;
     let report = report?;
     println!("      {report}");
     replaced?;
@@ -81,7 +81,11 @@ fn replaced(cluster: &Cluster, watchman: &Watchman, victim: &str) -> Result<u64>
 }
 
 fn removed(scene: &Scene, cluster: &Cluster, dead: &Result<u64>) -> Result<()> {
-    let Ok(dead) = dead else { return Ok(()) };
+    dead.as_ref().map_or(Ok(()), |dead| tombstone(scene, cluster, *dead))
+}
+
+/// PD has removed the store, and remembers it.
+pub(crate) fn tombstone(scene: &Scene, cluster: &Cluster, dead: u64) -> Result<()> {
     let store = until("PD's word on the dead store", LIMIT, || {
         watchman::get(&scene.kube, cluster, &format!("store/{dead}")).map(Ok)
     })?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tikv_operator_api::names::Component;
 
 use crate::cases::standby::restored;
-use crate::cluster::{Cluster, START, summary, text};
+use crate::cluster::{Cluster, START, same_volumes, summary, text};
 use crate::kube::until;
 use crate::links::{End, Lossy};
 use crate::manifest;
@@ -66,7 +66,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let after = cluster.incarnations()?;
     let same = |(name, old): (&String, _)| after.get(name).is_some_and(|new| new.is_same_pod(old));
     ensure!(before.iter().all(same), "a pod was made anew: {before:?}, now {after:?}");
-    ensure!(cluster.claims()?.keys().eq(claims.keys()), "volumes came or went");
+    same_volumes(&claims, &cluster.claims()?)?;
     for seen in pods.seen() {
         let name = text(&seen.object, "/metadata/name").unwrap_or_default();
         let known = before.contains_key(name) || name.starts_with("writer-");

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, START, condition, is_ready, summary, text};
+use crate::cluster::{Cluster, START, condition, is_ready, same_volumes, summary, text};
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::Cordon;
@@ -50,7 +50,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     ensure!(cluster.recorded_id()? == id, "the cluster id changed");
     let now = scene.pd(&cluster).members("quorum-pd-0")?;
     ensure!(now == members, "PD had the members {members:?} and has {now:?}");
-    ensure!(cluster.claims()?.keys().eq(claims.keys()), "volumes came or went");
+    same_volumes(&claims, &cluster.claims()?)?;
     let after = cluster.incarnations()?.remove("quorum-tikv-0");
     ensure!(after.as_ref() == Some(&store), "the store was restarted: {after:?}");
     scene.client().verify(&cluster, "k", KEYS)?;

@@ -1,20 +1,27 @@
 //! Does TiKV get over a disk that takes no more writes?
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
+use tikv_operator_api::labels;
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, START, is_ready, summary, text};
+use crate::cases::failover_store::tombstone;
+use crate::cluster::{Cluster, START, is_ready, label, summary, text};
 use crate::kube::until;
 use crate::manifest;
-use crate::nodes::{Lab, Place};
+use crate::nodes::{Lab, Place, ReadOnly};
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
-use crate::watchman::Watchman;
+use crate::timeline::Timeline;
+use crate::watchman::{Watchman, Word};
 
+/// Longest time until all is well again.
 const LIMIT: Duration = Duration::from_mins(10);
+const VICTIM: &str = "stuck-tikv-1";
+const REPLACEMENT: &str = "stuck-tikv-3";
 
 /// The file system under one store turns read-only, as one does that found an error on its disk.
 pub(crate) const CASE: Case = Case {
@@ -25,6 +32,14 @@ pub(crate) const CASE: Case = Case {
     bound: 900,
     run,
 };
+
+/// The cluster, and who looks on.
+struct Site<'a> {
+    scene: &'a Scene,
+    cluster: Cluster,
+    watchman: Watchman,
+    pods: Timeline,
+}
 
 fn run(scene: &Scene) -> Result<Verdict> {
     let (Some(lab), Some(class)) = (&scene.lab, &scene.growing_class) else {
@@ -38,18 +53,22 @@ fn run(scene: &Scene) -> Result<Verdict> {
     manifest::set(&mut wanted, "/spec/tikv/limits", json!({}));
     let cluster = Cluster::create(&scene.kube, &namespace, &wanted)?;
     cluster.wait_ready(START)?;
-    let victim = Place::of(&cluster, "stuck-tikv-1")?;
-    let path = volume_path(scene, &cluster, &format!("tikv-{}", victim.pod))?;
+    let victim = Place::of(&cluster, VICTIM)?;
+    let path = volume_path(scene, &cluster, &format!("tikv-{VICTIM}"))?;
+    let pods = scene.kube.watch(&cluster.core("pods"));
     let watchman = Watchman::start(&scene.kube, &cluster);
-    let writer = scene.writer(&cluster, &[])?;
-    let replaced = broken(&cluster, lab, &victim, &path)
-        .and_then(|()| replaced(&cluster, &watchman, &victim.pod));
+    let site = Site { scene, cluster, watchman, pods };
+    let writer = scene.writer(&site.cluster, &[])?;
+    let begin = Instant::now();
+    let broken = broken(lab, (&site.cluster, &victim), &path)?;
+    let replaced = site.replaced(begin);
     let report = writer.stop();
-    // What is unmounted later has to be as it was made.
-    lab.read_only(&victim.node, &path, false)?;
-    let report = report?;
-    println!("      {report}");
+    drop(broken);
+    if let Ok(report) = &report {
+        println!("      {report}");
+    }
     let words = replaced?;
+    let report = report?;
     report.nothing_lost()?;
     Ok(Verdict::Held(format!("{words}; {report}")))
 }
@@ -64,44 +83,95 @@ fn volume_path(scene: &Scene, cluster: &Cluster, claim: &str) -> Result<String> 
 }
 
 /// Files that are open for writing keep a file system writable, so the server ends first: its next
-/// start finds a disk that it cannot write.
-fn broken(cluster: &Cluster, lab: &Lab, victim: &Place, path: &str) -> Result<()> {
+/// start finds a disk that it cannot write. Where that start is faster, it is ended once more: before
+/// the second one the kubelet waits for ten seconds.
+fn broken<'a>(
+    lab: &'a Lab,
+    (cluster, victim): (&Cluster, &Place),
+    path: &str,
+) -> Result<ReadOnly<'a>> {
     lab.kill(&victim.node, (cluster, &victim.pod))?;
-    lab.read_only(&victim.node, path, true)
+    lab.read_only(&victim.node, path).or_else(|_| {
+        lab.kill(&victim.node, (cluster, &victim.pod))?;
+        lab.read_only(&victim.node, path)
+    })
 }
 
-fn replaced(cluster: &Cluster, watchman: &Watchman, victim: &str) -> Result<String> {
-    let begin = Instant::now();
-    let dead = watchman.now().stores.get(victim).context("no such store")?.id;
-    let crashes = || -> Result<u64> {
-        let pods = cluster.pods(Some(Component::Tikv))?;
-        let count =
-            pods.get(victim).and_then(|p| p.pointer("/status/containerStatuses/0/restartCount"));
-        Ok(count.and_then(serde_json::Value::as_u64).unwrap_or_default())
-    };
-    until("the store to end again and again", LIMIT, || {
-        let count = crashes()?;
-        Ok(if count >= 2 { Ok(()) } else { Err(format!("{count} restarts")) })
-    })?;
-    until("a replacement Up", LIMIT, || {
-        let stores = watchman.now().stores;
-        let new = stores.get("stuck-tikv-3").filter(|store| store.state == "Up");
-        Ok(if new.is_some() { Ok(()) } else { Err(summary(&cluster.get()?)) })
-    })?;
-    let up = begin.elapsed();
-    ensure!(up >= Duration::from_mins(1), "replaced before failover.after");
-    until("3 stores Up with all regions, and Ready", LIMIT, || {
-        let (object, stores) = (cluster.get()?, watchman.now().stores);
-        let well = stores.values().filter(|s| s.state == "Up" && s.regions > 0).count();
-        let gone = stores.values().all(|store| store.id != dead);
-        let done = well == 3 && gone && is_ready(&object);
-        Ok(if done { Ok(()) } else { Err(format!("{stores:?}; {}", summary(&object))) })
-    })?;
-    let pods = cluster.pods(Some(Component::Tikv))?;
-    ensure!(pods.len() == 3, "more than one replacement: {:?}", pods.keys());
-    Ok(format!(
-        "replacement Up after {:.0} s, Ready with 3 stores after {:.0} s",
-        up.as_secs_f64(),
-        begin.elapsed().as_secs_f64()
-    ))
+impl Site<'_> {
+    /// Waits until another store is in the place of the broken one, and all is well.
+    fn replaced(&self, begin: Instant) -> Result<String> {
+        let left = || LIMIT.saturating_sub(begin.elapsed());
+        let dead = self.watchman.now().stores.get(VICTIM).context("no such store")?.id;
+        // What is shown now may be as of before the kill.
+        let before = self.restarts()?;
+        until("the store to end again and again", left(), || {
+            let count = self.restarts()?;
+            Ok(if count >= before + 2 { Ok(()) } else { Err(format!("{count} restarts")) })
+        })?;
+        until("a replacement Up", left(), || {
+            let stores = self.watchman.now().stores;
+            let new = stores.get(REPLACEMENT).filter(|store| store.state == "Up");
+            Ok(if new.is_some() { Ok(()) } else { Err(summary(&self.cluster.get()?)) })
+        })?;
+        ensure!(begin.elapsed() >= Duration::from_mins(1), "replaced before failover.after");
+        until("3 stores Up with all regions, and Ready", left(), || {
+            let (object, stores) = (self.cluster.get()?, self.watchman.now().stores);
+            let well = stores.values().filter(|s| s.state == "Up" && s.regions > 0).count();
+            let gone = stores.values().all(|store| store.id != dead);
+            let pods = self.cluster.pods(Some(Component::Tikv))?.len();
+            let done = well == 3 && gone && pods == 3 && is_ready(&object);
+            Ok(if done {
+                Ok(())
+            } else {
+                Err(format!("{pods} pods, {stores:?}; {}", summary(&object)))
+            })
+        })?;
+        let ready = begin.elapsed().as_secs_f64();
+        self.print_times(dead, begin);
+        println!("      Ready with 3 stores       {ready:6.1} s");
+        tombstone(self.scene, &self.cluster, dead)?;
+        self.one_replacement()?;
+        Ok(format!("Ready with 3 stores after {ready:.0} s"))
+    }
+
+    /// How often the victim's container was started again.
+    fn restarts(&self) -> Result<u64> {
+        let pods = self.cluster.pods(Some(Component::Tikv))?;
+        let count = pods.get(VICTIM).and_then(|p| p.pointer("/status/containerStatuses/0"));
+        let count = count.and_then(|status| status.get("restartCount"));
+        Ok(count.and_then(Value::as_u64).unwrap_or_default())
+    }
+
+    fn print_times(&self, dead: u64, begin: Instant) {
+        let heard = self.watchman.heard();
+        let first = |test: &dyn Fn(&Word) -> bool| {
+            heard.iter().find(|(at, word)| *at >= begin && test(word)).map(|(at, _)| *at)
+        };
+        let silent = |word: &Word| word.stores.get(VICTIM).is_some_and(|s| s.state != "Up");
+        let up = |word: &Word| word.stores.get(REPLACEMENT).is_some_and(|s| s.state == "Up");
+        let gone = |word: &Word| word.stores.values().all(|store| store.id != dead);
+        let made = self.pods.when(1, |pod| text(pod, "/metadata/name") == Some(REPLACEMENT));
+        for (what, at) in [
+            ("PD misses the store", first(&silent)),
+            ("replacement made", made),
+            ("replacement Up", first(&up)),
+            ("store removed from PD", first(&gone)),
+        ] {
+            let after = at.map_or(0.0, |at| at.saturating_duration_since(begin).as_secs_f64());
+            println!("      {what:<25} {after:6.1} s");
+        }
+    }
+
+    /// At no moment was there another pod than those of before and the one replacement.
+    fn one_replacement(&self) -> Result<()> {
+        self.pods.goes_on()?;
+        let seen = self.pods.seen().into_iter();
+        let tikv = seen.filter(|seen| label(&seen.object, labels::COMPONENT) == Some("tikv"));
+        let names: BTreeSet<String> =
+            tikv.filter_map(|s| text(&s.object, "/metadata/name").map(str::to_owned)).collect();
+        ensure!(names.len() == 4, "more than one replacement: {names:?}");
+        let left = self.cluster.pods(Some(Component::Tikv))?;
+        ensure!(left.len() == 3 && !left.contains_key(VICTIM), "pods left: {:?}", left.keys());
+        Ok(())
+    }
 }

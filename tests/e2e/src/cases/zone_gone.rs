@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, START, summary, text};
+use crate::cluster::{Cluster, START, same_volumes, summary, text};
 use crate::manifest;
 use crate::nodes::{of_pod, store_apart};
 use crate::scene::Scene;
@@ -44,9 +44,9 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let (before, claims) = (cluster.incarnations()?, cluster.claims()?);
     let watchman = Watchman::start(&scene.kube, &cluster);
     let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
-    lab.off(&node)?;
+    let off = lab.off(&node)?;
     let said = held(&cluster, &watchman);
-    lab.on(&scene.kube, &node)?;
+    off.on(&scene.kube)?;
     let on = Instant::now();
     let back = cluster.wait_ready(LIMIT);
     let report = writer.stop()?;
@@ -57,7 +57,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let after = cluster.incarnations()?;
     let same = |(name, old): (&String, _)| after.get(name).is_some_and(|new| new.is_same_pod(old));
     ensure!(before.iter().all(same), "a pod was made anew: {before:?}, now {after:?}");
-    ensure!(cluster.claims()?.keys().eq(claims.keys()), "volumes came or went");
+    same_volumes(&claims, &cluster.claims()?)?;
     Ok(Verdict::Held(format!(
         "said \"{said}\"; Ready {:.0} s after the return; {report}",
         on.elapsed().as_secs_f64()

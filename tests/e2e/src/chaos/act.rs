@@ -75,9 +75,9 @@ impl Act {
             }
             Self::Reboot(seconds) => {
                 let (_, node) = stage.drawn(dice)?;
-                stage.lab.off(&node)?;
+                let off = stage.lab.off(&node)?;
                 sleep(Duration::from_secs(*seconds));
-                stage.lab.on(&stage.scene.kube, &node)
+                off.on(&stage.scene.kube)
             }
             Self::KillOperator => stage.scene.kill_operator(),
             Self::BadLinks(seconds) => stage.part(Component::Tikv, 30, *seconds, dice),
