@@ -44,6 +44,10 @@ pub(crate) struct E2eArgs {
     /// Run this case only (repeatable).
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Run this case with its control, a sabotage: it passes only if the case turns red with the
+    /// right words (repeatable).
+    #[arg(long, value_name = "NAME", conflicts_with = "only")]
+    control: Vec<String>,
     /// Also the long versions of the cases.
     #[arg(long)]
     all: bool,
@@ -143,9 +147,8 @@ impl E2eArgs {
         if let Some(version) = &servers.founding_version {
             command.args(["--founding-version", version]);
         }
-        for name in &self.only {
-            command.args(["--only", name]);
-        }
+        command.args(self.only.iter().flat_map(|name| ["--only", name]));
+        command.args(self.control.iter().flat_map(|name| ["--control", name]));
         command.args(self.all.then_some("--all"));
         command.args(servers.few_open_files.then_some("--few-open-files"));
         command.args(more);
@@ -186,7 +189,8 @@ impl E2eArgs {
         }
         site.load_standins_as(standins, products::STANDIN_NEXT)?;
         let founding = self.founding_version.as_deref().unwrap_or(products::STANDIN_FOUNDING);
-        if self.only.is_empty() || self.only.iter().any(|name| name == "founding") {
+        let all = self.only.is_empty() && self.control.is_empty();
+        if all || self.only.iter().any(|name| name == "founding") {
             site.load_standins_as(standins, founding)?;
         }
         Ok(Servers {

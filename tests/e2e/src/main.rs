@@ -9,6 +9,7 @@ mod cases;
 mod chaos;
 mod client;
 mod cluster;
+mod control;
 mod diagnose;
 mod kube;
 mod links;
@@ -87,6 +88,10 @@ struct Args {
     /// Run this case only (repeatable).
     #[arg(long)]
     only: Vec<String>,
+    /// Run this case with its control, a sabotage: it passes only if the case turns red with the
+    /// right words (repeatable).
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["only", "chaos_minutes"])]
+    control: Vec<String>,
     /// Also the long versions: 10 quiet minutes instead of 2, and so on.
     #[arg(long)]
     all: bool,
@@ -110,7 +115,12 @@ fn main() -> Result<ExitCode> {
         suite::list();
         return Ok(ExitCode::SUCCESS);
     }
-    let cases = suite::select(&args.only, args.all)?;
+    let controlled = !args.control.is_empty();
+    let cases = if controlled {
+        suite::select_controlled(&args.control)?
+    } else {
+        suite::select(&args.only, args.all)?
+    };
     let kube = kube::Kube::connect(args.kubeconfig.as_deref(), args.context.as_deref())?;
     let servers = manifest::Servers {
         pd: manifest::Image::parse(&args.pd_image, &args.version)?,
@@ -127,7 +137,8 @@ fn main() -> Result<ExitCode> {
         growing_class: args.growing_class,
         complete: args.complete,
     };
-    let scene = scene::Scene::new(kube, servers, args.client_image, around, args.all)?;
+    let manner = scene::Manner { all: args.all, controlled };
+    let scene = scene::Scene::new(kube, servers, args.client_image, around, manner)?;
     let soak = soak(args.chaos_minutes, args.chaos_seed, args.chaos_report);
     let passed = soak.map_or_else(|| Ok(suite::run(&scene, &cases)), |soak| soak.run(&scene))?;
     scene.clear();

@@ -57,11 +57,18 @@ impl Operator {
     }
 
     /// Runs two of it, one of which stands by, until the answer is dropped.
-    pub(crate) fn with_standby(&self) -> Result<Pair<'_>> {
-        let pair = Pair(self);
+    pub(crate) fn with_standby(&self) -> Result<OneAgain<'_>> {
+        let pair = OneAgain(self);
         self.scale(2)?;
         self.wait_pair()?;
         Ok(pair)
+    }
+
+    /// Stops it until the answer is dropped.
+    pub(crate) fn stopped(&self) -> Result<OneAgain<'_>> {
+        let none = OneAgain(self);
+        self.stop()?;
+        Ok(none)
     }
 
     /// Waits until two of it are ready.
@@ -74,9 +81,18 @@ impl Operator {
 
     /// What the Lease says of its holder; empty while it is free.
     pub(crate) fn holder(&self) -> Result<String> {
-        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.namespace);
-        let lease = self.kube.get(&format!("{leases}/{LEASE}"))?;
+        let lease = self.kube.get(&self.lease())?;
         Ok(text(&lease, "/spec/holderIdentity").unwrap_or_default().to_owned())
+    }
+
+    /// Writes the Lease as if this one had just taken it for so long: a sabotage.
+    pub(crate) fn lend(&self, holder: &str, time: Duration) -> Result<()> {
+        let spec = json!({ "holderIdentity": holder, "leaseDurationSeconds": time.as_secs() });
+        self.kube.merge(&self.lease(), &json!({ "spec": spec })).map(drop)
+    }
+
+    fn lease(&self) -> String {
+        format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases/{LEASE}", self.namespace)
     }
 
     /// The pod that acts.
@@ -169,13 +185,14 @@ fn held_by(holder: &str, pod: &str) -> bool {
     holder.strip_prefix(pod).is_some_and(|rest| rest.starts_with('_'))
 }
 
-/// Two operators, and one again afterwards.
-pub(crate) struct Pair<'a>(&'a Operator);
+/// Two operators or none, and one again afterwards.
+#[must_use = "dropped, there is one operator again"]
+pub(crate) struct OneAgain<'a>(&'a Operator);
 
-impl Drop for Pair<'_> {
+impl Drop for OneAgain<'_> {
     fn drop(&mut self) {
         if let Err(e) = self.0.start() {
-            eprintln!("two operators stay: {e:#}");
+            eprintln!("there is not one operator again: {e:#}");
         }
     }
 }

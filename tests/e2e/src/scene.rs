@@ -12,7 +12,7 @@ use crate::cluster;
 use crate::kube::{Kube, until};
 use crate::manifest::Servers;
 use crate::nodes::Lab;
-use crate::operator::Operator;
+use crate::operator::{OneAgain, Operator};
 use crate::pd::Pd;
 use crate::start::{self, Start};
 use crate::writer::{self, Writer};
@@ -31,6 +31,8 @@ pub(crate) struct Scene {
     pub(crate) growing_class: Option<String>,
     /// Run the long versions, and hold to promises that a busy machine can break.
     pub(crate) all: bool,
+    /// Cases run under their controls: each has to do its sabotage.
+    pub(crate) controlled: bool,
     /// Everything that cases need is at hand: one that cannot look has failed.
     pub(crate) complete: bool,
     client_image: String,
@@ -51,6 +53,19 @@ pub(crate) struct Around {
     pub(crate) complete: bool,
 }
 
+/// How cases are run.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    /// The long versions, and promises that a busy machine can break.
+    pub(crate) all: bool,
+    /// Under their controls.
+    pub(crate) controlled: bool,
+}
+
+/// Longest wait of a control for what its sabotage keeps from coming: longer than that takes where
+/// nothing is wrong.
+const CONTROLLED: Duration = Duration::from_mins(3);
+
 impl Scene {
     /// Looks for the operator; nothing is changed yet.
     pub(crate) fn new(
@@ -58,7 +73,7 @@ impl Scene {
         servers: Servers,
         client_image: String,
         site: Around,
-        all: bool,
+        manner: Manner,
     ) -> Result<Self> {
         let complete = site.complete;
         let operator = Operator::find(&kube)?;
@@ -67,7 +82,8 @@ impl Scene {
             kube,
             servers,
             operator,
-            all,
+            all: manner.all,
+            controlled: manner.controlled,
             complete,
             client_image,
             audit_log: site.audit_log,
@@ -76,6 +92,16 @@ impl Scene {
             namespaces: RefCell::default(),
             basic: OnceCell::new(),
         })
+    }
+
+    /// The longest wait for something; a control need not wait so long for what cannot come.
+    pub(crate) fn patience(&self, limit: Duration) -> Duration {
+        if self.controlled { limit.min(CONTROLLED) } else { limit }
+    }
+
+    /// Under a control: stops the operator until the answer is dropped.
+    pub(crate) fn without_operator(&self) -> Result<Option<OneAgain<'_>>> {
+        self.controlled.then(|| self.operator.stopped()).transpose()
     }
 
     /// A namespace of the case's own, empty: one left by an interrupted run is deleted first.

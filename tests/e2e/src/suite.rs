@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::cases;
+use crate::control::Control;
 use crate::diagnose::diagnose;
 use crate::promise;
 use crate::scene::Scene;
@@ -40,6 +41,8 @@ pub(crate) struct Case {
     pub(crate) proves: &'static str,
     /// Longest time that it may take, in seconds.
     pub(crate) bound: u64,
+    /// How it is shown that the proof can fail; `None`: by an edit of the case (CONTRIBUTING.md).
+    pub(crate) control: Option<Control>,
     /// The proof.
     pub(crate) run: fn(&Scene) -> Result<Verdict>,
 }
@@ -96,11 +99,24 @@ pub(crate) fn select(only: &[String], all: bool) -> Result<Vec<&'static Case>> {
     Ok(CASES.iter().filter(chosen).collect())
 }
 
+/// The cases of these names, each of which must have a control.
+pub(crate) fn select_controlled(names: &[String]) -> Result<Vec<&'static Case>> {
+    let have: Vec<_> = CASES.iter().filter(|case| case.control.is_some()).collect();
+    if let Some(unknown) = names.iter().find(|name| !have.iter().any(|c| c.name == **name)) {
+        let have: Vec<_> = have.iter().map(|case| case.name).collect();
+        bail!("no case \"{unknown}\" has a control; {} have", have.join(", "));
+    }
+    Ok(have.into_iter().filter(|case| names.iter().any(|name| name == case.name)).collect())
+}
+
 /// Prints what there is.
 pub(crate) fn list() {
     for case in &CASES {
         let long = if case.long { " (--all)" } else { "" };
         println!("{:<16} {}{long}", case.name, case.proves);
+        if let Some(Control { sabotage, says }) = &case.control {
+            println!("{:<16} control: {sabotage}; says \"{says}\"", "");
+        }
     }
 }
 
@@ -108,14 +124,13 @@ pub(crate) fn list() {
 pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
     let begin = Instant::now();
     let (mut passed, mut failed, mut not_run) = (0, 0, 0);
-    // A single case stays in this process.
-    let aside = |case: &&&Case| cases.len() > 1 && case.lane == Lane::Side;
+    // A single case stays in this process, and those under controls do, which are few.
+    let many = cases.len() > 1 && !scene.controlled;
+    let aside = |case: &&&Case| many && case.lane == Lane::Side;
     let names: Vec<&str> = cases.iter().filter(aside).map(|case| case.name).collect();
     for case in cases.iter().filter(|case| !aside(case)) {
-        println!("RUN   {:<16} {}", case.name, case.proves);
         let start = Instant::now();
-        let result = (case.run)(scene);
-        let result = complete(scene, bounded(result, start.elapsed(), case.bound));
+        let result = complete(scene, one(scene, case));
         let took = start.elapsed().as_secs_f64();
         match result {
             Ok(Verdict::Held(measured)) => {
@@ -149,6 +164,20 @@ pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
     failed == 0
 }
 
+/// Runs a case in this process, under its control if that is asked for.
+fn one(scene: &Scene, case: &Case) -> Result<Verdict> {
+    let control = case.control.as_ref().filter(|_| scene.controlled);
+    let what = control.map_or(case.proves.to_owned(), |c| format!("control: {}", c.sabotage));
+    println!("RUN   {:<16} {what}", case.name);
+    let start = Instant::now();
+    let result = (case.run)(scene);
+    let result = bounded(result, start.elapsed(), case.bound);
+    match control {
+        Some(control) => control.judge(result),
+        None => result,
+    }
+}
+
 /// Where everything is at hand nothing may be left out.
 fn complete(scene: &Scene, result: Result<Verdict>) -> Result<Verdict> {
     match result? {
@@ -165,4 +194,29 @@ fn bounded(result: Result<Verdict>, took: Duration, bound: u64) -> Result<Verdic
         bail!("everything held, but it took longer than its bound of {bound} s");
     }
     Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_for_contributors_has_a_control_of_every_case_as_it_is_in_the_code() {
+        let page = include_str!("../../../CONTRIBUTING.md");
+        for case in &CASES {
+            let start = format!("| `{}` | ", case.name);
+            let rows: Vec<_> = page.lines().filter(|line| line.starts_with(&start)).collect();
+            assert!(!rows.is_empty(), "no control of {}", case.name);
+            let Some(Control { sabotage, says }) = &case.control else { continue };
+            let row = format!("{start}{sabotage} | {says} |");
+            assert!(rows.contains(&row.as_str()), "{row}");
+        }
+    }
+
+    #[test]
+    fn only_cases_with_a_control_run_under_one() {
+        let select = |name: &str| select_controlled(&[name.to_owned()]);
+        assert!(select("absence").is_ok_and(|cases| cases.len() == 1));
+        assert!(select("basic").is_err_and(|e| e.to_string().contains("absence, ")));
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, START, label, pod_ready, same_volumes, summary, text};
+use crate::control::Control;
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::{Lab, Place, of_pod, store_apart};
@@ -23,6 +24,8 @@ const LIMIT: Duration = Duration::from_mins(5);
 const FREEZE: Duration = Duration::from_secs(50);
 /// A reboot's time without the node.
 const REBOOT: Duration = Duration::from_secs(10);
+/// Above `failover.after` and Kubernetes' and PD's times before it: the control's.
+const TOO_LONG: Duration = Duration::from_mins(4);
 /// Reboots one after the other, of two nodes in turn.
 const REBOOTS: usize = 100;
 /// Longest time for all of them.
@@ -35,6 +38,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a node that stands still for less than failover.after: no replacement, no store offline, nothing lost",
     bound: 600,
+    control: Some(Control {
+        sabotage: "the node stands still until its store is replaced",
+        says: "a replacement was made",
+    }),
     run: |scene| absence(scene, Absences::Freeze),
 };
 
@@ -45,6 +52,10 @@ pub(crate) const REBOOTS_CASE: Case = Case {
     long: true,
     proves: "100 reboots of two nodes in turn: no replacement, no store offline, nothing lost",
     bound: 6000,
+    control: Some(Control {
+        sabotage: "the third reboot takes until the store is replaced",
+        says: "a replacement was made",
+    }),
     run: |scene| absence(scene, Absences::Reboots),
 };
 
@@ -130,7 +141,8 @@ impl Site<'_> {
         let (begin, mut longest) = (Instant::now(), Duration::ZERO);
         for (number, place) in (1..=REBOOTS).zip(self.places.iter().cycle()) {
             let gone = Instant::now();
-            self.reboot(place, REBOOT).with_context(|| {
+            let sabotaged = self.scene.controlled && number == 3;
+            self.reboot(place, if sabotaged { TOO_LONG } else { REBOOT }).with_context(|| {
                 let after = gone.elapsed().as_secs();
                 format!("reboot {number} of {REBOOTS}, {after} s after the node went off")
             })?;
@@ -163,7 +175,7 @@ impl Site<'_> {
     fn freeze(&self) -> Result<String> {
         let Place { pod, node } = self.places.first().context("no store to freeze")?;
         let frozen = self.lab.freeze(node)?;
-        self.stays(FREEZE)?;
+        self.stays(if self.scene.controlled { TOO_LONG } else { FREEZE })?;
         let word = self.watchman.now();
         let state = word.stores.get(pod).map(|store| store.state.clone());
         drop(frozen);

@@ -22,6 +22,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "bad resources are refused or named by a condition, get no pod, and disturb no other cluster",
     bound: 600,
+    control: None,
     run,
 };
 

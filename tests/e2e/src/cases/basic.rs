@@ -29,6 +29,7 @@ pub(crate) const START: Case = Case {
     long: false,
     proves: "3 PD + 3 TiKV Ready in 45 s, never before full replication; a client's keys come back",
     bound: 600,
+    control: None,
     run: start,
 };
 
@@ -39,6 +40,7 @@ pub(crate) const WRITES: Case = Case {
     long: false,
     proves: "at most 36 writes by the operator make a 3+3 cluster (audit log)",
     bound: 600,
+    control: None,
     run: writes,
 };
 

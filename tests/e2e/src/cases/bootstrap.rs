@@ -24,6 +24,7 @@ pub(crate) const LATE_MEMBER: Case = Case {
     long: false,
     proves: "one PD late, spec edited, operator killed three times during the start: one cluster id, 5 members",
     bound: 1_200,
+    control: None,
     run: late_member,
 };
 
@@ -34,6 +35,7 @@ pub(crate) const VOLUMES_LOST: Case = Case {
     long: false,
     proves: "all PD volumes lost after the start: no new cluster, Degraded says so",
     bound: 900,
+    control: None,
     run: volumes_lost,
 };
 

@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a drained node's store gives up its leaders first, the eviction is refused until then; nobody notices",
     bound: 500,
+    control: None,
     run,
 };
 

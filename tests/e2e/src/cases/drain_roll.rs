@@ -8,6 +8,7 @@ use serde_json::json;
 use tikv_operator_api::labels;
 
 use crate::cluster::{Cluster, START, label, pod_ready, summary, text};
+use crate::control::Control;
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::{Cordon, evict, of_pod};
@@ -24,6 +25,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a node drained while a change rolls: one store at a time, nobody notices, both get done",
     bound: 900,
+    control: Some(Control {
+        sabotage: "the pods of the two other stores deleted without grace during the drain",
+        says: "at the same time not ready",
+    }),
     run,
 };
 
@@ -60,6 +65,11 @@ fn both(scene: &Scene, cluster: &Cluster, (pod, node): &(String, String)) -> Res
     let config = json!({ "server": { "grpc-concurrency": 3 } });
     cluster.merge(&json!({ "spec": { "tikv": { "config": config } } }))?;
     let cordon = Cordon::of(&scene.kube, node)?;
+    if scene.controlled {
+        for other in before.keys().filter(|name| name.contains("-tikv-") && *name != pod) {
+            scene.kube.delete(&format!("{}/{other}", cluster.core("pods")), Some(0))?;
+        }
+    }
     let mut refused = 0;
     until("the store's pod gone from its node", LIMIT, || {
         let gone = cluster.incarnations()?.get(pod) != before.get(pod);

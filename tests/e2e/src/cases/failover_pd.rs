@@ -22,6 +22,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a PD member that loses its disk is replaced under a new name while a client writes; nothing is lost",
     bound: 600,
+    control: None,
     run,
 };
 

@@ -22,6 +22,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a store whose node is dead is replaced, then removed from PD; the cluster is Ready again by itself",
     bound: 900,
+    control: None,
     run,
 };
 

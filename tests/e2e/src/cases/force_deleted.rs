@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, START, pod_ready};
+use crate::control::Control;
 use crate::manifest;
 use crate::nodes::{of_pod, store_apart};
 use crate::scene::Scene;
@@ -24,6 +25,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a store's pod deleted by force on a node that stands still: no second process on its volume, no replacement, nothing lost",
     bound: 600,
+    control: Some(Control {
+        sabotage: "the node runs on",
+        says: "is ready beside the frozen process",
+    }),
     run,
 };
 
@@ -39,7 +44,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let watchman = Watchman::start(&scene.kube, &cluster);
     let store = watchman_store(&cluster, &watchman, &pod)?;
     let writer = scene.writer(&cluster, std::slice::from_ref(&node))?;
-    let frozen = lab.freeze(&node)?;
+    let frozen = (!scene.controlled).then(|| lab.freeze(&node)).transpose()?;
     let forced = scene.kube.delete(&format!("{}/{pod}", cluster.core("pods")), Some(0));
     let alone = forced.and_then(|()| alone(&cluster, (&pod, &node)));
     drop(frozen);

@@ -21,6 +21,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "deleted or changed objects are restored without touching pods; a deleted pod keeps its store id",
     bound: 360,
+    control: None,
     run,
 };
 

@@ -30,6 +30,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "volumes grow without a restart, and also under a store that a full disk keeps from running; nothing is lost",
     bound: 600,
+    control: None,
     run,
 };
 

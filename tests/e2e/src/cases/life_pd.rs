@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "1 -> 3 -> 5 -> 3 PD members while a client writes: nobody notices, one cluster id",
     bound: 700,
+    control: None,
     run,
 };
 

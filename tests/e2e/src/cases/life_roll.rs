@@ -29,6 +29,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "version and configuration of 3 + 3 change while a client writes: nobody notices, each pod restarts once",
     bound: 700,
+    control: None,
     run,
 };
 

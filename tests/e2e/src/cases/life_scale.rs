@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "3 -> 5 -> 3 stores while a client writes: nobody notices, stores leave empty, by PD's word",
     bound: 700,
+    control: None,
     run,
 };
 

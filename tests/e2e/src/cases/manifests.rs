@@ -19,6 +19,7 @@ pub(crate) const FOUNDING: Case = Case {
     long: false,
     proves: "the founding manifest (but for where its images are) ends Ready, as its version",
     bound: 400,
+    control: None,
     run: |scene| ready(scene, "founding", &manifest::founding(&scene.servers)?),
 };
 
@@ -29,6 +30,7 @@ pub(crate) const ONLY_VERSION: Case = Case {
     long: false,
     proves: "a manifest with only spec.version ends Ready",
     bound: 400,
+    control: None,
     run: |scene| ready(scene, "only-version", &manifest::only_version(&scene.servers)?),
 };
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
+use crate::cases::standby::restored;
 use crate::cluster::{Cluster, START};
+use crate::control::Control;
 use crate::kube::until;
 use crate::manifest;
 use crate::scene::Scene;
@@ -20,6 +22,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a namespace deleted in the middle of a change ends; the operator goes on for the other clusters",
     bound: 900,
+    control: Some(Control {
+        sabotage: "the operator stopped before the namespace is deleted",
+        says: "the budget made again: not within",
+    }),
     run,
 };
 
@@ -40,6 +46,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
         let restarted = before.iter().any(|(name, old)| now.get(name) != Some(old));
         Ok(if restarted { Ok(()) } else { Err("not yet".to_owned()) })
     })?;
+    let _stopped = scene.without_operator()?;
     let path = format!("/api/v1/namespaces/{namespace}");
     let begin = Instant::now();
     scene.kube.delete(&path, None)?;
@@ -49,12 +56,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     })?;
     let gone = begin.elapsed();
     // It still works for others, and was not started again by what it met.
-    let budgets = format!("/apis/policy/v1/namespaces/{}/poddisruptionbudgets", other.namespace);
-    let budget = format!("{budgets}/{}-tikv", other.name);
-    scene.kube.delete(&budget, None)?;
-    until("the other cluster's budget made again", LIMIT, || {
-        Ok(scene.kube.find(&budget)?.map(drop).ok_or_else(|| "nobody acts".to_owned()))
-    })?;
+    restored(scene, other, Instant::now())?;
     ensure!(scene.operator.restarts()? == restarts, "the operator was restarted");
     crate::cluster::unchanged(&pods, &other.incarnations()?)?;
     Ok(Verdict::Held(format!("gone after {:.1} s", gone.as_secs_f64())))

@@ -21,6 +21,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "clusters named with 1 and with the most characters, one the prefix of the other, do not mix",
     bound: 600,
+    control: None,
     run,
 };
 

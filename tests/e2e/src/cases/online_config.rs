@@ -27,6 +27,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "items that servers take over are live in all of them without a restart, also in one that was killed",
     bound: 700,
+    control: None,
     run,
 };
 

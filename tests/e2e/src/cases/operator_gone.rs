@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "without the operator the cluster serves; when it comes back, or is killed, nothing restarts",
     bound: 300,
+    control: None,
     run,
 };
 

@@ -10,6 +10,7 @@ use tikv_operator_api::names::Component;
 
 use crate::cases::standby::restored;
 use crate::cluster::{Cluster, START, same_volumes, summary, text};
+use crate::control::Control;
 use crate::kube::until;
 use crate::links::{End, Lossy};
 use crate::manifest;
@@ -33,6 +34,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "PD/TiKV, TiKV/TiKV, PD/PD, operator/API server cut, one-way and lossy links: one signal alone replaces nothing, all is well afterwards",
     bound: 1_200,
+    control: Some(Control {
+        sabotage: "the link between a store and PD is never healed",
+        says: "all Up after the store that had no PD: not within",
+    }),
     run,
 };
 
@@ -105,7 +110,8 @@ impl Site<'_> {
         lossy.parted(&End::pod(pod)?, &ends(&pd)?, 100)?;
         let said = self.waits_for(LONG, name)?;
         let state = self.watchman.now().stores.get(name).map(|store| store.state.clone());
-        drop(lossy);
+        // Dropped here, but for the control.
+        let _cut = self.scene.controlled.then_some(lossy);
         ensure!(state.as_deref() == Some("Down"), "PD called {name} {state:?}");
         self.well("the store that had no PD")?;
         Ok(said)
@@ -189,7 +195,7 @@ impl Site<'_> {
     }
 
     fn well(&self, after: &str) -> Result<()> {
-        until(&format!("all Up after {after}"), LIMIT, || {
+        until(&format!("all Up after {after}"), self.scene.patience(LIMIT), || {
             let word = self.watchman.now();
             let up = word.stores.values().filter(|store| store.state == "Up").count();
             let well = up == 3 && word.healthy.len() == 3;

@@ -29,6 +29,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "while nothing happens the operator reads and writes nothing but its Lease and re-opened watches",
     bound: 2_400,
+    control: None,
     run,
 };
 

@@ -4,9 +4,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tikv_operator_api::labels;
 use tikv_operator_api::names::Component;
 
+use crate::client::hardened;
 use crate::cluster::{Cluster, START, condition, is_ready, same_volumes, summary, text};
+use crate::control::Control;
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::Cordon;
@@ -25,6 +29,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "two of three PD members away for longer than failover.after: said loudly, nothing done; back, all is as before",
     bound: 900,
+    control: Some(Control {
+        sabotage: "a further PD pod of the cluster made meanwhile",
+        says: "replacements without a quorum",
+    }),
     run,
 };
 
@@ -42,7 +50,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
         for pod in ["quorum-pd-1", "quorum-pd-2"] {
             scene.kube.delete(&format!("{}/{pod}", cluster.core("pods")), Some(0))?;
         }
-        away(&cluster)?
+        away(scene, &cluster)?
     };
     let begin = Instant::now();
     cluster.wait_ready(LIMIT)?;
@@ -68,7 +76,7 @@ fn everywhere(scene: &Scene) -> Result<Vec<Cordon<'_>>> {
 }
 
 /// While they are away it is said, and nothing is made in their place.
-fn away(cluster: &Cluster) -> Result<String> {
+fn away(scene: &Scene, cluster: &Cluster) -> Result<String> {
     let said = until("the loss to be said", LIMIT, || {
         let object = cluster.get()?;
         let degraded = condition(&object, "Degraded").cloned().unwrap_or_default();
@@ -77,6 +85,10 @@ fn away(cluster: &Cluster) -> Result<String> {
         let said = loud && !is_ready(&object);
         Ok(if said { Ok(message) } else { Err(summary(&object)) })
     })?;
+    if scene.controlled {
+        let pod = further(scene, cluster);
+        scene.kube.create(&cluster.core("pods"), &pod)?;
+    }
     let begin = Instant::now();
     while begin.elapsed() < AWAY {
         let pods = cluster.pods(Some(Component::Pd))?;
@@ -87,4 +99,13 @@ fn away(cluster: &Cluster) -> Result<String> {
         sleep(Duration::from_secs(2));
     }
     Ok(said)
+}
+
+/// What a replacement would look like; no node takes it.
+fn further(scene: &Scene, cluster: &Cluster) -> Value {
+    let image = format!("{}:{}", scene.servers.pd.base, scene.servers.pd.tag);
+    let mut pod = hardened(&image, "quorum-pd-3", &[], None);
+    let labels = labels::component(&cluster.name, Component::Pd);
+    manifest::set(&mut pod, "/metadata/labels", json!(labels));
+    pod
 }

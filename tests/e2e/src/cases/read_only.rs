@@ -10,6 +10,7 @@ use tikv_operator_api::names::Component;
 
 use crate::cases::failover_store::tombstone;
 use crate::cluster::{Cluster, START, is_ready, label, summary, text};
+use crate::control::Control;
 use crate::kube::until;
 use crate::manifest;
 use crate::nodes::{Lab, Place, ReadOnly};
@@ -30,6 +31,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a store whose disk takes no writes any more is replaced on another volume; nothing is lost",
     bound: 900,
+    control: Some(Control {
+        sabotage: "the operator stopped before the disk breaks",
+        says: "a replacement Up: not within",
+    }),
     run,
 };
 
@@ -59,6 +64,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let watchman = Watchman::start(&scene.kube, &cluster);
     let site = Site { scene, cluster, watchman, pods };
     let writer = scene.writer(&site.cluster, &[])?;
+    let _stopped = scene.without_operator()?;
     let begin = Instant::now();
     let broken = broken(lab, (&site.cluster, &victim), &path)?;
     let replaced = site.replaced(begin);
@@ -100,7 +106,8 @@ fn broken<'a>(
 impl Site<'_> {
     /// Waits until another store is in the place of the broken one, and all is well.
     fn replaced(&self, begin: Instant) -> Result<String> {
-        let left = || LIMIT.saturating_sub(begin.elapsed());
+        let limit = self.scene.patience(LIMIT);
+        let left = || limit.saturating_sub(begin.elapsed());
         let dead = self.watchman.now().stores.get(VICTIM).context("no such store")?.id;
         // What is shown now may be as of before the kill.
         let before = self.restarts()?;

@@ -22,6 +22,7 @@ pub(crate) const SAME: Case = Case {
     long: false,
     proves: "a deleted cluster keeps its volumes; made again it has the same cluster id and every key",
     bound: 600,
+    control: None,
     run: same,
 };
 
@@ -32,6 +33,7 @@ pub(crate) const FOREIGN: Case = Case {
     long: false,
     proves: "over volumes of another cluster: refused with their names, volumes untouched",
     bound: 300,
+    control: None,
     run: foreign,
 };
 

@@ -31,6 +31,7 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a version without an image stops at its first pod; taken back, the cluster heals in 60 s and no healthy pod is touched",
     bound: 900,
+    control: None,
     run,
 };
 

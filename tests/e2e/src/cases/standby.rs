@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::cluster::{Cluster, text, unchanged};
+use crate::control::Control;
 use crate::kube::until;
 use crate::promise;
 use crate::scene::Scene;
@@ -16,6 +17,9 @@ const PROMISED: (Duration, Duration) = (Duration::from_secs(17), Duration::from_
 /// What only an operator that does not act explains, however busy the machine is.
 const FAULT: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(30));
 
+/// Longer than what only an operator that does not act explains.
+const HELD: Duration = Duration::from_secs(80);
+
 /// One of two operators ends, in both ways.
 pub(crate) const CASE: Case = Case {
     name: "standby",
@@ -23,6 +27,10 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "of two operators the other one acts within 17 s after a kill -9, within 2 s after SIGTERM; nothing restarts",
     bound: 600,
+    control: Some(Control {
+        sabotage: "somebody else holds the Lease for 80 s after the kill",
+        says: "s after a kill -9",
+    }),
     run,
 };
 
@@ -36,6 +44,9 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let pair = scene.operator.with_standby()?;
     let killed = Instant::now();
     lab.signal("SIGKILL", &scene.operator.leader()?)?;
+    if scene.controlled {
+        scene.operator.lend("somebody-else", HELD)?;
+    }
     let killed = restored(scene, cluster, killed)?;
     // The killed one's container runs again, and stands by in its turn.
     scene.operator.wait_pair()?;

@@ -23,6 +23,7 @@ pub(crate) const CASE: Case = Case {
     long: false,
     proves: "a Service, ConfigMap, PVC, pod or PDB of our name that is not ours is named, never adopted or deleted",
     bound: 360,
+    control: None,
     run,
 };
 

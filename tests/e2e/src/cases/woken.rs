@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::audit::{Audit, Call};
 use crate::cases::standby::restored;
 use crate::cluster::{text, unchanged};
+use crate::control::Control;
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
 
@@ -24,6 +25,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "an operator stopped past its lease and woken again writes nothing; the other one acts on",
     bound: 600,
+    control: Some(Control {
+        sabotage: "the Lease is given back to the stopped operator before it wakes",
+        says: "the woken operator wrote",
+    }),
     run,
 };
 
@@ -38,20 +43,27 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let pair = scene.operator.with_standby()?;
     let leader = scene.operator.leader()?;
     let name = text(&leader, "/metadata/name").context("a pod without a name")?;
+    let asleep = scene.operator.holder()?;
     let began = Instant::now();
     lab.signal("SIGSTOP", &leader)?;
     let acted = restored(scene, cluster, began);
     sleep(SLEEP.saturating_sub(began.elapsed()));
     let holder = scene.operator.holder()?;
     let since = scene.audit()?.context("the audit log is gone")?;
+    if scene.controlled {
+        scene.operator.lend(&asleep, SLEEP)?;
+    }
     lab.signal("SIGCONT", &leader)?;
     let acted = acted?;
     ensure!(!holder.starts_with(name), "nobody took the Lease from the stopped {name}");
-    sleep(AWAKE);
-    let still = scene.operator.holder()?;
-    ensure!(still == holder, "the Lease went from {holder} to {still}");
+    sleep(AWAKE / 2);
+    // Something to do for whoever thinks that it is to act; the log has time to tell of it.
+    restored(scene, cluster, Instant::now())?;
+    sleep(AWAKE / 2);
     let woken = writes(scene, &since, name)?;
     ensure!(woken.is_empty(), "the woken operator wrote: {woken:?}");
+    let still = scene.operator.holder()?;
+    ensure!(still == holder, "the Lease went from {holder} to {still}");
     // The log must be one in which its writes would have been seen.
     let calls = audit.calls(&scene.operator.user)?;
     let known = calls.iter().any(|call| call.pod == name);

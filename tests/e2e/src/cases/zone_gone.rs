@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tikv_operator_api::names::Component;
 
 use crate::cluster::{Cluster, START, same_volumes, summary, text};
+use crate::control::Control;
 use crate::manifest;
 use crate::nodes::{of_pod, store_apart};
 use crate::scene::Scene;
@@ -28,6 +29,10 @@ pub(crate) const CASE: Case = Case {
     long: true,
     proves: "a zone with all its stores is away for longer than failover.after: named, held, nothing refilled; back, all is as before",
     bound: 900,
+    control: Some(Control {
+        sabotage: "PD knows of no zones, and its regions bear the loss of two stores",
+        says: "stores were made or removed",
+    }),
     run,
 };
 
@@ -68,11 +73,9 @@ fn run(scene: &Scene) -> Result<Verdict> {
 fn wanted(scene: &Scene) -> Value {
     let mut wanted = manifest::impatient(&scene.servers, "zoned", 1, 6);
     manifest::set(&mut wanted, "/spec/tikv/storeLabels", json!([ZONE]));
-    manifest::set(
-        &mut wanted,
-        "/spec/pd/config/replication",
-        json!({ "location-labels": [ZONE], "max-replicas": 3 }),
-    );
+    let zones = json!({ "location-labels": [ZONE], "max-replicas": 3 });
+    let replication = if scene.controlled { json!({ "max-replicas": 5 }) } else { zones };
+    manifest::set(&mut wanted, "/spec/pd/config/replication", replication);
     wanted
 }
 
