@@ -1,9 +1,10 @@
 //! How long does each restart of a pod take, and whose time is it?
 //!
 //! The operator's own share is the time in which nobody else could make progress: from the moment
-//! at which the pod before is back until its next step, from a store without leaders until the
-//! deletion, from the pod's end until the new one exists, from the store's return until it may
-//! lead again.
+//! at which the pod before is back and Ready until its next step, from a store without leaders until
+//! the deletion, from the pod's end until the new one exists, from the store's return until it may
+//! lead again, and from its kubelet's word that containers are ready until our gate is open. The time
+//! until that word, and from the gate until the pod is Ready, is the kubelet's.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -32,6 +33,12 @@ pub(crate) struct Restart {
     back: Option<Instant>,
     /// It may lead again.
     free: Option<Instant>,
+    /// Its kubelet has found all containers ready, which our gate waits for.
+    probed: Option<Instant>,
+    /// Our readiness gate says that it is Up.
+    gate: Option<Instant>,
+    /// Its kubelet has found it Ready, the gate included.
+    ready: Option<Instant>,
     /// It leads its share again.
     leads: Option<Instant>,
     /// When PD last began to say, before this restart, that all members and stores are well. Before
@@ -75,13 +82,14 @@ impl Restarts {
         let begun = row.asked.unwrap_or(row.deleted);
         let idle = match before {
             None => Some(self.begin),
-            Some(before) if before.tikv == row.tikv => before.leads.or(before.free).or(before.back),
+            Some(before) if before.tikv == row.tikv => before.settled(),
             Some(_) => None,
         };
         gap(idle.map(|idle| row.calm.map_or(idle, |calm| idle.max(calm))), Some(begun))
             + gap(row.empty, Some(row.deleted))
             + gap(Some(row.gone), Some(row.made))
             + gap(row.back.filter(|_| row.tikv), row.free)
+                .max(gap(row.back.max(row.probed).filter(|_| row.tikv), row.gate))
     }
 }
 
@@ -108,18 +116,25 @@ impl Restart {
             made: again.at,
             back: None,
             free: None,
+            probed: condition_at(seen, &again.object, "ContainersReady"),
+            gate: condition_at(seen, &again.object, labels::STORE_UP_GATE),
+            ready: condition_at(seen, &again.object, "Ready"),
             leads: None,
             calm: None,
         };
         if row.tikv {
             row.hear_store(heard, begin);
         } else {
-            let runs = ready_at(seen, &again.object);
             let healthy = |word: &Word| word.healthy.contains(&row.pod);
-            row.back = runs.and_then(|runs| first(heard, runs, healthy));
+            row.back = row.probed.and_then(|runs| first(heard, runs, healthy));
         }
         row.calm = calm_since(heard, row.asked.unwrap_or(row.deleted));
         Some(row)
+    }
+
+    /// It serves as before: nothing stands in the way of the next one.
+    fn settled(&self) -> Option<Instant> {
+        self.leads.or(self.free).or(self.back).max(self.ready)
     }
 
     fn hear_store(&mut self, heard: &Heard, begin: Instant) {
@@ -170,13 +185,13 @@ fn first(heard: &Heard, since: Instant, test: impl Fn(&Word) -> bool) -> Option<
     heard.iter().find(|(at, word)| *at > since && test(word)).map(|(at, _)| *at)
 }
 
-fn ready_at(seen: &[Seen], pod: &Value) -> Option<Instant> {
+/// When a condition of this pod was first seen to be true.
+fn condition_at(seen: &[Seen], pod: &Value, kind: &str) -> Option<Instant> {
     let uid = text(pod, "/metadata/uid");
-    let ready = |object: &Value| {
-        condition(object, "ContainersReady").and_then(|c| text(c, "/status")) == Some("True")
-    };
+    let holds =
+        |object: &Value| condition(object, kind).and_then(|c| text(c, "/status")) == Some("True");
     let events = seen.iter().filter(|event| text(&event.object, "/metadata/uid") == uid);
-    events.into_iter().find(|event| ready(&event.object)).map(|event| event.at)
+    events.into_iter().find(|event| holds(&event.object)).map(|event| event.at)
 }
 
 fn gap(from: Option<Instant>, to: Option<Instant>) -> Duration {
@@ -190,8 +205,8 @@ impl fmt::Display for Restarts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "      seconds           at  asked  empty  deleted  gone  made  back  free  leads  \
-             operator"
+            "      seconds           at  asked  empty  deleted  gone  made  back  free  probed  gate  leads  \
+             ready  operator"
         )?;
         for (index, row) in self.rows.iter().enumerate() {
             let begun = row.asked.unwrap_or(row.deleted);
@@ -202,7 +217,7 @@ impl fmt::Display for Restarts {
             };
             writeln!(
                 f,
-                "      {:<14} {:5.1}  {:>5}  {:>5}  {:>7}  {:>4}  {:>4}  {:>4}  {:>4}  {:>5}  {:>8.2}",
+                "      {:<14} {:5.1}  {:>5}  {:>5}  {:>7}  {:>4}  {:>4}  {:>4}  {:>4}  {:>6}  {:>4}  {:>5}  {:>5}  {:>8.2}",
                 row.pod,
                 begun.saturating_duration_since(self.begin).as_secs_f64(),
                 at(row.asked),
@@ -212,7 +227,10 @@ impl fmt::Display for Restarts {
                 at(Some(row.made)),
                 at(row.back),
                 at(row.free),
+                at(row.probed),
+                at(row.gate),
                 at(row.leads),
+                at(row.ready),
                 self.share(index).as_secs_f64(),
             )?;
         }
