@@ -27,12 +27,9 @@ impl Play {
         let kube = &mut self.harness.universe.kube;
         let found = kube.get(&key.kind, &key.name).ok_or("no such object")?;
         let was = found.pointer(&format!("/metadata/{place}")).cloned().unwrap_or_default();
-        let says = |was: &Value| match was {
-            Value::Array(owners) => !owners.is_empty(),
-            Value::Object(labels) => !labels.is_empty(),
-            _ => false,
-        };
-        if !says(&was) {
+        let owned = was.as_array().is_some_and(|owners| !owners.is_empty());
+        let labelled = was.as_object().is_some_and(|labels| !labels.is_empty());
+        if !owned && !labelled {
             return Err("it says nothing".to_owned());
         }
         let empty = if was.is_array() { json!([]) } else { json!({}) };
