@@ -24,6 +24,11 @@ pub(crate) struct SimArgs {
     /// Play this one alone and print its script.
     #[arg(long, conflicts_with_all = ["seeds", "from", "minutes", "script"])]
     seed: Option<u64>,
+    /// Look at every moment that small clusters can come to, whatever happens and whenever; or of those
+    /// whose name has this in it (crates/sim/tests/search).
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    #[arg(conflicts_with_all = ["seeds", "from", "minutes", "seed", "script"])]
+    exhaustive: Option<String>,
     /// Play a script again.
     #[arg(long, conflicts_with_all = ["seeds", "from", "minutes"])]
     script: Option<PathBuf>,
@@ -34,6 +39,10 @@ impl SimArgs {
     pub(crate) fn run(&self) -> Result<()> {
         let program = products::build_release("tikv-operator-sim")?.join("tikv-operator-sim");
         let mut command = Command::new(&program);
+        if let Some(name) = &self.exhaustive {
+            command.arg("exhaustive").args(situations(name)?);
+            return finish(command, "a small cluster ends badly, or was not looked at in whole");
+        }
         match (self.seed, &self.script) {
             (Some(seed), _) => command.args(["seed".to_owned(), seed.to_string()]),
             (None, Some(script)) => command.arg("script").arg(script),
@@ -42,11 +51,46 @@ impl SimArgs {
                 command.arg("seeds").args(numbers)
             }
         };
-        let status =
-            command.status().with_context(|| format!("cannot start {}", program.display()))?;
-        if !status.success() {
-            bail!("a history ends badly");
+        finish(command, "a history ends badly")
+    }
+}
+
+fn finish(mut command: Command, failure: &'static str) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))?;
+    if !status.success() {
+        bail!(failure);
+    }
+    Ok(())
+}
+
+/// The files of situations with this in their name, in order.
+fn situations(name: &str) -> Result<Vec<PathBuf>> {
+    let directory = products::root().join("crates/sim/tests/search");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
+        let path = entry?.path();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.extension().is_some_and(|e| e == "txt") && stem.contains(name) {
+            found.push(path);
         }
-        Ok(())
+    }
+    found.sort();
+    if found.is_empty() {
+        bail!("no situation has {name:?} in its name");
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn situations_are_found_by_a_part_of_their_name() {
+        assert!(situations("").unwrap().len() > 1);
+        assert_eq!(situations("rolling_restart").unwrap().len(), 1);
+        assert!(situations("no such").is_err());
     }
 }

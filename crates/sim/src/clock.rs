@@ -19,6 +19,12 @@ pub fn span(millis: u64) -> SignedDuration {
     SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
+/// Milliseconds from the beginning to an instant; none where it was before.
+pub fn millis(instant: Timestamp) -> u64 {
+    let since = instant.as_millisecond().saturating_sub(BEGINNING * 1000);
+    u64::try_from(since).unwrap_or_default()
+}
+
 /// The instant as Kubernetes writes times: whole seconds.
 pub fn rfc3339(now: u64) -> String {
     instant(now - now % SECOND).to_string()

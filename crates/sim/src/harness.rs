@@ -6,6 +6,7 @@ use crate::auditor::{Auditor, condition};
 use crate::clock::SECOND;
 use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, set};
 use crate::operator::{Brain, Faults, Operator};
+use crate::search::{Alike as _, Likeness};
 use crate::universe::{NAMESPACE, Universe};
 
 /// How long nothing must have been written before a run counts as settled: longer than the waits
@@ -32,6 +33,8 @@ pub struct Harness {
     pub writes: Vec<(Verb, Key)>,
     /// When each of them was made.
     written_at: Vec<u64>,
+    /// How often an operator has looked, and how often it took steps then.
+    pub looks: (usize, usize),
     /// The run is over with the first finding that has these words in it.
     pub stops_at: Option<String>,
     /// No second is skipped, also where nothing is due in it.
@@ -52,6 +55,7 @@ impl Harness {
             faults: Faults::default(),
             writes: Vec::new(),
             written_at: Vec::new(),
+            looks: (0, 0),
             stops_at: None,
             ticks_each_second: false,
             watcher: None,
@@ -137,6 +141,8 @@ impl Harness {
         for operator in &mut self.operators {
             let Some(pass) = operator.tick(&mut self.universe) else { continue };
             self.auditor.after_pass(&self.universe, &operator.cluster, &pass);
+            self.looks.0 += 1;
+            self.looks.1 += usize::from(pass.crashed || !pass.outcomes.is_empty());
             if !pass.writes.is_empty() {
                 self.universe.stir();
             }
@@ -157,8 +163,31 @@ impl Harness {
         }
     }
 
+    /// Chance begins anew from a seed, here and for every operator.
+    pub fn throw_anew(&mut self, seed: u64) {
+        self.universe.throw_anew(seed);
+        for operator in &mut self.operators {
+            operator.throw_anew(seed);
+        }
+    }
+
+    /// What decides what happens next.
+    pub(crate) fn tell(&self, to: &mut Likeness) {
+        self.universe.tell(to);
+        to.each(&self.operators, |to, operator| operator.tell(&self.universe, to));
+        self.auditor.tell(&self.universe, to);
+    }
+
+    /// Lets go of what everybody has seen and of what was written: of use where many copies of a run
+    /// are kept.
+    pub fn forget(&mut self) {
+        let seen = self.operators.iter().map(Operator::has_seen).min().unwrap_or(usize::MAX);
+        self.universe.kube.forget(seen.min(self.universe.has_seen()));
+        (self.writes, self.written_at) = (Vec::new(), Vec::new());
+    }
+
     /// Lets the next second pass in which something may happen, `end` at the latest.
-    fn pass_until(&mut self, end: u64) {
+    pub fn pass_until(&mut self, end: u64) {
         if !self.ticks_each_second {
             let looks = self.operators.iter().map(|operator| operator.next_look(&self.universe));
             let look = looks.min().unwrap_or(u64::MAX).min(end);
@@ -210,14 +239,19 @@ impl Harness {
         }) && !going(&self.universe.kube)
     }
 
-    /// Lets time pass in which nothing may be written, and compares status with truth.
-    pub fn stay_quiet(&mut self, seconds: u64) -> Result<(), String> {
-        let before = self.writes.len();
-        self.run(seconds);
+    /// Compares status with truth where nothing is to be done any more.
+    pub fn look_at_rest(&mut self) {
         let names: Vec<String> = self.operators.iter().map(|o| o.cluster.clone()).collect();
         for name in names {
             self.auditor.at_rest(&self.universe, &name);
         }
+    }
+
+    /// Lets time pass in which nothing may be written, and compares status with truth.
+    pub fn stay_quiet(&mut self, seconds: u64) -> Result<(), String> {
+        let before = self.writes.len();
+        self.run(seconds);
+        self.look_at_rest();
         match self.writes.get(before..).unwrap_or_default() {
             [] => Ok(()),
             [(verb, key), ..] => Err(format!(

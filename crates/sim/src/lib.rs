@@ -20,6 +20,7 @@ pub mod pd;
 pub mod queue;
 pub mod rules;
 pub mod script;
+pub mod search;
 pub mod tikv;
 pub mod universe;
 

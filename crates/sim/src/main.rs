@@ -3,14 +3,16 @@
 //! `seeds FIRST COUNT SECONDS` plays random histories, stops at the first that ends badly and makes
 //! its script as small as it can; `seed N` plays one and prints its script; `script FILE` plays a
 //! script again; `digests FIRST COUNT` prints a number for each history, the same where the same
-//! happened.
+//! happened; `exhaustive FILE …` looks at every moment that situations can come to.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tikv_operator_sim::failure;
 use tikv_operator_sim::history::{self, Verdict, smaller};
 use tikv_operator_sim::queue::each;
+use tikv_operator_sim::search::{Effort, Situation, search};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
             digests(first.parse().unwrap_or_default(), count.parse().unwrap_or_default());
             false
         }
+        ["exhaustive", files @ ..] => exhaustive(files),
         ["seed", seed] => {
             let verdict = history::run(seed.parse().unwrap_or_default(), |_| {});
             println!("{}", verdict.script.join("\n"));
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         },
         _ => {
             eprintln!("seeds FIRST COUNT SECONDS | seed N | script FILE | digests FIRST COUNT");
+            eprintln!("exhaustive FILE ...");
             true
         }
     };
@@ -70,6 +74,36 @@ fn digests(first: u64, count: u64) {
     for (seed, digest) in seeds.iter().zip(all) {
         println!("{seed} {digest:016x}");
     }
+}
+
+/// Looks at every moment of each situation. Says whether one ends badly or is not whole.
+fn exhaustive(files: &[&str]) -> bool {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let effort = Effort { threads, most: usize::MAX, ..Effort::default() };
+    let mut failed = false;
+    for file in files {
+        let name = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+        let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"));
+        let searched = text.and_then(|text| Situation::read(&name, &text)).map(|situation| {
+            let searched = search(&situation, effort);
+            println!("{name}: {}", searched.summary());
+            searched
+        });
+        match searched {
+            Ok(searched) if searched.is_clean() => {}
+            Ok(searched) => {
+                failed = true;
+                println!("{}", searched.findings.join("\n"));
+                println!("the script that leads there (cargo xtask sim --script FILE):");
+                searched.script.iter().for_each(|line| println!("> {line}"));
+            }
+            Err(words) => {
+                eprintln!("{words}");
+                failed = true;
+            }
+        }
+    }
+    failed
 }
 
 /// Plays seeds until they are all played or the time is over. Says whether one ends badly.

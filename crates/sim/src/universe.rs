@@ -1,5 +1,7 @@
 //! What is there besides the operator? Kubernetes, machines, PD, TiKV, a client and the clock.
 
+mod alike;
+
 use std::collections::BTreeSet;
 
 use tikv_operator_core::world::PdFacts;
@@ -115,6 +117,16 @@ impl Universe {
     /// Somebody did something from outside: the next seconds are not skipped.
     pub fn stir(&mut self) {
         self.still_since = self.now;
+    }
+
+    /// Chance begins anew.
+    pub(crate) fn throw_anew(&mut self, seed: u64) {
+        self.dice = Dice::new(seed);
+    }
+
+    /// The first so many changes of the API server have been seen here by all that look for them.
+    pub(crate) fn has_seen(&self) -> usize {
+        self.nodes.has_seen().min(self.named_at)
     }
 
     /// The moment before which nothing but heartbeats and writes happens, if nobody interferes; now

@@ -8,6 +8,7 @@ use crate::clock::SECOND;
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::{Ensemble, Region, StoreState};
+use crate::search::Likeness;
 use crate::tikv::Stage;
 use crate::universe::Universe;
 
@@ -29,6 +30,16 @@ pub(super) struct Disrupted {
     /// The store, or the PD member, that ran in it.
     id: u64,
     ensemble: usize,
+}
+
+impl Disrupted {
+    /// All of it.
+    pub(super) fn tell(&self, to: &mut Likeness) {
+        let Self { cluster, pod, uid, id, ensemble } = self;
+        to.same((cluster, pod, ensemble));
+        to.text(uid);
+        to.id(*id);
+    }
 }
 
 impl Auditor {

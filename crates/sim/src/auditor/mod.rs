@@ -4,6 +4,7 @@
 //! shares no code with the planner and its rules: it reads objects by itself and knows the truth
 //! that the operator can only ask for.
 
+mod alike;
 mod disruption;
 mod left;
 mod loss;

@@ -8,7 +8,7 @@ use super::{Kube, Object, Objects};
 /// A copy of the store that follows it, each kind by its own watch and so with its own delay.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    objects: Objects,
+    pub(super) objects: Objects,
     /// How many changes each kind's watch has seen, counted over all kinds.
     seen: BTreeMap<String, usize>,
 }
@@ -17,12 +17,21 @@ impl Cache {
     /// Lets the watches of these kinds catch up with the first so many changes of the store each. A
     /// watch never goes back, so an earlier version changes nothing.
     pub fn follow(&mut self, kube: &Kube, watches: &[(&str, usize)]) {
-        let end = kube.changes.len();
+        let end = kube.version();
         let mut from = end;
-        for (kind, _) in watches {
-            from = from.min(self.seen.get(*kind).copied().unwrap_or_default());
+        for (kind, until) in watches {
+            let seen = self.seen.get(*kind).copied().unwrap_or_default();
+            // A watch that has missed what is not told any more begins with a list.
+            if seen < kube.forgotten && *until > seen {
+                let listed = kube.objects.get(*kind).cloned().unwrap_or_default();
+                self.objects.insert((*kind).to_owned(), listed);
+                self.seen.insert((*kind).to_owned(), end);
+            } else {
+                from = from.min(seen);
+            }
         }
-        for (number, change) in kube.changes.iter().enumerate().skip(from) {
+        let told = kube.changes.iter().enumerate().map(|(n, change)| (kube.forgotten + n, change));
+        for (number, change) in told.skip(from.saturating_sub(kube.forgotten)) {
             let watch = watches.iter().find(|(kind, _)| *kind == change.key.kind);
             let Some((kind, until)) = watch else { continue };
             let seen = self.seen.get(*kind).copied().unwrap_or_default();
@@ -51,7 +60,12 @@ impl Cache {
 
     /// It has everything that the store has, of the kinds that it watches.
     pub fn is_current(&self, kube: &Kube) -> bool {
-        self.seen.values().all(|seen| *seen == kube.changes.len())
+        self.seen.values().all(|seen| *seen == kube.version())
+    }
+
+    /// The first so many changes have been seen by every watch.
+    pub fn seen(&self) -> usize {
+        self.seen.values().copied().min().unwrap_or_default()
     }
 
     /// The object as the cache has it.
@@ -86,5 +100,23 @@ mod tests {
         assert!(cache.get("Pod", "a").is_some(), "a watch never goes back, nor ahead of time");
         cache.follow(&kube, &[("Pod", kube.version())]);
         assert!(cache.get("Pod", "a").is_none());
+    }
+
+    #[test]
+    fn who_has_missed_what_is_forgotten_lists() {
+        let mut kube = Kube::default();
+        for name in ["a", "b"] {
+            kube.create(json!({"kind": "Pod", "metadata": {"name": name}})).unwrap();
+        }
+        let (mut early, mut late) = (Cache::default(), Cache::default());
+        early.follow(&kube, &[("Pod", 2)]);
+        kube.delete(&Key::new("Pod", "a"), None).unwrap();
+        kube.forget(2);
+        assert_eq!(kube.version(), 3);
+        for cache in [&mut early, &mut late] {
+            cache.follow(&kube, &[("Pod", 3)]);
+            assert!(cache.is_current(&kube) && cache.get("Pod", "a").is_none());
+            assert!(cache.get("Pod", "b").is_some());
+        }
     }
 }

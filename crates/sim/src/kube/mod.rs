@@ -5,6 +5,7 @@
 //! [`crate::beliefs`] says they do. Nothing here knows what the objects mean.
 
 mod admission;
+mod alike;
 mod cache;
 mod json;
 mod merge;
@@ -90,6 +91,8 @@ type Objects = BTreeMap<String, BTreeMap<String, Arc<Object>>>;
 pub struct Kube {
     objects: Objects,
     changes: Vec<Change>,
+    /// How many changes there were before those that are still told ([`Kube::forget`]).
+    forgotten: usize,
     /// What the operator applied last, by uid: server-side apply takes away what is left out, but
     /// not what a create put there ([`crate::beliefs::CREATE_IS_NOT_APPLIED`]).
     applied: BTreeMap<(String, Subresource), Value>,
@@ -164,18 +167,31 @@ impl Kube {
 
     /// How many changes there have been. Grows with every real change, never with a no-op.
     pub fn version(&self) -> usize {
-        self.changes.len()
+        self.forgotten + self.changes.len()
+    }
+
+    /// The changes after the first `version`; `None` where some of them are not told any more.
+    fn news(&self, version: usize) -> Option<&[Change]> {
+        self.changes.get(version.checked_sub(self.forgotten)?..)
+    }
+
+    /// Changes before `version` are not told any more: whoever has not seen them has to list. Of use
+    /// where many copies of a run are kept.
+    pub fn forget(&mut self, version: usize) {
+        let gone = version.min(self.version()).saturating_sub(self.forgotten);
+        self.changes.drain(..gone);
+        self.forgotten += gone;
     }
 
     /// Has some object of these kinds changed since `version`?
     pub fn has_news(&self, version: usize, kinds: &[&str]) -> bool {
-        let news = self.changes.get(version..);
+        let news = self.news(version);
         news.is_none_or(|news| news.iter().any(|c| kinds.contains(&c.key.kind.as_str())))
     }
 
     /// Has something changed since `version` that the operator's watches for this cluster tell?
     pub fn concerns(&self, version: usize, cluster: &str) -> bool {
-        let news = self.changes.get(version..).unwrap_or_default();
+        let news = self.news(version).unwrap_or_default();
         news.iter().any(|change| change.cluster.as_deref().is_none_or(|of| of == cluster))
     }
 
@@ -188,7 +204,7 @@ impl Kube {
     }
 
     fn put(&mut self, key: Key, mut object: Value) {
-        let version = (self.changes.len() + 1).to_string();
+        let version = (self.version() + 1).to_string();
         set(&mut object, &["metadata", "resourceVersion"], Value::String(version));
         let object = Arc::new(Object::new(object));
         let kind = match self.objects.get_mut(&key.kind) {

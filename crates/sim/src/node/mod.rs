@@ -3,6 +3,7 @@
 //! Scheduler, volume provisioner and kubelet of every node, as one module of the model: a pod gets
 //! a node, its claims get disks, its container is started, watched and started again.
 
+mod alike;
 mod kubelet;
 mod launch;
 mod lost;

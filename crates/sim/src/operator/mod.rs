@@ -5,6 +5,7 @@
 //! if it has steps, a live look and a second plan, and only that one is acted on; then the report.
 
 mod act;
+mod alike;
 mod half;
 mod known;
 mod observe;

@@ -10,7 +10,7 @@ use crate::beliefs;
 use crate::clock::SECOND;
 
 /// State of a store as PD keeps it. What clients see as Disconnected and Down is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreState {
     /// Registered.
     Up,
@@ -99,8 +99,8 @@ pub struct Cluster {
     pub settings: Settings,
     /// The least version that a store may have, as major and minor
     /// ([`beliefs::CLUSTER_VERSION_RISES`]).
-    version: (u64, u64),
-    ids: u64,
+    pub(super) version: (u64, u64),
+    pub(super) ids: u64,
 }
 
 impl Default for Cluster {

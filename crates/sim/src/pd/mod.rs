@@ -4,6 +4,7 @@
 //! ends in is the whole point of the model: an empty directory that is started in the wrong mode
 //! begins a second history, and so a second cluster id.
 
+mod alike;
 mod answer;
 mod cluster;
 mod ensemble;

@@ -106,6 +106,7 @@ impl Play {
                     operator.faults.crash_after = after.map(|n| operator.written + n);
                 }
             }
+            ("chance", [seed]) => self.harness.throw_anew(number(seed)?),
             ("kill", [pod]) => self.harness.universe.kill_process(pod),
             ("crash", pods) => pods.iter().for_each(|pod| self.harness.universe.crash_process(pod)),
             ("clock", [seconds]) => {

@@ -87,6 +87,7 @@ fn play(text: &str, mut play: Play) -> Played {
 }
 
 /// A script while it runs.
+#[derive(Clone)]
 pub(crate) struct Play {
     pub(crate) harness: Harness,
     /// Cluster ids by the order in which they were first shown: `id#1`.

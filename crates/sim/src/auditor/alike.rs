@@ -1,0 +1,66 @@
+//! What of what the auditor has seen decides what it will say?
+
+use super::{Auditor, Seen};
+use crate::kube::name_of;
+use crate::search::Likeness;
+use crate::universe::Universe;
+
+impl Auditor {
+    /// All of it, but for what it has said.
+    pub(crate) fn tell(&self, universe: &Universe, to: &mut Likeness) {
+        let Self {
+            findings,
+            seen,
+            uids,
+            forgiven,
+            disrupted,
+            evicted_since,
+            users_evictions,
+            users_tombstones,
+            users_removals,
+            users_settings,
+            silent_since,
+            // Taken anew before every pass.
+            leaders: _,
+            transferred,
+            formats,
+            made_of,
+            refused,
+            idle_writes,
+            noted: _,
+            now: _,
+        } = self;
+        to.same((findings.len(), forgiven.len(), formats));
+        for (name, uid) in uids {
+            to.text(name);
+            to.text(uid);
+            if let Some(Seen { recorded, minted, lets_go }) = seen.get(uid) {
+                to.text(recorded.as_deref().unwrap_or_default());
+                to.same((minted.len(), lets_go));
+            }
+        }
+        to.each(disrupted, |to, gone| gone.tell(to));
+        for ((ensemble, store), since) in evicted_since {
+            to.same((ensemble, store));
+            to.time(*since);
+        }
+        to.same((users_evictions, users_tombstones, users_removals, users_settings.len()));
+        for ((ensemble, id), since) in silent_since {
+            to.same(ensemble);
+            to.id(*id);
+            to.time(*since);
+        }
+        for (cluster, at) in transferred {
+            to.same(cluster);
+            to.time(*at);
+        }
+        for pod in universe.kube.list("Pod") {
+            to.same((name_of(pod), made_of.get(pod.uid())));
+        }
+        for (what, times) in refused.iter().chain(idle_writes) {
+            let times: Vec<u64> = times.iter().copied().filter(|at| to.is_young(*at)).collect();
+            to.text(if times.is_empty() { "" } else { what });
+            to.each(&times, |to, at| to.time(*at));
+        }
+    }
+}
