@@ -77,7 +77,7 @@ fn files(lcov: &str) -> Result<BTreeMap<PathBuf, Lines>> {
 }
 
 /// It decides, and is not a test of what does.
-fn decides(path: &Path) -> bool {
+pub(super) fn decides(path: &Path) -> bool {
     let is_test = |part: &str| {
         let name = part.trim_end_matches(".rs");
         name == "tests"

@@ -1,9 +1,10 @@
 //! `cargo xtask check`: do the pages tell the truth, are the dependencies what they may be, and do the
-//! tests reach what decides?
+//! tests reach what decides, and do they notice when it changes?
 
 mod commands;
 mod coverage;
 mod dependencies;
+mod mutants;
 mod page;
 mod readme;
 
@@ -12,6 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
+use coverage::decides;
 
 /// Checks pages and dependencies.
 #[derive(Debug, Args)]
@@ -28,15 +30,18 @@ enum What {
     Dependencies,
     /// Counts the lines of what decides that tests reach.
     Coverage,
+    /// Names changes of what decides that no test notices; takes hours.
+    Mutants(mutants::MutantsArgs),
 }
 
 impl CheckArgs {
     /// Runs the command.
     pub(crate) fn run(&self) -> Result<()> {
-        match self.what {
+        match &self.what {
             What::Readme => readme::run(),
             What::Dependencies => dependencies::run(),
             What::Coverage => coverage::run(),
+            What::Mutants(args) => args.run(),
         }
     }
 }
