@@ -3,7 +3,7 @@
 //! A number is made of everything that decides what happens next, and of nothing else. Uids and the
 //! ids of clusters and members are numbered in the order in which they are met; versions of objects
 //! and progress of logs are left out, since only whether somebody is up to date matters. Times are
-//! told as how long ago or how long until, in grains, and what is longer ago than [`OLD`] is old.
+//! told as how long ago or how long until, in grains, and what is longer ago than [`Sight::old`] is old.
 //! So moments can be taken for alike that differ within a grain: the first that is met stands for
 //! all of them.
 
@@ -15,13 +15,27 @@ use serde_json::Value;
 
 use crate::clock;
 
-/// What is longer ago is old, however long: longer than the waits after a change of PD's leader. What
-/// takes longer than this is gone on with until it shows.
-pub(crate) const OLD: u64 = 80 * clock::SECOND;
 /// An id of this size was thrown by dice. Those of stores, regions and disks are counted up.
 const THROWN: u64 = 1 << 40;
 /// Kubelet's back-off does not grow any more after so many restarts.
 const RESTARTS: u64 = 6;
+
+/// How well times are told apart, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sight {
+    /// Within so many seconds of each other they are the same.
+    pub grain: u64,
+    /// What is longer ago is old, however long. What takes longer than this is gone on with until it
+    /// shows; but something that happens again and again meanwhile looks like a circle.
+    pub old: u64,
+}
+
+impl Default for Sight {
+    /// Longer than the waits after a change of PD's leader.
+    fn default() -> Self {
+        Self { grain: 10, old: 80 }
+    }
+}
 
 /// Something that decides what happens next.
 pub(crate) trait Alike {
@@ -33,14 +47,14 @@ pub(crate) trait Alike {
 pub(crate) struct Likeness {
     hasher: DefaultHasher,
     now: u64,
-    grain: u64,
+    sight: Sight,
     names: BTreeMap<String, usize>,
 }
 
 impl Likeness {
     /// Nothing has been told yet of what there is now.
-    pub(crate) fn new(now: u64, grain: u64) -> Self {
-        Self { hasher: DefaultHasher::new(), now, grain, names: BTreeMap::new() }
+    pub(crate) fn new(now: u64, sight: Sight) -> Self {
+        Self { hasher: DefaultHasher::new(), now, sight, names: BTreeMap::new() }
     }
 
     /// The number.
@@ -64,21 +78,25 @@ impl Likeness {
     /// A time, past or to come.
     pub(crate) fn time(&mut self, at: u64) {
         let (sign, span) = if at > self.now {
-            (1_u8, (at - self.now).div_ceil(self.grain))
+            (1_u8, (at - self.now).div_ceil(self.grain()))
         } else {
-            (0, (self.now - at).min(OLD) / self.grain)
+            (0, (self.now - at).min(self.sight.old * clock::SECOND) / self.grain())
         };
         self.same((sign, span));
     }
 
     /// It is not long ago.
     pub(crate) fn is_young(&self, at: u64) -> bool {
-        self.now.saturating_sub(at) < OLD
+        self.now.saturating_sub(at) < self.sight.old * clock::SECOND
+    }
+
+    fn grain(&self) -> u64 {
+        self.sight.grain.max(1) * clock::SECOND
     }
 
     /// A time that does not matter any more once it is past.
     pub(crate) fn due(&mut self, at: u64) {
-        self.same(at.saturating_sub(self.now).div_ceil(self.grain));
+        self.same(at.saturating_sub(self.now).div_ceil(self.grain()));
     }
 
     /// A time that may never come.
@@ -181,7 +199,7 @@ mod tests {
     use super::*;
 
     fn likeness(now: u64, value: &Value) -> u64 {
-        let mut likeness = Likeness::new(now, 10 * clock::SECOND);
+        let mut likeness = Likeness::new(now, Sight::default());
         likeness.json(value);
         likeness.number()
     }

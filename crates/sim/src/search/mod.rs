@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use circles::Circles;
+pub use likeness::Sight;
 pub(crate) use likeness::{Alike, Likeness};
 use moves::Moves;
 pub use situation::{Fault, Situation};
@@ -40,14 +41,14 @@ pub struct Effort {
     pub threads: usize,
     /// What chance falls by: how long things take.
     pub luck: u64,
-    /// Times within so many seconds of each other are taken for the same.
-    pub grain: u64,
+    /// How well times are told apart; `None` for as well as the situation says.
+    pub sight: Option<Sight>,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        let (brain, faults) = (Brain::default(), None);
-        Self { brain, faults, most: 1_000_000, threads: 1, luck: 0, grain: 10 }
+        let brain = Brain::default();
+        Self { brain, faults: None, most: 1_000_000, threads: 1, luck: 0, sight: None }
     }
 }
 

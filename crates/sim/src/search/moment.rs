@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use super::situation::Situation;
 use super::way::Way;
-use super::{Effort, Likeness};
+use super::{Effort, Likeness, Sight};
 use crate::clock::SECOND;
 use crate::harness::Harness;
 use crate::script::Play;
@@ -32,8 +32,9 @@ pub(super) struct Moment {
     at_rest: bool,
     findings: Vec<String>,
     number: u64,
-    /// What decides how it goes on besides.
-    effort: Effort,
+    /// What chance falls by.
+    luck: u64,
+    sight: Sight,
 }
 
 impl Moment {
@@ -52,7 +53,8 @@ impl Moment {
             at_rest: false,
             findings: Vec::new(),
             number: 0,
-            effort,
+            luck: effort.luck,
+            sight: effort.sight.unwrap_or(situation.sight),
         };
         for line in &situation.begin {
             let _ = first.obey(line);
@@ -101,7 +103,7 @@ impl Moment {
 
     /// What happens next depends on what there is and on luck, and not on how it came about.
     fn throw(&mut self) {
-        let _ = self.obey(&format!("chance {}", self.number ^ self.effort.luck));
+        let _ = self.obey(&format!("chance {}", self.number ^ self.luck));
     }
 
     /// A fault, or its end. `None` where it changes nothing.
@@ -115,7 +117,7 @@ impl Moment {
 
     /// The number of what there is, with what may still be done.
     fn measure(&self, harness: &Harness) -> u64 {
-        let mut likeness = Likeness::new(harness.universe.now, self.effort.grain * SECOND);
+        let mut likeness = Likeness::new(harness.universe.now, self.sight);
         likeness.same((self.left, self.standing, self.at_rest));
         harness.tell(&mut likeness);
         likeness.number()

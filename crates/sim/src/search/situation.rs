@@ -8,7 +8,10 @@
 //! - `most 2`: so many faults in one run, ends of the operator's process counted
 //! - `crashes 3`: the process can end after each of the first three writes of a pass
 //! - `wait 30`: something can happen after so many seconds of waiting, besides after each step
+//! - `grain 60` and `old 1900`: how well times are told apart ([`Sight`])
 //! - `long`: not looked at in every test
+
+use super::Sight;
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Situation {
     pub crashes: u8,
     /// Seconds of waiting after which something can happen.
     pub wait: u64,
+    /// How well times are told apart.
+    pub sight: Sight,
     /// It takes long.
     pub long: bool,
 }
@@ -48,18 +53,22 @@ impl Situation {
             most: 1,
             crashes: 0,
             wait: 30,
+            sight: Sight::default(),
             long: false,
         };
         for line in text.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-            let number = || rest.parse::<u8>().map_err(|_| format!("{name}: {line}"));
+            let number = || rest.parse::<u64>().map_err(|_| format!("{name}: {line}"));
+            let few = || rest.parse::<u8>().map_err(|_| format!("{name}: {line}"));
             match word {
                 "" | "#" => {}
                 ">" => read.begin.push(rest.to_owned()),
                 "?" => read.faults.push(Fault::read(rest)),
-                "most" => read.most = number()?,
-                "crashes" => read.crashes = number()?,
-                "wait" => read.wait = number()?.into(),
+                "most" => read.most = few()?,
+                "crashes" => read.crashes = few()?,
+                "wait" => read.wait = number()?,
+                "grain" => read.sight.grain = number()?,
+                "old" => read.sight.old = number()?,
                 "long" => read.long = true,
                 _ => return Err(format!("{name}: {line}")),
             }

@@ -24,7 +24,7 @@ use std::str::FromStr;
 use tikv_operator_sim::history;
 use tikv_operator_sim::operator::{Brain, Planner};
 use tikv_operator_sim::queue::each;
-use tikv_operator_sim::search::{Effort, Situation, search};
+use tikv_operator_sim::search::{Effort, Sight, Situation, search};
 
 fn situations() -> Vec<Situation> {
     let directory = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/search");
@@ -48,7 +48,7 @@ fn effort() -> Effort {
     Effort {
         faults: number("FAULTS"),
         luck: number("LUCK").unwrap_or(usual.luck),
-        grain: number("GRAIN").unwrap_or(usual.grain),
+        sight: number("GRAIN").map(|grain| Sight { grain, ..Sight::default() }),
         most: number("MOST").unwrap_or(usual.most),
         ..usual
     }
