@@ -91,9 +91,12 @@ fn is_let_go(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
 }
 
 /// The store of this slot is on its way out and PD lists none here: it never registered one, or it
-/// is a tombstone already. Its pod is not made again.
+/// is a tombstone already. Its pod is not made again, nor over a volume that is given up.
 fn has_left(scene: &Scene<'_>, slot: Slot) -> bool {
     let member = scene.member(slot);
+    if slot.component == Component::Tikv && member.volume.is_some_and(|v| v.marks.retired) {
+        return true;
+    }
     slot.component == Component::Tikv
         && scene.pd().is_some()
         && member.store.is_none()

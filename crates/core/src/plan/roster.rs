@@ -108,12 +108,12 @@ impl Scene<'_> {
 
     /// Only a pod is left in the slot, and nothing is to be made there again: its member was removed
     /// for good, or its volume is gone and the pod is on a lost node, where it may be on its way
-    /// out for ever.
+    /// out for ever. A store that its pod registered on an empty disk meanwhile has yet to leave.
     pub(crate) fn is_vacated(&self, slot: Slot) -> bool {
         let member = self.member(slot);
         let known = member.listed.is_some() || member.store.is_some();
         match (member.volume, member.pod) {
-            (Some(volume), _) => volume.marks.retired,
+            (Some(volume), _) => volume.marks.retired && member.store.is_none(),
             (None, Some(pod)) => {
                 let node = pod.node.as_ref().and_then(|name| self.world.nodes.get(name));
                 let lost = node.is_some_and(NodeView::is_lost);

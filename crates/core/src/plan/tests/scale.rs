@@ -404,3 +404,24 @@ fn s80_a_store_of_another_cluster_in_the_same_pd_is_counted_and_not_touched() {
     fixture::pd_of(&mut alone).stores.insert(foreign.id, foreign);
     assert_eq!(plan(&stores(3), &alone).steps, []);
 }
+
+#[test]
+fn a_store_that_an_emptied_disk_became_after_its_own_had_left_leaves_too() {
+    let cluster = stores(3);
+    let mut world = fixture::settled(&stores(4));
+    begin_leaving(&mut world, 3);
+    marks_of(&mut world, 3).retired = true;
+    world.pods.remove(&Slot::tikv(3));
+    let store = store_of(&mut world, 3);
+    let mut again = store.clone();
+    (store.state, store.regions) = (StoreState::Tombstone, 0);
+    (again.id, again.state, again.last_heartbeat) = (StoreId(9), StoreState::Down, None);
+    fixture::pd_of(&mut world).stores.insert(again.id, again);
+    assert_eq!(
+        steps(&cluster, &world),
+        ["offline-store store 9 at c-tikv-3.c-tikv-peer.ns.svc:20160"]
+    );
+    let again = fixture::pd_of(&mut world).stores.get_mut(&StoreId(9)).expect("it");
+    again.state = StoreState::Offline;
+    assert_eq!(steps(&cluster, &world), NOTHING, "and no pod on a volume that is given up");
+}
