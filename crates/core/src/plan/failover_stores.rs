@@ -118,7 +118,7 @@ fn welcome_back(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     let (Some(volume), Some(store)) = (member.volume, member.store) else {
         return;
     };
-    if store.state == StoreState::Up && is_replaced(volume) {
+    if store.state == StoreState::Up && is_replaced(volume) && !volume.marks.retired {
         let name = slot.claim_name(scene.name());
         let step = Step::Mark {
             key: ObjectKey::new(Kind::PersistentVolumeClaim, name.clone()),

@@ -16,7 +16,7 @@ pub struct Roster {
     /// Slots in use that stay.
     pub staying: BTreeSet<Slot>,
     /// Slots in use whose members leave because there are too many, in the order in which they
-    /// should go.
+    /// should go; before them stores that nobody counts ([`Scene::is_stray`]).
     pub leaving: Vec<Slot>,
     /// Stores that did not come back, each with the slot that was made in its place. They are
     /// neither staying nor leaving.
@@ -49,16 +49,15 @@ impl Scene<'_> {
             Component::Pd => BTreeMap::new(),
             Component::Tikv => self.replaced(used),
         };
-        let active: BTreeSet<Slot> = used
-            .iter()
-            .copied()
-            .filter(|slot| !replaced.contains_key(slot) && !self.is_vacated(*slot))
-            .collect();
+        let strays: Vec<Slot> = used.iter().copied().filter(|slot| self.is_stray(*slot)).collect();
+        let counts = |slot: &Slot| !replaced.contains_key(slot) && !strays.contains(slot);
+        let active: BTreeSet<Slot> =
+            used.iter().copied().filter(counts).filter(|slot| !self.is_vacated(*slot)).collect();
         let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
-        let surplus = active.len().saturating_sub(wanted);
-        let leaving = self.leavers(&active, surplus);
-        let gone: BTreeSet<Slot> = leaving.iter().copied().collect();
+        let surplus = self.leavers(&active, active.len().saturating_sub(wanted));
+        let gone: BTreeSet<Slot> = surplus.iter().copied().collect();
         let staying = active.difference(&gone).copied().collect();
+        let leaving = [strays, surplus].concat();
         let joining = self.free(component, used, wanted.saturating_sub(active.len()));
         Roster { staying, leaving, replaced, joining }
     }
@@ -87,7 +86,7 @@ impl Scene<'_> {
             .filter_map(|slot| Some((self.main_volume(*slot)?.marks.replaces?, *slot)))
             .collect();
         used.iter()
-            .filter(|slot| !self.is_vacated(**slot))
+            .filter(|slot| !self.is_vacated(**slot) && !self.is_stray(**slot))
             .filter_map(|slot| {
                 let id = self.store_id(*slot)?;
                 let by = replacements.get(&id).filter(|by| *by != slot)?;
@@ -108,12 +107,12 @@ impl Scene<'_> {
 
     /// Only a pod is left in the slot, and nothing is to be made there again: its member was removed
     /// for good, or its volume is gone and the pod is on a lost node, where it may be on its way
-    /// out for ever. A store that its pod registered on an empty disk meanwhile has yet to leave.
+    /// out for ever.
     pub(crate) fn is_vacated(&self, slot: Slot) -> bool {
         let member = self.member(slot);
         let known = member.listed.is_some() || member.store.is_some();
         match (member.volume, member.pod) {
-            (Some(volume), _) => volume.marks.retired && member.store.is_none(),
+            (Some(volume), _) => volume.marks.retired && !self.is_stray(slot),
             (None, Some(pod)) => {
                 let node = pod.node.as_ref().and_then(|name| self.world.nodes.get(name));
                 let lost = node.is_some_and(NodeView::is_lost);
@@ -121,6 +120,15 @@ impl Scene<'_> {
             }
             (None, None) => false,
         }
+    }
+
+    /// PD lists a store here that is not the one whose removal the retired volume is of: the last pod
+    /// started once more on a disk that was empty by then. It counts for nobody, since its volume is
+    /// never mounted again, and leaves before any other.
+    pub(crate) fn is_stray(&self, slot: Slot) -> bool {
+        let member = self.member(slot);
+        let retired = member.volume.filter(|volume| volume.marks.retired);
+        retired.zip(member.store).is_some_and(|(own, store)| own.marks.store != Some(store.id))
     }
 
     fn is_back(&self, slot: Slot) -> bool {

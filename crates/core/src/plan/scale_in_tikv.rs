@@ -91,7 +91,8 @@ fn go(scene: &Scene<'_>, slot: Slot, apart: &[Slot], draft: &mut Draft<'_>) {
         return offline(scene, slot, store, draft);
     };
     let name = slot.pod_name(scene.name());
-    let begun = volume.marks.leaving.is_some();
+    let stray = scene.is_stray(slot);
+    let begun = volume.marks.leaving.is_some() || stray;
     let well = store.serves(scene.world.now) && calm::serves(scene, &member);
     if store.state == StoreState::Offline && begun {
         return drain(scene, slot, store, draft);
@@ -99,6 +100,10 @@ fn go(scene: &Scene<'_>, slot: Slot, apart: &[Slot], draft: &mut Draft<'_>) {
     if well && let Some(what) = calm::disturbance(scene, apart) {
         let detail = format!("{name} leaves when all is calm: {what}");
         return draft.wait(name, &rules::CALM_FIRST, detail);
+    }
+    if stray {
+        // No volume names it, so an eviction could not be taken back; PD moves its leaders as well.
+        return offline(scene, slot, store, draft);
     }
     if !begun {
         return mark_leaving(scene, slot, volume, draft);

@@ -43,7 +43,9 @@ fn removed<'a>(step: &Step, scene: &Scene<'a>) -> Option<Result<Loss<'a>, String
     };
     let loss = Loss::of(id, scene)?;
     let in_turn = scene.roster(Component::Tikv).leaving.contains(&loss.slot);
-    let replaced = loss.volume.and_then(|v| v.marks.leaving.as_ref());
+    // What a retired volume says is of a store that has left.
+    let volume = loss.volume.filter(|volume| !volume.marks.retired);
+    let replaced = volume.and_then(|v| v.marks.leaving.as_ref());
     let replaced = replaced.is_some_and(|leaving| leaving.reason == REPLACED);
     if in_turn && !replaced {
         return None;

@@ -114,7 +114,7 @@ rules! {
     PD_REMOVAL_IS_INTENDED = "pd-removal-is-intended", Progress, Some(pd::pd_removal_is_intended),
         "A member is removed from PD by its id, after its volume was marked as leaving, and only if it is ours; a half-joined one when no pod can be the one that joins.";
     PD_LABEL_BEFORE_REMOVAL = "pd-label-before-removal", Progress, Some(pd::pd_label_before_removal),
-        "A PD member leaves the client Service before it leaves PD: a removed member keeps answering.";
+        "A PD member leaves the client Service before it leaves PD: a removed member keeps answering. Where its pod is not ours any more, the member stays until that pod is gone.";
     PD_LOSS_IS_PROVED = "pd-loss-is-proved", Degraded, Some(pd_loss::pd_loss_is_proved),
         "A PD member is replaced only when PD has not reached it for `failover.after`, Kubernetes reports its pod, node or volume lost for as long, and PD's leader is stable; a pod that waits for a place, or has just found one, or crashes of its spec is no loss.";
     PD_FAILOVER_LIMIT = "pd-failover-limit", Degraded, Some(pd_loss::pd_failover_limit),
@@ -158,7 +158,7 @@ rules! {
     STORES_LEAVE_IN_TURN = "stores-leave-in-turn", Progress, Some(stores::stores_leave_in_turn),
         "As many surplus stores leave at a time as `scalePolicy.scaleInParallelism` says.";
     INTENT_BEFORE_EFFECT = "intent-before-effect", Progress, Some(stores::intent_before_effect),
-        "What we do to a store is written on its volume before the first call and taken away after it is undone, so that no crash leaves something of ours behind or takes a foreign act for ours.";
+        "What we do to a store is written on its volume before the first call and taken away after it is undone, so that no crash leaves something of ours behind or takes a foreign act for ours. A store for which no volume can speak may go without: one whose disk is gone, or one that registered over the retired volume of another.";
     ONLY_OURS_IS_UNDONE = "only-ours-is-undone", Held, Some(stores::only_ours_is_undone),
         "Evictions and removals that other hands began in PD are theirs to end.";
     RETIREMENT_SETTLES = "retirement-settles", Progress, Some(retirement::retirement_settles),

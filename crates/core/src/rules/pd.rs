@@ -236,7 +236,11 @@ pub(super) fn pd_label_before_removal(step: &Step, scene: &Scene<'_>) -> Verdict
     }
     // One that is not ours keeps its labels, and the Service may select it.
     match scene.pd_slot(member).and_then(|slot| scene.strangers_pod(slot)) {
-        Some(whose) => Err(format!("{0} stays in PD: pod {0} is not ours ({whose})", member.name)),
+        Some(whose) => Err(format!(
+            "{0} stays in PD: pod {0} is not ours ({whose}), and the client Service may select it; \
+             delete that pod, or give it back its owner reference",
+            member.name
+        )),
         None => Ok(()),
     }
 }

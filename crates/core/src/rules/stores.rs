@@ -185,9 +185,8 @@ fn said_before_offline(scene: &Scene<'_>, store: StoreId, address: &str) -> Verd
     };
     match member.volume {
         Some(volume) if says_leaving(volume, store) => Ok(()),
-        // It was registered on an empty disk after the slot's own store had left, and its volume is
-        // never mounted again.
-        Some(volume) if volume.marks.retired => Ok(()),
+        // Its volume says that another store has left, and is never mounted again.
+        Some(_) if scene.is_stray(member.slot) => Ok(()),
         // Nothing is left that could be deleted for it later.
         None if scene.world.lost_claim(member.slot).is_some()
             && !member.pod.is_some_and(|pod| pod.containers_ready) =>

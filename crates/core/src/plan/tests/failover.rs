@@ -272,3 +272,43 @@ fn s68_a_replaced_stores_volume_is_kept_for_as_long_as_the_spec_says() {
         assert_eq!((waits_for(&plan, &rules::QUARANTINE), deleted), (kept, !kept), "{case}");
     }
 }
+
+/// Store 2 was replaced by `tikv-3` and is a tombstone; before its pod went, it started once more on a
+/// disk that was empty by then, and store 9 registered over the retired volume.
+fn with_a_stray(cluster: &Cluster) -> World {
+    let mut world = with_replacement(cluster, lost(cluster));
+    let pd = fixture::pd_of(&mut world);
+    let store = pd.stores.get_mut(&StoreId(2)).expect("a store");
+    let mut stray = store.clone();
+    (store.state, store.regions) = (StoreState::Tombstone, 0);
+    (stray.id, stray.last_heartbeat, stray.regions) = (StoreId(9), None, 0);
+    pd.stores.insert(stray.id, stray);
+    world.pods.remove(&Slot::tikv(1));
+    let marks = &mut world.volumes.get_mut("tikv-c-tikv-1").expect("a volume").marks;
+    marks.leaving = Some(Leaving { since: fixture::now(), reason: rules::REPLACED.to_owned() });
+    marks.retired = true;
+    watch_for_an_hour(&mut world);
+    world
+}
+
+#[test]
+fn a_store_over_the_retired_volume_of_a_replaced_one_leaves() {
+    let cluster = fixture::cluster(json!({}));
+    let mut world = with_a_stray(&cluster);
+    let plan = plan(&cluster, &world);
+    let address = "c-tikv-1.c-tikv-peer.ns.svc:20160".to_owned();
+    assert_eq!(of_the_store(&plan), [&Step::OfflineStore { store: StoreId(9), address }]);
+    fixture::pd_of(&mut world).stores.get_mut(&StoreId(9)).expect("it").state = StoreState::Up;
+    let scene = Scene::new(&cluster, &world);
+    let roster = scene.roster(Component::Tikv);
+    assert_eq!(roster.leaving, [Slot::tikv(1)], "whatever ordinal the healthy ones have");
+    assert_eq!(roster.staying, [0, 2, 3].map(Slot::tikv).into());
+}
+
+#[test]
+fn a_store_over_a_retired_volume_fills_no_place() {
+    let cluster = fixture::cluster(json!({"tikv": {"replicas": 4}}));
+    let world = with_a_stray(&cluster);
+    let scene = Scene::new(&cluster, &world);
+    assert_eq!(scene.roster(Component::Tikv).joining, [Slot::tikv(4)]);
+}

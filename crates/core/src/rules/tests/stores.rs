@@ -210,6 +210,11 @@ fn intent_before_effect() {
         world.pods.remove(&Slot::tikv(4));
     });
     allows(rule, &cluster, &dead, &offline(4));
+    // A retired volume speaks for the store that has left, and for no other.
+    let retired = edited(&surplus(), |world| marks_of(world, 4).retired = true);
+    holds(rule, &cluster, &retired, &offline(4));
+    let stray = edited(&retired, |world| marks_of(world, 4).store = Some(StoreId(99)));
+    allows(rule, &cluster, &stray, &offline(4));
     // Marks go when what they stand for is undone.
     allows(rule, &cluster, &said, &unmark(LEAVING));
     allows(rule, &cluster, &said, &unmark(EVICTING));
