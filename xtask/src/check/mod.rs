@@ -7,6 +7,8 @@ mod dependencies;
 mod mutants;
 mod page;
 mod readme;
+#[cfg(test)]
+mod sizes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
