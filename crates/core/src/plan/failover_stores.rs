@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 
 use super::draft::Draft;
 use super::members::first_marks;
-use super::{Roster, Scene, Step};
+use super::{Roster, Scene, Step, scale_in_tikv};
 use crate::build;
 use crate::rules::{self, REPLACED};
 use crate::world::{
@@ -93,9 +93,10 @@ fn is_silent(scene: &Scene<'_>, store: &StoreFacts) -> bool {
 /// and the call when the intent is written. The replacement names the store in any case.
 fn take_offline(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     let member = scene.member(slot);
-    let Some(store) = member.store.filter(|store| store.state != StoreState::Offline) else {
-        return;
-    };
+    let Some(store) = member.store else { return };
+    if store.state == StoreState::Offline {
+        return scale_in_tikv::drain(scene, slot, store, draft);
+    }
     let subject = format!("store {}", store.id);
     let step = match member.volume {
         Some(volume) if volume.marks.leaving.is_none() => {

@@ -138,7 +138,8 @@ fn mark_leaving(scene: &Scene<'_>, slot: Slot, volume: &VolumeFacts, draft: &mut
     draft.propose(slot.pod_name(scene.name()), step);
 }
 
-fn drain(scene: &Scene<'_>, slot: Slot, store: &StoreFacts, draft: &mut Draft<'_>) {
+/// Says how far PD is with a store that was taken offline.
+pub(super) fn drain(scene: &Scene<'_>, slot: Slot, store: &StoreFacts, draft: &mut Draft<'_>) {
     let name = slot.pod_name(scene.name());
     let progress = scene.pd().and_then(|pd| pd.progress.get(&store.id));
     let said = progress.map_or_else(String::new, words);

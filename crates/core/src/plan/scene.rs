@@ -92,12 +92,14 @@ impl<'a> Scene<'a> {
 
     /// The slot's volume is a first one and PD never listed its member as healthy. A volume that was
     /// made later under the same ordinal, for a member that replaces a lost one or came after a
-    /// scale-in, carries no bootstrap record: its member joins.
+    /// scale-in, carries no bootstrap record: its member joins. One that PD has removed again before
+    /// it was healthy (its volume is retired) does not come.
     fn is_late(&self, slot: Slot) -> bool {
         match (&self.identity, self.member(slot).volume) {
             (Identity::Known(_) | Identity::Conflict(_), None) => false,
             (Identity::Known(_) | Identity::Conflict(_), Some(volume)) => {
-                volume.marks.bootstrap.is_some() && volume.marks.member.is_none()
+                let marks = &volume.marks;
+                marks.bootstrap.is_some() && marks.member.is_none() && !marks.retired
             }
             (Identity::Unborn | Identity::Starting(_), _) => true,
         }

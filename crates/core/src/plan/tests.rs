@@ -114,6 +114,10 @@ fn s03_a_late_first_member_keeps_the_static_initial_cluster() {
     fixture::pd_of(&mut world).members.retain(|_, m| m.name != "c-pd-2");
     let start = Scene::new(&cluster, &world).pd_start();
     assert!(matches!(start, crate::build::PdStart::Bootstrap(_)), "{start:?}");
+    // It never came and was removed: those that are to come do not wait for it.
+    world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.retired = true;
+    assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);
+    world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.retired = false;
     // The member lost its volume, was removed, and another one takes its ordinal: it joins.
     world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.bootstrap = None;
     assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);

@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use super::disruption::{present_stores, well_members};
+use super::loss::pod_of;
 use super::{Auditor, may_delete_volumes};
+use crate::beliefs;
 use crate::kube::{Object, at, is_deleting, name_of, text};
 use crate::operator::Write;
-use crate::pd::StoreState;
+use crate::pd::{Ensemble, Store, StoreState};
 use crate::universe::Universe;
 
 const GOOD: &str = "I1 nothing is removed for good that may still be needed";
@@ -17,6 +19,21 @@ const ROOM: &str = "F65 the others have room for what a leaving store holds";
 const LEADER: &str = "scenario 53: PD's leader is removed after its leadership was moved";
 const SERVED: &str = "scenario 53: a PD member leaves the client Service before it is removed";
 const EXTRAS: &str = "I3 no more replacements than the limit";
+
+/// Stores whose machine lost its power so lately that neither PD nor Kubernetes can have missed them.
+fn not_missed_yet(universe: &Universe, ensemble: &Ensemble, apart: u64) -> Vec<u64> {
+    let lately = |store: &&Store| {
+        let silence = store.heartbeat.map(|heard| universe.now.saturating_sub(heard));
+        silence.is_some_and(|silence| silence <= beliefs::DISCONNECTED_AFTER.value)
+    };
+    let without_power = |store: &&Store| {
+        let pod = universe.kube.get("Pod", pod_of(store)).filter(|pod| !is_deleting(pod));
+        let node = pod.and_then(|pod| universe.nodes.machines.get(text(pod, "/spec/nodeName")));
+        node.is_some_and(|node| !node.up)
+    };
+    let stores = ensemble.cluster.stores.values().filter(|store| store.id != apart);
+    stores.filter(lately).filter(without_power).map(|store| store.id).collect()
+}
 
 /// What a volume says that is retired and may not be deleted: nobody watched the removal.
 const EVIDENCE: &str = "unproven";
@@ -31,20 +48,20 @@ impl Auditor {
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         let known = ensemble.cluster.stores.get(&store);
-        if known.is_none_or(|known| known.state == StoreState::Tombstone) {
+        let Some(known) = known.filter(|known| known.state != StoreState::Tombstone) else {
             return;
-        }
+        };
         let up =
             |id: &u64| ensemble.cluster.stores.get(id).is_some_and(|s| s.state == StoreState::Up);
-        let left =
-            present_stores(universe, ensemble, Some(store)).iter().filter(|id| up(id)).count();
+        let mut others = present_stores(universe, ensemble, Some(store));
+        others.extend(not_missed_yet(universe, ensemble, store));
+        let left = others.iter().filter(|id| up(id)).count();
         let needed = ensemble.cluster.max_replicas as usize;
         if left < needed {
             let what = format!("{}: {left} stores are left, {needed} are needed", write.key);
             self.find(STORES, what);
         }
         let used = |id: u64| ensemble.cluster.stores.get(&id).map_or(0, |s| s.used);
-        let others = present_stores(universe, ensemble, Some(store));
         let room: u64 =
             others.iter().filter(|id| up(id)).map(|id| ensemble.cluster.free(*id)).sum();
         if used(store) > room {
@@ -53,6 +70,18 @@ impl Auditor {
             self.find(ROOM, what);
         }
         self.judge_intent(universe, cluster, ("store-id", "leaving"), write);
+        self.judge_nameless(universe, pod_of(known), write);
+    }
+
+    /// A store that no volume names is taken offline only where none could: its disk is gone, or is
+    /// kept for the store that was there before it.
+    fn judge_nameless(&mut self, universe: &Universe, pod: &str, write: &Write) {
+        let claim = format!("tikv-{pod}");
+        let claim = universe.kube.get("PersistentVolumeClaim", &claim);
+        let Some(claim) = claim.filter(|claim| !is_deleting(claim)) else { return };
+        if note(claim, "store-id") != write.key.name && note(claim, "retired").is_empty() {
+            self.find(INTENT, format!("{}: {} does not name it", write.key, name_of(claim)));
+        }
     }
 
     /// The volume of the store or member that a call is about carries the mark.

@@ -118,6 +118,15 @@ fn the_intent_is_written_before_the_store_is_taken_offline() {
     assert!(!plan_of(&cluster, &world).contains(&offline(&cluster)));
 }
 
+#[test]
+fn a_replaced_store_that_pd_empties_is_named() {
+    let cluster = three();
+    let mut world = with_replacement(&cluster, lost(&cluster));
+    let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(2)).expect("a store");
+    store.state = StoreState::Offline;
+    assert!(waits_for(&plan(&cluster, &world), &rules::STORE_DRAINED_BEFORE_DELETE));
+}
+
 fn plan_of(cluster: &Cluster, world: &World) -> Vec<Step> {
     plan(cluster, world).steps
 }
