@@ -294,6 +294,9 @@ mod tests {
         begin + Duration::from_millis(millis)
     }
 
+    /// Takes a moment away.
+    type Forget = fn(&mut Restart);
+
     /// A store's restart in which the operator takes 1.5 s, or a PD member's with 0.5 s.
     fn row(begin: Instant, tikv: bool) -> Restart {
         let moment = |millis| Some(at(begin, millis));
@@ -326,7 +329,7 @@ mod tests {
         assert_eq!(share(row(begin, true), begin).unwrap(), Duration::from_millis(1500));
         let of_pd = share(row(begin, false), at(begin, 1500)).unwrap();
         assert_eq!(of_pd, Duration::from_millis(500));
-        let forget: [(fn(&mut Restart), &str, bool); 7] = [
+        let forget: [(Forget, &str, bool); 7] = [
             (|row| row.probed = None, "containers ready", false),
             (|row| row.back = None, "back by PD's word", false),
             (|row| row.ready = None, "Ready", false),
