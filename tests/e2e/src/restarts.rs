@@ -9,6 +9,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tikv_operator_api::labels;
 
@@ -69,8 +70,15 @@ impl Restarts {
         self.rows.iter().map(|row| row.pod.as_str()).collect()
     }
 
-    /// The longest share of the operator in one restart.
-    pub(crate) fn longest_share(&self) -> Duration {
+    /// The longest share of the operator in one restart. Fails where a moment was not seen from which it
+    /// is counted: nobody knows then how long it took.
+    pub(crate) fn judged_share(&self) -> Result<Duration> {
+        let unseen: Vec<String> = self.rows.iter().flat_map(Restart::unseen).collect();
+        ensure!(unseen.is_empty(), "never seen, so no share is known: {}", unseen.join(", "));
+        Ok(self.longest_share())
+    }
+
+    fn longest_share(&self) -> Duration {
         (0..self.rows.len()).map(|index| self.share(index)).max().unwrap_or_default()
     }
 
@@ -132,6 +140,26 @@ impl Restart {
         Some(row)
     }
 
+    /// Moments that were not seen and have to be: without one of them a part of the share is 0. When the
+    /// pod leads its share again is not among them: what is counted without it is longer.
+    fn unseen(&self) -> Vec<String> {
+        let mut moments = vec![
+            ("containers ready", self.probed),
+            ("back by PD's word", self.back),
+            ("Ready", self.ready),
+        ];
+        if self.tikv {
+            moments.extend([
+                ("asked to lead nothing", self.asked),
+                ("without leaders", self.empty),
+                ("free to lead again", self.free),
+                ("its gate open", self.gate),
+            ]);
+        }
+        let unseen = moments.into_iter().filter(|(_, moment)| moment.is_none());
+        unseen.map(|(what, _)| format!("{} {what}", self.pod)).collect()
+    }
+
     /// It serves as before: nothing stands in the way of the next one.
     fn settled(&self) -> Option<Instant> {
         self.leads.or(self.free).or(self.back).max(self.ready)
@@ -146,10 +174,10 @@ impl Restart {
         // The last time before the deletion at which it was asked.
         let calm = heard.iter().rev().find(|(at, w)| *at <= self.deleted && !evicted(w));
         let since = calm.map_or(begin, |(at, _)| *at);
-        self.asked = first(heard, since, evicted).filter(|at| *at <= self.deleted);
+        let limits = (self.deleted, self.made);
+        self.asked = first_by(heard, since, limits, evicted);
         let empty = |word: &Word| of(word).is_some_and(|store| store.leaders == 0);
-        self.empty = self.asked.and_then(|asked| first(heard, asked, empty));
-        self.empty = self.empty.filter(|at| *at <= self.deleted);
+        self.empty = self.asked.and_then(|asked| first_by(heard, asked, limits, empty));
         let returned = |store: &Store| store.state == "Up" && store.started > old.started;
         self.back = first(heard, self.made, |word| of(word).is_some_and(|s| returned(&s)));
         self.free = self.back.and_then(|back| first(heard, back, |word| !evicted(word)));
@@ -183,6 +211,22 @@ fn first(heard: &Heard, since: Instant, test: impl Fn(&Word) -> bool) -> Option<
         return Some(since);
     }
     heard.iter().find(|(at, word)| *at > since && test(word)).map(|(at, _)| *at)
+}
+
+/// As [`first`], of what began before `by`. Where it was heard only afterwards, before `end`: when it was
+/// last heard that it had not begun, so that nothing is counted for shorter than it was.
+fn first_by(
+    heard: &Heard,
+    since: Instant,
+    (by, end): (Instant, Instant),
+    test: impl Fn(&Word) -> bool,
+) -> Option<Instant> {
+    let at = first(heard, since, &test).filter(|at| *at <= end)?;
+    if at <= by {
+        return Some(at);
+    }
+    let not_yet = heard.iter().rev().find(|(at, word)| *at <= by && !test(word));
+    Some(not_yet.map_or(since, |(at, _)| (*at).max(since)))
 }
 
 /// When a condition of this pod was first seen to be true.
@@ -239,5 +283,91 @@ impl fmt::Display for Restarts {
             "      the operator's share per restarted pod: at most {:.2} s",
             self.longest_share().as_secs_f64()
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(begin: Instant, millis: u64) -> Instant {
+        begin + Duration::from_millis(millis)
+    }
+
+    /// Takes a moment away.
+    type Forget = fn(&mut Restart);
+
+    /// A store's restart in which the operator takes 1.5 s, or a PD member's with 0.5 s.
+    fn row(begin: Instant, tikv: bool) -> Restart {
+        let moment = |millis| Some(at(begin, millis));
+        let of_store = |millis| moment(millis).filter(|_| tikv);
+        Restart {
+            pod: if tikv { "c-tikv-0" } else { "c-pd-0" }.to_owned(),
+            tikv,
+            asked: of_store(0),
+            empty: of_store(1000),
+            deleted: at(begin, 1500),
+            gone: at(begin, 2000),
+            made: at(begin, 2500),
+            back: moment(4000),
+            free: of_store(4500),
+            probed: moment(4000),
+            gate: of_store(4400),
+            ready: moment(5000),
+            leads: None,
+            calm: None,
+        }
+    }
+
+    fn share(row: Restart, begin: Instant) -> Result<Duration> {
+        Restarts { begin, rows: vec![row] }.judged_share()
+    }
+
+    #[test]
+    fn a_share_is_known_only_where_every_moment_was_seen() {
+        let begin = Instant::now();
+        assert_eq!(share(row(begin, true), begin).unwrap(), Duration::from_millis(1500));
+        let of_pd = share(row(begin, false), at(begin, 1500)).unwrap();
+        assert_eq!(of_pd, Duration::from_millis(500));
+        let forget: [(Forget, &str, bool); 7] = [
+            (|row| row.probed = None, "containers ready", false),
+            (|row| row.back = None, "back by PD's word", false),
+            (|row| row.ready = None, "Ready", false),
+            (|row| row.asked = None, "asked to lead nothing", true),
+            (|row| row.empty = None, "without leaders", true),
+            (|row| row.free = None, "free to lead again", true),
+            (|row| row.gate = None, "its gate open", true),
+        ];
+        for (forget, words, only_stores) in forget {
+            for tikv in [true, false] {
+                let mut row = row(begin, tikv);
+                forget(&mut row);
+                let name = row.pod.clone();
+                let said = share(row, begin).err().map(|e| e.to_string()).unwrap_or_default();
+                let wanted = tikv || !only_stores;
+                assert_eq!(said.contains(&format!("{name} {words}")), wanted, "{words}: {said}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_heard_late_is_counted_from_when_it_was_last_not_so() {
+        let begin = Instant::now();
+        let word = |evicting: &[u64]| Word {
+            evicting: evicting.iter().copied().collect(),
+            ..Word::default()
+        };
+        let heard = vec![
+            (at(begin, 0), word(&[])),
+            (at(begin, 900), word(&[])),
+            (at(begin, 1700), word(&[1])),
+        ];
+        let asked = |by, end| {
+            let limits = (at(begin, by), at(begin, end));
+            first_by(&heard, begin, limits, |word| word.evicting.contains(&1))
+        };
+        assert_eq!(asked(1800, 2500), Some(at(begin, 1700)));
+        assert_eq!(asked(1500, 2500), Some(at(begin, 900)), "heard after the deletion");
+        assert_eq!(asked(1500, 1600), None, "of another restart");
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Word {
     pub(crate) evicting: BTreeSet<u64>,
 }
 
-/// The moments at which PD's word changed.
+/// The moments at which PD's word changed, and the last ones at which it was still the word before.
 pub(crate) type Heard = Vec<(Instant, Word)>;
 
 /// Asks until it is dropped.
@@ -75,13 +75,12 @@ impl Watchman {
         let (sink, stop) = (Arc::clone(&heard), Arc::clone(&ended));
         let (kube, cluster) = (kube.clone(), cluster.clone());
         let thread = std::thread::spawn(move || {
+            let mut last = None;
             while !stop.load(Ordering::Relaxed) {
                 // While PD has no leader there is no word of it.
                 if let Ok(word) = ask(&kube, &cluster) {
                     let mut heard = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                    if heard.last().is_none_or(|(_, last)| *last != word) {
-                        heard.push((Instant::now(), word));
-                    }
+                    hear(&mut heard, &mut last, Instant::now(), word);
                 }
                 std::thread::sleep(pause);
             }
@@ -109,6 +108,17 @@ impl Drop for Watchman {
             drop(thread.join());
         }
     }
+}
+
+/// Notes what PD says now; `last` is when it was heard before.
+fn hear(heard: &mut Heard, last: &mut Option<Instant>, now: Instant, word: Word) {
+    if heard.last().is_none_or(|(_, old)| *old != word) {
+        if let Some((at, old)) = last.zip(heard.last().cloned()).map(|(at, (_, old))| (at, old)) {
+            heard.push((at, old));
+        }
+        heard.push((now, word));
+    }
+    *last = Some(now);
 }
 
 /// One GET of PD's API by the client Service.
@@ -172,5 +182,21 @@ pub(crate) fn locks(kube: &Kube, cluster: &Cluster) -> Result<Option<String>> {
         Ok(body) => Ok(Some(body).filter(|body| body.contains("task"))),
         Err(e) if crate::kube::status_code(&e).is_some() => Ok(None),
         Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_noted_with_the_last_moment_before_it() {
+        let (begin, mut heard, mut last) = (Instant::now(), Heard::new(), None);
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let word = |leader: &str| Word { leader: leader.to_owned(), ..Word::default() };
+        for (seconds, leader) in [(0, "a"), (1, "a"), (2, "a"), (3, "b"), (4, "b")] {
+            hear(&mut heard, &mut last, at(seconds), word(leader));
+        }
+        assert_eq!(heard, [(at(0), word("a")), (at(2), word("a")), (at(3), word("b"))]);
     }
 }

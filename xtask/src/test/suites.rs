@@ -150,6 +150,15 @@ pub(crate) const SUITES: &[Suite] = &[
         jobs: simulator,
     },
     Suite {
+        name: "search",
+        what: "every moment of small clusters, the long situations too",
+        counts: Counts::Tests,
+        live: false,
+        long: true,
+        lane: Lane::Alone,
+        jobs: |_| Ok(vec![search()]),
+    },
+    Suite {
         name: "integration",
         what: "golden files, command lines, all that needs a real API server, and older releases",
         counts: Counts::Tests,
@@ -246,6 +255,14 @@ fn simulator(all: bool) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
+/// The search through the long situations as well, which take many minutes: the short ones are part of
+/// `sim`.
+fn search() -> Job {
+    let mut job = Job::cargo(&["test", "--workspace", "--test", "search"]);
+    job.command.args(["--", "--nocapture", "nothing_ends_badly"]).env("LONG", "1");
+    job
+}
+
 fn integration(_all: bool) -> Result<Vec<Job>> {
     let mut job = tests(|package| package != "sim")?;
     // `kubectl` runs the commands of a page.
@@ -330,6 +347,20 @@ mod tests {
             let crashes = variables.find(|(name, _)| *name == "CRASHES");
             assert_eq!(crashes.and_then(|(_, value)| value?.to_str()), want);
         }
+    }
+
+    #[test]
+    fn the_long_situations_are_looked_at_by_a_suite_of_their_own_with_all() {
+        let suite = SUITES.iter().find(|suite| suite.name == "search").unwrap();
+        assert!(suite.long);
+        let jobs = (suite.jobs)(true).unwrap();
+        let is_long = |job: &&Job| job.command.get_envs().any(|(name, _)| name == "LONG");
+        let words: Vec<_> = jobs.iter().filter(is_long).map(Job::shown).collect();
+        let [words] = &words[..] else { panic!("{words:?}") };
+        let named = words.split_whitespace().next_back().unwrap();
+        let source = include_str!("../../../crates/sim/tests/search/main.rs");
+        assert!(words.contains("--test search"), "{words}");
+        assert!(source.contains(&format!("fn {named}")), "it runs no test: {words}");
     }
 
     #[test]

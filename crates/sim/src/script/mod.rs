@@ -108,6 +108,11 @@ pub(crate) struct Play {
 }
 
 impl Play {
+    /// How often it was waited for everything to settle, and it did not.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
     /// A new run, in which nothing has happened yet.
     fn begin(&mut self, seed: u64) {
         self.harness = Harness::new(seed);

@@ -13,6 +13,7 @@ mod likeness;
 mod moment;
 mod moves;
 mod situation;
+mod taken;
 mod way;
 
 use std::sync::Arc;
@@ -21,9 +22,11 @@ use std::time::Instant;
 use circles::Circles;
 pub use likeness::Sight;
 pub(crate) use likeness::{Alike, Likeness};
+use moment::Moment;
 use moves::Moves;
 pub use situation::{Fault, Situation};
 use stateright::{Checker as _, HasDiscoveries, Model as _};
+use taken::Taken;
 
 use crate::history;
 use crate::operator::Brain;
@@ -98,8 +101,13 @@ impl Searched {
 /// Looks at every moment that a situation can come to.
 pub fn search(situation: &Situation, effort: Effort) -> Searched {
     let begun = Instant::now();
-    let circles = Arc::new(Circles::default());
-    let model = Moves::new(situation.clone(), effort, Arc::clone(&circles));
+    let (circles, taken) = (Arc::new(Circles::default()), Arc::new(Taken::default()));
+    let first = match Moment::first(situation, effort) {
+        Ok(first) => first,
+        Err(words) => return Searched { left_out: vec![words], ..Searched::default() },
+    };
+    let faults = first.left();
+    let model = Moves::new(situation.clone(), first, (Arc::clone(&circles), Arc::clone(&taken)));
     let checker = model.checker().threads(effort.threads).target_state_count(effort.most);
     let checker = checker.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let mut searched = Searched {
@@ -115,6 +123,8 @@ pub fn search(situation: &Situation, effort: Effort) -> Searched {
     } else {
         if searched.met >= effort.most {
             searched.left_out.push(format!("ended after {} moments", effort.most));
+        } else if faults > 0 {
+            searched.left_out = taken.missing(situation);
         }
         judge_circles(&circles, effort.brain, &mut searched);
     }

@@ -17,6 +17,8 @@ pub(super) const PATIENCE: u64 = 9000;
 const CALM: u64 = 75 * SECOND;
 /// How many minutes nothing may be written then.
 const QUIET: &str = "quiet 3";
+/// What is wrong with a command after which everything is as before.
+const NOTHING: &str = "changes nothing";
 /// At rest the operator looks at least this often.
 const QUIET_LOOKS: u64 = 120 * SECOND;
 
@@ -38,11 +40,11 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// The first one of a situation.
-    pub(super) fn first(situation: &Situation, effort: Effort) -> Self {
+    /// The first one of a situation. Fails with the words of the command that does not lead into it.
+    pub(super) fn first(situation: &Situation, effort: Effort) -> Result<Self, String> {
         let mut play = Play::default();
         let begin = "seed 1";
-        let _ = play.obey(begin);
+        play.obey(begin)?;
         play.harness.brain = effort.brain;
         play.harness.stops_at = Some(String::new());
         let mut first = Self {
@@ -57,10 +59,31 @@ impl Moment {
             sight: effort.sight.unwrap_or(situation.sight),
         };
         for line in &situation.begin {
-            let _ = first.obey(line);
+            let failed = |problem: String| format!("its opening fails: {line}: {problem}");
+            first.open(line).map_err(failed)?;
+            // What a broken operator does already here is a finding.
+            if first.harness().is_over() {
+                break;
+            }
         }
         first.end_move();
-        first
+        Ok(first)
+    }
+
+    /// A command that leads into the situation. One that changes nothing does not.
+    fn open(&mut self, line: &str) -> Result<(), String> {
+        let (before, unsettled) = (self.measure(self.harness()), self.play.unsettled());
+        self.obey(line)?;
+        if self.harness().is_over() {
+            return Ok(());
+        }
+        if self.play.unsettled() > unsettled {
+            return Err("not settled".to_owned());
+        }
+        if self.measure(self.harness()) == before {
+            return Err(NOTHING.to_owned());
+        }
+        Ok(())
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -106,13 +129,21 @@ impl Moment {
         let _ = self.obey(&format!("chance {}", self.number ^ self.luck));
     }
 
-    /// A fault, or its end. `None` where it changes nothing.
-    pub(super) fn after_fault(&self, line: &str, left: u8, standing: Option<u8>) -> Option<Self> {
+    /// A fault, or its end. Fails where it cannot be obeyed or changes nothing.
+    pub(super) fn after_fault(
+        &self,
+        line: &str,
+        left: u8,
+        standing: Option<u8>,
+    ) -> Result<Self, String> {
         let mut next = self.clone();
-        next.obey(line).ok()?;
+        next.obey(line)?;
         (next.left, next.standing, next.at_rest) = (left, standing, false);
         next.end_move();
-        (next.number != next.measure(self.harness())).then_some(next)
+        if next.number == next.measure(self.harness()) {
+            return Err(NOTHING.to_owned());
+        }
+        Ok(next)
     }
 
     /// The number of what there is, with what may still be done.

@@ -6,8 +6,8 @@ use stateright::{Model, Property};
 
 use super::circles::Circles;
 use super::moment::Moment;
-use super::situation::Situation;
-use super::{Effort, Fault};
+use super::situation::{Fault, Situation};
+use super::taken::{CRASH, Taken};
 
 /// One of the things that can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +27,16 @@ pub(super) struct Moves {
     situation: Situation,
     first: Moment,
     circles: Arc<Circles>,
+    taken: Arc<Taken>,
 }
 
 impl Moves {
-    pub(super) fn new(situation: Situation, effort: Effort, circles: Arc<Circles>) -> Self {
-        let first = Moment::first(&situation, effort);
-        Self { situation, first, circles }
+    pub(super) fn new(
+        situation: Situation,
+        first: Moment,
+        (circles, taken): (Arc<Circles>, Arc<Taken>),
+    ) -> Self {
+        Self { situation, first, circles, taken }
     }
 
     fn fault(&self, index: u8) -> Option<&Fault> {
@@ -47,9 +51,14 @@ impl Moves {
         Some(next)
     }
 
+    fn crash(&self, from: &Moment, write: u8) -> Option<Moment> {
+        let crashed = from.after_crash(write, self.situation.wait);
+        self.taken.note(CRASH, crashed.ok_or_else(|| "it never writes".to_owned()))
+    }
+
     fn undo(&self, from: &Moment, index: u8) -> Option<Moment> {
         let line = self.fault(index)?.undo.as_deref()?;
-        let next = from.after_fault(line, from.left(), None)?;
+        let next = self.taken.note(line, from.after_fault(line, from.left(), None))?;
         self.note(from, &next);
         Some(next)
     }
@@ -95,11 +104,12 @@ impl Model for Moves {
     fn next_state(&self, from: &Moment, next: Move) -> Option<Moment> {
         match next {
             Move::Time => self.time(from),
-            Move::Crash(write) => from.after_crash(write, self.situation.wait),
+            Move::Crash(write) => self.crash(from, write),
             Move::Fault(index) => {
                 let fault = self.fault(index)?;
                 let standing = fault.undo.as_ref().map(|_| index).or(from.standing());
-                from.after_fault(&fault.line, from.left().saturating_sub(1), standing)
+                let next = from.after_fault(&fault.line, from.left().saturating_sub(1), standing);
+                self.taken.note(&fault.line, next)
             }
             Move::Undo(index) => self.undo(from, index),
         }

@@ -106,3 +106,28 @@ fn a_broken_operator_is_found_and_the_way_there_can_be_played_again() {
     let sound = search(all.last().unwrap(), effort());
     assert!(sound.is_clean(), "the sound one too: {sound:?}");
 }
+
+/// Texts in which something is misspelt, and what is said of it. One store of one is soon looked at.
+const EMPTY: &[(&str, &str)] = &[
+    ("> settel\n", "its opening fails: settel: no such command"),
+    ("> settle 1\n", "its opening fails: settle 1: not settled"),
+    ("> settle\n> wipe tikv-c-tikv-7\n", "wipe tikv-c-tikv-7: changes nothing"),
+    ("> settle\n? kil c-pd-0\n", "fault never happened: kil c-pd-0 (no such command"),
+    ("> settle\n? kill c-pd-7\n? kill c-pd-0\n", "happened: kill c-pd-7 (changes nothing)"),
+    ("> settle\n? mute node-a | unmut node-a\n", "end of a fault never happened: unmut node-a"),
+    ("> settle\ncrashes 2\n", "fault never happened: crash-after 1 (it never writes)"),
+];
+
+#[test]
+fn a_situation_in_which_something_never_happens_is_not_complete() {
+    let loose = each(EMPTY, |(text, words)| {
+        let text = format!("> create c pd=1 tikv=1\n{text}");
+        let situation = Situation::read("empty", &text).unwrap();
+        let searched = search(&situation, effort());
+        let summary = searched.summary();
+        let is_said = !searched.is_clean() && summary.contains(words);
+        (!is_said).then(|| format!("{words}: {summary}"))
+    });
+    let loose: Vec<String> = loose.into_iter().flatten().collect();
+    assert!(loose.is_empty(), "{loose:#?}");
+}

@@ -105,7 +105,7 @@ fn judge(scene: &Scene, cluster: &Cluster, restarts: &Restarts) -> Result<()> {
         order.iter().take(3).all(|pod| pod.contains("-pd-")),
         "TiKV was restarted before PD: {order:?}"
     );
-    let share = restarts.longest_share();
+    let share = restarts.judged_share()?;
     let words =
         format!("the operator took {:.2} s for one pod, promised {SHARE:?}", share.as_secs_f64());
     promise::judge(scene.all, (share <= SHARE, share <= FAULT), &words)?;
