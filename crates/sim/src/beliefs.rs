@@ -10,7 +10,7 @@ mod source;
 pub use all::all;
 pub use settings::{
     HIDDEN_ITEMS, LOG_LEVELS, OFFLINE_ITEMS, ONLINE_IS_LOST, PD_CHECKS_SETTINGS, PD_DEFAULTS,
-    SETTINGS_PERSIST, STORE_CHECKS_SETTINGS, TIKV_DEFAULTS,
+    SETTINGS_PERSIST, STORE_CHECKS_SETTINGS, STORE_READS_ITS_FILE, TIKV_DEFAULTS,
 };
 use source::belief;
 pub use source::{Belief, Source};
@@ -383,6 +383,13 @@ pub const PODS_SPREAD: Belief<()> = belief(
     (),
     "the scheduler spreads pods that ask for it over the nodes; here those of one component",
     Source::Chosen("three nodes; a soft anti-affinity is what users set"),
+);
+
+/// See `says`.
+pub const SELECTED_NODES: Belief<()> = belief(
+    (),
+    "a pod with a nodeSelector is bound only to a node that has all these labels",
+    Source::Documented("Kubernetes: Assigning Pods to Nodes, nodeSelector"),
 );
 
 /// See `says`.

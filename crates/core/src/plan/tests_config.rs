@@ -296,6 +296,12 @@ fn s37_online_items_of_running_stores_are_set_and_no_pod_is_restarted() {
     assert_eq!(run(&after, &mut world), Vec::<String>::new(), "somebody's change is drift");
     let drift = report(&after, &world, &plan(&after, &world), &[]).0.drift;
     assert_eq!(drift.len(), 3);
+    // The process that said so has ended, and the next one does not run yet.
+    let mut down = world.clone();
+    let pod = down.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    (pod.containers_ready, pod.started) = (false, None);
+    let drift = report(&after, &down, &plan(&after, &down), &[]).0.drift;
+    assert_eq!(drift.len(), 2, "{drift:?}");
     let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(2)).expect("a store");
     store.started = Some(fixture::now() + jiff::SignedDuration::from_secs(9));
     let planned = plan(&after, &world);

@@ -133,7 +133,7 @@ fn s54_the_unhealthy_member_leaves_and_not_a_healthy_one() {
 }
 
 #[test]
-fn s63_more_replicas_again_cancel_a_scale_in_before_the_removal() {
+fn f63_more_replicas_again_cancel_a_scale_in_before_the_removal() {
     let mut world = fixture::settled(&pd(3));
     walk(&pd(2), &mut world, 2);
     assert!(!world.pods[&Slot::pd(2)].serving);
@@ -156,7 +156,7 @@ fn f55_a_crash_between_removal_and_deletion_is_gone_on_from() {
 }
 
 #[test]
-fn s55_a_removed_ordinal_is_not_used_again() {
+fn f45_a_removed_ordinal_is_not_used_again() {
     let mut world = fixture::settled(&pd(3));
     walk(&pd(2), &mut world, 6);
     let plan = plan(&pd(3), &world);

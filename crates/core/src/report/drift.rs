@@ -8,7 +8,7 @@
 use serde_json::Value;
 use tikv_operator_api::v1alpha1::Drift;
 
-use crate::plan::{Scene, config_pd, config_tikv};
+use crate::plan::{Scene, calm, config_pd, config_tikv};
 use crate::settings;
 use crate::world::{Component, Slot};
 
@@ -68,6 +68,10 @@ fn of_store(scene: &Scene<'_>, slot: Slot, name: &str) -> Option<Vec<Drift>> {
     }
     let member = scene.member(slot);
     let (pod, store) = (member.pod?, member.store?);
+    // What was read of a process that has ended says nothing of the pod that is there now.
+    if !calm::returned(scene, slot) {
+        return None;
+    }
     let config = scene.world.processes.get(&store.id)?.config.as_ref()?;
     let online = scene.online(&store.version)?;
     let applied = config_tikv::was_applied(scene, pod, store, online);

@@ -4,6 +4,7 @@
 //! arithmetic is made with what is left after the step. etcd itself refuses only some of what
 //! would end it (it lets any disconnected member go), and PD none.
 
+use crate::build;
 use crate::plan::{Member, Scene, Step, calm, disturbance};
 use crate::world::{Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, Uid};
 
@@ -108,7 +109,12 @@ fn restart_keeps_quorum(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdic
 fn silent_restart(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
     let name = slot.pod_name(scene.name());
     let ended = matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded);
-    let hopeless = !scene.is_current(Component::Pd, pod) || scene.lacks_config(Component::Pd, pod);
+    // A value that is taken online is not in the revision, and may be what keeps PD from starting.
+    let wanted = build::config_map_name(scene.cluster, Component::Pd);
+    let corrected = pod.trouble.is_some() && pod.config_map.as_ref().is_some_and(|m| *m != wanted);
+    let hopeless = !scene.is_current(Component::Pd, pod)
+        || scene.lacks_config(Component::Pd, pod)
+        || corrected;
     if pod.containers_ready || (!ended && !hopeless) {
         return Err(format!("{name} stays while PD does not answer"));
     }

@@ -84,12 +84,22 @@ pub const LOG_LEVELS: Belief<&[&str]> = belief(
     ),
 );
 
+/// See `says`.
+pub const STORE_READS_ITS_FILE: Belief<()> = belief(
+    (),
+    "an item of a store's file that it does not know is left out, and a value of another type ends its start",
+    Source::Read(
+        "tikv/tikv v8.5 src/config TikvConfig::from_file: unknown keys count with --config-check only",
+    ),
+);
+
 /// Those without a value.
-pub(super) const FACTS: [Belief<()>; 6] = [
+pub(super) const FACTS: [Belief<()>; 7] = [
     SETTINGS_PERSIST,
     PD_DEFAULTS,
     PD_CHECKS_SETTINGS,
     TIKV_DEFAULTS,
     ONLINE_IS_LOST,
     STORE_CHECKS_SETTINGS,
+    STORE_READS_ITS_FILE,
 ];

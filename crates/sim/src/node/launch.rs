@@ -81,7 +81,7 @@ impl Launch {
                 stage: tikv::Stage::Starting { ready_at: 0 },
                 caught_up_at: 0,
                 stopping: false,
-                config: tikv::effective(&settings).into(),
+                config: tikv::effective(&settings)?.into(),
             }));
         }
         Ok(Program::Pd(Start {

@@ -8,7 +8,7 @@ use super::{Disk, Nodes, Run, Stage};
 use crate::beliefs;
 use crate::clock;
 use crate::dice::Dice;
-use crate::kube::{Key, Kube, Object, at, is_deleting, name_of, set, text, uid_of};
+use crate::kube::{Key, Kube, Object, at, is_deleting, labels, name_of, set, text, uid_of};
 
 impl Nodes {
     /// Gives pods without a node one, or says why not.
@@ -72,7 +72,8 @@ impl Nodes {
                 at(found, "/spec/unschedulable").as_bool() != Some(true)
                     && text(found, "/status/conditions/0/status") == "True"
             };
-            let known = kube.get("Node", node).is_some_and(open);
+            let fits = |found: &&Object| open(found) && is_selected(pod, found);
+            let known = kube.get("Node", node).filter(fits).is_some();
             known && self.machines.get(node).is_some_and(super::Node::is_heard)
         };
         if let Some(node) = pinned {
@@ -125,6 +126,13 @@ impl Nodes {
             });
         }
     }
+}
+
+/// The node has all labels that the pod asks for ([`beliefs::SELECTED_NODES`]).
+fn is_selected(pod: &Object, node: &Object) -> bool {
+    let mut asked = at(pod, "/spec/nodeSelector").as_object().into_iter().flatten();
+    let has = labels(node);
+    asked.all(|(key, value)| has.and_then(|labels| labels.get(key)) == Some(value))
 }
 
 impl Run {

@@ -52,8 +52,8 @@ pub fn leaders(metrics: &str) -> Option<u64> {
     metrics.lines().find_map(of)
 }
 
-/// The configuration that a process has which was started with this file.
-pub fn effective(file: &Value) -> Value {
+/// The configuration that a process has which was started with this file; or its last words.
+pub fn effective(file: &Value) -> Result<Value, String> {
     static DEFAULTS: OnceLock<Value> = OnceLock::new();
     let defaults = DEFAULTS.get_or_init(|| {
         let body = RECORDED.split_once("\n\n").map_or("", |(_, body)| body);
@@ -63,19 +63,42 @@ pub fn effective(file: &Value) -> Value {
         Value::Object(SECTIONS.iter().map(of).collect())
     });
     let mut config = defaults.clone();
-    lay_over(&mut config, file);
-    config
+    for (section, file) in file.as_object().into_iter().flatten() {
+        match config.get_mut(section) {
+            Some(known) => lay_over(known, file, section)?,
+            None => set(&mut config, &[section], file.clone()),
+        }
+    }
+    Ok(config)
 }
 
-fn lay_over(config: &mut Value, file: &Value) {
-    match (config, file) {
-        (Value::Object(config), Value::Object(file)) => {
-            for (name, value) in file {
-                lay_over(config.entry(name.clone()).or_insert(Value::Null), value);
-            }
+/// Only what is known counts, and only with a value of its type
+/// ([`crate::beliefs::STORE_READS_ITS_FILE`]).
+fn lay_over(known: &mut Value, file: &Value, path: &str) -> Result<(), String> {
+    if !is_alike(known, file) {
+        return Err(format!("invalid type for key `{path}`: {file}"));
+    }
+    let (Value::Object(items), Value::Object(file)) = (&mut *known, file) else {
+        known.clone_from(file);
+        return Ok(());
+    };
+    for (name, value) in file {
+        if let Some(item) = items.get_mut(name) {
+            lay_over(item, value, &format!("{path}.{name}"))?;
         }
-        (_, Value::Null) => {}
-        (config, file) => config.clone_from(file),
+    }
+    Ok(())
+}
+
+/// A size may be a number of bytes.
+fn is_alike(known: &Value, value: &Value) -> bool {
+    match known {
+        Value::Null => true,
+        Value::Bool(_) => value.is_boolean(),
+        Value::Number(_) => value.is_number(),
+        Value::String(_) => value.is_string() || value.is_number(),
+        Value::Array(_) => value.is_array(),
+        Value::Object(_) => value.is_object(),
     }
 }
 
@@ -171,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_file_lies_over_the_defaults_and_online_changes_over_both() {
-        let mut config = effective(&json!({"raftstore": {"raft-log-gc-threshold": 77}}));
+        let mut config = effective(&json!({"raftstore": {"raft-log-gc-threshold": 77}})).unwrap();
         assert_eq!(at(&config, "/raftstore/raft-log-gc-threshold"), &json!(77));
         let items = BTreeMap::from([("raftstore.raft-log-gc-threshold".to_owned(), json!(99))]);
         change(&mut config, &items).unwrap();
@@ -179,8 +202,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_have_items_that_nobody_knows_but_no_value_of_another_type() {
+        let config = effective(&json!({"server": {"grpc-concurency": 3}})).unwrap();
+        assert_eq!(config, effective(&Value::Null).unwrap());
+        let words = effective(&json!({"server": {"grpc-concurrency": "many"}})).unwrap_err();
+        assert!(words.contains("server.grpc-concurrency"), "{words}");
+        effective(&json!({"server": {"grpc-stream-initial-window-size": 2_097_152}})).unwrap();
+    }
+
+    #[test]
     fn sizes_are_checked_against_each_other() {
-        let mut config = effective(&Value::Null);
+        let mut config = effective(&Value::Null).unwrap();
         let mut post = |item: &str, value: &str| {
             change(&mut config, &BTreeMap::from([(item.to_owned(), json!(value))]))
         };

@@ -225,7 +225,7 @@ const CHANGES: &[&str] = &[
 ];
 
 fn a_store_answers_as_recorded() {
-    let mut config = tikv::effective(&Value::Null);
+    let mut config = tikv::effective(&Value::Null).unwrap();
     assert_sections("tikv", "config.txt", &config, 8);
     for name in CHANGES {
         let recording = read("tikv", name);
