@@ -257,7 +257,12 @@ impl Auditor {
             match &outcome.step {
                 Step::Create(object) => {
                     let found = universe.kube.get(object.key.kind.as_str(), &object.key.name);
-                    if found.is_some_and(is_deleting) {
+                    // One whose labels were taken off is not seen by who looks for them.
+                    let says = |found: &Object| {
+                        let labels = at(found, "/metadata/labels").as_object();
+                        labels.is_some_and(|labels| !labels.is_empty())
+                    };
+                    if found.is_some_and(|found| is_deleting(found) && says(found)) {
                         self.find(GONE, object.key.to_string());
                     }
                 }
