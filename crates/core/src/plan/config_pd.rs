@@ -138,19 +138,18 @@ fn set(scene: &Scene<'_>, item: &str, value: &Value, draft: &mut Draft<'_>) {
     };
     let subject = format!("spec.pd.config.{item}");
     let refusal = scene.world.config_refusals.get(&ConfigItem::Pd(item.to_owned()));
-    if settings::is_founding_only(item) {
-        let detail = format!(
+    let why = if settings::is_founding_only(item) {
+        Some(format!(
             "PD takes {item} from its configuration at its first start only; change it with `pd-ctl \
              config set label-property`, or remove it from spec.pd.config"
-        );
-        draft.wait(subject, &rules::CONFIG_REFUSED, detail);
+        ))
     } else if settings::live(config, item).is_none() {
-        let detail = format!("PD does not have {item}; remove it from spec.pd.config");
-        draft.wait(subject, &rules::CONFIG_REFUSED, detail);
-    } else if let Some(refusal) = refusal.filter(|refusal| settings::same(&refusal.value, value)) {
-        let detail = format!("PD refuses {item} = {value}: {}", refusal.words);
-        draft.wait(subject, &rules::CONFIG_REFUSED, detail);
+        Some(format!("PD does not have {item}; remove it from spec.pd.config"))
     } else {
+        let refusal = refusal.filter(|refusal| settings::same(&refusal.value, value));
+        refusal.map(|refusal| format!("PD refuses {item} = {value}: {}", refusal.words))
+    };
+    if !why.is_some_and(|why| draft.holds(&subject, &rules::CONFIG_REFUSED, why)) {
         draft.propose(subject, Step::SetPdConfig { item: item.to_owned(), value: value.clone() });
     }
 }

@@ -153,17 +153,17 @@ fn configure(
             continue;
         }
         complete = false;
-        match obstacle(scene, store, item, value, live) {
-            Some(why) => {
-                let detail = format!(
-                    "store {} does not take {item} = {value} while it runs ({why}); {name} takes \
-                     it at its next restart (annotate the pod with tikv.org/restart=true), \
-                     or correct spec.tikv.config",
-                    store.id
-                );
-                draft.wait(format!("{name} {item}"), &rules::CONFIG_NEEDS_RESTART, detail);
-            }
-            None => set(store, item, value, draft),
+        let held = obstacle(scene, store, item, value, live).is_some_and(|why| {
+            let detail = format!(
+                "store {} does not take {item} = {value} while it runs ({why}); {name} takes it at \
+                 its next restart (annotate the pod with tikv.org/restart=true), or correct \
+                 spec.tikv.config",
+                store.id
+            );
+            draft.holds(format!("{name} {item}"), &rules::CONFIG_NEEDS_RESTART, detail)
+        });
+        if !held {
+            set(store, item, value, draft);
         }
     }
     if complete {

@@ -23,7 +23,9 @@ pub(super) fn going(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
     let resource = &scene.world.resource;
     let Some(since) = resource.deleting_since else { return false };
     let detail = "the resource is being deleted".to_owned();
-    draft.wait(scene.name(), &rules::DELETING, detail);
+    if !draft.holds(scene.name(), &rules::DELETING, detail) {
+        return false;
+    }
     if !resource.finalizer {
         return true;
     }

@@ -27,8 +27,6 @@ pub(super) struct Draft<'a> {
     noted: BTreeSet<(&'static str, String)>,
     /// Slots whose leaders some planner wants away in this pass.
     evictions: BTreeSet<Slot>,
-    /// The rule whose guard is not asked ([`super::plan_without`]).
-    unasked: Option<&'static str>,
 }
 
 impl<'a> Draft<'a> {
@@ -39,13 +37,7 @@ impl<'a> Draft<'a> {
             waits: Vec::new(),
             noted: BTreeSet::new(),
             evictions: BTreeSet::new(),
-            unasked: None,
         }
-    }
-
-    /// As [`Self::new`], with a rule whose guard is not asked.
-    pub(super) fn without(scene: &'a Scene<'a>, rule: &'static str) -> Self {
-        Self { unasked: Some(rule), ..Self::new(scene) }
     }
 
     /// Takes the step if every rule allows it and, where it is disruptive, none was taken before.
@@ -71,10 +63,12 @@ impl<'a> Draft<'a> {
     /// Would this step be taken now? Nothing is taken; a refusal is noted as a wait. For work that
     /// only makes sense if the step can follow, such as moving leaders away before a restart.
     pub(super) fn may(&mut self, subject: impl Into<String>, step: &Step) -> bool {
+        let subject = subject.into();
         if step.is_disruptive() && self.steps.iter().any(Step::is_disruptive) {
             let detail = "another disruptive step comes first".to_owned();
-            self.wait(subject, &rules::ONE_DISRUPTION_AT_A_TIME, detail);
-            return false;
+            if self.holds(&subject, &rules::ONE_DISRUPTION_AT_A_TIME, detail) {
+                return false;
+            }
         }
         self.passes(subject, step)
     }
@@ -82,7 +76,7 @@ impl<'a> Draft<'a> {
     /// Does every rule allow this step, whatever else is in the plan? A refusal is noted as a wait.
     pub(super) fn passes(&mut self, subject: impl Into<String>, step: &Step) -> bool {
         for rule in RULES {
-            let Some(guard) = rule.guard.filter(|_| self.unasked != Some(rule.name)) else {
+            let Some(guard) = rule.guard.filter(|_| self.scene.asks(rule)) else {
                 continue;
             };
             if let Err(detail) = guard(step, self.scene) {
@@ -91,6 +85,19 @@ impl<'a> Draft<'a> {
             }
         }
         true
+    }
+
+    /// Notes what this rule makes the planner wait for. The planner goes no further where it holds:
+    /// always, but for a rule that is not asked ([`super::plan_without`]).
+    pub(super) fn holds(
+        &mut self,
+        subject: impl Into<String>,
+        rule: &'static Rule,
+        detail: String,
+    ) -> bool {
+        debug_assert!(rule.holds_planner, "{} is said to hold no planner", rule.name);
+        self.wait(subject, rule, detail);
+        self.scene.asks(rule)
     }
 
     /// Notes a step that is not taken, as serious as its rule says.
@@ -108,7 +115,7 @@ impl<'a> Draft<'a> {
         detail: String,
     ) {
         let subject = subject.into();
-        if self.noted.insert((rule.name, subject.clone())) {
+        if self.scene.asks(rule) && self.noted.insert((rule.name, subject.clone())) {
             self.waits.push(Wait { subject, rule, detail, severity });
         }
     }

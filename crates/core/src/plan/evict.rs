@@ -104,7 +104,9 @@ pub(super) fn begin(
     if matches!(state, Eviction::Begun | Eviction::Draining(_)) {
         let (id, left) = (store.id, leaders_of(scene, store));
         let detail = format!("{left} leaders of store {id} move away before {pod} goes ({why})");
-        draft.wait(pod, &rules::LEADERS_MOVE_FIRST, detail);
+        if !draft.holds(pod, &rules::LEADERS_MOVE_FIRST, detail) {
+            return Eviction::Empty;
+        }
     }
     state
 }

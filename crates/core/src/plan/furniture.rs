@@ -56,7 +56,9 @@ pub(super) fn arrange(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             Some(facts) if facts.deleting => {
                 let subject = subject();
                 let detail = format!("{subject} is being deleted; it is made again when gone");
-                draft.wait(subject, &rules::OBJECT_GOING_AWAY, detail);
+                if !draft.holds(&subject, &rules::OBJECT_GOING_AWAY, detail) {
+                    draft.propose(subject, Step::Create(Object::clone(object)));
+                }
             }
             Some(facts) if !build::same(object, facts) => apply(scene, object, facts, draft),
             Some(_) => {}
@@ -91,8 +93,7 @@ fn apply(scene: &Scene<'_>, object: &Object, facts: &ObjectFacts, draft: &mut Dr
              webhook or the controller that does it. It is set again every {} min",
             REST.as_mins()
         );
-        draft.wait(subject.clone(), &rules::CHANGED_BACK, detail);
-        if before.ago < REST {
+        if draft.holds(&subject, &rules::CHANGED_BACK, detail) && before.ago < REST {
             return;
         }
     }

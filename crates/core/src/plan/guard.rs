@@ -11,7 +11,7 @@ pub(super) fn holds(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
         draft.wait(scene.name(), &rules::ONE_CLUSTER_ID, who.clone());
         return true;
     }
-    if scene.cluster.paused {
+    if scene.cluster.paused && scene.asks(&rules::PAUSED) {
         end_halves(scene, draft);
         let detail = "spec.paused is true; set it to false to go on".to_owned();
         draft.wait(scene.name(), &rules::PAUSED, detail);

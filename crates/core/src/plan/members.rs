@@ -54,8 +54,7 @@ fn all_first_volumes(
         return true;
     }
     let detail = format!("the first PD pods start when all {wanted} PD volumes exist");
-    draft.wait(scene.name(), &rules::FIRST_VOLUMES_FIRST, detail);
-    false
+    !draft.holds(scene.name(), &rules::FIRST_VOLUMES_FIRST, detail)
 }
 
 /// The pod of a slot, unless there is one.
@@ -72,7 +71,9 @@ pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
         Some(pod) if pod.deleting_since.is_some() => {
             let name = name();
             let detail = format!("{name} is made again when its earlier pod is gone");
-            draft.wait(name, &rules::POD_GOING_AWAY, detail);
+            if !draft.holds(&name, &rules::POD_GOING_AWAY, detail) {
+                draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
+            }
         }
         Some(_) => {}
     }
@@ -118,8 +119,7 @@ fn make_volumes(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
             None => complete &= draft.propose(name, Step::Create(claim)),
             Some(facts) if facts.deleting => {
                 let detail = format!("{name} is being deleted; {slot} waits until it is gone");
-                draft.wait(name, &rules::VOLUME_GOING_AWAY, detail);
-                complete = false;
+                complete &= !draft.holds(name, &rules::VOLUME_GOING_AWAY, detail);
             }
             Some(_) => {}
         }

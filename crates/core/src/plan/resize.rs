@@ -96,19 +96,21 @@ fn ask(
     let small = |facts: &VolumeFacts| facts.requested < wanted;
     let mut asked = busy;
     for &(name, facts) in claims.iter().filter(|(_, facts)| small(facts)) {
-        let refusal = scene.world.growth_refused.get(name);
-        if let Some(refusal) = refusal {
+        let refused = scene.world.growth_refused.get(name).is_some_and(|refusal| {
             let detail =
                 format!("{name} stays smaller than {}: {}", wish.storage.size, refusal.words);
-            draft.wait(name, &rules::CLASS_CANNOT_GROW, detail);
-        }
-        if facts.phase != VolumePhase::Bound {
-            let detail = format!("{name} has no volume yet; it grows when it has");
-            draft.wait(name, &rules::VOLUME_GROWS, detail);
-        } else if asked {
-            let detail = format!("{name} grows when the volume before it has grown");
-            draft.wait(name, &rules::VOLUME_GROWS, detail);
-        } else if refusal.is_none_or(|refusal| refusal.ago >= ASK_AGAIN) {
+            draft.holds(name, &rules::CLASS_CANNOT_GROW, detail) && refusal.ago < ASK_AGAIN
+        });
+        let waits = match asked {
+            _ if facts.phase != VolumePhase::Bound => {
+                Some("has no volume yet; it grows when it has")
+            }
+            true => Some("grows when the volume before it has grown"),
+            false => None,
+        };
+        let waits = waits.map(|words| format!("{name} {words}"));
+        let held = waits.is_some_and(|detail| draft.holds(name, &rules::VOLUME_GROWS, detail));
+        if !held && !refused {
             let size = wish.storage.size.as_str().to_owned();
             let step = Step::ResizeVolume { name: name.clone(), uid: facts.uid.clone(), size };
             asked = draft.propose(name, step);

@@ -175,7 +175,9 @@ fn never_registered(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_
     }
     if scene.world.seen_for(&Symptom::PodNotRunning(slot)) < NEVER_REGISTERED {
         let detail = format!("{name} goes when it has not run for a minute: no store of it yet");
-        return draft.wait(name, &rules::NEVER_REGISTERED_GRACE, detail);
+        if draft.holds(&name, &rules::NEVER_REGISTERED_GRACE, detail) {
+            return;
+        }
     }
     let unmarked = member.volume.filter(|volume| volume.marks.leaving.is_none());
     if let Some(volume) = unmarked {

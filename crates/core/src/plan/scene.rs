@@ -12,6 +12,7 @@ use super::rows::{Member, Row, rows};
 use super::{Identity, Outage, RESTART, Roster, furniture, wishes};
 use crate::build::{self, PdStart};
 use crate::cluster::{self, Cluster, ReclaimPolicy};
+use crate::rules::Rule;
 use crate::world::{
     ClusterId, Component, NodeView, Object, PdFacts, PdView, PodFacts, Slot, VolumeFacts, World,
 };
@@ -29,13 +30,25 @@ pub struct Scene<'a> {
     /// Every slot that holds anything.
     rows: BTreeMap<Slot, Row<'a>>,
     once: Once<'a>,
+    /// The rule that is not asked ([`super::plan_without`]).
+    unasked: Option<&'static str>,
 }
 
 impl<'a> Scene<'a> {
     /// Derives the scene.
     pub fn new(cluster: &'a Cluster, world: &'a World) -> Self {
-        let rows = rows(cluster, world);
-        Self { cluster, world, identity: Identity::of(world), rows, once: Once::default() }
+        let (rows, identity) = (rows(cluster, world), Identity::of(world));
+        Self { cluster, world, identity, rows, once: Once::default(), unasked: None }
+    }
+
+    /// As [`Self::new`], with a rule that is not asked.
+    pub(super) fn without(cluster: &'a Cluster, world: &'a World, rule: &'static str) -> Self {
+        Self { unasked: Some(rule), ..Self::new(cluster, world) }
+    }
+
+    /// Is the rule asked? All are, but for the one that [`super::plan_without`] leaves out.
+    pub(crate) fn asks(&self, rule: &Rule) -> bool {
+        self.unasked != Some(rule.name)
     }
 
     /// PD's facts, if it answers.

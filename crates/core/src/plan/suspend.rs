@@ -13,26 +13,29 @@ use crate::world::{Component, PdFacts, Slot, StoreState};
 /// restarted or configured, and no absence counts as a failure.
 pub(super) fn stop(scene: &Scene<'_>, draft: &mut Draft<'_>) -> bool {
     let asked = |component: &Component| scene.common(*component).suspended;
+    let mut stopped = false;
     for component in Component::ALL.into_iter().filter(asked) {
         let subject = format!("spec.{component}.suspendAction");
-        if let Some(why) = obstacle(scene, component) {
-            draft.wait(subject, &rules::SUSPEND_WAITS, why);
+        let why = obstacle(scene, component);
+        if why.is_some_and(|why| draft.holds(&subject, &rules::SUSPEND_WAITS, why)) {
             continue;
         }
         let detail = format!("{component} is stopped by suspendAction; its volumes stay");
         draft.wait(subject, &rules::SUSPENDED, detail);
+        stopped = true;
         for slot in pods(scene, component) {
             delete(scene, slot, draft);
         }
     }
-    Component::ALL.into_iter().any(|component| scene.suspending(component))
+    stopped
 }
 
 impl Scene<'_> {
     /// The component is to be stopped and nothing speaks against it: its pods go and are not made
     /// again until the spec says so.
     pub fn suspending(&self, component: Component) -> bool {
-        self.common(component).suspended && obstacle(self, component).is_none()
+        let held = || obstacle(self, component).filter(|_| self.asks(&rules::SUSPEND_WAITS));
+        self.common(component).suspended && held().is_none()
     }
 }
 

@@ -22,7 +22,8 @@ pub(super) fn is_accepted(
     let component = slot.component;
     // Made anew as it is, because somebody asked for that; or not running, and a correction is never
     // held up.
-    if scene.is_current(component, pod) || !pod.containers_ready {
+    let corrects = scene.is_current(component, pod) || !pod.containers_ready;
+    if corrects || !scene.asks(&rules::TEMPLATE_ACCEPTED) {
         return true;
     }
     let revision = build::revision(scene.cluster, component);

@@ -16,8 +16,8 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     if outdated.is_empty() || !matches!(scene.identity, Identity::Known(_)) {
         return;
     }
-    if let Some(why) = shrinking(scene) {
-        draft.wait("spec.pd", &rules::SCALING_BEFORE_RESTARTING, why);
+    let rule = &rules::SCALING_BEFORE_RESTARTING;
+    if shrinking(scene).is_some_and(|why| draft.holds("spec.pd", rule, why)) {
         return;
     }
     // One that is still to join is not disturbed: it would leave a nameless member behind.

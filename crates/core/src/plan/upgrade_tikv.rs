@@ -34,12 +34,12 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     }
     let name = member.slot.pod_name(scene.name());
     if !restart::is_marked(&member) {
-        if let Some(what) = scaling(scene) {
-            draft.wait(name, &rules::SCALING_BEFORE_RESTARTING, format!("{what} first"));
+        let first = scaling(scene).map(|what| format!("{what} first"));
+        if first.is_some_and(|why| draft.holds(&name, &rules::SCALING_BEFORE_RESTARTING, why)) {
             return;
         }
-        if let Some(detail) = leaders_away(scene) {
-            draft.wait(name, &rules::LEADERS_COME_BACK, detail);
+        if leaders_away(scene).is_some_and(|why| draft.holds(&name, &rules::LEADERS_COME_BACK, why))
+        {
             return;
         }
     }

@@ -1,8 +1,8 @@
 //! Which rules can hold a step, and what do they mean?
 //!
 //! A rule's name is public vocabulary: it appears in status, events, metrics, `docs/rules.md` and
-//! `kubectl tikv why`. A rule with a guard sees every proposed step; a rule without one names a
-//! wait that a planner states itself.
+//! `kubectl tikv why`. A rule with a guard sees every proposed step. One without is named by a planner:
+//! some of these hold the planner back, the others say what is on its way.
 
 mod config;
 mod facts;
@@ -32,8 +32,11 @@ pub struct Rule {
     pub doc: &'static str,
     /// How a refusal by the guard shows in the conditions.
     pub severity: Severity,
-    /// Looks at every proposed step; `None` for waits that a planner states.
+    /// Looks at every proposed step; `None` for rules that a planner names itself.
     pub guard: Option<Guard>,
+    /// A rule without a guard: does it hold back the planner that names it, or does it only say what
+    /// is on its way?
+    pub holds_planner: bool,
 }
 
 impl PartialEq for Rule {
@@ -42,10 +45,32 @@ impl PartialEq for Rule {
     }
 }
 
+/// What a rule holds: `Some(guard)` steps, `Planner` the planner that names it, `None` nothing.
+macro_rules! rule {
+    ($name:literal, $doc:literal, $severity:ident, Some($guard:path)) => {
+        rule!($name, $doc, $severity, Some($guard), false)
+    };
+    ($name:literal, $doc:literal, $severity:ident, Planner) => {
+        rule!($name, $doc, $severity, None, true)
+    };
+    ($name:literal, $doc:literal, $severity:ident, None) => {
+        rule!($name, $doc, $severity, None, false)
+    };
+    ($name:literal, $doc:literal, $severity:ident, $guard:expr, $planner:literal) => {
+        Rule {
+            name: $name,
+            doc: $doc,
+            severity: Severity::$severity,
+            guard: $guard,
+            holds_planner: $planner,
+        }
+    };
+}
+
 macro_rules! rules {
-    ($($ident:ident = $name:literal, $severity:ident, $guard:expr, $doc:literal;)*) => {
+    ($($ident:ident = $name:literal, $severity:ident, $holds:ident $(($guard:path))?, $doc:literal;)*) => {
         $(#[doc = $doc] pub static $ident: Rule =
-            Rule { name: $name, doc: $doc, severity: Severity::$severity, guard: $guard };)*
+            rule!($name, $doc, $severity, $holds $(($guard))?);)*
 
         /// Every rule, in the order in which guards are asked.
         pub static RULES: &[&Rule] = &[$(&$ident),*];
@@ -171,11 +196,11 @@ rules! {
         "PD is not told to keep more replicas than there are stores or failure domains for, nor to place by a label that a store lacks: regions would be short of replicas for ever.";
     DATA_FORMAT_IS_FIXED = "data-format-is-fixed", Degraded, Some(config::data_format_is_fixed),
         "`storage.engine`, `storage.api-version` and `storage.enable-ttl` are those of the first start: no store is started or restarted with other ones, because data is not converted.";
-    TEMPLATE_ACCEPTED = "template-accepted", Degraded, None,
+    TEMPLATE_ACCEPTED = "template-accepted", Degraded, Planner,
         "No pod is taken down for a changed spec before the API server has accepted, in a dry run, the pod that would take its place; a refusal names the field and is asked again after five minutes or when the spec changes.";
-    CONFIG_REFUSED = "config-refused", Held, None,
+    CONFIG_REFUSED = "config-refused", Held, Planner,
         "PD refuses a setting, in the words given, or does not have it; the other settings are applied, and this one is tried again when PD has taken another one, after five minutes, or when it changes.";
-    CONFIG_NEEDS_RESTART = "config-needs-restart", Held, None,
+    CONFIG_NEEDS_RESTART = "config-needs-restart", Held, Planner,
         "A store does not take a setting while it runs; it takes it at its next restart.";
     CONFIG_NOT_READ = "config-not-read", Held, None,
         "A setting is applied when the server has said which value it has now.";
@@ -183,21 +208,21 @@ rules! {
         "An annotation `tikv.org/…` on a pod whose key or value is not known asks for nothing: a store must not leave, nor a server be restarted, by a slip of the pen.";
     TOMBSTONE_BY_OTHERS = "tombstone-by-others", Degraded, None,
         "A store that became a tombstone without this operator (unsafe recovery does so at once) is evidence: nothing of it is deleted.";
-    ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, None,
+    ONE_DISRUPTION_AT_A_TIME = "one-disruption-at-a-time", Progress, Planner,
         "At most one disruptive step is taken per pass and cluster.";
-    PAUSED = "paused", Held, None,
+    PAUSED = "paused", Held, Planner,
         "`spec.paused` stops every write except status.";
-    DELETING = "deleting", Progress, None,
+    DELETING = "deleting", Progress, Planner,
         "The resource is being deleted; pods go first, then what `pvReclaimPolicy` says.";
-    POD_GOING_AWAY = "pod-going-away", Progress, None,
+    POD_GOING_AWAY = "pod-going-away", Progress, Planner,
         "A slot is filled again only when its earlier pod is gone: two processes never share a volume.";
-    CHANGED_BACK = "changed-back", Degraded, None,
+    CHANGED_BACK = "changed-back", Degraded, Planner,
         "An object of ours that is changed back each time that it is applied (by an admission webhook, by another controller) is applied again every five minutes, and the field is named.";
-    OBJECT_GOING_AWAY = "object-going-away", Progress, None,
+    OBJECT_GOING_AWAY = "object-going-away", Progress, Planner,
         "A Service, ConfigMap or disruption budget that is being deleted is made again when it is gone.";
-    FIRST_VOLUMES_FIRST = "first-volumes-first", Progress, None,
+    FIRST_VOLUMES_FIRST = "first-volumes-first", Progress, Planner,
         "No first PD pod starts before the volumes of all first PD members exist: a volume made later would look like a lost one.";
-    VOLUME_GOING_AWAY = "volume-going-away", Degraded, None,
+    VOLUME_GOING_AWAY = "volume-going-away", Degraded, Planner,
         "A volume claim that is being deleted is not used for a new pod.";
     PODS_START = "pods-start", Progress, None,
         "A pod exists and its containers do not all run yet; the detail gives Kubernetes' reason.";
@@ -205,7 +230,7 @@ rules! {
         "PD has no leader that answers; until it has, nothing follows from its silence.";
     PD_QUORUM_LOST = "pd-quorum-lost", Degraded, None,
         "Too few PD members run for PD to have a leader: nothing is removed, added or replaced, since any member may hold the data that are needed.";
-    SCALING_BEFORE_RESTARTING = "scaling-before-restarting", Progress, None,
+    SCALING_BEFORE_RESTARTING = "scaling-before-restarting", Progress, Planner,
         "Members that leave do so before others of their component are restarted for a change of the spec. PD does not wait for a store that leaves, not even its only member: that can take hours or never end, its state is in etcd, and it goes on after the restart.";
     PD_MEMBER_NOT_HEALTHY = "pd-member-not-healthy", Degraded, None,
         "A PD member does not answer the others.";
@@ -217,23 +242,23 @@ rules! {
         "Not every region has its replicas yet; `Ready` waits for that.";
     PROOF_SETTLES = "proof-settles", Progress, None,
         "PD's word on replication is believed a minute after its leader changed: a new leader has not heard from all regions.";
-    LEADERS_COME_BACK = "leaders-come-back", Progress, None,
+    LEADERS_COME_BACK = "leaders-come-back", Progress, Planner,
         "The next store is restarted when the one before leads about its share of regions again, or after `waitLeaderTransferBackTimeout` without change.";
-    LEADERS_MOVE_FIRST = "leaders-move-first", Progress, None,
+    LEADERS_MOVE_FIRST = "leaders-move-first", Progress, Planner,
         "Before a store is taken down its leaders move to others, for as long as they make progress within `evictLeaderTimeout`.";
-    NEVER_REGISTERED_GRACE = "never-registered-grace", Progress, None,
+    NEVER_REGISTERED_GRACE = "never-registered-grace", Progress, Planner,
         "A surplus pod that never registered a store is given a minute before it goes: it may be about to.";
-    QUARANTINE = "quarantine", Held, None,
+    QUARANTINE = "quarantine", Held, Some(volumes::quarantine),
         "The volume of a member that was given up for dead is kept for `failover.quarantine` before it is deleted.";
-    VOLUME_GROWS = "volume-grows", Progress, None,
+    VOLUME_GROWS = "volume-grows", Progress, Planner,
         "Volumes grow one at a time and online; the last part of it needs the pod that mounts the volume to run.";
-    CLASS_CANNOT_GROW = "class-cannot-grow", Degraded, None,
+    CLASS_CANNOT_GROW = "class-cannot-grow", Degraded, Planner,
         "The API server refused to make a volume larger (a storage class without `allowVolumeExpansion`, a quota): it is asked again every minute, and everything else goes on.";
     CLASS_IS_FIXED = "class-is-fixed", Held, None,
         "A volume keeps its storage class; another class is used for new volumes only, and this version does not replace volumes for it.";
     SUSPENDED = "suspended", Held, None,
         "`suspendAction.suspendStatefulSet` stops a component; its volumes stay and nothing counts as a failure.";
-    SUSPEND_WAITS = "suspend-waits", Progress, None,
+    SUSPEND_WAITS = "suspend-waits", Progress, Planner,
         "A component is stopped when nothing is half done: no removal, no replacement, no update.";
     STORES_SHARE_A_PLACE = "stores-share-a-place", Held, None,
         "The stores are in fewer places, by the finest of PD's location labels, than regions have replicas.";

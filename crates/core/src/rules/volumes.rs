@@ -69,12 +69,20 @@ fn member_is_gone(scene: &Scene<'_>, name: &str, volume: &VolumeFacts) -> Verdic
     // Why the member left is written on its main volume, which goes last.
     let main = member.volume.unwrap_or(volume);
     match volume.slot.component {
-        Component::Pd => pd_member_left(pd, name, main)?,
+        Component::Pd => pd_member_left(pd, name, main),
         Component::Tikv if !scene.leader_is_settled() => {
             return Err(format!("{name} is deleted when PD's leader has been known for a minute"));
         }
-        Component::Tikv => store_left(pd, name, main)?,
+        Component::Tikv => store_left(pd, name, main),
     }
+}
+
+pub(super) fn quarantine(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::DeleteVolume { name, .. } = step else { return Ok(()) };
+    let retired = scene.world.volumes.get(name).filter(|volume| volume.marks.retired);
+    let Some(volume) = retired.filter(|_| scene.world.resource.deleting_since.is_none()) else {
+        return Ok(());
+    };
     scene.quarantine(volume).map_err(|why| format!("{name} {why}"))
 }
 

@@ -25,6 +25,11 @@ impl Auditor {
             transferred,
             formats,
             made_of,
+            // See `tell_patience`.
+            retired_at: _,
+            edited: _,
+            closed_since: _,
+            back: _,
             refused,
             idle_writes,
             noted: _,
@@ -61,6 +66,26 @@ impl Auditor {
             let times: Vec<u64> = times.iter().copied().filter(|at| to.is_young(*at)).collect();
             to.text(if times.is_empty() { "" } else { what });
             to.each(&times, |to, at| to.time(*at));
+        }
+        self.tell_patience(to);
+    }
+
+    /// What decides whether it was waited for long enough.
+    fn tell_patience(&self, to: &mut Likeness) {
+        for (uid, at) in &self.retired_at {
+            to.text(uid);
+            to.time(*at);
+        }
+        for (uid, (generation, since)) in &self.edited {
+            to.text(uid);
+            // Only which of two came first decides.
+            to.same((generation, self.closed_since.is_some_and(|closed| closed <= *since)));
+        }
+        to.same(self.closed_since.is_some());
+        for ((ensemble, id), since) in &self.back {
+            to.same(ensemble);
+            to.id(*id);
+            to.time(*since);
         }
     }
 }

@@ -4,6 +4,7 @@
 //! votes. What the operator believed is of no interest here.
 
 use super::Auditor;
+use super::patience::is_back;
 use crate::clock::SECOND;
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
@@ -20,6 +21,9 @@ const PD_LEADER: &str = "scenario 22: the PD leader is restarted after its leade
 
 /// An eviction that did not empty a store is given up after this long at the earliest.
 const EARLIEST_GIVING_UP: u64 = 30 * SECOND;
+
+/// For so long it is of interest that a store came back.
+const REMEMBERED: u64 = 60 * SECOND;
 
 /// A pod that was serving when the operator deleted it.
 #[derive(Clone, Debug)]
@@ -54,6 +58,13 @@ impl Auditor {
             }
         }
         self.evicted_since = evicted;
+        for gone in self.disrupted.iter().filter(|gone| is_over(gone, universe)) {
+            let ensemble = universe.pd.ensembles.get(gone.ensemble);
+            if ensemble.is_some_and(|ensemble| is_back(ensemble, gone.id, &gone.pod)) {
+                self.back.insert((gone.ensemble, gone.id), self.now);
+            }
+        }
+        self.back.retain(|_, since| self.now - *since < REMEMBERED);
         self.disrupted.retain(|gone| !is_over(gone, universe));
     }
 
@@ -148,8 +159,16 @@ impl Auditor {
     }
 
     /// An eviction ends when the store is back, and only one that is ours.
-    pub(super) fn judge_end_of_eviction(&mut self, cluster: &str, write: &Write) {
+    pub(super) fn judge_end_of_eviction(
+        &mut self,
+        universe: &Universe,
+        cluster: &str,
+        write: &Write,
+    ) {
         let Ok(store) = write.key.name.parse::<u64>() else { return };
+        if let Some(index) = universe.cluster_of(cluster) {
+            self.evicted_since.remove(&(index, store));
+        }
         if self.users_evictions.contains(&(cluster.to_owned(), store)) {
             let what = format!("{} was put there by a user", write.key);
             self.find(super::I8, what);

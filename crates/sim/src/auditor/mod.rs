@@ -9,6 +9,7 @@ mod disruption;
 mod left;
 mod loss;
 mod order;
+mod patience;
 mod proof;
 mod removal;
 mod settings;
@@ -95,6 +96,14 @@ pub struct Auditor {
     made_of: BTreeMap<String, u64>,
     /// When calls were refused, by what was called.
     refused: BTreeMap<String, Vec<u64>>,
+    /// When volumes were retired, by uid of the claim.
+    retired_at: BTreeMap<String, u64>,
+    /// The generation of a resource's spec and since when it has it, by uid.
+    edited: BTreeMap<String, (u64, u64)>,
+    /// Since when the API server takes no pods.
+    closed_since: Option<u64>,
+    /// When stores that the operator took down came back, by consensus history and id.
+    back: BTreeMap<(usize, u64), u64>,
     /// When objects were applied to no effect, by key.
     idle_writes: BTreeMap<String, Vec<u64>>,
     /// How many changes of the API server there were when resources were last noted.
@@ -160,6 +169,7 @@ impl Auditor {
         self.note_resources(universe);
         self.follow_disruptions(universe);
         self.follow_silence(universe);
+        self.follow_edits(universe);
         let leaders = universe.pd.ensembles.iter().enumerate();
         self.leaders = leaders.filter_map(|(index, e)| Some((index, e.leader?))).collect();
         for minted in std::mem::take(&mut universe.pd.minted) {
@@ -236,6 +246,8 @@ impl Auditor {
             self.judge_write(universe, cluster, write);
         }
         self.judge_refusals(pass);
+        self.judge_vain_steps(universe, pass);
+        self.judge_pass(universe, cluster, pass);
         self.judge_silence(universe, cluster, pass);
     }
 

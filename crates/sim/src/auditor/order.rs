@@ -55,6 +55,9 @@ impl Auditor {
             if let Some(left) = left.filter(|_| component == "pd" && updated) {
                 self.find(STOPS, format!("{} before {}", write.key, name_of(left)));
             }
+            if component == "tikv" && is_ready(pod) {
+                self.judge_stop(universe, cluster, write);
+            }
             return;
         }
         let Some(index) = universe.cluster_of(cluster) else { return };
@@ -78,6 +81,7 @@ impl Auditor {
         };
         if !leaves {
             self.judge_cause(universe, cluster, write);
+            self.judge_trial(universe, cluster, write);
             self.judge_restart(universe, (cluster, index), (component, write));
         }
     }
@@ -106,6 +110,9 @@ impl Auditor {
         let newest = stores.iter().max().copied();
         if component == "pd" && wanted < newest && wanted.is_some() {
             self.find(VERSIONS, format!("{}: PD goes below the stores", write.key));
+        }
+        if component == "pd" {
+            self.judge_pd_size(universe, (cluster, ensemble), write);
         }
         let oldest = members.iter().map(|(_, release)| *release).min();
         if component == "tikv" {
@@ -202,6 +209,10 @@ impl Auditor {
         }
         if !known && !members.iter().any(|member| member.as_str() == Some(name)) {
             self.find(super::ONE, format!("{name} is not among the first members {members:?}"));
+        }
+        if !known {
+            let members: Vec<&str> = members.iter().filter_map(|member| member.as_str()).collect();
+            self.judge_first_volumes(universe, name, &members);
         }
     }
 
@@ -332,7 +343,7 @@ impl Auditor {
 }
 
 /// Main claims of a component that are in use.
-fn main_claims<'a>(
+pub(super) fn main_claims<'a>(
     universe: &'a Universe,
     cluster: &'a str,
     component: &'a str,
@@ -353,7 +364,7 @@ fn image_tag<'a>(pod: &'a Object, container: &str) -> &'a str {
     image.and_then(|image| image.rsplit_once(':')).map_or("", |(_, tag)| tag)
 }
 
-fn generation(resource: &Object) -> u64 {
+pub(super) fn generation(resource: &Object) -> u64 {
     at(resource, "/metadata/generation").as_u64().unwrap_or_default()
 }
 

@@ -137,7 +137,11 @@ impl Auditor {
     /// A volume that is marked retired is never mounted again: that is final.
     pub(super) fn judge_claim(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         let Some(after) = write.after.as_deref() else { return };
+        self.judge_growth(universe, cluster, write);
         let was = write.before.as_deref().is_some_and(|before| !note(before, "retired").is_empty());
+        if !was && !note(after, "retired").is_empty() {
+            self.note_retired(after);
+        }
         if !was
             && !note(after, "retired").is_empty()
             && let Some(why) = needed(universe, cluster, after, &self.users_tombstones)
@@ -164,6 +168,10 @@ impl Auditor {
         let tikv = text(after, "/metadata/labels/app.kubernetes.io~1component") == "tikv";
         if was.is_empty() && !is.is_empty() && !is.ends_with(" replaced") && tikv {
             self.judge_new_leaver(universe, cluster, write);
+            self.judge_grace(universe, after);
+        }
+        if note(before, "evicting").is_empty() && note(after, "evicting") == "restart" {
+            self.judge_begun(universe, cluster, write);
         }
         let ensemble =
             universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
@@ -224,6 +232,7 @@ impl Auditor {
             return;
         }
         let Some(claim) = write.before.as_deref() else { return };
+        self.judge_quarantine(universe, cluster, claim);
         let retired = !note(claim, "retired").is_empty();
         let why = if !retired {
             Some("it was not retired".to_owned())

@@ -88,7 +88,7 @@ impl Auditor {
 }
 
 /// The spec is not valid: an earlier one may be in force.
-fn is_rejected(resource: &Object) -> bool {
+pub(super) fn is_rejected(resource: &Object) -> bool {
     let mut conditions = at(resource, "/status/conditions").as_array().into_iter().flatten();
     conditions.any(|condition| text(condition, "/reason") == "InvalidSpec")
 }

@@ -19,6 +19,9 @@ const RETIRED: &str = "I1 a retired volume is never mounted again";
 
 impl Auditor {
     pub(super) fn judge_write(&mut self, universe: &Universe, cluster: &str, write: &Write) {
+        if write.key.kind != "TikvCluster" {
+            self.judge_pause(universe, cluster, write);
+        }
         if write.verb == Verb::Call {
             self.judge_call(universe, cluster, write);
             return;
@@ -89,7 +92,7 @@ impl Auditor {
             "EvictLeaders" => {
                 self.judge_intent(universe, cluster, ("store-id", "evicting"), write);
             }
-            "StopEvicting" => self.judge_end_of_eviction(cluster, write),
+            "StopEvicting" => self.judge_end_of_eviction(universe, cluster, write),
             _ => {}
         }
     }
@@ -151,6 +154,12 @@ impl Auditor {
                 }
                 continue;
             };
+            if is_deleting(claim) && name_of(claim).ends_with(name_of(pod)) {
+                self.find(
+                    FIRST,
+                    format!("{} was made on {}, which goes", write.key, name_of(claim)),
+                );
+            }
             if text(claim, "/metadata/labels/tikv.org~1cluster") != cluster {
                 let what = format!("{} mounts {}", write.key, name_of(claim));
                 self.find("F19 a foreign volume is never mounted", what);

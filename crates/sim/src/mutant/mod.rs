@@ -4,6 +4,9 @@
 //! alone refuses, it takes. So nothing but the guard that was removed stands between it and the
 //! data, and the auditor must complain. With all guards in place the same recklessness takes what
 //! all of them allow, and the auditor must have nothing to say.
+//!
+//! A rule without a guard refuses no step: a planner that names it goes no further. The mutant's
+//! planner goes on.
 
 mod candidates;
 
@@ -34,8 +37,8 @@ thread_local! {
     static NATURE: RefCell<Nature> = RefCell::new(Nature::default());
 }
 
-/// An operator without this guard, which takes every step that the guard alone refuses. For one
-/// run, in this thread.
+/// An operator without this rule: no planner is held back by it, and every step is taken that its guard
+/// alone refuses. For one run, in this thread.
 pub fn without(rule: &'static str) -> Brain {
     NATURE.set(Nature { removed: Some(rule), ..Nature::default() });
     Brain { plan: mutant, ..Brain::default() }
@@ -53,7 +56,7 @@ pub fn watched() -> Brain {
     Brain { plan: watch, ..Brain::default() }
 }
 
-/// How often each guard alone refused a step since [`watched`], or was named by the plan.
+/// How often each rule alone refused a step since [`watched`], or was named by the plan.
 pub fn alone() -> BTreeMap<&'static str, usize> {
     NATURE.with_borrow(|nature| nature.alone.clone())
 }
@@ -106,8 +109,7 @@ fn dare(cluster: &Cluster, world: &World) -> Plan {
 fn watch(cluster: &Cluster, world: &World) -> Plan {
     let plan = plan(cluster, world);
     let scene = Scene::new(cluster, world);
-    let named = plan.waits.iter().filter(|wait| wait.rule.guard.is_some());
-    let mut found: Vec<&'static str> = named.map(|wait| wait.rule.name).collect();
+    let mut found: Vec<&'static str> = plan.waits.iter().map(|wait| wait.rule.name).collect();
     found.extend(candidates(&scene).iter().filter_map(|step| sole_refusal(step, &scene)));
     NATURE.with_borrow_mut(|nature| {
         for rule in found {

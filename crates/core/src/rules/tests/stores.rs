@@ -410,7 +410,24 @@ fn kept(reason: &str) -> World {
 }
 
 #[test]
-fn a_removed_stores_volume_is_deleted_by_policy_and_after_its_quarantine() {
+fn quarantine() {
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let uid = fixture::volume(Slot::tikv(4)).uid;
+    let step = Step::DeleteVolume { name: "tikv-c-tikv-4".into(), uid, version: "1".into() };
+    allows(&QUARANTINE, &cluster, &kept("scale-in"), &step);
+    holds(&QUARANTINE, &cluster, &kept("replaced"), &step);
+    let hours = |n| edited(&kept("replaced"), |w| w.now += SignedDuration::from_hours(n));
+    holds(&QUARANTINE, &cluster, &hours(23), &step);
+    allows(&QUARANTINE, &cluster, &hours(24), &step);
+    let unknown = edited(&hours(24), |world| marks_of(world, 4).retired_since = None);
+    holds(&QUARANTINE, &cluster, &unknown, &step);
+    // With the resource all goes.
+    let gone = edited(&kept("replaced"), |w| w.resource.deleting_since = Some(fixture::now()));
+    allows(&QUARANTINE, &cluster, &gone, &step);
+}
+
+#[test]
+fn a_removed_stores_volume_is_deleted_by_policy() {
     let rule = &VOLUME_DELETION_IS_PROVEN;
     let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
     let step = Step::DeleteVolume {
@@ -420,10 +437,6 @@ fn a_removed_stores_volume_is_deleted_by_policy_and_after_its_quarantine() {
     };
     allows(rule, &cluster, &kept("scale-in"), &step);
     holds(rule, &three(), &kept("scale-in"), &step);
-    holds(rule, &cluster, &kept("replaced"), &step);
-    let hours = |n| edited(&kept("replaced"), |w| w.now += SignedDuration::from_hours(n));
-    holds(rule, &cluster, &hours(23), &step);
-    allows(rule, &cluster, &hours(24), &step);
     let young = SignedDuration::from_secs(59);
     let young = edited(&kept("scale-in"), |w| fixture::pd_of(w).leader.seen_for = young);
     holds(rule, &cluster, &young, &step);
