@@ -8,7 +8,7 @@ use super::draft::Draft;
 use super::rows::Member;
 use super::{Identity, Scene, Step, calm, leave_pd, maintenance, trial};
 use crate::rules;
-use crate::world::Component;
+use crate::world::{Component, Slot};
 
 /// Restarts the next PD pod.
 pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
@@ -18,6 +18,12 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     }
     let rule = &rules::SCALING_BEFORE_RESTARTING;
     if shrinking(scene).is_some_and(|why| draft.holds("spec.pd", rule, why)) {
+        return;
+    }
+    // A member that joins needs all the others.
+    if let Some(slot) = joining(scene) {
+        let why = format!("{} joins PD first", slot.pod_name(scene.name()));
+        draft.wait("spec.pd", &rules::SCALING_BEFORE_RESTARTING, why);
         return;
     }
     // One that is still to join is not disturbed: it would leave a nameless member behind.
@@ -59,6 +65,15 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     draft.propose(name, step);
 }
 
+/// A member that is about to join. One that finds no place, or crashes at its first start, is not: it
+/// would hold all others back.
+fn joining(scene: &Scene<'_>) -> Option<Slot> {
+    scene.joiners().into_iter().find(|slot| {
+        let pod = scene.member(*slot).pod;
+        pod.is_some_and(|pod| pod.has_run || pod.trouble.is_none())
+    })
+}
+
 /// Why TiKV has to wait for PD before it is restarted, if it has to.
 pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<String> {
     let outdated = outdated(scene).into_iter().map(|member| member.slot).next();
@@ -67,15 +82,11 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<String> {
             && pod.deleting_since.is_some()
             && !scene.member(**slot).is_retired()
     });
-    let joining = scene.joiners().into_iter().find(|slot| {
-        let pod = scene.member(*slot).pod;
-        pod.is_some_and(|pod| pod.has_run || pod.trouble.is_none())
-    });
-    let name = |slot: crate::world::Slot| slot.pod_name(scene.name());
+    let name = |slot: Slot| slot.pod_name(scene.name());
     outdated
         .map(|slot| format!("{} was made from an earlier spec", name(slot)))
         .or_else(|| going.map(|(slot, _)| format!("{} is restarted", name(*slot))))
-        .or_else(|| joining.map(|slot| format!("{} joins PD", name(slot))))
+        .or_else(|| joining(scene).map(|slot| format!("{} joins PD", name(slot))))
         .or_else(|| shrinking(scene))
 }
 
