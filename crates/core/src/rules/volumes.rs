@@ -71,7 +71,7 @@ fn member_is_gone(scene: &Scene<'_>, name: &str, volume: &VolumeFacts) -> Verdic
     match volume.slot.component {
         Component::Pd => pd_member_left(pd, name, main),
         Component::Tikv if !scene.leader_is_settled() => {
-            return Err(format!("{name} is deleted when PD's leader has been known for a minute"));
+            Err(format!("{name} is deleted when PD's leader has been known for a minute"))
         }
         Component::Tikv => store_left(pd, name, main),
     }

@@ -84,7 +84,7 @@ impl Auditor {
             of.iter().filter_map(|name| universe.kube.get("PersistentVolumeClaim", name));
         let dead = |claim: &Object| note(claim, "leaving").ends_with(" replaced");
         let Some(since) = self.retired_at.get(uid_of(claim)).copied() else { return };
-        if !dead(claim) && !mains.any(|main| dead(main)) {
+        if !dead(claim) && !mains.any(dead) {
             return;
         }
         let kept = self.now.saturating_sub(since);
@@ -190,7 +190,7 @@ impl Auditor {
         };
         let own = format!("tikv-{}", write.key.name);
         let own = universe.kube.get("PersistentVolumeClaim", &own);
-        if own.is_none_or(|own| marked(own)) {
+        if own.is_none_or(marked) {
             return;
         }
         let mut claims = main_claims(universe, cluster, "tikv").filter(|claim| marked(claim));
@@ -244,38 +244,36 @@ impl Auditor {
             }
             _ => false,
         };
-        let taken: Vec<String> =
+        let gone: Vec<String> =
             pass.writes.iter().filter(takes).map(|write| write.key.to_string()).collect();
-        if taken.len() > 1 {
-            self.find(ONE, taken.join(", "));
+        if gone.len() > 1 {
+            self.find(ONE, gone.join(", "));
         }
     }
 
     /// What was asked for in vain.
     pub(super) fn judge_vain_steps(&mut self, universe: &Universe, pass: &Pass) {
         for outcome in &pass.outcomes {
-            match &outcome.step {
-                Step::Create(object) => {
-                    let found = universe.kube.get(object.key.kind.as_str(), &object.key.name);
-                    // One whose labels were taken off is not seen by who looks for them.
-                    let says = |found: &Object| {
-                        let labels = at(found, "/metadata/labels").as_object();
-                        labels.is_some_and(|labels| !labels.is_empty())
-                    };
-                    if found.is_some_and(|found| is_deleting(found) && says(found)) {
-                        self.find(GONE, object.key.to_string());
-                    }
+            if let Step::Create(object) = &outcome.step {
+                let found = universe.kube.get(object.key.kind.as_str(), &object.key.name);
+                // One whose labels were taken off is not seen by who looks for them.
+                let says = |found: &Object| {
+                    let labels = at(found, "/metadata/labels").as_object();
+                    labels.is_some_and(|labels| !labels.is_empty())
+                };
+                if found.is_some_and(|found| is_deleting(found) && says(found)) {
+                    self.find(GONE, object.key.to_string());
                 }
-                Step::ResizeVolume { name, .. } if outcome.result.is_err() => {
-                    let now = self.now;
-                    let times = self.refused.entry(format!("growth of {name}")).or_default();
-                    times.retain(|at| now - *at < OFTEN.1);
-                    times.push(now);
-                    if times.len() > OFTEN.0 {
-                        self.find(ASKED, name.clone());
-                    }
+            } else if let Step::ResizeVolume { name, .. } = &outcome.step
+                && outcome.result.is_err()
+            {
+                let now = self.now;
+                let times = self.refused.entry(format!("growth of {name}")).or_default();
+                times.retain(|at| now - *at < OFTEN.1);
+                times.push(now);
+                if times.len() > OFTEN.0 {
+                    self.find(ASKED, name.clone());
                 }
-                _ => {}
             }
         }
     }

@@ -72,8 +72,8 @@ impl Nodes {
                 at(found, "/spec/unschedulable").as_bool() != Some(true)
                     && text(found, "/status/conditions/0/status") == "True"
             };
-            let fits = |found: &&Object| open(found) && is_selected(pod, found);
-            let known = kube.get("Node", node).filter(fits).is_some();
+            let fits = |found: &Object| open(found) && is_selected(pod, found);
+            let known = kube.get("Node", node).is_some_and(fits);
             known && self.machines.get(node).is_some_and(super::Node::is_heard)
         };
         if let Some(node) = pinned {
