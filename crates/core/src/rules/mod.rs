@@ -231,7 +231,7 @@ rules! {
     PD_QUORUM_LOST = "pd-quorum-lost", Degraded, None,
         "Too few PD members run for PD to have a leader: nothing is removed, added or replaced, since any member may hold the data that are needed.";
     SCALING_BEFORE_RESTARTING = "scaling-before-restarting", Progress, Planner,
-        "Members that leave do so before others of their component are restarted for a change of the spec. PD does not wait for a store that leaves, not even its only member: that can take hours or never end, its state is in etcd, and it goes on after the restart.";
+        "Members that leave, and PD members that join, do so before others of their component are restarted for a change of the spec. PD does not wait for a store that leaves, not even its only member: that can take hours or never end, its state is in etcd, and it goes on after the restart.";
     PD_MEMBER_NOT_HEALTHY = "pd-member-not-healthy", Degraded, None,
         "A PD member does not answer the others.";
     STORES_REGISTER = "stores-register", Progress, None,
