@@ -16,7 +16,7 @@ pub struct Roster {
     /// Slots in use that stay.
     pub staying: BTreeSet<Slot>,
     /// Slots in use whose members leave because there are too many, in the order in which they
-    /// should go; before them stores that nobody counts ([`Scene::is_stray`]).
+    /// should go; before them stores that count for nobody (`Scene::is_stray`).
     pub leaving: Vec<Slot>,
     /// Stores that did not come back, each with the slot that was made in its place. They are
     /// neither staying nor leaving.
