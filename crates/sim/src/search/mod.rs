@@ -4,7 +4,7 @@
 //! moment in which the operator has just done something or has waited for a while, until there is no
 //! moment left that is not like one that was looked at. The world is the simulator's, with the real
 //! plan in it ([`crate::harness`]); stateright keeps the books, and what it keeps apart are moments
-//! that are not alike ([`likeness`]).
+//! that are not alike (`likeness`).
 //!
 //! Every way to a moment is a script, so what is found can be played again.
 
