@@ -16,7 +16,7 @@ use crate::ports;
 /// Longest time that no write to a region succeeds. A store that goes without leaders, or takes some
 /// over, costs a fraction of a second, and the rest is for busy machines; a leader that hands over
 /// to a store that does not answer takes no writes for the ten seconds of an election timeout.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Longest time until all leaders have left. They left after half a minute, or not at all, where a
 /// connection to the address of before was waited for.
 const LONGEST_LEAVE: Duration = Duration::from_secs(20);

@@ -36,7 +36,7 @@ impl Drop for Obedient {
     }
 }
 
-fn apply(world: &World, command: &RegionHeartbeatResponse) {
+fn apply(world: &World, silent: &Mutex<Vec<u64>>, command: &RegionHeartbeatResponse) {
     let mut world = world.lock().unwrap();
     let Some((region, leader)) = world.iter_mut().find(|(r, _)| r.id == command.region_id) else {
         return;
@@ -44,8 +44,10 @@ fn apply(world: &World, command: &RegionHeartbeatResponse) {
     if command.region_epoch != region.region_epoch {
         return;
     }
-    if let Some(transfer) = &command.transfer_leader {
-        *leader = transfer.peer.as_ref().unwrap().id;
+    // A peer that does not answer does not take leadership over.
+    let to = command.transfer_leader.as_ref().map(|transfer| *transfer.peer.as_ref().unwrap());
+    if let Some(to) = to.filter(|to| !silent.lock().unwrap().contains(&to.store_id)) {
+        *leader = to.id;
     }
     if let Some(change) = &command.change_peer {
         let peer = change.peer.unwrap();
@@ -127,7 +129,7 @@ impl Obedient {
                 }
                 let next = tokio::time::timeout(2 * MOMENT, open.answers.message()).await;
                 if let Ok(Ok(Some(command))) = next {
-                    apply(&world, &command);
+                    apply(&world, &silent, &command);
                     commands.lock().unwrap().push(command);
                 } else if next.is_ok() {
                     stream = None;
@@ -140,8 +142,20 @@ impl Obedient {
         &self.members.all[0]
     }
 
+    /// The store says nothing any more, and the others elect leaders for the regions that it led.
     pub fn silence(&self, id: u64) {
-        self.silent.lock().unwrap().push(id);
+        let mut world = self.world.lock().unwrap();
+        let mut silent = self.silent.lock().unwrap();
+        silent.push(id);
+        for (region, leader) in world.iter_mut() {
+            let leads = region.peers.iter().any(|peer| peer.id == *leader && peer.store_id == id);
+            let votes = |peer: &&Peer| {
+                peer.role() == PeerRole::Voter && !silent.contains(&peer.store_id)
+            };
+            if let Some(next) = region.peers.iter().find(votes).filter(|_| leads) {
+                *leader = next.id;
+            }
+        }
     }
 
     pub async fn get(&self, path: &str) -> Value {
