@@ -43,6 +43,9 @@ pub struct Case {
     pub old: Option<Value>,
     /// A configuration made large.
     pub fill: Option<Fill>,
+    /// It is a task's: over `{cluster: c, events: [StoreDown], run: {job: …}}`.
+    #[serde(skip)]
+    pub task: bool,
 }
 
 /// A configuration made large.
@@ -80,7 +83,7 @@ impl Case {
     }
 
     fn with(&self, fields: &Value) -> Value {
-        let mut spec = json!({"version": "v8.5.7"});
+        let mut spec = if self.task { task_spec() } else { json!({"version": "v8.5.7"}) };
         for (key, value) in fields.as_object().into_iter().flatten() {
             if let Some(spec) = spec.as_object_mut() {
                 if value.is_null() {
@@ -92,7 +95,7 @@ impl Case {
         }
         json!({
             "apiVersion": "tikv.org/v1alpha1",
-            "kind": "TikvCluster",
+            "kind": if self.task { "TikvTask" } else { "TikvCluster" },
             "metadata": {"name": self.name.as_deref().unwrap_or("case"), "namespace": "default"},
             "spec": spec,
         })
@@ -113,4 +116,38 @@ pub fn bad() -> Result<Vec<Case>, serde_saphyr::Error> {
 /// The table is not readable.
 pub fn good() -> Result<Vec<Case>, serde_saphyr::Error> {
     serde_saphyr::from_str(include_str!("../cases/good.yaml"))
+}
+
+/// Specs of tasks that must not pass.
+///
+/// # Errors
+/// The table is not readable.
+pub fn bad_tasks() -> Result<Vec<Case>, serde_saphyr::Error> {
+    tasks(include_str!("../cases/bad-tasks.yaml"))
+}
+
+/// Specs of tasks that must pass.
+///
+/// # Errors
+/// The table is not readable.
+pub fn good_tasks() -> Result<Vec<Case>, serde_saphyr::Error> {
+    tasks(include_str!("../cases/good-tasks.yaml"))
+}
+
+fn tasks(table: &str) -> Result<Vec<Case>, serde_saphyr::Error> {
+    let mut cases: Vec<Case> = serde_saphyr::from_str(table)?;
+    for case in &mut cases {
+        case.task = true;
+    }
+    Ok(cases)
+}
+
+/// The least that a task says.
+pub fn task_spec() -> Value {
+    let container = json!({"name": "work", "image": "work:1"});
+    json!({
+        "cluster": "c",
+        "events": ["StoreDown"],
+        "run": {"job": {"template": {"spec": {"template": {"spec": {"containers": [container]}}}}}},
+    })
 }

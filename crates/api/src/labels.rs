@@ -32,6 +32,8 @@ pub const VOLUME: &str = "tikv.org/volume";
 
 /// Annotation on pods: revision of the template inputs that they were built from.
 pub const REVISION: &str = "tikv.org/revision";
+/// Annotation on a TikvCluster: the id of an announced upgrade that no task holds up.
+pub const SKIP_GATE: &str = "tikv.org/skip-gate";
 /// Readiness gate of TiKV pods: the store is Up in PD and has caught up.
 pub const STORE_UP_GATE: &str = "tikv.org/store-up";
 

@@ -5,11 +5,18 @@
 
 use kube::core::cel::Validator;
 use serde_json::Value;
-use tikv_operator_api::cases::{By, Case, bad, good};
-use tikv_operator_api::schema::{FindingKind, RULES, crd, findings, message};
+use tikv_operator_api::cases::{By, Case, bad, bad_tasks, good, good_tasks};
+use tikv_operator_api::schema::{FindingKind, RULES, TASK_RULES, crd, findings, message, task_crd};
 
 fn schema() -> Value {
-    let crd = serde_json::to_value(crd()).unwrap();
+    schema_in(&serde_json::to_value(crd()).unwrap())
+}
+
+fn task_schema() -> Value {
+    schema_in(&serde_json::to_value(task_crd()).unwrap())
+}
+
+fn schema_in(crd: &Value) -> Value {
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap().clone()
 }
 
@@ -74,6 +81,32 @@ fn good_specs_pass() {
 fn every_rule_has_a_case() {
     let cases = bad().unwrap();
     for rule in RULES {
+        let used = cases.iter().any(|case| case.rule.as_deref() == Some(rule.name));
+        assert!(used, "no case breaks the rule {}", rule.name);
+    }
+}
+
+#[test]
+fn bad_tasks_are_rejected_where_the_table_says() {
+    let schema = task_schema();
+    let cases = bad_tasks().unwrap();
+    assert!(cases.len() >= 40, "{}", cases.len());
+    let wrong: Vec<_> = cases.iter().filter_map(|case| judge(&schema, case).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn good_tasks_pass() {
+    let schema = task_schema();
+    let cases = good_tasks().unwrap();
+    let wrong: Vec<_> = cases.iter().filter_map(|case| judge(&schema, case).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_rule_of_tasks_has_a_case() {
+    let cases = bad_tasks().unwrap();
+    for rule in TASK_RULES {
         let used = cases.iter().any(|case| case.rule.as_deref() == Some(rule.name));
         assert!(used, "no case breaks the rule {}", rule.name);
     }

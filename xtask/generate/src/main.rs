@@ -5,6 +5,7 @@
 
 mod custom_resource;
 mod deployment;
+mod events;
 mod mutations;
 mod reference;
 mod rules;
@@ -32,11 +33,14 @@ fn main() -> Result<()> {
 fn files() -> Result<Vec<File>> {
     Ok(vec![
         File { path: "deploy/crd.yaml", text: custom_resource::manifest()? },
+        File { path: "deploy/crd-tasks.yaml", text: custom_resource::task_manifest()? },
         File { path: "deploy/tikv-operator.yaml", text: deployment::manifest() },
         File { path: "docs/config-online.md", text: settings::page() },
+        File { path: "docs/events.md", text: events::page() },
         File { path: "docs/fields-tidb-operator.md", text: tikv_operator_api::counterpart::page() },
         File { path: "docs/mutations.md", text: mutations::page() },
         File { path: "docs/reference.md", text: reference::page() },
+        File { path: "docs/reference-tasks.md", text: reference::task_page() },
         File { path: "docs/rules.md", text: rules::page() },
         File { path: "docs/scenarios.md", text: scenarios::page()? },
     ])

@@ -4,6 +4,7 @@ pub mod fragment;
 mod reference;
 mod rules;
 mod structure;
+mod task_rules;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -11,21 +12,30 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt as _;
 
-pub use reference::{Row, rows};
+pub use reference::{Row, rows, task_rows};
 pub use rules::{RULES, Rule, TIKV_STORAGE_DEFAULT, message};
 pub use structure::{Finding, FindingKind, findings};
+pub use task_rules::TASK_RULES;
 
-use crate::v1alpha1::TikvCluster;
+use crate::v1alpha1::{TikvCluster, TikvTask};
 
 /// The `CustomResourceDefinition` to install: the derived schema with the CEL rules of [`RULES`],
 /// without `nullable` (so the API server drops a `null` instead of storing it), and with
 /// descriptions on one line.
 pub fn crd() -> CustomResourceDefinition {
-    let mut crd = TikvCluster::crd();
+    with_rules(TikvCluster::crd(), RULES)
+}
+
+/// The same of tasks, with [`TASK_RULES`].
+pub fn task_crd() -> CustomResourceDefinition {
+    with_rules(TikvTask::crd(), TASK_RULES)
+}
+
+fn with_rules(mut crd: CustomResourceDefinition, rules: &[Rule]) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
             tidy(schema);
-            for rule in RULES {
+            for rule in rules {
                 for path in rule.at {
                     if let Some(place) = descend(schema, path) {
                         attach(place, rule);
@@ -83,28 +93,37 @@ mod tests {
 
     #[test]
     fn every_rule_finds_every_place_that_it_names() {
-        let mut crd = TikvCluster::crd();
-        let schema = crd.spec.versions[0].schema.as_mut().unwrap();
-        let schema = schema.open_api_v3_schema.as_mut().unwrap();
-        for rule in RULES {
-            assert!(!rule.at.is_empty(), "{}", rule.name);
-            for path in rule.at {
-                assert!(descend(schema, path).is_some(), "{}: no such place: {path}", rule.name);
+        for (mut crd, rules) in [(TikvCluster::crd(), RULES), (TikvTask::crd(), TASK_RULES)] {
+            let schema = crd.spec.versions[0].schema.as_mut().unwrap();
+            let schema = schema.open_api_v3_schema.as_mut().unwrap();
+            for rule in rules {
+                assert!(!rule.at.is_empty(), "{}", rule.name);
+                for path in rule.at {
+                    assert!(
+                        descend(schema, path).is_some(),
+                        "{}: no such place: {path}",
+                        rule.name
+                    );
+                }
             }
         }
     }
 
     /// `kubectl apply` keeps the manifest in an annotation of at most 256 KiB.
     #[test]
-    fn plain_kubectl_apply_can_install_the_definition() {
-        let yaml = serde_saphyr::to_string(&crd()).unwrap();
-        assert!(yaml.len() < 150 * 1024, "{} bytes", yaml.len());
+    fn plain_kubectl_apply_can_install_the_definitions() {
+        for crd in [crd(), task_crd()] {
+            let yaml = serde_saphyr::to_string(&crd).unwrap();
+            assert!(yaml.len() < 150 * 1024, "{} bytes", yaml.len());
+        }
     }
 
     #[test]
     fn nothing_is_nullable() {
-        let json = serde_json::to_string(&crd()).unwrap();
-        assert!(!json.contains("\"nullable\""));
-        assert!(json.contains("x-kubernetes-validations"));
+        for crd in [crd(), task_crd()] {
+            let json = serde_json::to_string(&crd).unwrap();
+            assert!(!json.contains("\"nullable\""));
+            assert!(json.contains("x-kubernetes-validations"));
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Which fields are there, for the reference page?
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
 /// One field of the resource.
@@ -19,9 +19,17 @@ pub struct Row {
     pub leaf: bool,
 }
 
-/// All fields of spec and status, in the order of their paths.
+/// All fields of spec and status of a cluster, in the order of their paths.
 pub fn rows() -> Vec<Row> {
-    let crd = super::crd();
+    rows_of(&super::crd())
+}
+
+/// The same of a task.
+pub fn task_rows() -> Vec<Row> {
+    rows_of(&super::task_crd())
+}
+
+fn rows_of(crd: &CustomResourceDefinition) -> Vec<Row> {
     let mut rows = Vec::new();
     for version in &crd.spec.versions {
         let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
@@ -114,6 +122,21 @@ mod tests {
             let element = row.path.contains("[].");
             let named = required.contains(&row.path.as_str());
             assert!(element || named || !row.default.is_empty(), "{}: no default", row.path);
+        }
+    }
+
+    /// Those of a task say it too, or that they are required. A member of `run` is one of several.
+    #[test]
+    fn every_field_of_a_task_says_its_default() {
+        let said = |row: &Row| {
+            let required = row.description.contains("Required");
+            required || !row.default.is_empty() || row.path.matches('.').count() < 2
+        };
+        let rows = task_rows();
+        assert!(rows.len() > 60, "{}", rows.len());
+        for row in rows.iter().filter(|row| row.path.starts_with("spec.") && row.leaf) {
+            assert!(said(row), "{}: {}", row.path, row.description);
+            assert!(!row.description.is_empty(), "{}", row.path);
         }
     }
 

@@ -28,7 +28,8 @@ const VOLUMES: &[&str] = &["spec.pd.storageVolumes[]", "spec.tikv.storageVolumes
 
 /// The message of a rule, for checks that say the same; empty where there is no such rule.
 pub fn message(name: &str) -> &'static str {
-    RULES.iter().find(|rule| rule.name == name).map_or("", |rule| rule.message)
+    let mut rules = RULES.iter().chain(super::TASK_RULES);
+    rules.find(|rule| rule.name == name).map_or("", |rule| rule.message)
 }
 
 /// All rules.
@@ -237,8 +238,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_messages_end_as_sentences() {
-        for (index, rule) in RULES.iter().enumerate() {
-            assert!(RULES[..index].iter().all(|other| other.name != rule.name), "{}", rule.name);
+        let rules: Vec<&Rule> = RULES.iter().chain(crate::schema::TASK_RULES).collect();
+        for (index, rule) in rules.iter().enumerate() {
+            assert!(rules[..index].iter().all(|other| other.name != rule.name), "{}", rule.name);
             assert!(rule.message.ends_with('.') || rule.message.contains(". "), "{}", rule.name);
             assert_eq!(message(rule.name), rule.message);
         }

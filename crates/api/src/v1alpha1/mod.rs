@@ -6,6 +6,7 @@ mod pd;
 mod service;
 mod status;
 mod storage;
+mod task;
 mod tikv;
 mod value;
 
@@ -18,8 +19,14 @@ pub use pd::PdSpec;
 pub use service::{ServiceSpec, ServiceType};
 pub use status::{
     Bootstrap, Drift, MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvClusterStatus,
-    TikvStatus, WaitStatus,
+    TikvStatus, UpgradeStatus, WaitStatus,
 };
 pub use storage::StorageVolume;
+pub use task::{
+    ClusterSelector, CompactRun, ConcurrencyPolicy, ConfigSetRun, Gate, GateStatus, HeaderFrom,
+    HttpRun, JobRun, OwnWork, PodsRun, RestartRun, RunComponent, RunOutcome, RunStatus, ScaleRun,
+    ScheduleStatus, SecretKey, StoreReplaceRun, TaskCluster, TaskEvent, TaskRun, TikvTask,
+    TikvTaskSpec, TikvTaskStatus, TlsFrom,
+};
 pub use tikv::{ScalePolicy, TikvSpec};
 pub use value::{DurationText, QuantityText, Raw};

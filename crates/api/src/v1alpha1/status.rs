@@ -39,6 +39,33 @@ pub struct TikvClusterStatus {
     /// Live values that differ from the spec and are not reverted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Drift>,
+    /// The change of images that goes on, or the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<UpgradeStatus>,
+    /// Nodes that members run on and that are cordoned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cordoned_nodes: Vec<String>,
+}
+
+/// A change of the servers' images: announced here before the first member is restarted for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeStatus {
+    /// Id of the announcement.
+    pub id: String,
+    /// Images that members ran when it was announced.
+    pub from: String,
+    /// Images that they are to run.
+    pub to: String,
+    /// When it was announced.
+    pub since: Time,
+    /// Members that still run another image.
+    pub remaining: i32,
+    /// When `remaining` last changed, or a gate last held the rest.
+    pub moved: Time,
+    /// When all members ran the new image and were healthy; absent while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<Time>,
 }
 
 /// The decision to bootstrap.
@@ -92,6 +119,9 @@ pub struct MemberStatus {
     /// It leads.
     #[serde(default)]
     pub leader: bool,
+    /// Since when it is not healthy, as the operator saw it; absent while it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unhealthy_since: Option<Time>,
     /// Version that it reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -147,6 +177,12 @@ pub struct StoreStatus {
     /// PD's word: Up, Disconnected, Down, Offline, Tombstone, Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// Since when PD calls it so, as the operator saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Share of its disk that is used, 0 to 100, in steps of 5 (rounded down).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_percent: Option<i32>,
     /// Regions that it leads, as PD last heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaders: Option<i64>,

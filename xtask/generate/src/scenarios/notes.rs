@@ -30,7 +30,6 @@ const BROKEN: Note =
 const TLS: &str =
     "TLS is on the roadmap and not there yet: the fields are refused with a condition";
 const BACKUP: &str = "backup and restore are on the roadmap and not there yet";
-const TASKS: &str = "tasks on events (TikvTask) are on the roadmap and not there yet";
 
 /// Notes by scenario.
 pub(crate) const NOTES: &[(&str, Note)] = &[
@@ -318,7 +317,6 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("F75", Elsewhere(TLS)),
     ("F76", Elsewhere(BACKUP)),
     ("F77", Elsewhere(BACKUP)),
-    ("F78", Elsewhere(TASKS)),
     ("I1", Checked(AUDITOR)),
     ("I2", Checked(AUDITOR)),
     ("I3", Checked(AUDITOR)),
