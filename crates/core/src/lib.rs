@@ -11,6 +11,7 @@ pub mod plan;
 pub mod report;
 pub mod rules;
 pub mod settings;
+pub mod task;
 pub mod world;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod config;
 mod container;
 mod fields;
 pub(crate) mod hash;
+pub(crate) use hash::hex as hash_hex;
 pub mod marks;
 mod metadata;
 mod overlay;

@@ -23,9 +23,12 @@ mod structure;
 mod volumes;
 
 pub use rejection::{Problem, Rejection};
+pub(crate) use scalars::duration;
 
 use serde_json::Value;
 use tikv_operator_api::TikvCluster;
+use tikv_operator_api::names::Component;
+use tikv_operator_api::v1alpha1::RunComponent;
 
 use crate::cluster::Cluster;
 use problems::Problems;
@@ -33,6 +36,15 @@ use problems::Problems;
 /// Largest configuration of a component, in bytes of TOML. A ConfigMap holds 1 MiB and `kubectl
 /// apply` 256 KiB for a whole manifest; TiKV's commented template with every key is 70 KiB.
 pub const CONFIG_MAX: usize = 128 * 1024;
+
+/// Why an item of the configuration is not a user's to set, with the way out.
+pub(crate) fn reserved_item(component: RunComponent, item: &str) -> Option<&'static str> {
+    let component = match component {
+        RunComponent::Pd => Component::Pd,
+        RunComponent::Tikv => Component::Tikv,
+    };
+    reserved::reserved(component, item).map(|reserved| reserved.instead)
+}
 
 /// Checks a resource as the API server hands it out.
 pub fn check(resource: &TikvCluster) -> Result<Cluster, Rejection> {

@@ -60,7 +60,7 @@ fn scale(suffix: &str) -> Option<(i128, i32)> {
 }
 
 /// Reads a duration such as `90s`, `1h30m` or `1.5h`; `None` where the text is not one.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;
     if rest.is_empty() {

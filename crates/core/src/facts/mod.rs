@@ -9,7 +9,7 @@ mod object;
 mod pod;
 mod quantity;
 mod resource;
-mod text;
+pub(crate) mod text;
 mod trim;
 mod volume;
 

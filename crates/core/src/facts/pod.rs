@@ -27,6 +27,10 @@ pub fn pod_facts(component: Component, body: &Value) -> Option<PodFacts> {
         ready,
         store_up_gate: condition(body, labels::STORE_UP_GATE),
         has_run: ready || containers_ready || restarts > 0 || has_started(main),
+        image: list(body, "/spec/containers")
+            .find(|container| text(container, "/name") == Some(component.as_str()))
+            .and_then(|container| text(container, "/image"))
+            .map(str::to_owned),
         node: text(body, "/spec/nodeName").map(str::to_owned),
         created: time(body, "/metadata/creationTimestamp").unwrap_or(Timestamp::UNIX_EPOCH),
         started: time(main, "/state/running/startedAt"),

@@ -1,7 +1,7 @@
 //! What is the resource like, apart from its spec?
 
 use serde_json::Value;
-use tikv_operator_api::TikvClusterStatus;
+use tikv_operator_api::{TikvClusterStatus, labels};
 
 use super::text::{self, list, text, time};
 use crate::world::ResourceFacts;
@@ -27,6 +27,7 @@ pub fn resource_facts(body: &Value, finalizer: &str) -> Option<ResourceFacts> {
         deleting_since: time(body, "/metadata/deletionTimestamp"),
         finalizer: has(finalizer),
         orphans: has(ORPHAN),
+        skip_gate: text::texts(body, "/metadata/annotations").remove(labels::SKIP_GATE),
         status,
     })
 }

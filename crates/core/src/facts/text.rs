@@ -8,22 +8,22 @@ use serde_json::Value;
 use crate::world::Uid;
 
 /// The text at a JSON pointer.
-pub(super) fn text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
     body.pointer(pointer)?.as_str()
 }
 
 /// The elements of the list at a JSON pointer.
-pub(super) fn list<'a>(body: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn list<'a>(body: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     body.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The time at a JSON pointer.
-pub(super) fn time(body: &Value, pointer: &str) -> Option<Timestamp> {
+pub(crate) fn time(body: &Value, pointer: &str) -> Option<Timestamp> {
     text(body, pointer)?.parse().ok()
 }
 
 /// The texts in the map at a JSON pointer.
-pub(super) fn texts(body: &Value, pointer: &str) -> BTreeMap<String, String> {
+pub(crate) fn texts(body: &Value, pointer: &str) -> BTreeMap<String, String> {
     let map = body.pointer(pointer).and_then(Value::as_object);
     map.into_iter()
         .flatten()
@@ -32,11 +32,11 @@ pub(super) fn texts(body: &Value, pointer: &str) -> BTreeMap<String, String> {
 }
 
 /// `metadata.uid`; an object without one has never been stored.
-pub(super) fn uid(body: &Value) -> Option<Uid> {
+pub(crate) fn uid(body: &Value) -> Option<Uid> {
     text(body, "/metadata/uid").filter(|uid| !uid.is_empty()).map(|uid| Uid(uid.to_owned()))
 }
 
 /// `metadata.deletionTimestamp` is set.
-pub(super) fn deleting(body: &Value) -> bool {
+pub(crate) fn deleting(body: &Value) -> bool {
     text(body, "/metadata/deletionTimestamp").is_some()
 }

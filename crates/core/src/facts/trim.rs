@@ -53,7 +53,7 @@ pub fn trim(kind: Kind, body: &Value) -> Value {
 fn pod_spec(spec: Option<&Value>) -> Value {
     let mut kept = pick(spec, &["nodeName"]);
     let containers = each(spec, "containers", |container| {
-        let mut kept = pick(Some(container), &["name"]);
+        let mut kept = pick(Some(container), &["name", "image"]);
         let mounts = each(Some(container), "volumeMounts", |m| {
             Value::Object(pick(Some(m), &["name", "mountPath"]))
         });

@@ -183,6 +183,7 @@ fn nothing_exists() -> World {
         deleting_since: None,
         finalizer: false,
         orphans: false,
+        skip_gate: None,
         status: TikvClusterStatus::default(),
     };
     World::bare("2026-11-22T12:00:00Z".parse().expect("a time"), resource)

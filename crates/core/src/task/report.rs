@@ -1,0 +1,285 @@
+//! What is said about a task?
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use tikv_operator_api::v1alpha1::{RunOutcome, RunStatus, TikvTaskStatus};
+
+use super::admit::end;
+use super::advance::{UNREAD_JOBS, hear_job, pause};
+use super::history;
+use super::plan::{CLUSTERS_MAX, TaskPlan, settle_gates};
+use super::spec::{Task, TaskTarget, Trigger};
+use super::world::{JobFacts, TaskFacts, TaskWorld};
+use crate::check::Rejection;
+
+/// Condition types.
+const READY: &str = "Ready";
+const FAILED: &str = "Failed";
+/// Why a task is not ready that selects too many; a gate says so of the clusters that are left out.
+pub(crate) const TOO_MANY_CLUSTERS: &str = "TooManyClusters";
+/// Time for the operator to read everything when it starts.
+const START: SignedDuration = SignedDuration::from_mins(1);
+/// Time for the watch to tell of a Job that was just made, or is there after all.
+const TOLD: SignedDuration = SignedDuration::from_secs(10);
+/// Longest message that is kept.
+const MESSAGE_MAX: usize = 1_024;
+
+/// What came of a step that is an attempt of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The run.
+    pub key: String,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// The answer to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The Job exists now; its end is waited for.
+    Begun,
+    /// It is done.
+    Done(String),
+    /// It failed, and may succeed another time.
+    Again(String),
+    /// It failed, and would again.
+    Refused(String),
+}
+
+/// The status after the steps, of which `answers` were heard. What was not heard is done again.
+pub fn report(
+    task: &Task,
+    world: &TaskWorld,
+    plan: &TaskPlan,
+    answers: &[Answered],
+) -> TikvTaskStatus {
+    let mut status = plan.status.clone();
+    for Answered { key, answer } in answers {
+        if let Some(run) = status.runs.iter_mut().find(|run| run.key == *key) {
+            hear(task, run, answer, world.now);
+        }
+    }
+    settle_gates(&mut status);
+    if !world.task.deleting {
+        history::prune(task, &mut status, world.now);
+    }
+    let ready = ready(task, world, &status);
+    let failed = last(&status).and_then(failed);
+    status.conditions = conditions(&world.task, world.now, ready, failed);
+    status.active = count(&status, |run| !run.outcome.is_final());
+    if let Some(run) = last(&status) {
+        status.last_outcome = Some(run.outcome.as_str().to_owned());
+    }
+    status.summary = Some(summary(task, world, &status));
+    status
+}
+
+/// The status with answers that were heard while somebody else wrote the task: they hold all the same.
+pub fn heard_late(
+    task: &Task,
+    facts: &TaskFacts,
+    answers: &[Answered],
+    now: Timestamp,
+) -> TikvTaskStatus {
+    let mut status = facts.status.clone();
+    for Answered { key, answer } in answers {
+        let mut runs = status.runs.iter_mut();
+        if let Some(run) = runs.find(|r| r.key == *key && r.outcome == RunOutcome::Running) {
+            hear(task, run, answer, now);
+        }
+    }
+    settle_gates(&mut status);
+    status
+}
+
+/// The status of a task that cannot be carried out. What was seen stays, and goes on from there once
+/// it can. The end of a Job that goes on is an end all the same, and so is the end of a run's time.
+pub fn rejected(
+    facts: &TaskFacts,
+    jobs: Option<&BTreeMap<String, JobFacts>>,
+    rejection: &Rejection,
+    now: Timestamp,
+) -> TikvTaskStatus {
+    let mut status = facts.status.clone();
+    for run in status.runs.iter_mut().filter(|run| run.outcome == RunOutcome::Running) {
+        if let Some(job) = jobs.and_then(|jobs| jobs.get(&run.key)) {
+            hear_job(run, job, now);
+        }
+        let over = run.deadline.as_ref().is_some_and(|deadline| deadline.0 <= now);
+        if over && !run.outcome.is_final() {
+            let message = "its time is over, and the spec is not valid any more".to_owned();
+            end(run, RunOutcome::Failed, message, now);
+        }
+    }
+    settle_gates(&mut status);
+    status.active = count(&status, |run| !run.outcome.is_final());
+    status.observed_generation = Some(facts.generation);
+    let words = clip(&rejection.to_string());
+    let failed = last(&status).and_then(failed);
+    let ready = Verdict { is: false, reason: "InvalidSpec", words: words.clone() };
+    status.conditions = conditions(facts, now, ready, failed);
+    status.summary = Some(format!("The spec is not valid and nothing is done: {words}"));
+    status
+}
+
+fn clip(text: &str) -> String {
+    text.chars().take(MESSAGE_MAX).collect()
+}
+
+fn hear(task: &Task, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
+    match answer {
+        Answer::Begun => {
+            run.message = None;
+            run.job_made = true;
+            run.next = now.checked_add(TOLD).ok().map(Time);
+        }
+        Answer::Done(words) => end(run, RunOutcome::Succeeded, clip(words), now),
+        Answer::Refused(words) => end(run, RunOutcome::Failed, clip(words), now),
+        Answer::Again(words) if run.attempts > task.backoff_limit => {
+            end(run, RunOutcome::Failed, clip(words), now);
+        }
+        Answer::Again(words) => {
+            run.job_made = false;
+            run.message = Some(clip(words));
+            run.next = now.checked_add(pause(run.attempts)).ok().map(Time);
+        }
+    }
+}
+
+/// The run that ended last.
+fn last(status: &TikvTaskStatus) -> Option<&RunStatus> {
+    let ended = status.runs.iter().filter(|run| run.outcome.is_final());
+    ended.max_by_key(|run| run.finished.as_ref().map(|at| at.0))
+}
+
+fn failed(run: &RunStatus) -> Option<String> {
+    let words = run.message.as_deref().unwrap_or("no reason is known");
+    (run.outcome == RunOutcome::Failed).then(|| format!("run {}: {words}", run.key))
+}
+
+/// What a condition says.
+struct Verdict {
+    is: bool,
+    reason: &'static str,
+    words: String,
+}
+
+impl Verdict {
+    fn no(reason: &'static str, words: String) -> Self {
+        Self { is: false, reason, words }
+    }
+}
+
+fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
+    let many = world.clusters.len();
+    match &task.target {
+        TaskTarget::Name(name) if world.clusters_are_known && many == 0 => {
+            let way = "Create it, or correct spec.cluster";
+            let words = format!("spec.cluster: there is no TikvCluster {name}. {way}.");
+            return Verdict::no("NoCluster", words);
+        }
+        TaskTarget::Labels(_) if many > CLUSTERS_MAX => {
+            let words = format!(
+                "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name \
+                 are looked after. Make several tasks, each with fewer."
+            );
+            return Verdict::no(TOO_MANY_CLUSTERS, words);
+        }
+        TaskTarget::Name(_) | TaskTarget::Labels(_) => {}
+    }
+    if lacks_jobs(task, world, status) {
+        return Verdict::no("JobsUnknown", format!("no Job is made: {UNREAD_JOBS}."));
+    }
+    if let Some(words) = tries_again(status) {
+        return Verdict::no("TriesAgain", words);
+    }
+    let warned = task.warnings.iter().map(|(field, words)| format!("{field}: {words}"));
+    let of_run = status.runs.iter().rev().find_map(|run| run.warning.clone());
+    let warned: Vec<String> = warned.chain(of_run).collect();
+    if warned.is_empty() {
+        let words = "the task can be carried out".to_owned();
+        Verdict { is: true, reason: "Accepted", words }
+    } else {
+        Verdict { is: true, reason: "Warnings", words: clip(&warned.join(" ")) }
+    }
+}
+
+/// A run has waited for Jobs to be read for longer than a start of the operator takes.
+fn lacks_jobs(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> bool {
+    let waits = |run: &RunStatus| {
+        run.outcome == RunOutcome::Pending && world.now.duration_since(run.since.0) > START
+    };
+    task.work.is_job() && world.jobs.is_none() && status.runs.iter().any(waits)
+}
+
+/// What a run that is tried again was told.
+fn tries_again(status: &TikvTaskStatus) -> Option<String> {
+    let waits = |run: &&RunStatus| run.outcome == RunOutcome::Running && run.next.is_some();
+    let mut waiting = status.runs.iter().filter(waits);
+    waiting
+        .find_map(|run| Some(format!("run {} is tried again: {}", run.key, run.message.as_ref()?)))
+}
+
+fn conditions(
+    facts: &TaskFacts,
+    now: Timestamp,
+    ready: Verdict,
+    failed: Option<String>,
+) -> Vec<Condition> {
+    let fine = || "the last run did not fail".to_owned();
+    let failed = match failed {
+        Some(words) => Verdict { is: true, reason: "RunFailed", words },
+        None => Verdict { is: false, reason: "AsExpected", words: fine() },
+    };
+    let drafts = [(READY, ready), (FAILED, failed)];
+    let conditions = drafts.into_iter().map(|(type_, Verdict { is, reason, words })| {
+        let status = if is { "True" } else { "False" };
+        let before = facts.status.conditions.iter();
+        let before = before.filter(|c| c.type_ == type_ && c.status == status);
+        let since = before.map(|c| c.last_transition_time.clone()).next().unwrap_or(Time(now));
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: words,
+            last_transition_time: since,
+            observed_generation: Some(facts.generation),
+        }
+    });
+    conditions.collect()
+}
+
+fn count(status: &TikvTaskStatus, is: impl Fn(&RunStatus) -> bool) -> i32 {
+    i32::try_from(status.runs.iter().filter(|run| is(run)).count()).unwrap_or(i32::MAX)
+}
+
+fn summary(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> String {
+    let running = count(status, |run| run.outcome == RunOutcome::Running);
+    let waiting = count(status, |run| run.outcome == RunOutcome::Pending);
+    if running + waiting > 0 {
+        return format!("{running} runs go on, {waiting} wait");
+    }
+    if task.suspend {
+        return "Suspended".to_owned();
+    }
+    let Verdict { is, words, .. } = ready(task, world, status);
+    if !is {
+        return words;
+    }
+    match &task.trigger {
+        Trigger::Events(events) => {
+            let names: Vec<&str> = events.iter().map(|event| event.as_str()).collect();
+            format!("Waits for {}", names.join(", "))
+        }
+        Trigger::Schedule(schedule) => match schedule.next(world.now) {
+            Some(next) => format!("Next at {next}"),
+            None => "Never due again".to_owned(),
+        },
+        Trigger::Once => match last(status) {
+            Some(run) => format!("Ran once: {}", run.outcome.as_str()),
+            None => "Waits for its cluster".to_owned(),
+        },
+    }
+}

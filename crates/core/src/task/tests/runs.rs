@@ -1,0 +1,229 @@
+//! How often is a run tried, how does it end, and what is said of it?
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use serde_json::json;
+use tikv_operator_api::v1alpha1::RunOutcome as R;
+
+use super::super::fixture::{
+    HOOK, Stage, again, calls, cordon, done, failed, hook, manifest, now, outcomes, task,
+};
+use super::*;
+
+#[test]
+fn attempts_pause_longer_each_time_and_end() {
+    let mut stage = Stage::new(&hook(&json!({"backoffLimit": 2})));
+    cordon(&mut stage, 0..1);
+    let mut keys = BTreeSet::new();
+    for (attempt, pause) in [(1, 10), (2, 20)] {
+        let plan = stage.pass_with(Some(&again()));
+        keys.extend(plan.steps.iter().filter_map(|step| step.run().map(str::to_owned)));
+        let run = &stage.runs()[0];
+        assert_eq!((run.outcome, run.attempts), (R::Running, attempt));
+        let next = run.next.as_ref().expect("a time").0;
+        assert_eq!(next.duration_since(stage.world.now), SignedDuration::from_secs(pause));
+        stage.wait(SignedDuration::from_secs(pause - 1));
+        assert_eq!(calls(&stage.pass()), 0);
+        stage.wait(SignedDuration::from_secs(1));
+    }
+    let plan = stage.pass_with(Some(&again()));
+    keys.extend(plan.steps.iter().filter_map(|step| step.run().map(str::to_owned)));
+    assert_eq!((outcomes(&stage), keys.len()), (vec![R::Failed], 1), "one key for all");
+    assert!(stage.world.task.status.conditions[1].message.contains("503"));
+    stage.wait(SignedDuration::from_hours(1));
+    assert_eq!(calls(&stage.pass()), 0);
+}
+
+#[test]
+fn what_would_fail_again_is_not_tried_again() {
+    let mut stage = Stage::new(&hook(&json!({})));
+    cordon(&mut stage, 0..1);
+    stage.pass_with(Some(&failed()));
+    assert_eq!(outcomes(&stage), [R::Failed]);
+}
+
+#[test]
+fn f78_a_run_ends_with_its_time_and_takes_its_job_along() {
+    let mut stage = Stage::new(&json!({"events": ["NodeCordoned"], "timeout": "30s"}));
+    cordon(&mut stage, 0..1);
+    let plan = stage.pass();
+    assert_eq!(plan.wake, std::time::Duration::from_secs(30));
+    stage.wait(SignedDuration::from_secs(30));
+    let plan = stage.pass();
+    assert!(matches!(plan.steps.as_slice(), [TaskStep::DeleteJob { .. }]), "{plan:?}");
+    assert_eq!(outcomes(&stage), [R::Failed]);
+    assert!(stage.runs()[0].message.as_ref().expect("words").contains("30 s"));
+}
+
+#[test]
+fn history_is_limited_in_number_and_time() {
+    let limits = json!({"successfulRunsHistoryLimit": 2, "failedRunsHistoryLimit": 0});
+    let mut stage = Stage::new(&hook(&limits));
+    for n in 0..4 {
+        cordon(&mut stage, n..n + 1);
+        stage.pass_with(Some(&done()));
+        stage.wait(SignedDuration::from_secs(1));
+    }
+    assert_eq!(outcomes(&stage), [R::Succeeded, R::Succeeded]);
+    assert_eq!(stage.runs()[1].subject.as_deref(), Some("n3"));
+    cordon(&mut stage, 9..10);
+    stage.pass_with(Some(&failed()));
+    assert_eq!(outcomes(&stage), [R::Succeeded, R::Succeeded]);
+    let mut stage = Stage::new(&json!({
+        "events": ["NodeCordoned"], "ttlSecondsAfterFinished": 60,
+    }));
+    cordon(&mut stage, 0..1);
+    stage.pass();
+    stage.end_jobs(&JobState::Complete);
+    assert_eq!(stage.pass().wake, std::time::Duration::from_mins(1));
+    stage.wait(SignedDuration::from_mins(1));
+    let plan = stage.pass();
+    assert!(matches!(plan.steps.as_slice(), [TaskStep::DeleteJob { .. }]), "{plan:?}");
+    assert_eq!(stage.runs(), []);
+}
+
+#[test]
+fn a_suspended_task_passes_events_over() {
+    let mut stage = Stage::new(&hook(&json!({"suspend": true})));
+    cordon(&mut stage, 0..1);
+    stage.pass();
+    stage.task.suspend = false;
+    stage.pass();
+    assert_eq!(stage.runs(), []);
+    cordon(&mut stage, 0..2);
+    assert_eq!(calls(&stage.pass()), 1);
+}
+
+#[test]
+fn a_condition_decides() {
+    let mut stage = Stage::new(&hook(&json!({"when": "event.subject == 'n1'"})));
+    cordon(&mut stage, 0..3);
+    stage.pass();
+    assert_eq!(stage.runs().len(), 1);
+    assert_eq!(stage.runs()[0].subject.as_deref(), Some("n1"));
+}
+
+#[test]
+fn once_is_once_for_each_cluster() {
+    let mut stage = Stage::unseen(&json!({
+        "events": null, "immediately": true, "run": {"http": {"url": HOOK}},
+        "cluster": null, "clusterSelector": {"matchLabels": {"a": "b"}},
+    }));
+    assert_eq!(calls(&stage.pass_with(Some(&done()))), 1);
+    assert_eq!(calls(&stage.pass_with(Some(&done()))), 0);
+    let mut other = stage.world.clusters["c"].clone();
+    (other.name, other.uid) = ("d".into(), crate::world::Uid("uid-of-d".into()));
+    stage.world.clusters.insert("d".into(), other);
+    assert_eq!(calls(&stage.pass_with(Some(&done()))), 1);
+    assert_eq!(calls(&stage.pass_with(Some(&done()))), 0);
+    let c = stage.world.clusters.get_mut("c").expect("a cluster");
+    c.uid = crate::world::Uid("another-of-the-name".into());
+    assert_eq!(calls(&stage.pass_with(Some(&done()))), 1);
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_seen_is_forgotten() {
+    let stage = Stage::new(&hook(&json!({})));
+    let mut bad = manifest(&hook(&json!({"when": "event.type =="})));
+    bad["metadata"]["generation"] = json!(2);
+    let rejection = check_task(&bad, now()).expect_err("bad");
+    let facts = TaskFacts { generation: 2, ..stage.world.task.clone() };
+    let status = rejected(&facts, None, &rejection, now());
+    let ready = &status.conditions[0];
+    assert_eq!((ready.type_.as_str(), ready.status.as_str()), ("Ready", "False"));
+    assert!(ready.message.contains("spec.when"), "{}", ready.message);
+    assert_eq!(status.clusters, stage.world.task.status.clusters);
+    let mut stage = Stage::new(&hook(&json!({})));
+    stage.world.clusters.clear();
+    stage.pass();
+    let ready = &stage.world.task.status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "NoCluster"));
+    assert!(task(&hook(&json!({}))).is_about("c", &std::collections::BTreeMap::new()));
+}
+
+#[test]
+fn an_attempt_that_failed_shows_in_the_conditions() {
+    let mut stage = Stage::new(&hook(&json!({})));
+    cordon(&mut stage, 0..1);
+    stage.pass_with(Some(&Answer::Again("no token".into())));
+    let ready = &stage.world.task.status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "TriesAgain"));
+    assert!(ready.message.contains("no token"), "{}", ready.message);
+}
+
+#[test]
+fn an_answer_outlives_a_write_that_somebody_else_made_meanwhile() {
+    let mut stage = Stage::new(&hook(&json!({})));
+    cordon(&mut stage, 0..1);
+    let plan = stage.pass_with(None);
+    let key = plan.steps[0].run().expect("a run").to_owned();
+    let answers = [Answered { key, answer: Answer::Again("503".into()) }];
+    let status = heard_late(&stage.task, &stage.world.task, &answers, stage.world.now);
+    assert_eq!(status.runs[0].message.as_deref(), Some("503"));
+    assert!(status.runs[0].next.is_some(), "with its pause");
+}
+
+#[test]
+fn an_event_on_which_the_condition_fails_is_not_lost_and_the_failure_is_told() {
+    let mut stage = Stage::new(&hook(&json!({"when": "int(event.subject) > 5"})));
+    cordon(&mut stage, 0..1);
+    assert_eq!(calls(&stage.pass_with(Some(&done()))), 1);
+    let ready = &stage.world.task.status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Warnings"));
+    assert!(ready.message.contains("spec.when"), "{}", ready.message);
+}
+
+#[test]
+fn a_status_is_bounded_in_size() {
+    let mut stage = Stage::new(&json!({
+        "events": ["NodeCordoned", "ClusterDegraded"], "cluster": null,
+        "clusterSelector": {"matchLabels": {"a": "b"}}, "run": {"http": {"url": HOOK}},
+    }));
+    let view = stage.world.clusters["c"].clone();
+    for n in 0..200 {
+        let name = format!("c{n:03}");
+        stage.world.clusters.insert(name.clone(), ClusterView { name, ..view.clone() });
+    }
+    stage.pass();
+    let status = &stage.world.task.status;
+    assert_eq!(status.clusters.len(), 100);
+    let ready = &status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "TooManyClusters"));
+    assert!(ready.message.contains("201"), "{}", ready.message);
+    let c = stage.world.clusters.get_mut("c").expect("a cluster");
+    let mut conditions = c.status.conditions.iter_mut();
+    let degraded = conditions.find(|c| c.type_ == "Degraded").expect("a condition");
+    (degraded.status, degraded.message) = ("True".into(), "x".repeat(30_000));
+    degraded.last_transition_time.0 += SignedDuration::from_secs(1);
+    stage.pass();
+    let detail = stage.runs()[0].detail.as_ref().expect("words");
+    assert_eq!(detail.len(), 512);
+}
+
+#[test]
+fn how_full_a_disk_is_is_told_to_receivers_and_jobs() {
+    let mut stage = Stage::new(&json!({"events": ["DiskAlmostFull"]}));
+    let store = stage.store(1);
+    (store.capacity, store.available) = (Some(1000), Some(150));
+    stage.report_cluster();
+    let plan = stage.pass();
+    let [TaskStep::CreateJob { job, .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+    let pod = &job["spec"]["template"];
+    let event = pod["metadata"]["annotations"][EVENT_ANNOTATION].as_str().expect("an event");
+    let event: serde_json::Value = serde_json::from_str(event).expect("JSON");
+    assert_eq!(event["data"]["percent"], 85);
+    let env = pod["spec"]["containers"][0]["env"].as_array().expect("a list");
+    assert!(env.contains(&json!({"name": "TIKV_PERCENT", "value": "85"})), "{env:?}");
+}
+
+#[test]
+fn a_secret_in_the_clear_is_warned_of() {
+    let header = json!([{"name": "A", "secretKeyRef": {"name": "s", "key": "k"}}]);
+    for (url, warned) in [("http://a", 1), ("https://a", 0)] {
+        let task = task(&json!({
+            "serviceAccountName": "a", "run": {"http": {"url": url, "headersFrom": header}},
+        }));
+        assert_eq!(task.warnings.len(), warned, "{url}: {:?}", task.warnings);
+    }
+}
