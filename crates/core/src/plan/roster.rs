@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LEAVE, Scene, wishes};
+use super::{LEAVE, REPLACE, Scene, wishes};
 use crate::rules::REPLACED;
 use crate::world::{Component, NodeView, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
 
@@ -53,13 +53,28 @@ impl Scene<'_> {
         let counts = |slot: &Slot| !replaced.contains_key(slot) && !strays.contains(slot);
         let active: BTreeSet<Slot> =
             used.iter().copied().filter(counts).filter(|slot| !self.is_vacated(*slot)).collect();
-        let wanted = usize::try_from(self.replicas(component)).unwrap_or(usize::MAX);
+        let wanted = self.number(component).saturating_add(self.awaiting(&active).len());
         let surplus = self.leavers(&active, active.len().saturating_sub(wanted));
         let gone: BTreeSet<Slot> = surplus.iter().copied().collect();
         let staying = active.difference(&gone).copied().collect();
         let leaving = [strays, surplus].concat();
         let joining = self.free(component, used, wanted.saturating_sub(active.len()));
         Roster { staying, leaving, replaced, joining }
+    }
+
+    /// Wanted number of members.
+    pub(super) fn number(&self, component: Component) -> usize {
+        usize::try_from(self.replicas(component)).unwrap_or(usize::MAX)
+    }
+
+    /// Its removal was begun, by us or by others.
+    pub(super) fn has_begun_to_leave(&self, slot: Slot) -> bool {
+        let member = self.member(slot);
+        let marks = self.main_volume(slot).map(|volume| &volume.marks);
+        let leaving = marks.and_then(|marks| marks.leaving.as_ref());
+        // A replaced store that is back before PD was told stays; its replacement is the surplus.
+        leaving.is_some_and(|leaving| leaving.reason != REPLACED)
+            || member.store.is_some_and(|store| store.state == StoreState::Offline)
     }
 
     /// The `count` lowest ordinals of `component` that hold nothing, not even a removed member's
@@ -153,14 +168,12 @@ impl Scene<'_> {
     fn reluctance(&self, slot: Slot) -> u32 {
         let member = self.member(slot);
         let marks = self.main_volume(slot).map(|volume| &volume.marks);
-        let offline = member.store.is_some_and(|store| store.state == StoreState::Offline);
-        let named = member.pod.is_some_and(|pod| wishes::is_asked(pod, LEAVE, self.world.now));
-        let leaving = marks.and_then(|marks| marks.leaving.as_ref());
-        // A replaced store that is back before PD was told stays; its replacement is the surplus.
-        let begun = leaving.is_some_and(|leaving| leaving.reason != REPLACED);
+        let asked =
+            |wish| member.pod.is_some_and(|pod| wishes::is_asked(pod, wish, self.world.now));
+        let named = asked(LEAVE) || (slot.component == Component::Tikv && asked(REPLACE));
         let replaces = marks.and_then(|marks| marks.replaces);
         let replacement = replaces.is_some_and(|id| self.is_listed(id));
-        if offline || begun {
+        if self.has_begun_to_leave(slot) {
             0
         } else if named {
             1

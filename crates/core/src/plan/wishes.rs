@@ -10,13 +10,15 @@ use super::Scene;
 use super::config_tikv::APPLIED_CONFIG;
 use super::draft::Draft;
 use crate::rules;
-use crate::world::PodFacts;
+use crate::world::{Component, PodFacts};
 
 /// Has just this pod restarted, with all care that a change of the spec gets; the pod that comes
 /// back does not carry it.
 pub const RESTART: &str = "tikv.org/restart";
 /// Chooses the member that leaves at the next scale-in.
 pub const LEAVE: &str = "tikv.org/leave";
+/// Has a new store take the place of this one, which serves until the new one does.
+pub const REPLACE: &str = "tikv.org/replace";
 /// Has the store's leaders move away and stay away, until it is taken off or until the time that it
 /// names. With [`RESTART`] beside it the pod is then made anew, which carries neither.
 pub const EVICT: &str = "tikv.org/evict-leaders";
@@ -32,6 +34,11 @@ pub static WISHES: &[(&str, &str, &str)] = &[
         LEAVE,
         "`true`",
         "This member is the first to leave when `replicas` becomes smaller. It goes with the pod: write it again where the pod was made anew before.",
+    ),
+    (
+        REPLACE,
+        "`true`",
+        "TiKV only. One more store is made, and when as many others as are wanted are Up and ready this one leaves as in a scale-in. Until it has begun to leave, taking the annotation off calls it back: the new store goes again. It goes with the pod, as `tikv.org/leave` does.",
     ),
     (
         EVICT,
@@ -68,6 +75,12 @@ pub(super) fn name_unclear(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         {
             let known = WISHES.iter().find(|(wish, ..)| wish == key);
             let detail = match known {
+                Some((wish, ..)) if *wish == REPLACE && slot.component == Component::Pd => {
+                    format!(
+                        "{key} means nothing on a PD member: make `spec.pd.replicas` one more, annotate \
+                         it with {LEAVE}=true, and make it one less"
+                    )
+                }
                 Some((wish, values, _)) if means(wish, value, scene.world.now).is_none() => {
                     format!("{key} is {value:?}, which asks for nothing: write {values}")
                 }
@@ -106,6 +119,8 @@ mod tests {
             (LEAVE, "False", None),
             (LEAVE, "no", None),
             (LEAVE, before, None),
+            (REPLACE, "true", Some(true)),
+            (REPLACE, "soon", None),
             (RESTART, "true", Some(true)),
             (RESTART, before, Some(true)),
             (RESTART, "false", Some(false)),
@@ -117,6 +132,19 @@ mod tests {
         ] {
             assert_eq!(super::means(wish, value, fixture::now()), means, "{wish}={value}");
         }
+    }
+
+    #[test]
+    fn a_pd_member_is_not_replaced_by_a_word_for_stores() {
+        let cluster = fixture::cluster(json!({}));
+        let mut world = fixture::settled(&cluster);
+        let pod = world.pods.get_mut(&Slot::pd(1)).expect("a pod");
+        pod.annotations.insert(REPLACE.into(), "true".into());
+        let plan = plan(&cluster, &world);
+        assert_eq!(plan.steps, []);
+        let detail = plan.waits.iter().find(|w| *w.rule == rules::ANNOTATION_NOT_UNDERSTOOD);
+        let detail = &detail.expect("a wait").detail;
+        assert!(detail.contains("c-pd-1") && detail.contains("tikv.org/leave=true"), "{detail}");
     }
 
     #[test]

@@ -188,6 +188,10 @@ fn s47_a_member_that_never_registered_goes_after_a_grace_time() {
     assert!(waits_for(&held, &rules::NEVER_REGISTERED_GRACE));
     let symptom = Symptom::PodNotRunning(Slot::tikv(3));
     world.seen_for = [(symptom, SignedDuration::from_mins(1))].into();
+    // A pod that was made a moment ago, where there was none before, has a minute of its own.
+    let mut made_now = world.clone();
+    made_now.pods.get_mut(&Slot::tikv(3)).expect("a pod").created = fixture::now();
+    assert_eq!(steps(&cluster, &made_now), NOTHING);
     assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-3"]);
     begin_leaving(&mut world, 3);
     let deleted = steps(&cluster, &world);
