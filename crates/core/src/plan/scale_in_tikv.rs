@@ -13,8 +13,8 @@ use super::{Scene, Severity, Step, calm, retire};
 use crate::build::LEAVING;
 use crate::rules;
 use crate::world::{
-    Component, Kind, Leaving, ObjectKey, Progress, Slot, StoreFacts, StoreId, StoreState, Symptom,
-    VolumeFacts, VolumeMarks,
+    Component, Kind, Leaving, ObjectKey, PodFacts, Progress, Slot, StoreFacts, StoreId, StoreState,
+    Symptom, VolumeFacts, VolumeMarks,
 };
 
 /// A member that never registered a store is taken away after not having run for this long: it may
@@ -173,7 +173,11 @@ fn never_registered(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_
     {
         return;
     }
-    if scene.world.seen_for(&Symptom::PodNotRunning(slot)) < NEVER_REGISTERED {
+    // The slot may have been without a pod all the while: this one is given its minute too.
+    let is_young = |pod: &PodFacts| scene.world.now.duration_since(pod.created) < NEVER_REGISTERED;
+    if scene.world.seen_for(&Symptom::PodNotRunning(slot)) < NEVER_REGISTERED
+        || member.pod.is_some_and(is_young)
+    {
         let detail = format!("{name} goes when it has not run for a minute: no store of it yet");
         if draft.holds(&name, &rules::NEVER_REGISTERED_GRACE, detail) {
             return;
