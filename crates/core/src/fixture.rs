@@ -50,6 +50,7 @@ pub(crate) fn empty() -> World {
         deleting_since: None,
         finalizer: false,
         orphans: false,
+        skip_gate: None,
         status: TikvClusterStatus::default(),
     };
     World::bare(now(), resource)
@@ -98,6 +99,13 @@ pub(crate) fn pod(cluster: &Cluster, slot: Slot) -> PodFacts {
         ready: true,
         store_up_gate: (slot.component == Component::Tikv).then_some(true),
         has_run: true,
+        image: Some(
+            match slot.component {
+                Component::Pd => &cluster.pd.common.image,
+                Component::Tikv => &cluster.tikv.common.image,
+            }
+            .clone(),
+        ),
         node: Some("node-1".into()),
         created: now(),
         started: Some(now() - ran),

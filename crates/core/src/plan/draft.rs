@@ -136,8 +136,13 @@ impl<'a> Draft<'a> {
         self.evictions.contains(&slot)
     }
 
+    /// How closely this is watched. A task takes its time, and PD knows nothing of it.
+    fn pace(wait: &Wait) -> Severity {
+        if *wait.rule == rules::GATE_BEFORE_UPGRADE { Severity::Degraded } else { wait.severity }
+    }
+
     pub(super) fn finish(self) -> Plan {
-        let worst = self.waits.iter().map(|w| w.severity).max();
+        let worst = self.waits.iter().map(Self::pace).max();
         let wake = match (self.steps.is_empty(), worst) {
             (false, _) => AFTER_STEPS,
             (true, Some(Severity::Progress)) => WHILE_MOVING,

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use serde_json::Value;
 
-use super::{Plan, Scene, Step, config_pd, config_tikv, plan};
+use super::{Plan, Scene, Step, config_pd, config_tikv, gate, plan};
 use crate::cluster::Cluster;
 use crate::rules::{RULES, Rule};
 use crate::world::{Component, Slot, World};
@@ -83,7 +83,8 @@ fn restarts(scene: &Scene<'_>, component: Component) -> Vec<Restart> {
         let name = member.slot.pod_name(scene.name());
         let reason = "a forecast".to_owned();
         let step = Step::DeletePod { name: name.clone(), uid: pod.uid.clone(), reason };
-        Restart { pod: name, held: held(&step, scene) }
+        let held = held(&step, scene).or_else(|| gate::first_hold(scene, &member));
+        Restart { pod: name, held }
     };
     due.into_iter().map(restart).collect()
 }
@@ -185,5 +186,25 @@ mod tests {
         let config = json!({"schedule": {"leader-schedule-limit": 8}});
         fixture::pd_of(&mut world).config = Some(config.into());
         assert_eq!(items(&forecast(&after, Some(&before), &world)), []);
+    }
+
+    #[test]
+    fn a_gate_shows_before_the_edit() {
+        let mut world = fixture::settled(&fixture::cluster(json!({})));
+        world.gates = crate::world::Gates::Known(vec![crate::world::Gate {
+            task: "backup".into(),
+            before: true,
+            created: fixture::now(),
+            answer: None,
+            problem: None,
+        }]);
+        let newer = fixture::cluster(json!({"version": "v8.5.8"}));
+        let seen = forecast(&newer, None, &world);
+        let (rule, detail) = seen.restarts[0].held.as_ref().expect("held");
+        assert_eq!(rule.name, "gate-before-upgrade");
+        assert!(detail.contains("backup"), "{detail}");
+        // Settings alone are no upgrade.
+        let other = fixture::cluster(json!({"tikv": {"annotations": {"a": "b"}}}));
+        assert_eq!(forecast(&other, None, &world).restarts[0].held, None);
     }
 }

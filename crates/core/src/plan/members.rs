@@ -7,7 +7,7 @@ use tikv_operator_api::names;
 
 use super::draft::Draft;
 use super::rows::Member;
-use super::{Identity, Scene, Step, scale_out};
+use super::{Identity, Scene, Step, gate, scale_out};
 use crate::build;
 use crate::rules;
 use crate::world::{Component, PdView, PodFacts, Slot, StoreState, VolumeFacts, VolumeMarks};
@@ -66,13 +66,13 @@ pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
     match scene.member(slot).pod {
         None if is_let_go(scene, slot, draft) => {}
         None => {
-            draft.propose(name(), Step::Create(build::pod(scene.cluster, slot)));
+            draft.propose(name(), Step::Create(gate::pod(scene, slot)));
         }
         Some(pod) if pod.deleting_since.is_some() => {
             let name = name();
             let detail = format!("{name} is made again when its earlier pod is gone");
             if !draft.holds(&name, &rules::POD_GOING_AWAY, detail) {
-                draft.propose(name, Step::Create(build::pod(scene.cluster, slot)));
+                draft.propose(name, Step::Create(gate::pod(scene, slot)));
             }
         }
         Some(_) => {}

@@ -14,10 +14,12 @@ mod delete;
 mod draft;
 mod drain;
 mod evict;
+mod exchange;
 mod failover_pd;
 mod failover_stores;
 mod forecast;
 mod furniture;
+mod gate;
 mod guard;
 mod identity;
 mod leave_pd;
@@ -56,6 +58,7 @@ pub(crate) use data_format::verdict as data_format;
 pub use forecast::{Forecast, Restart, Setting, forecast};
 #[cfg(test)]
 pub(crate) use furniture::owned as furniture_of;
+pub(crate) use gate::existed_at;
 pub use identity::Identity;
 pub use outage::Outage;
 pub(crate) use retire::unwatched;
@@ -65,7 +68,7 @@ pub use scene::Scene;
 pub use step::Step;
 pub(crate) use upgrade_pd::unfinished as pd_unfinished;
 pub use wait::{Severity, Wait};
-pub use wishes::{EVICT, LEAVE, RESTART, WISHES};
+pub use wishes::{EVICT, LEAVE, REPLACE, RESTART, WISHES};
 
 use self::draft::Draft;
 use crate::cluster::Cluster;
@@ -122,6 +125,7 @@ fn decide<'a>(scene: &'a Scene<'a>, mut draft: Draft<'a>) -> Plan {
     members::mark(scene, &mut draft);
     retire::retire(scene, &mut draft);
     scale_in_tikv::leave(scene, &mut draft);
+    exchange::say(scene, &mut draft);
     scale_in_pd::shrink(scene, &mut draft);
     drain::make_way(scene, &mut draft);
     upgrade_pd::roll(scene, &mut draft);
@@ -144,6 +148,8 @@ mod tests;
 mod tests_adoption;
 #[cfg(test)]
 mod tests_config;
+#[cfg(test)]
+mod tests_gate;
 #[cfg(test)]
 mod tests_pd;
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use super::draft::Draft;
 use super::rows::Member;
-use super::{Identity, Scene, Step, calm, leave_pd, maintenance, trial};
+use super::{Identity, Scene, Step, calm, gate, leave_pd, maintenance, trial};
 use crate::rules;
 use crate::world::{Component, Slot};
 
@@ -36,6 +36,9 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     let alone = scene.pd().is_none_or(|pd| pd.members.len() == 1);
     let name = next.slot.pod_name(scene.name());
     if !trial::is_accepted(scene, next.slot, pod, draft) {
+        return;
+    }
+    if gate::holds(scene, next, draft) {
         return;
     }
     let disturbed = calm::disturbance(scene, &[next.slot]);

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::draft::Draft;
 use super::evict::leaders_of;
 use super::rows::Member;
-use super::{Identity, Scene, calm, restart, scale_in_tikv, suspend, trial};
+use super::{Identity, Scene, calm, gate, restart, scale_in_tikv, suspend, trial};
 use crate::rules;
 use crate::world::{Component, PdFacts, StoreFacts, StoreState, Symptom};
 
@@ -30,6 +30,9 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     }
     let Some(member) = next(scene) else { return };
     if !member.pod.is_some_and(|pod| trial::is_accepted(scene, member.slot, pod, draft)) {
+        return;
+    }
+    if gate::holds(scene, &member, draft) {
         return;
     }
     let name = member.slot.pod_name(scene.name());

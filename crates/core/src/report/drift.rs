@@ -13,7 +13,7 @@ use crate::settings;
 use crate::world::{Component, Slot};
 
 /// Entries in status at most: enough to see what is going on.
-const LIMIT: usize = 20;
+pub(crate) const LIMIT: usize = 20;
 
 /// Who the entries about PD are about.
 const PD: &str = "pd";

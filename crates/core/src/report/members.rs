@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tikv_operator_api::labels;
 use tikv_operator_api::v1alpha1::{MemberStatus, PdStatus, StoreProgress, StoreStatus, TikvStatus};
 
+use super::since;
 use crate::plan::Scene;
 use crate::world::{Component, PdMember, StoreFacts, StoreState, VolumeFacts};
 
@@ -52,6 +53,7 @@ fn member(scene: &Scene<'_>, name: &str, facts: Option<&PdMember>) -> MemberStat
         pod: None,
         healthy: facts.is_some_and(|m| m.healthy),
         leader: facts.is_some_and(|m| leader == Some(m.id)),
+        unhealthy_since: since::unhealthy(scene, name, facts),
         version: facts.map(|m| m.version.clone()).filter(|v| !v.is_empty()),
         leaving: None,
         leaving_since: None,
@@ -73,13 +75,13 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
             progress: joined.store.and_then(|store| progress(scene, store)),
             replaces: replaces(scene, joined.volume),
             replaced_by: roster.replaced.get(&slot).map(|by| by.pod_name(scene.name())),
-            ..joined.store.map(store).unwrap_or_default()
+            ..joined.store.map(|facts| store(scene, facts)).unwrap_or_default()
         });
     }
     if let Some(facts) = scene.pd() {
         let listed: BTreeSet<String> = stores.iter().filter_map(|s| s.id.clone()).collect();
         let others = facts.live_stores().filter(|s| !listed.contains(&s.id.to_string()));
-        stores.extend(others.map(store));
+        stores.extend(others.map(|facts| store(scene, facts)));
     }
     TikvStatus {
         replicas: pods(scene, Component::Tikv),
@@ -98,7 +100,7 @@ fn replaces(scene: &Scene<'_>, volume: Option<&VolumeFacts>) -> Option<String> {
     (store.state != StoreState::Tombstone).then(|| id.to_string())
 }
 
-fn store(facts: &StoreFacts) -> StoreStatus {
+fn store(scene: &Scene<'_>, facts: &StoreFacts) -> StoreStatus {
     let state = match facts.state {
         StoreState::Up => "Up",
         StoreState::Disconnected => "Disconnected",
@@ -112,6 +114,8 @@ fn store(facts: &StoreFacts) -> StoreStatus {
         replaces: None,
         replaced_by: None,
         state: Some(state.to_owned()),
+        since: since::state(scene, facts, state),
+        used_percent: since::used(scene, facts),
         leaders: i64::try_from(facts.leaders).ok(),
         regions: i64::try_from(facts.regions).ok(),
         leaving: None,

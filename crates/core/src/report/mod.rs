@@ -9,10 +9,14 @@ mod members;
 mod note;
 mod outcome;
 mod ready;
+mod since;
 mod summary;
+mod upgrade;
 
+pub(crate) use drift::LIMIT as DRIFT_LIMIT;
 pub use note::{Note, NoteKind};
 pub use outcome::{Failure, FailureKind, Outcome};
+pub use since::is_event;
 use tikv_operator_api::v1alpha1::{Bootstrap, TikvClusterStatus, WaitStatus};
 
 use crate::check::Rejection;
@@ -36,6 +40,8 @@ pub fn report(
     status.pd = Some(pd);
     status.tikv = Some(tikv);
     status.drift = drift::of(&scene);
+    status.upgrade = upgrade::of(&scene, plan);
+    status.cordoned_nodes = since::cordoned(&scene);
     let obstacle = ready::obstacle(&scene, &status.waits);
     status.conditions = conditions::of_pass(&scene, plan, outcomes, obstacle.as_ref());
     status.summary = Some(summary::of_pass(&scene, plan, outcomes, obstacle.as_ref()));

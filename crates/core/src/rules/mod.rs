@@ -260,6 +260,12 @@ rules! {
         "`suspendAction.suspendStatefulSet` stops a component; its volumes stay and nothing counts as a failure.";
     SUSPEND_WAITS = "suspend-waits", Progress, Planner,
         "A component is stopped when nothing is half done: no removal, no replacement, no update.";
+    GATE_BEFORE_UPGRADE = "gate-before-upgrade", Progress, Planner,
+        "No member that runs is restarted for another image before every TikvTask with `gate: before` on `UpgradeStarting` has run with success; the annotation `tikv.org/skip-gate` with the announcement's id (`status.upgrade.id`) lets this one upgrade pass, and so does deleting or suspending the task. What makes a pod for another reason (repair, drain, a replacement, a new member) goes on with the image of before; going back to the images of before is not held.";
+    GATE_FAILED = "gate-failed", Degraded, Planner,
+        "A TikvTask that was to run before an upgrade failed, ran out of time or cannot be carried out: the upgrade is held until the task is edited, skipped once, suspended or deleted.";
+    NEW_STORE_FIRST = "new-store-first", Progress, None,
+        "A store that a person wants replaced (annotation `tikv.org/replace`) serves until as many others as are wanted are Up and ready; until then there is one store more. With fewer stores wanted than `max-replicas` none is made: PD would refuse the removal.";
     STORES_SHARE_A_PLACE = "stores-share-a-place", Held, None,
         "The stores are in fewer places, by the finest of PD's location labels, than regions have replicas.";
 }

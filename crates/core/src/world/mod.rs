@@ -4,6 +4,7 @@
 //! A [`World`] is facts only: what Kubernetes and PD said, and when it was looked at. Unknown is
 //! represented ([`PdView::Unreachable`]), never left out.
 
+mod gate;
 mod ids;
 mod node;
 mod object;
@@ -18,6 +19,7 @@ mod volume;
 
 use std::collections::BTreeMap;
 
+pub use gate::{Gate, Gates};
 pub use ids::{ClusterId, Component, PdMemberId, Revision, Slot, StoreId, Uid};
 use jiff::{SignedDuration, Timestamp};
 pub use node::{NodeFacts, NodeView};
@@ -73,6 +75,8 @@ pub struct World {
     /// The last pod of each component that was shown to the API server in a dry run, and what it
     /// said; a refusal is forgotten after five minutes.
     pub trials: BTreeMap<Component, Trial>,
+    /// Tasks that ask for the start of an upgrade.
+    pub gates: Gates,
 }
 
 impl World {
@@ -93,6 +97,7 @@ impl World {
             growth_refused: BTreeMap::new(),
             applied: BTreeMap::new(),
             trials: BTreeMap::new(),
+            gates: Gates::default(),
         }
     }
 

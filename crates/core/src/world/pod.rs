@@ -40,6 +40,8 @@ pub struct PodFacts {
     /// Some container of the pod has been ready before: `Ready` was true or a container was
     /// restarted after running. A pod that never ran holds nothing up.
     pub has_run: bool,
+    /// The main container's image, as the pod asks for it.
+    pub image: Option<String>,
     /// The node that it is bound to.
     pub node: Option<String>,
     /// Creation time.

@@ -31,6 +31,8 @@ pub struct ResourceFacts {
     pub finalizer: bool,
     /// It is deleted with `--cascade=orphan`, or will be: what it owns is to stay.
     pub orphans: bool,
+    /// The announcement that tasks are skipped for, by the annotation `tikv.org/skip-gate`.
+    pub skip_gate: Option<String>,
     /// The status as last written. Read for the bootstrap record, the cluster id and transition
     /// times only; everything else in it is computed anew each time.
     pub status: TikvClusterStatus,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use serde_json::{Value, json};
+use tikv_operator_api::v1alpha1::{GateStatus, RunOutcome};
 
 use super::*;
 use crate::plan::{Plan, plan, plan_without};
+use crate::report::report;
 use crate::world::{
-    Applied, Component, ConfigItem, Leaving, PodPhase, Refusal, Replication, StoreId, StoreProcess,
-    StoreState, Symptom, VolumePhase,
+    Applied, Component, ConfigItem, Gate, Gates, Leaving, PodPhase, Refusal, Replication, StoreId,
+    StoreProcess, StoreState, Symptom, VolumePhase,
 };
 
 type Seen = dyn Fn(&Step) -> bool;
@@ -315,6 +317,43 @@ fn config_needs_restart() {
     holds_back(&CONFIG_NEEDS_RESTART, &cluster, &world, &sets);
 }
 
+/// A settled cluster whose upgrade was announced to a task that is to run before it.
+fn gated(outcome: Option<RunOutcome>) -> (Cluster, World) {
+    let mut world = fixture::settled(&three());
+    let cluster = fixture::cluster(json!({"version": "v8.5.8"}));
+    fixture::accept(&cluster, &mut world);
+    let created = fixture::now() - SignedDuration::from_hours(1);
+    let task = "backup".to_owned();
+    let gate = Gate { task, before: true, created, answer: None, problem: None };
+    world.gates = Gates::Known(vec![gate.clone()]);
+    let announced = plan(&cluster, &world);
+    (world.resource.status, _) = report(&cluster, &world, &announced, &[]);
+    let id = world.resource.status.upgrade.as_ref().expect("announced").id.clone();
+    let answer = |outcome| GateStatus { id, run: None, outcome, message: None, generation: 1 };
+    world.gates = Gates::Known(vec![Gate { answer: outcome.map(answer), ..gate }]);
+    (cluster, world)
+}
+
+fn upgrades(step: &Step) -> bool {
+    matches!(step.name(), "delete-pod" | "lock-maintenance")
+}
+
+#[test]
+fn gate_before_upgrade() {
+    let (cluster, world) = gated(Some(RunOutcome::Running));
+    holds_back(&GATE_BEFORE_UPGRADE, &cluster, &world, &upgrades);
+    let (cluster, world) = gated(Some(RunOutcome::Succeeded));
+    lets_go(&GATE_BEFORE_UPGRADE, &cluster, &world, &upgrades);
+}
+
+#[test]
+fn gate_failed() {
+    let (cluster, world) = gated(Some(RunOutcome::Failed));
+    holds_back(&GATE_FAILED, &cluster, &world, &upgrades);
+    let (cluster, world) = gated(Some(RunOutcome::Succeeded));
+    lets_go(&GATE_FAILED, &cluster, &world, &upgrades);
+}
+
 #[test]
 fn config_not_read() {
     let cluster = fixture::cluster(json!({"pd": {"config": live(8)}}));
@@ -329,6 +368,14 @@ fn annotation_not_understood() {
     says(&ANNOTATION_NOT_UNDERSTOOD, &three(), |world| {
         let annotations = &mut pod_of(world, Slot::tikv(1)).annotations;
         annotations.insert("tikv.org/restart".into(), "yes, please".into());
+    });
+}
+
+#[test]
+fn new_store_first() {
+    says(&NEW_STORE_FIRST, &three(), |world| {
+        let annotations = &mut pod_of(world, Slot::tikv(1)).annotations;
+        annotations.insert("tikv.org/replace".into(), "true".into());
     });
 }
 

@@ -1,0 +1,249 @@
+//! Does a task hold what is about to be done?
+//!
+//! An upgrade is announced in `status.upgrade` before the first member that runs well is restarted
+//! for it, if any task asks for that. A task with `gate: before` then holds it until its run for that
+//! announcement has succeeded; its time limit and its attempts bound that. It holds the restart of
+//! members that run well. What makes a pod for another reason (a repair, a drain, a replacement, a new
+//! member) goes on, with the image of before.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use tikv_operator_api::v1alpha1::{RunOutcome, UpgradeStatus};
+
+use super::draft::Draft;
+use super::rows::Member;
+use super::{Scene, Severity, Step, calm, restart};
+use crate::build;
+use crate::cluster::Version;
+use crate::rules::{self, RULES, Rule};
+use crate::world::{Component, Gate, Gates, Object, Slot};
+
+/// How far the clocks of the API server and of the operator may be apart.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
+
+impl<'a> Scene<'a> {
+    /// The images that the spec asks for, as one text.
+    pub(crate) fn wanted_images(&self) -> String {
+        let images = Component::ALL.map(|component| self.common(component).image.as_str());
+        images.join(", ")
+    }
+
+    /// Members that stay and whose pods were made from an earlier spec with another image.
+    pub(crate) fn behind(&self) -> Vec<(Slot, Option<&'a str>)> {
+        let slots = Component::ALL.into_iter().flat_map(|component| self.wanted(component));
+        let behind = slots.filter_map(|slot| {
+            let pod = self.member(slot).pod?;
+            let image = pod.image.as_deref();
+            let other = image.is_some_and(|image| image != self.common(slot.component).image);
+            (other && !self.is_current(slot.component, pod)).then_some((slot, image))
+        });
+        behind.collect()
+    }
+
+    /// The announcement of the upgrade that goes on.
+    fn announced(&self) -> Option<&'a UpgradeStatus> {
+        let upgrade = self.world.resource.status.upgrade.as_ref()?;
+        (upgrade.finished.is_none() && upgrade.to == self.wanted_images()).then_some(upgrade)
+    }
+
+    /// An upgrade that had begun is taken back: all that is to be done is to bring back the images of
+    /// before. Nothing holds that, since what failed may have failed because of the new images.
+    pub(crate) fn is_taken_back(&self) -> bool {
+        let upgrade = self.world.resource.status.upgrade.as_ref();
+        let going = upgrade.filter(|it| it.finished.is_none() && it.to != self.wanted_images());
+        going.is_some_and(|upgrade| {
+            let from: BTreeSet<&str> = upgrade.from.split(", ").collect();
+            let mut behind = self.behind().into_iter();
+            behind.all(|(slot, _)| from.contains(self.common(slot.component).image.as_str()))
+        })
+    }
+}
+
+/// One reason why an upgrade may not go on.
+struct Hold {
+    rule: &'static Rule,
+    detail: String,
+}
+
+impl Hold {
+    fn before(detail: String) -> Self {
+        Self { rule: &rules::GATE_BEFORE_UPGRADE, detail }
+    }
+
+    fn failed(detail: String) -> Self {
+        Self { rule: &rules::GATE_FAILED, detail }
+    }
+}
+
+/// Is the restart of this member for another image held by a task? Notes why.
+pub(super) fn holds(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_>) -> bool {
+    if !calm::serves(scene, member) || !scene.behind().iter().any(|(slot, _)| *slot == member.slot)
+    {
+        return false;
+    }
+    // Leaders are not sent back and forth for an answer that is missing for a moment.
+    let unknown = matches!(scene.world.gates, Gates::Unknown(_));
+    if (unknown && restart::is_marked(member)) || is_refused(scene, member) {
+        return false;
+    }
+    note(closed(scene), &member.slot.pod_name(scene.name()), draft)
+}
+
+/// The first reason why a task holds the restart of this member, for whoever asks before an edit.
+pub(super) fn first_hold(
+    scene: &Scene<'_>,
+    member: &Member<'_>,
+) -> Option<(&'static Rule, String)> {
+    let behind =
+        calm::serves(scene, member) && scene.behind().iter().any(|(slot, _)| *slot == member.slot);
+    let hold = behind.then(|| closed(scene)).into_iter().flatten().next()?;
+    Some((hold.rule, hold.detail))
+}
+
+/// The pod of a slot, as it is made now: while a task holds the upgrade with the image of before, so
+/// that a repair, a drain, a replacement or a new member does not bring the new one past it.
+pub(super) fn pod(scene: &Scene<'_>, slot: Slot) -> Object {
+    let Some(image) = image_of_before(scene, slot) else {
+        return build::pod(scene.cluster, slot);
+    };
+    let mut before = scene.cluster.clone();
+    let common = match slot.component {
+        Component::Pd => &mut before.pd.common,
+        Component::Tikv => &mut before.tikv.common,
+    };
+    // The revision tells of it too: the pod is restarted when the gate opens.
+    let (old, new) = (repository(&image), repository(&common.image));
+    if old != new {
+        common.explicit.base_image = Some(old.to_owned());
+    }
+    let tag = image.strip_prefix(old).and_then(|rest| rest.split('@').next()).unwrap_or_default();
+    common.version = Version::parse(tag.trim_start_matches(':'));
+    common.image = image;
+    build::pod(&before, slot)
+}
+
+/// The image that members of this component run which are behind, while a task holds the upgrade; where
+/// none is left, the one that was announced. Not one that is older than what wrote the slot's data.
+fn image_of_before(scene: &Scene<'_>, slot: Slot) -> Option<String> {
+    if closed(scene).is_empty() {
+        return None;
+    }
+    let serves = |slot: Slot| calm::serves(scene, &scene.member(slot));
+    let behind = scene.behind().into_iter();
+    let mut run = behind.filter(|(other, _)| other.component == slot.component && serves(*other));
+    let announced = || {
+        let images = scene.announced()?.from.split(", ");
+        let wanted = &scene.common(slot.component).image;
+        images.into_iter().find(|image| repository(image) == repository(wanted))
+    };
+    let image = run.find_map(|(_, image)| image).or_else(announced)?;
+    let wrote = scene.member(slot).volume.and_then(|volume| volume.marks.written_by.as_deref());
+    let fits = wrote.is_none_or(|wrote| image.ends_with(wrote));
+    fits.then(|| image.to_owned())
+}
+
+/// An image without its tag or digest.
+fn repository(image: &str) -> &str {
+    let name = image.split_once('@').map_or(image, |(name, _)| name);
+    let tag = name.rfind(':').filter(|at| !name[*at..].contains('/'));
+    tag.map_or(name, |at| &name[..at])
+}
+
+fn note(holds: Vec<Hold>, pod: &str, draft: &mut Draft<'_>) -> bool {
+    let mut held = false;
+    for Hold { rule, detail } in holds {
+        held |= draft.holds(pod, rule, detail);
+    }
+    held
+}
+
+/// Would the restart be refused for what the spec says, whatever a task answers? Then there is nothing
+/// to announce, and that rule says what to change.
+fn is_refused(scene: &Scene<'_>, member: &Member<'_>) -> bool {
+    let Some(pod) = member.pod else { return false };
+    let name = member.slot.pod_name(scene.name());
+    let restart = Step::DeletePod { name, uid: pod.uid.clone(), reason: String::new() };
+    let mut held = RULES.iter().filter(|rule| rule.severity == Severity::Held);
+    held.any(|rule| rule.guard.is_some_and(|guard| guard(&restart, scene).is_err()))
+}
+
+/// Why the upgrade to what the spec asks for may not go on; nothing where it may.
+fn closed(scene: &Scene<'_>) -> Vec<Hold> {
+    if scene.world.gates == Gates::default() {
+        return Vec::new();
+    }
+    let mut holds = unanswered(scene);
+    holds.retain(|hold| scene.asks(hold.rule));
+    holds
+}
+
+fn unanswered(scene: &Scene<'_>) -> Vec<Hold> {
+    let announced = scene.announced();
+    let skipped = scene.world.resource.skip_gate.as_ref();
+    if announced.is_some_and(|it| skipped == Some(&it.id)) || scene.is_taken_back() {
+        return Vec::new();
+    }
+    let gates = match &scene.world.gates {
+        Gates::Unknown(why) => {
+            let way = announced.map(|it| skip(scene, it)).unwrap_or_default();
+            return vec![Hold::before(format!(
+                "it is not known whether a TikvTask holds the upgrade: {why}. The operator needs \
+                 get, list and watch on tikvtasks (deploy/tikv-operator.yaml). {way}"
+            ))];
+        }
+        Gates::Known(gates) => gates,
+    };
+    let Some(announced) = announced else {
+        let names: Vec<&str> = gates.iter().map(|gate| gate.task.as_str()).collect();
+        let detail = format!("the upgrade is announced to tasks first: {}", names.join(", "));
+        return vec![Hold::before(detail)];
+    };
+    let way = skip(scene, announced);
+    let before = gates.iter().filter(|gate| gate.before && existed_at(gate.created, announced));
+    before.filter_map(|gate| held_by(gate, announced, &way)).collect()
+}
+
+/// Did a task exist when the upgrade was announced? Its time is the API server's, the other one the
+/// operator's: what is that close counts as having existed, so that no gate is passed over because
+/// a clock is slow.
+pub(crate) fn existed_at(created: Timestamp, announced: &UpgradeStatus) -> bool {
+    created.duration_since(announced.since.0) <= CLOCKS_DIFFER
+}
+
+/// The way on without the tasks, once: a command that can be pasted.
+fn skip(scene: &Scene<'_>, announced: &UpgradeStatus) -> String {
+    format!(
+        "To go on once without it: kubectl annotate --overwrite --namespace {} tikvcluster {} {}={}",
+        scene.cluster.namespace,
+        scene.cluster.name,
+        tikv_operator_api::labels::SKIP_GATE,
+        announced.id
+    )
+}
+
+fn held_by(gate: &Gate, announced: &UpgradeStatus, skip: &str) -> Option<Hold> {
+    let task = &gate.task;
+    if let Some(problem) = &gate.problem {
+        return Some(Hold::failed(format!(
+            "task {task} is to run before the upgrade and cannot: {problem} {skip}"
+        )));
+    }
+    let Some(answer) = gate.answer.as_ref().filter(|answer| answer.id == announced.id) else {
+        return Some(Hold::before(format!("task {task} is to run before the upgrade. {skip}")));
+    };
+    match answer.outcome {
+        RunOutcome::Succeeded | RunOutcome::Skipped => None,
+        RunOutcome::Failed | RunOutcome::Replaced => {
+            let words = answer.message.as_deref().unwrap_or("no reason");
+            Some(Hold::failed(format!(
+                "task {task} was to run before the upgrade and failed: {words}. Edit the task, and it \
+                 runs again. {skip}"
+            )))
+        }
+        RunOutcome::Pending | RunOutcome::Running => {
+            let run = answer.run.as_deref().unwrap_or("?");
+            Some(Hold::before(format!("task {task} runs before the upgrade (run {run}). {skip}")))
+        }
+    }
+}
