@@ -28,10 +28,27 @@ pub(crate) struct Found {
     /// Its Services, ConfigMaps and disruption budgets as they are stored; none where a dump does
     /// not have them.
     pub(crate) furniture: Vec<(Kind, Value)>,
+    /// The tasks of its namespace, one of which may hold an upgrade; otherwise why they are not known.
+    pub(crate) tasks: Result<Vec<Value>, String>,
+}
+
+/// What was read, before it is known what belongs to what.
+pub(crate) struct Input {
+    /// The clusters.
+    resources: Vec<TikvCluster>,
+    /// Everything else.
+    objects: Vec<Value>,
+    /// Where was looked, in words.
+    place: String,
+    /// Why tasks are not among the objects, where there may be some.
+    no_tasks: Option<String>,
 }
 
 /// What furniture consists of.
 const FURNITURE: [Kind; 3] = [Kind::Service, Kind::ConfigMap, Kind::PodDisruptionBudget];
+
+/// The kind of tasks.
+const TASK: &str = "TikvTask";
 
 impl Found {
     /// Name of the cluster.
@@ -64,25 +81,28 @@ impl Found {
 
 /// Everything that was asked for, by namespace and name. A name that does not exist is a failure.
 pub(crate) async fn read(scope: &Scope) -> Result<Vec<Found>, Failure> {
-    let (resources, objects, place) = match &scope.file {
+    let input = match &scope.file {
         Some(path) => dump::read(path, scope)?,
         None => live::read(scope).await?,
     };
+    let Input { resources, place, .. } = &input;
     let wanted = |resource: &&TikvCluster| {
         scope.name.is_none() || scope.name.as_deref() == resource.metadata.name.as_deref()
     };
     let mut found: Vec<Found> =
-        resources.iter().filter(wanted).map(|resource| with_objects(resource, &objects)).collect();
+        resources.iter().filter(wanted).map(|resource| with_objects(resource, &input)).collect();
     found.sort_by_key(|found| (found.namespace().to_owned(), found.name().to_owned()));
     match (&scope.name, found.is_empty()) {
         (Some(name), true) => {
-            Err(Failure::NotFound { name: name.clone(), place, others: others(&resources) })
+            let (place, others) = (place.clone(), others(resources));
+            Err(Failure::NotFound { name: name.clone(), place, others })
         }
         (Some(_) | None, _) => Ok(found),
     }
 }
 
-fn with_objects(resource: &TikvCluster, objects: &[Value]) -> Found {
+fn with_objects(resource: &TikvCluster, input: &Input) -> Found {
+    let objects = &input.objects;
     let text = |object: &Value, pointer: &str| {
         object.pointer(pointer).and_then(Value::as_str).map(str::to_owned)
     };
@@ -96,7 +116,13 @@ fn with_objects(resource: &TikvCluster, objects: &[Value]) -> Found {
             .cloned()
             .collect()
     };
+    let is_task = |object: &&Value| {
+        text(object, "/kind").as_deref() == Some(TASK)
+            && text(object, "/metadata/namespace") == resource.metadata.namespace
+    };
+    let tasks = objects.iter().filter(is_task).cloned().collect();
     Found {
+        tasks: input.no_tasks.clone().map_or(Ok(tasks), Err),
         resource: resource.clone(),
         pods: of_kind("Pod"),
         claims: of_kind("PersistentVolumeClaim"),

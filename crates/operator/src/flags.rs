@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::Parser;
 use http::uri::Authority;
 
-use crate::{kubernetes::WRITE_TIME, lease::Terms, logs::LogFormat};
+use crate::{kubernetes::WRITE_TIME, lease::Terms, logs::LogFormat, task::Allowed};
 
 /// Runs TiKV clusters on Kubernetes: watches TikvCluster resources and does what they say.
 #[derive(Clone, Debug, Parser)]
@@ -19,6 +19,12 @@ pub struct Flags {
     /// Label selector: look after the TikvClusters that it selects and leave all others alone.
     #[arg(long, env = "TIKV_OPERATOR_SELECTOR")]
     pub selector: Option<String>,
+
+    /// Hosts (hooks.example, *.example), addresses and networks (10.1.0.0/16) that HTTP calls of tasks
+    /// may reach. Without it they reach public addresses with https, and Services of their own
+    /// namespace.
+    #[arg(long, env = "TIKV_OPERATOR_TASK_HTTP_ALLOW", value_delimiter = ',', value_name = "HOST")]
+    pub task_http_allow: Vec<Allowed>,
 
     /// Address on which /livez, /readyz and /metrics are served.
     #[arg(long, env = "TIKV_OPERATOR_LISTEN", default_value = "0.0.0.0:8080")]
@@ -208,7 +214,7 @@ mod tests {
     #[test]
     fn every_flag_has_an_environment_variable_and_a_sentence() {
         let rows = flags();
-        assert_eq!(rows.len(), 14);
+        assert_eq!(rows.len(), 15);
         for row in rows {
             assert!(row.help.len() > 10 && !row.env.is_empty(), "{row:?}");
         }

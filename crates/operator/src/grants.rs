@@ -52,6 +52,31 @@ pub const GRANTS: &[Grant] = &[
         reason: "set the readiness gate of stores",
     },
     Grant {
+        group: "tikv.org",
+        resources: &["tikvtasks"],
+        verbs: &["get", "list", "watch"],
+        reason: "watch the tasks, read one before acting, and those that gate an upgrade",
+    },
+    Grant {
+        group: "tikv.org",
+        resources: &["tikvtasks/status"],
+        verbs: &["patch"],
+        reason: "persist what a task has seen, report",
+    },
+    Grant {
+        // Where the admission plugin OwnerReferencesPermissionEnforcement is on.
+        group: "tikv.org",
+        resources: &["tikvtasks/finalizers"],
+        verbs: &["update"],
+        reason: "own Jobs with blockOwnerDeletion",
+    },
+    Grant {
+        group: "batch",
+        resources: &["jobs"],
+        verbs: &["get", "list", "watch", "create", "delete"],
+        reason: "Jobs of tasks",
+    },
+    Grant {
         group: "policy",
         resources: &["poddisruptionbudgets"],
         verbs: &["get", "list", "watch", "create", "patch", "delete"],
@@ -80,6 +105,16 @@ pub const OWN_GRANTS: &[Grant] = &[Grant {
     resources: &["leases"],
     verbs: &["get", "create", "patch"],
     reason: "decide which replica acts",
+}];
+
+/// What the operator needs in a namespace whose tasks use verbs or read Secrets, for the service
+/// accounts that they name (`deploy/optional/task-accounts.yaml`). No part of its own role: a token of
+/// an account is all that the account may do.
+pub const ACCOUNT_GRANTS: &[Grant] = &[Grant {
+    group: "",
+    resources: &["serviceaccounts/token"],
+    verbs: &["create"],
+    reason: "do a task's verbs and read its Secrets as the service account that it names",
 }];
 
 /// The `rules:` of a role, as YAML, indented by nothing.
@@ -134,6 +169,19 @@ mod tests {
             let all = grant.resources.iter().chain(grant.verbs).chain([&grant.group]);
             assert!(all.into_iter().all(|word| !word.contains('*') && *word != "secrets"));
         }
+    }
+
+    #[test]
+    fn no_role_of_the_operator_s_own_gives_tokens() {
+        for grant in GRANTS.iter().chain(CLUSTER_GRANTS).chain(OWN_GRANTS) {
+            assert!(!grant.resources.contains(&"serviceaccounts/token"));
+        }
+        let manifest = include_str!("../../../deploy/optional/task-accounts.yaml");
+        for grant in ACCOUNT_GRANTS {
+            let word = |word: &str| manifest.contains(&format!("\"{word}\""));
+            assert!(grant.resources.iter().chain(grant.verbs).all(|text| word(text)));
+        }
+        assert!(manifest.contains("resourceNames:") && !manifest.contains("ClusterRole"));
     }
 
     #[test]

@@ -20,3 +20,4 @@ pub mod pd;
 pub mod run;
 pub mod serve;
 pub mod store;
+pub mod task;

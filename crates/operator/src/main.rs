@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use tikv_operator::{flags::Flags, logs, run};
+use tikv_operator::{
+    flags::Flags,
+    logs,
+    run::{self, Access},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -38,5 +42,5 @@ async fn start(flags: &Flags) -> anyhow::Result<()> {
         stopper.send_replace(true);
         std::future::pending::<()>().await;
     });
-    run::run(flags, run::client().await?, stop).await
+    run::run(flags, Access::new(run::config().await?)?, stop).await
 }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use tikv_operator::pd::PdAnswer;
+use tikv_operator_api::labels::SKIP_GATE;
 use tikv_operator_api::v1alpha1::{MemberStatus, StoreStatus, TikvClusterStatus};
 use tikv_operator_core::build;
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::noted_start;
 use tikv_operator_core::world::{
-    Component, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView, PodFacts,
+    Component, Gates, LeaderFacts, Maintenance, PdFacts, PdMember, PdMemberId, PdView, PodFacts,
     Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid, World,
 };
 
@@ -48,9 +49,16 @@ pub(super) fn of(
         deleting_since: metadata.deletion_timestamp.as_ref().map(|time| time.0),
         finalizer: has(&|name| name.starts_with("tikv.org/")),
         orphans: has(&|name| name == "orphan"),
+        skip_gate: metadata.annotations.as_ref().and_then(|all| all.get(SKIP_GATE)).cloned(),
         status,
     };
+    let labels = metadata.labels.clone().unwrap_or_default();
+    let gates = match &found.tasks {
+        Ok(tasks) => Gates::of(tasks.iter(), found.name(), &labels, now),
+        Err(why) => Gates::Unknown(why.clone()),
+    };
     World {
+        gates,
         pd,
         pods: belongings.pods,
         volumes: belongings.volumes,

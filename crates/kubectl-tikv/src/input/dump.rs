@@ -5,19 +5,16 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
-use tikv_operator_api::v1alpha1::TikvCluster;
 
 use crate::failure::Failure;
 use crate::flags::Scope;
+use crate::input::Input;
 
 /// Longest dump that is read: a hundred clusters with all their pods take some 20 MiB.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
-/// The resources, the other objects, and where was looked, in words.
-pub(super) fn read(
-    path: &Path,
-    scope: &Scope,
-) -> Result<(Vec<TikvCluster>, Vec<Value>, String), Failure> {
+/// Everything that is in it.
+pub(super) fn read(path: &Path, scope: &Scope) -> Result<Input, Failure> {
     let shown = path.display().to_string();
     let fail = |reason: String| Failure::Unreadable { path: shown.clone(), reason };
     let text = if path == Path::new("-") {
@@ -42,7 +39,7 @@ pub(super) fn read(
             objects.push(object);
         }
     }
-    Ok((resources, objects, shown))
+    Ok(Input { resources, objects, place: shown, no_tasks: None })
 }
 
 /// All objects: of JSON, of several YAML documents, of lists in either.

@@ -5,25 +5,26 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::{NamespaceResourceScope, Resource};
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tikv_operator_api::labels;
-use tikv_operator_api::v1alpha1::TikvCluster;
+use tikv_operator_api::v1alpha1::{TikvCluster, TikvTask};
 
 use crate::failure::Failure;
 use crate::flags::Scope;
+use crate::input::{Input, TASK};
 
 /// Time to connect; a person waits.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time for an answer.
 const READ: Duration = Duration::from_secs(30);
 
-/// The resources, the other objects, and where was looked, in words.
-pub(super) async fn read(scope: &Scope) -> Result<(Vec<TikvCluster>, Vec<Value>, String), Failure> {
+/// Everything that is to be known.
+pub(super) async fn read(scope: &Scope) -> Result<Input, Failure> {
     let (client, namespace) = client(scope).await?;
     let place = if scope.all_namespaces {
         "any namespace".to_owned()
@@ -44,7 +45,37 @@ pub(super) async fn read(scope: &Scope) -> Result<(Vec<TikvCluster>, Vec<Value>,
         objects.extend(list::<ConfigMap>(&client, namespace.as_deref()).await?);
         objects.extend(list::<PodDisruptionBudget>(&client, namespace.as_deref()).await?);
     }
-    Ok((resources, objects, place))
+    let mut no_tasks = None;
+    if scope.furniture {
+        match tasks(&client, namespace.as_deref()).await {
+            Ok(tasks) => objects.extend(tasks),
+            Err(why) => no_tasks = Some(why),
+        }
+    }
+    Ok(Input { resources, objects, place, no_tasks })
+}
+
+/// The tasks as they are stored; why not, in words, where they cannot be read. Where there is no such
+/// kind there are none.
+async fn tasks(client: &Client, namespace: Option<&str>) -> Result<Vec<Value>, String> {
+    let kind = ApiResource::erase::<TikvTask>(&());
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
+    };
+    let items = match api.list(&ListParams::default()).await {
+        Ok(list) => list.items,
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let with_kind = |item: DynamicObject| {
+        let mut object = serde_json::to_value(item).unwrap_or_default();
+        if let Some(map) = object.as_object_mut() {
+            map.insert("kind".to_owned(), json!(TASK));
+        }
+        object
+    };
+    Ok(items.into_iter().map(with_kind).collect())
 }
 
 /// A client for the cluster that is asked, and the namespace that is meant.

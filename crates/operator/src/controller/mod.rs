@@ -9,14 +9,13 @@ mod schedule;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
 };
 
 pub use pass::{Pass, Passed};
 pub use publish::Publisher;
-pub use schedule::{Backoff, Key, Schedule};
+pub use schedule::{Backoff, Jitter, Key, Schedule};
 use tokio::{
     sync::{mpsc, watch},
     task::{Id, JoinError, JoinSet},
@@ -68,8 +67,7 @@ struct State {
     /// Counts the times that the lease was taken. What was observed under an earlier one is not
     /// believed any more: another replica may have acted since.
     leadership: u64,
-    jitter: RandomState,
-    turns: u64,
+    jitter: Jitter,
 }
 
 /// What a task gives back: whose pass it was, the cluster's memory and the leadership that it is of,
@@ -187,7 +185,7 @@ impl Controller {
                 state.count(&key, Some(row), metrics);
             }
             Passed::Failed { cap, row } => {
-                let jitter = state.jitter();
+                let jitter = state.jitter.draw();
                 let delay = state.backoff.failed(&key, jitter).min(cap);
                 state.schedule.finish(&key, now + delay.min(AFTER_FAILURE));
                 state.schedule.wake(&key, now + delay);
@@ -228,8 +226,7 @@ impl State {
             running: JoinSet::new(),
             tasks: HashMap::new(),
             leadership: 0,
-            jitter: RandomState::new(),
-            turns: 0,
+            jitter: Jitter::default(),
         }
     }
 
@@ -258,14 +255,6 @@ impl State {
     fn count(&mut self, key: &Key, row: Option<ClusterRow>, metrics: &crate::metrics::Metrics) {
         self.census.set(&key.to_string(), row);
         metrics.set_census(&self.census);
-    }
-
-    /// Between 0 and 1, different on every call and in every process: failing clusters must not
-    /// come back in step.
-    fn jitter(&mut self) -> f64 {
-        self.turns = self.turns.wrapping_add(1);
-        let hash = u32::try_from(self.jitter.hash_one(self.turns) >> 32).unwrap_or_default();
-        f64::from(hash) / f64::from(u32::MAX)
     }
 }
 

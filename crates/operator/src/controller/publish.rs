@@ -11,7 +11,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::Value;
 use tikv_operator_api::{TikvClusterStatus, conditions, labels::MANAGER};
 use tikv_operator_core::{
-    report::{Failure, FailureKind, Note, NoteKind, worth_writing},
+    report::{Failure, FailureKind, Note, NoteKind, is_event, worth_writing},
     world::World,
 };
 use tokio::time::Instant;
@@ -221,6 +221,7 @@ fn pause(old: &TikvClusterStatus, new: &TikvClusterStatus) -> Duration {
     if old.cluster_id != new.cluster_id
         || old.bootstrap != new.bootstrap
         || turned(old) != turned(new)
+        || is_event(old, new)
     {
         Duration::ZERO
     } else if old.observed_generation != new.observed_generation {

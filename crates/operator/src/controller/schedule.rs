@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
@@ -87,6 +88,23 @@ impl Schedule {
     /// When the next one that is not running is due.
     pub fn next(&self) -> Option<Instant> {
         self.order.iter().find(|(_, key)| !self.running.contains(key)).map(|(at, _)| *at)
+    }
+}
+
+/// Numbers between 0 and 1, others at every draw and in every process: what failed together must not
+/// come back in step.
+#[derive(Debug, Default)]
+pub struct Jitter {
+    seed: RandomState,
+    draws: u64,
+}
+
+impl Jitter {
+    /// The next one.
+    pub fn draw(&mut self) -> f64 {
+        self.draws = self.draws.wrapping_add(1);
+        let hash = u32::try_from(self.seed.hash_one(self.draws) >> 32).unwrap_or_default();
+        f64::from(hash) / f64::from(u32::MAX)
     }
 }
 

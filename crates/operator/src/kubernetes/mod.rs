@@ -73,7 +73,7 @@ impl Kubernetes {
 
     fn api(&self, resource: Resource, namespace: &str) -> Api<DynamicObject> {
         match resource {
-            Resource::Cluster | Resource::Part(_) => {
+            Resource::Cluster | Resource::Part(_) | Resource::Task | Resource::Job => {
                 Api::namespaced_with(self.client.clone(), namespace, &resource.api())
             }
             Resource::Node => Api::all_with(self.client.clone(), &resource.api()),

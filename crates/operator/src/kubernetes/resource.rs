@@ -12,10 +12,14 @@ pub enum Resource {
     Part(Kind),
     /// What pods run on. Only read.
     Node,
+    /// Our other own.
+    Task,
+    /// What a task is done by.
+    Job,
 }
 
 impl Resource {
-    /// Those that are in namespaces: each is watched, in each scope.
+    /// Those that clusters need and that are in namespaces: each is watched, in each scope.
     pub const ALL: [Self; 6] = [
         Self::Cluster,
         Self::Part(Kind::Service),
@@ -28,7 +32,8 @@ impl Resource {
     /// API group, empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
-            Self::Cluster => tikv_operator_api::GROUP,
+            Self::Cluster | Self::Task => tikv_operator_api::GROUP,
+            Self::Job => "batch",
             Self::Part(Kind::PodDisruptionBudget) => "policy",
             Self::Node
             | Self::Part(
@@ -40,8 +45,8 @@ impl Resource {
     /// API version.
     pub fn version(self) -> &'static str {
         match self {
-            Self::Cluster => "v1alpha1",
-            Self::Part(_) | Self::Node => "v1",
+            Self::Cluster | Self::Task => "v1alpha1",
+            Self::Part(_) | Self::Node | Self::Job => "v1",
         }
     }
 
@@ -51,6 +56,8 @@ impl Resource {
             Self::Cluster => "TikvCluster",
             Self::Part(kind) => kind.as_str(),
             Self::Node => "Node",
+            Self::Task => "TikvTask",
+            Self::Job => "Job",
         }
     }
 
@@ -64,6 +71,8 @@ impl Resource {
             Self::Part(Kind::PersistentVolumeClaim) => "persistentvolumeclaims",
             Self::Part(Kind::Pod) => "pods",
             Self::Node => "nodes",
+            Self::Task => "tikvtasks",
+            Self::Job => "jobs",
         }
     }
 

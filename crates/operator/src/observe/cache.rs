@@ -70,6 +70,8 @@ impl Cache {
     pub fn hear(&self, resource: Resource, news: News) -> Vec<Wake> {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         match (resource, news) {
+            // They have a cache of their own (`task::TaskCache`).
+            (Resource::Task | Resource::Job, _) => Vec::new(),
             (Resource::Cluster, News::Is(body)) => inner.set_resource(body).into_iter().collect(),
             (Resource::Cluster, News::Gone(body)) => {
                 let key = own_key(&body);

@@ -5,6 +5,7 @@
 
 mod cache;
 mod departures;
+mod gates;
 mod memory;
 mod nodes;
 mod processes;
@@ -37,6 +38,7 @@ use crate::{
     kubernetes::{ApiError, Kubernetes, Place, Resource},
     pd::{Depth, PdClient},
     store::StoreClient,
+    task::TaskCache,
 };
 
 /// Claims that are read at the same time.
@@ -73,12 +75,19 @@ pub struct Observer {
     cache: Cache,
     pd: PdClient,
     stores: StoreClient,
+    tasks: TaskCache,
 }
 
 impl Observer {
     /// Looks through these.
-    pub fn new(kubernetes: Kubernetes, cache: Cache, pd: PdClient, stores: StoreClient) -> Self {
-        Self { kubernetes, cache, pd, stores }
+    pub fn new(
+        kubernetes: Kubernetes,
+        cache: Cache,
+        tasks: TaskCache,
+        pd: PdClient,
+        stores: StoreClient,
+    ) -> Self {
+        Self { kubernetes, cache, pd, stores, tasks }
     }
 
     /// What the caches say; `None` if there is no such resource.
@@ -204,6 +213,7 @@ impl Observer {
             Freshness::Cached => nodes::watched(&self.cache, names),
             Freshness::Live => nodes::live(&self.kubernetes, &self.cache, names).await,
         };
+        let gates = gates::look(&self.kubernetes, &self.tasks, &resource, freshness).await;
         let mut strangers = memory.strangers(Instant::now());
         strangers.extend(found.strangers);
         let mut world = World {
@@ -221,6 +231,7 @@ impl Observer {
             growth_refused: memory.refused_growth(Instant::now()),
             applied: memory.applied_of_late(Instant::now()),
             trials: memory.trials(Instant::now()),
+            gates,
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());
         Ok(Look { key: key.clone(), resource, world, pd: members.unwrap_or_default() })

@@ -77,6 +77,7 @@ mod tests {
             deleting_since: None,
             finalizer: false,
             orphans: false,
+            skip_gate: None,
             status: TikvClusterStatus::default(),
         };
         (resource, facts)

@@ -17,6 +17,7 @@ use super::cache::{Cache, News, Scope, Wake};
 use crate::{
     kubernetes::Resource,
     metrics::{ApiVerb, Metrics},
+    task::TaskWake,
 };
 
 /// Time until it is tried again whether nodes may be watched.
@@ -40,6 +41,8 @@ pub struct Watches {
     pub cache: Cache,
     /// Whom to wake.
     pub wakes: mpsc::UnboundedSender<Wake>,
+    /// Whom to tell of every change of a cluster's resource: tasks start on what it reports.
+    pub changes: mpsc::UnboundedSender<TaskWake>,
     /// What to count in.
     pub metrics: Metrics,
 }
@@ -92,7 +95,9 @@ impl Watches {
         };
         let label_selector = match resource {
             Resource::Cluster => self.selector.clone(),
-            Resource::Part(_) | Resource::Node => Some(made_by_us()),
+            Resource::Part(_) | Resource::Node | Resource::Task | Resource::Job => {
+                Some(made_by_us())
+            }
         };
         let config = watcher::Config { label_selector, ..watcher::Config::default() };
         // After an error the stream goes on by itself, with exponential delays and jitter.
@@ -129,7 +134,10 @@ impl Watches {
                 }
             };
             for wake in self.cache.hear(resource, news) {
-                // Fails only when the controller has ended.
+                // Both fail only when the controllers have ended.
+                if resource == Resource::Cluster {
+                    let _ = self.changes.send(TaskWake::Cluster(wake.key.clone()));
+                }
                 let _ = self.wakes.send(wake);
             }
         }

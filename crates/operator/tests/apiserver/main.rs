@@ -43,3 +43,7 @@ mod server;
 mod stage;
 mod steps;
 mod strangers;
+mod task_gate;
+mod task_jobs;
+mod task_policy;
+mod tasks;

@@ -16,6 +16,7 @@ use tikv_operator::{
     observe::{Cache, Memory, Observer, Wake, Watches},
     pd::{Limits, PdClient, Transport},
     store::StoreClient,
+    task::TaskCache,
 };
 use tikv_operator_core::world::NodeView;
 use tokio::sync::mpsc;
@@ -43,6 +44,7 @@ fn eyes(config: Config, namespace: &str) -> Eyes {
         selector: None,
         cache: cache.clone(),
         wakes: send,
+        changes: mpsc::unbounded_channel().0,
         metrics: metrics.clone(),
     };
     watches.spawn();
@@ -50,6 +52,7 @@ fn eyes(config: Config, namespace: &str) -> Eyes {
     let observer = Observer::new(
         Kubernetes::new(client, Fence::new(), metrics.clone()),
         cache.clone(),
+        TaskCache::new(),
         PdClient::new(transport.clone(), metrics.clone()),
         StoreClient::new(transport, metrics),
     );

@@ -27,7 +27,8 @@ impl Operator {
     pub(crate) fn start(client: Client, namespace: &str, lease: &str, pd: &str) -> Self {
         let flags = flags(namespace, lease, pd);
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(async move { run::run(&flags, client, stopped).await });
+        let access = run::Access { client, accounts: None };
+        let task = tokio::spawn(async move { run::run(&flags, access, stopped).await });
         Self { task, stop }
     }
 

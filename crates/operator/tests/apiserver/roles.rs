@@ -50,7 +50,8 @@ async fn a_missing_verb_is_named_in_the_status_and_its_return_needs_no_restart()
     let (_stop, stopped) = tokio::sync::watch::channel(false);
     let flags = flags(&namespace, "roles", &pd.address);
     let client = Client::try_from(config).unwrap();
-    let task = tokio::spawn(async move { tikv_operator::run::run(&flags, client, stopped).await });
+    let access = tikv_operator::run::Access { client, accounts: None };
+    let task = tokio::spawn(async move { tikv_operator::run::run(&flags, access, stopped).await });
     wait_for(&admin, &namespace, "c", PATIENCE, |resource| {
         resource["status"].to_string().contains("cannot create resource")
     })

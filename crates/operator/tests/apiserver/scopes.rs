@@ -64,7 +64,8 @@ async fn with_a_selector_other_clusters_are_left_alone() {
     flags.selector = Some("operator=me".to_owned());
     let client = Client::try_from(stage.config.clone()).unwrap();
     let (_stop, stopped) = tokio::sync::watch::channel(false);
-    let task = tokio::spawn(async move { tikv_operator::run::run(&flags, client, stopped).await });
+    let access = tikv_operator::run::Access { client, accounts: None };
+    let task = tokio::spawn(async move { tikv_operator::run::run(&flags, access, stopped).await });
     stage.ready("mine").await;
     let theirs = clusters(admin, namespace).get("theirs").await.unwrap();
     assert!(theirs.data.get("status").is_none());

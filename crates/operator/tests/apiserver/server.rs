@@ -185,21 +185,22 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         // Roles and namespaces are made by the server itself in its first seconds.
-        let crd = serde_json::to_value(tikv_operator_api::crd()).unwrap();
-        loop {
-            match try_apply(&client, &crd).await {
-                Ok(()) => break,
-                Err(error) => assert!(Instant::now() < deadline, "the CRD does not apply: {error}"),
+        for crd in [tikv_operator_api::crd(), tikv_operator_api::task_crd()] {
+            let crd = serde_json::to_value(crd).unwrap();
+            while let Err(error) = try_apply(&client, &crd).await {
+                assert!(Instant::now() < deadline, "the CRD does not apply: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let more = [CLUSTER_GRANTS, OWN_GRANTS].concat();
         apply(&client, &role("operator", GRANTS, &more)).await;
         apply(&client, &binding("operator", "operators")).await;
-        let clusters = clusters(&client, "default");
-        while clusters.list(&kube::api::ListParams::default()).await.is_err() {
-            assert!(Instant::now() < deadline, "the CRD is not served");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for kind in ["TikvCluster", "TikvTask"] {
+            let all = api(&client, "tikv.org", kind, "default");
+            while all.list(&kube::api::ListParams::default()).await.is_err() {
+                assert!(Instant::now() < deadline, "the CRD of {kind} is not served");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 

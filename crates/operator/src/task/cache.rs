@@ -1,0 +1,315 @@
+//! What do the watches know of tasks and their Jobs?
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use serde_json::Value;
+use tikv_operator_core::{
+    task::{JobFacts, TASK_LABEL, job_facts},
+    world::Uid,
+};
+
+use crate::{controller::Key, observe::Scope};
+
+/// All watched tasks and Jobs; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct TaskCache {
+    inner: Arc<RwLock<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    tasks: BTreeMap<Key, Arc<Value>>,
+    /// By the task that their label names, then by their own name.
+    jobs: BTreeMap<Key, BTreeMap<String, Job>>,
+    /// How far the watches of tasks are.
+    tasks_seen: BTreeMap<Scope, Seen>,
+    jobs_listed: BTreeSet<Scope>,
+}
+
+/// A Job, and the uid of the task that owns it.
+#[derive(Clone, Debug)]
+struct Job {
+    owner: Option<Uid>,
+    run: String,
+    facts: JobFacts,
+}
+
+/// How far a watch of tasks is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// All were listed.
+    All,
+    /// The kind is not installed: there are none.
+    NotInstalled,
+    /// They may not be read.
+    Forbidden(String),
+}
+
+impl TaskCache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Inner) -> T) -> T {
+        read(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Inner) -> T) -> T {
+        write(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The task called `key`.
+    pub fn task(&self, key: &Key) -> Option<Arc<Value>> {
+        self.read(|inner| inner.tasks.get(key).cloned())
+    }
+
+    /// All tasks.
+    pub fn keys(&self) -> Vec<Key> {
+        self.read(|inner| inner.tasks.keys().cloned().collect())
+    }
+
+    /// Tasks that may be about this cluster: those that name it, and those that select by labels.
+    pub fn about(&self, cluster: &Key) -> Vec<Key> {
+        self.read(|inner| {
+            let tasks = inner.tasks.iter().filter(|(key, body)| {
+                let named = body.pointer("/spec/cluster").and_then(Value::as_str);
+                key.namespace == cluster.namespace && named.is_none_or(|name| name == cluster.name)
+            });
+            tasks.map(|(key, _)| key.clone()).collect()
+        })
+    }
+
+    /// All tasks of a namespace, as far as they are known; otherwise why they are not.
+    pub fn of_namespace(&self, namespace: &str) -> Result<Vec<Arc<Value>>, String> {
+        self.read(|inner| {
+            let scope = |scope: &Scope| scope.as_ref().is_none_or(|scope| scope == namespace);
+            let mut seen = inner.tasks_seen.iter().filter(|(of, _)| scope(of));
+            match seen.next().map(|(_, seen)| seen) {
+                None => return Err("tasks were not read yet".to_owned()),
+                Some(Seen::Forbidden(words)) => return Err(words.clone()),
+                Some(Seen::All | Seen::NotInstalled) => {}
+            }
+            let tasks = inner.tasks.iter().filter(|(key, _)| key.namespace == namespace);
+            Ok(tasks.map(|(_, body)| Arc::clone(body)).collect())
+        })
+    }
+
+    /// The Jobs that a task owns, by the key of their run; `None` until all were listed.
+    pub(super) fn jobs(&self, key: &Key, uid: &Uid) -> Option<BTreeMap<String, JobFacts>> {
+        self.read(|inner| {
+            let scope = |scope: &Scope| scope.as_ref().is_none_or(|s| *s == key.namespace);
+            if !inner.jobs_listed.iter().any(scope) {
+                return None;
+            }
+            let jobs = inner.jobs.get(key).into_iter().flatten();
+            let own = jobs.filter(|(_, job)| job.owner.as_ref() == Some(uid));
+            Some(own.map(|(_, job)| (job.run.clone(), job.facts.clone())).collect())
+        })
+    }
+
+    /// How far the watch of a scope is.
+    pub(super) fn seen(&self, scope: &Scope, seen: Seen) {
+        self.write(|inner| {
+            if seen != Seen::All {
+                let gone = |key: &Key| scope.as_ref().is_none_or(|scope| *scope == key.namespace);
+                inner.tasks.retain(|key, _| !gone(key));
+            }
+            inner.tasks_seen.insert(scope.clone(), seen);
+        });
+    }
+
+    /// A task is so now, or gone. Returns it.
+    pub(super) fn set_task(&self, body: Value, gone: bool) -> Option<Key> {
+        let key = own_key(&body)?;
+        self.write(|inner| {
+            if gone {
+                inner.tasks.remove(&key);
+            } else if inner.tasks.get(&key).is_none_or(|known| !is_older(&body, known)) {
+                inner.tasks.insert(key.clone(), Arc::new(body));
+            }
+        });
+        Some(key)
+    }
+
+    /// These are all tasks of a scope. Returns them.
+    pub(super) fn all_tasks(&self, scope: &Scope, bodies: Vec<Value>) -> Vec<Key> {
+        let keyed = bodies.into_iter().filter_map(|body| Some((own_key(&body)?, body)));
+        let bodies: BTreeMap<Key, Value> = keyed.collect();
+        let keys = bodies.keys().cloned().collect();
+        // In one step: nobody may see a namespace without its tasks.
+        self.write(|inner| {
+            let other = |key: &Key| scope.as_ref().is_some_and(|s| *s != key.namespace);
+            inner.tasks.retain(|key, _| other(key) || bodies.contains_key(key));
+            for (key, body) in bodies {
+                if inner.tasks.get(&key).is_none_or(|known| !is_older(&body, known)) {
+                    inner.tasks.insert(key, Arc::new(body));
+                }
+            }
+            inner.tasks_seen.insert(scope.clone(), Seen::All);
+        });
+        keys
+    }
+
+    /// A Job is so now, or gone. Returns its task.
+    pub(super) fn set_job(&self, body: &Value, gone: bool) -> Option<Key> {
+        let own = own_key(body)?;
+        let label = body.pointer("/metadata/labels")?.get(TASK_LABEL)?.as_str()?.to_owned();
+        let task = Key { namespace: own.namespace, name: label };
+        let job = job_facts(body).map(|(run, facts)| Job { owner: owner(body), run, facts });
+        self.write(|inner| {
+            let jobs = inner.jobs.entry(task.clone()).or_default();
+            match job.filter(|_| !gone) {
+                Some(job) => drop(jobs.insert(own.name, job)),
+                None => drop(jobs.remove(&own.name)),
+            }
+            if jobs.is_empty() {
+                inner.jobs.remove(&task);
+            }
+        });
+        Some(task)
+    }
+
+    /// These are all Jobs of a scope. Returns their tasks, and those whose Jobs are gone.
+    pub(super) fn all_jobs(&self, scope: &Scope, bodies: &[Value]) -> BTreeSet<Key> {
+        let in_scope = |key: &Key| scope.as_ref().is_none_or(|scope| *scope == key.namespace);
+        let mut touched: BTreeSet<Key> = self.write(|inner| {
+            let old: BTreeSet<Key> =
+                inner.jobs.keys().filter(|key| in_scope(key)).cloned().collect();
+            inner.jobs.retain(|key, _| !in_scope(key));
+            old
+        });
+        touched.extend(bodies.iter().filter_map(|body| self.set_job(body, false)));
+        self.write(|inner| inner.jobs_listed.insert(scope.clone()));
+        touched
+    }
+}
+
+/// Is the first an earlier version of the second? What a pass has written is known before the watch
+/// tells of it, and the watch may tell of earlier ones meanwhile.
+fn is_older(body: &Value, known: &Value) -> bool {
+    let at =
+        |body: &Value, pointer| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let version = |body| at(body, "/metadata/resourceVersion")?.parse::<u128>().ok();
+    let same = at(body, "/metadata/uid") == at(known, "/metadata/uid");
+    same && version(body).zip(version(known)).is_some_and(|(body, known)| body < known)
+}
+
+fn own_key(body: &Value) -> Option<Key> {
+    let text = |pointer| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    Some(Key { namespace: text("/metadata/namespace")?, name: text("/metadata/name")? })
+}
+
+fn owner(body: &Value) -> Option<Uid> {
+    let owners = body.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let controller = owners.into_iter().flatten().find(|owner| owner["controller"] == true);
+    controller?.get("uid").and_then(Value::as_str).map(|uid| Uid(uid.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key { namespace: "ns".into(), name: name.into() }
+    }
+
+    fn job(name: &str, task: &str, owner: &str) -> Value {
+        json!({"metadata": {
+            "name": name, "namespace": "ns", "uid": name,
+            "labels": {"tikv.org/task": task, "tikv.org/task-run": format!("run-of-{name}")},
+            "ownerReferences": [{"uid": owner, "controller": true}],
+        }})
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_known_to_be_none() {
+        let cache = TaskCache::new();
+        assert!(cache.of_namespace("ns").is_err());
+        assert_eq!(cache.jobs(&key("t"), &Uid("u".into())), None);
+        cache.seen(&None, Seen::Forbidden("no".into()));
+        assert_eq!(cache.of_namespace("ns").map(|tasks| tasks.len()), Err("no".to_owned()));
+        cache.seen(&None, Seen::NotInstalled);
+        assert_eq!(cache.of_namespace("ns").map(|tasks| tasks.len()), Ok(0));
+        let body = json!({"metadata": {"name": "t", "namespace": "ns"}});
+        assert_eq!(cache.all_tasks(&None, vec![body]), [key("t")]);
+        assert_eq!(cache.of_namespace("ns").map(|tasks| tasks.len()), Ok(1));
+        assert_eq!(cache.of_namespace("other").map(|tasks| tasks.len()), Ok(0));
+        let other = Some("other".to_owned());
+        cache.all_tasks(&other, Vec::new());
+        assert_eq!(cache.keys(), [key("t")], "another scope's");
+        cache.all_tasks(&None, Vec::new());
+        assert!(cache.keys().is_empty());
+    }
+
+    /// A relist is no moment without tasks: an upgrade that begins in it would miss its gate.
+    #[test]
+    fn a_list_anew_hides_no_task() {
+        let cache = TaskCache::new();
+        let bodies = || -> Vec<Value> {
+            let names =
+                (0..200).map(|n| json!({"metadata": {"name": n.to_string(), "namespace": "ns"}}));
+            names.collect()
+        };
+        cache.all_tasks(&None, bodies());
+        let reader = cache.clone();
+        let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let ended = Arc::clone(&done);
+        let least = std::thread::spawn(move || {
+            let mut least = usize::MAX;
+            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                least = least.min(reader.of_namespace("ns").map_or(0, |tasks| tasks.len()));
+            }
+            least
+        });
+        for _ in 0..300 {
+            cache.all_tasks(&None, bodies());
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!([200, usize::MAX].contains(&least.join().unwrap()));
+    }
+
+    #[test]
+    fn a_cluster_wakes_the_tasks_that_may_be_about_it() {
+        let cache = TaskCache::new();
+        let task = |name: &str, namespace: &str, cluster: Value| {
+            let metadata = json!({"name": name, "namespace": namespace});
+            json!({"metadata": metadata, "spec": {"cluster": cluster}})
+        };
+        let bodies = vec![
+            task("its", "ns", json!("c")),
+            task("another", "ns", json!("d")),
+            task("selects", "ns", json!(null)),
+            task("elsewhere", "other", json!("c")),
+        ];
+        cache.all_tasks(&None, bodies);
+        assert_eq!(cache.about(&key("c")), [key("its"), key("selects")]);
+    }
+
+    #[test]
+    fn a_task_sees_the_jobs_that_it_owns_itself() {
+        let cache = TaskCache::new();
+        let uid = Uid("u".into());
+        cache.all_jobs(&None, &[job("a", "t", "u"), job("b", "t", "of-an-earlier-one")]);
+        let runs = |cache: &TaskCache| {
+            let jobs = cache.jobs(&key("t"), &uid).expect("listed");
+            jobs.into_keys().collect::<Vec<_>>()
+        };
+        assert_eq!(runs(&cache), ["run-of-a"]);
+        assert_eq!(cache.set_job(&job("c", "t", "u"), false), Some(key("t")));
+        assert_eq!(runs(&cache), ["run-of-a", "run-of-c"]);
+        cache.set_job(&job("a", "t", "u"), true);
+        assert_eq!(runs(&cache), ["run-of-c"]);
+        assert!(cache.all_jobs(&None, &[]).contains(&key("t")), "woken by what is gone");
+        assert!(runs(&cache).is_empty());
+        assert_eq!(
+            cache.set_job(&json!({"metadata": {"name": "x", "namespace": "ns"}}), false),
+            None
+        );
+    }
+}
