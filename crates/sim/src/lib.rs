@@ -21,6 +21,7 @@ pub mod queue;
 pub mod rules;
 pub mod script;
 pub mod search;
+pub mod tasks;
 pub mod tikv;
 pub mod universe;
 

@@ -6,6 +6,7 @@
 
 mod alike;
 mod disruption;
+mod gates;
 mod left;
 mod loss;
 mod order;

@@ -82,6 +82,7 @@ impl Auditor {
         if !leaves {
             self.judge_cause(universe, cluster, write);
             self.judge_trial(universe, cluster, write);
+            self.judge_gates(universe, cluster, write);
             self.judge_restart(universe, (cluster, index), (component, write));
         }
     }

@@ -36,7 +36,7 @@ impl History {
             32 => self.stranger(),
             33 => self.lose_zone(),
             34 => self.evict(),
-            35 => self.ask_for_restart(),
+            35 => self.ask(),
             36 | 37 => self.tamper(),
             38 => self.out_and_in_and_out(),
             39 => self.fill_all(),
@@ -226,9 +226,10 @@ impl History {
         }
     }
 
-    fn ask_for_restart(&mut self) {
+    fn ask(&mut self) {
+        let wish = if self.dice.chance(40) { "replace" } else { "restart" };
         if let Some(name) = self.some("Pod") {
-            self.obey(format!("annotate Pod {name} tikv.org/restart=true"));
+            self.obey(format!("annotate Pod {name} tikv.org/{wish}=true"));
         }
     }
 }

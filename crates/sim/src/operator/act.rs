@@ -190,6 +190,7 @@ fn rest(old: &TikvClusterStatus, new: &TikvClusterStatus) -> u64 {
     if old.cluster_id != new.cluster_id
         || old.bootstrap != new.bootstrap
         || turned(old) != turned(new)
+        || report::is_event(old, new)
     {
         0
     } else if old.observed_generation != new.observed_generation {

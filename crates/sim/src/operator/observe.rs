@@ -7,13 +7,13 @@ use jiff::SignedDuration;
 use tikv_operator_core::facts::{Belongings, Owner, missing_claims};
 use tikv_operator_core::report::Outcome;
 use tikv_operator_core::world::{
-    Applied, Component, ConfigItem, GrowthRefusal, Kind, ObjectKey, PdView, Refusal, Slot, Symptom,
-    Trial, World, symptoms,
+    Applied, Component, ConfigItem, Gates, GrowthRefusal, Kind, ObjectKey, PdView, Refusal, Slot,
+    Symptom, Trial, World, symptoms,
 };
 
 use super::{Look, Operator};
 use crate::clock;
-use crate::kube::{Cache, Object, text};
+use crate::kube::{Cache, Object, labels, text};
 use crate::names::OPERATOR;
 use crate::universe::Universe;
 
@@ -80,6 +80,7 @@ impl Operator {
             }
         }
         let nodes = self.known.nodes(&view.list(universe, "Node"), node_names(&belongings));
+        let gates = self.gates(&resource, universe);
         let mut world = World {
             now: clock::instant(universe.now) + self.clock_off,
             resource: facts,
@@ -95,10 +96,26 @@ impl Operator {
             growth_refused: self.refused_growth(now),
             applied: self.applied_of_late(now),
             trials: self.trials(now),
+            gates,
         };
         self.ask_processes(&mut world, &resource, universe);
         let version = text(&resource, "/metadata/resourceVersion").to_owned();
         Some(Look { resource, world, version })
+    }
+
+    /// Tasks that ask for the start of an upgrade. They are few and always read live: their watch
+    /// would take its lag from the same dice as the others'.
+    fn gates(&self, resource: &Object, universe: &Universe) -> Gates {
+        let tasks: Vec<&Object> = universe.kube.list("TikvTask").collect();
+        if tasks.is_empty() {
+            return Gates::default();
+        }
+        let labels = labels(resource).into_iter().flatten();
+        let labels =
+            labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        let labels: BTreeMap<String, String> = labels.collect();
+        let now = clock::instant(universe.now);
+        Gates::of(tasks.into_iter().map(Object::body), &self.cluster, &labels, now)
     }
 
     /// What PD and the stores say, and how long that has been so.

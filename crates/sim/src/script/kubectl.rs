@@ -1,10 +1,12 @@
 //! What does a person with kubectl do to objects?
 
 use serde_json::json;
+use tikv_operator_api::labels::SKIP_GATE;
 
 use super::Play;
 use super::commands::Printed;
-use crate::kube::{Key, Propagation, patch, set, uid_of};
+use crate::kube::{Key, Propagation, patch, set, text, uid_of};
+use crate::universe::NAMESPACE;
 
 impl Play {
     /// Marks, patches and deletions of single objects.
@@ -14,10 +16,7 @@ impl Play {
                 self.mark(verb, &Key::new(kind, name), marks)
             }
             ("unlabel", [kind, name, label]) => {
-                self.harness.universe.kube.edit(&Key::new(kind, name), |object| {
-                    let labels = object.pointer_mut("/metadata/labels");
-                    labels.and_then(|l| l.as_object_mut()?.shift_remove(*label));
-                });
+                self.unmark(&Key::new(kind, name), "labels", label);
                 Ok(String::new())
             }
             ("patch", [kind, name, change]) => {
@@ -32,15 +31,66 @@ impl Play {
                 self.harness.universe.kube.delete_owner(&key, Propagation::Orphan);
                 Ok(String::new())
             }
+            ("gate", [task, cluster]) => self.gate(task, cluster),
+            ("gate-answers", [task, outcome]) => self.answer(task, outcome),
+            ("skip-gate", [cluster]) => self.skip_gate(cluster),
             ("made-by", [operator, cluster]) => self.made_by(operator, cluster),
             _ => self.in_pd(verb, rest),
         }
     }
 
-    /// Annotations or labels that are set.
+    /// A task that is to run before every upgrade of the cluster.
+    fn gate(&mut self, task: &str, cluster: &str) -> Printed {
+        let container = json!({"name": "work", "image": "work:1"});
+        let job = json!({"spec": {"template": {"spec": {"containers": [container]}}}});
+        let spec = json!({
+            "cluster": cluster, "events": ["UpgradeStarting"], "gate": "before",
+            "run": {"job": {"template": job}},
+        });
+        let task = json!({
+            "apiVersion": "tikv.org/v1alpha1", "kind": "TikvTask",
+            "metadata": {"name": task, "namespace": NAMESPACE},
+            "spec": spec,
+        });
+        let made = self.harness.universe.kube.create(task);
+        made.map(|_| String::new()).map_err(|refusal| format!("{refusal:?}"))
+    }
+
+    /// What came of the task's run for the upgrade that is announced now.
+    fn answer(&mut self, task: &str, outcome: &str) -> Printed {
+        let kube = &mut self.harness.universe.kube;
+        let key = Key::new("TikvTask", task);
+        let cluster = kube.get("TikvTask", task).map(|task| text(task, "/spec/cluster").to_owned());
+        let cluster = cluster.ok_or("no such task")?;
+        let resource = kube.get("TikvCluster", &cluster).ok_or("no such cluster")?;
+        let id = text(resource, "/status/upgrade/id");
+        if id.is_empty() {
+            return Err("no upgrade is announced".to_owned());
+        }
+        let answer = json!({"id": id, "outcome": outcome, "message": "as the script says"});
+        let seen = json!([{"name": cluster, "uid": uid_of(resource), "gate": answer}]);
+        kube.edit(&key, |task| set(task, &["status", "clusters"], seen));
+        Ok(String::new())
+    }
+
+    /// Lets the upgrade that is announced now pass without its tasks.
+    fn skip_gate(&mut self, cluster: &str) -> Printed {
+        let kube = &mut self.harness.universe.kube;
+        let resource = kube.get("TikvCluster", cluster).ok_or("no such cluster")?;
+        let id = json!(text(resource, "/status/upgrade/id"));
+        let place = ["metadata", "annotations", SKIP_GATE];
+        kube.edit(&Key::new("TikvCluster", cluster), |resource| set(resource, &place, id));
+        Ok(String::new())
+    }
+
+    /// Annotations or labels that are set, or taken off (`key-`), as kubectl writes it.
     fn mark(&mut self, verb: &str, key: &Key, marks: &[&str]) -> Printed {
         let place = if verb == "annotate" { "annotations" } else { "labels" };
         for mark in marks {
+            if let Some(name) = mark.strip_suffix('-') {
+                self.unmark(key, place, name);
+                continue;
+            }
             let (name, value) = mark.split_once('=').ok_or("want key=value")?;
             let value = json!(self.filled(value));
             self.harness.universe.kube.edit(key, |object| {
@@ -48,6 +98,13 @@ impl Play {
             });
         }
         Ok(String::new())
+    }
+
+    fn unmark(&mut self, key: &Key, place: &str, name: &str) {
+        self.harness.universe.kube.edit(key, |object| {
+            let marks = object.pointer_mut(&format!("/metadata/{place}"));
+            marks.and_then(|marks| marks.as_object_mut()?.shift_remove(name));
+        });
     }
 
     /// What a person notes and fills in, where there is one cluster: `$ID`, the cluster id that PD
