@@ -130,6 +130,7 @@ pub(crate) fn standin_tikv(debug: &Path, name: &str, version: &str) -> Result<Ar
     Image::new(name, &["/tikv-server"])
         .with_variable(AS_VERSION, version)
         .with_program("/tikv-server", &debug.join("tikv-server"))?
+        .with_program("/tikv-ctl", &debug.join("tikv-ctl"))?
         .archive()
 }
 

@@ -68,7 +68,7 @@ impl<'a> Client<'a> {
     }
 
     /// Runs the pod to its end; its log.
-    fn finish(&self, cluster: &Cluster, name: &str, pod: &Value) -> Result<String> {
+    pub(crate) fn finish(&self, cluster: &Cluster, name: &str, pod: &Value) -> Result<String> {
         let pods = cluster.core("pods");
         let path = format!("{pods}/{name}");
         self.kube.delete(&path, Some(0))?;

@@ -10,6 +10,7 @@ pub(crate) fn diagnose(scene: &Scene) {
     for namespace in scene.namespaces() {
         println!("--- namespace {namespace}");
         clusters(scene, &namespace);
+        tasks(scene, &namespace);
         pods(scene, &namespace);
         events(scene, &namespace);
     }
@@ -30,6 +31,13 @@ fn items(scene: &Scene, path: &str) -> Vec<Value> {
 fn clusters(scene: &Scene, namespace: &str) {
     for (name, object) in by_name(items(scene, &crate::cluster::collection(namespace))) {
         println!("{name}: {}", summary(&object));
+        println!("{}", object.get("status").cloned().unwrap_or_default());
+    }
+}
+
+fn tasks(scene: &Scene, namespace: &str) {
+    for (name, object) in by_name(items(scene, &crate::task::collection(namespace))) {
+        println!("task {name}: {}", summary(&object));
         println!("{}", object.get("status").cloned().unwrap_or_default());
     }
 }

@@ -23,6 +23,7 @@ mod scene;
 mod sidecases;
 mod start;
 mod suite;
+mod task;
 mod timeline;
 mod watchman;
 mod writer;

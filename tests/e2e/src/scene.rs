@@ -67,6 +67,11 @@ pub(crate) struct Manner {
 const CONTROLLED: Duration = Duration::from_mins(3);
 
 impl Scene {
+    /// Image of the test client.
+    pub(crate) fn client_image(&self) -> &str {
+        &self.client_image
+    }
+
     /// Looks for the operator; nothing is changed yet.
     pub(crate) fn new(
         kube: Kube,

@@ -47,8 +47,8 @@ pub(crate) struct Case {
     pub(crate) run: fn(&Scene) -> Result<Verdict>,
 }
 
-/// All cases, those that run alone in an order that starts few clusters: the first nine share one.
-const CASES: [Case; 36] = [
+/// All cases, those that run alone in an order that starts few clusters: the first ten share one.
+const CASES: [Case; 44] = [
     cases::basic::START,
     cases::basic::WRITES,
     // While nothing else is on its way in or out.
@@ -57,6 +57,7 @@ const CASES: [Case; 36] = [
     cases::operator_gone::CASE,
     cases::standby::CASE,
     cases::woken::CASE,
+    cases::task_delay::CASE,
     cases::namespace_gone::CASE,
     cases::recreate::SAME,
     cases::manifests::FOUNDING,
@@ -82,6 +83,13 @@ const CASES: [Case; 36] = [
     cases::api_frozen::CASE,
     cases::quorum_lost::CASE,
     cases::drain::CASE,
+    cases::tasks::GATE,
+    cases::tasks::VERB,
+    cases::task_examples::BACKUP,
+    cases::task_examples::COMPACTION,
+    cases::task_page::CASE,
+    cases::task_disk::CASE,
+    cases::task_examples::VERIFY,
     cases::drain_roll::CASE,
     cases::revert::CASE,
     cases::online_config::CASE,

@@ -90,6 +90,22 @@ fn plugin_commands() -> Result<usize> {
     Ok(count)
 }
 
+/// Copies the manifests of a directory and of those in it, for this version.
+fn copy_examples(from: &Path, to: &Path, version: &str) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_examples(&entry.path(), &place, version)?;
+        } else {
+            let text = fs::read_to_string(entry.path())?;
+            fs::write(place, with_version(&text, version))?;
+        }
+    }
+    Ok(())
+}
+
 /// What commands of the page find around them.
 struct Session<'a> {
     site: &'a Site,
@@ -100,12 +116,7 @@ impl<'a> Session<'a> {
     fn new(site: &'a Site, version: &str) -> Result<Self> {
         let dir = products::target_dir()?.join("readme");
         let examples = dir.join("examples");
-        fs::create_dir_all(&examples)?;
-        for entry in fs::read_dir(products::root().join("examples"))? {
-            let entry = entry?;
-            let text = fs::read_to_string(entry.path())?;
-            fs::write(examples.join(entry.file_name()), with_version(&text, version))?;
-        }
+        copy_examples(&products::root().join("examples"), &examples, version)?;
         let shim = dir.join("bin");
         fs::create_dir_all(&shim)?;
         write_shim(&shim.join("kubectl"), site.kubectl_path(), &examples)?;
@@ -197,6 +208,17 @@ mod tests {
     fn the_version_of_an_example_is_replaced_and_nothing_else() {
         let text = "spec:\n  version: v8.5.7\n  pd:\n    version: own\n";
         assert_eq!(with_version(text, "v1"), "spec:\n  version: v1\n  pd:\n    version: own\n");
+    }
+
+    #[test]
+    fn examples_in_directories_are_copied_too() {
+        let dir = std::env::temp_dir().join(format!("xtask-examples-{}", std::process::id()));
+        fs::create_dir_all(dir.join("from/tasks")).unwrap();
+        fs::write(dir.join("from/tasks/a.yaml"), "spec:\n  version: v8.5.7\n").unwrap();
+        copy_examples(&dir.join("from"), &dir.join("to"), "v1").unwrap();
+        let copied = fs::read_to_string(dir.join("to/tasks/a.yaml")).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!(copied, "spec:\n  version: v1\n");
     }
 
     #[test]
