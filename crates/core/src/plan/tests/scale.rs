@@ -182,6 +182,7 @@ fn s47_a_member_that_never_registered_goes_after_a_grace_time() {
     marks_of(&mut world, 3).store = None;
     let pod = world.pods.get_mut(&Slot::tikv(3)).expect("a pod");
     (pod.containers_ready, pod.has_run, pod.phase) = (false, false, PodPhase::Pending);
+    pod.created = fixture::now() - SignedDuration::from_mins(1);
     pod.store_up_gate = None;
     let held = plan(&cluster, &world);
     assert_eq!(named(&held), NOTHING);

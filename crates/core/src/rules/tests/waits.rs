@@ -223,11 +223,12 @@ fn never_registered_grace() {
     let mut world = fixture::settled(&fixture::cluster(json!({"tikv": {"replicas": 4}})));
     fixture::pd_of(&mut world).stores.remove(&StoreId(4));
     volume_of(&mut world, "tikv-c-tikv-3").marks.store = None;
-    pod_of(&mut world, Slot::tikv(3)).containers_ready = false;
+    let minute = SignedDuration::from_mins(1);
+    let pod = pod_of(&mut world, Slot::tikv(3));
+    (pod.containers_ready, pod.created) = (false, fixture::now() - minute);
     let leaves =
         |step: &Step| matches!(step, Step::MarkVolume { marks, .. } if marks.leaving.is_some());
     holds_back(&NEVER_REGISTERED_GRACE, &three(), &world, &leaves);
-    let minute = SignedDuration::from_mins(1);
     world.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(3)), minute);
     lets_go(&NEVER_REGISTERED_GRACE, &three(), &world, &leaves);
 }
