@@ -46,7 +46,7 @@ pub(crate) const BACKUP: Case = Case {
 pub(crate) const COMPACTION: Case = Case {
     name: "task-compaction",
     lane: Lane::Side,
-    long: false,
+    long: true,
     proves: "example nightly-compaction: when it is due a Job compacts every column family of every store with the cluster's own image",
     bound: 400,
     control: Some(Control {

@@ -149,9 +149,8 @@ impl Obedient {
         silent.push(id);
         for (region, leader) in world.iter_mut() {
             let leads = region.peers.iter().any(|peer| peer.id == *leader && peer.store_id == id);
-            let votes = |peer: &&Peer| {
-                peer.role() == PeerRole::Voter && !silent.contains(&peer.store_id)
-            };
+            let votes =
+                |peer: &&Peer| peer.role() == PeerRole::Voter && !silent.contains(&peer.store_id);
             if let Some(next) = region.peers.iter().find(votes).filter(|_| leads) {
                 *leader = next.id;
             }
