@@ -6,6 +6,7 @@
 //! members that run well. What makes a pod for another reason (a repair, a drain, a replacement, a new
 //! member) goes on, with the image of before.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +22,8 @@ use crate::world::{Component, Gate, Gates, Object, Slot};
 
 /// How far the clocks of the API server and of the operator may be apart.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
+/// A task that has not even taken the announcement up after so long does not work.
+const UNHEARD: SignedDuration = SignedDuration::from_mins(10);
 
 impl<'a> Scene<'a> {
     /// The images that the spec asks for, as one text.
@@ -113,34 +116,50 @@ pub(super) fn pod(scene: &Scene<'_>, slot: Slot) -> Object {
         Component::Tikv => &mut before.tikv.common,
     };
     // The revision tells of it too: the pod is restarted when the gate opens.
-    let (old, new) = (repository(&image), repository(&common.image));
-    if old != new {
-        common.explicit.base_image = Some(old.to_owned());
+    if repository(image) != repository(&common.image) {
+        common.explicit.base_image = Some(repository(image).to_owned());
     }
-    let tag = image.strip_prefix(old).and_then(|rest| rest.split('@').next()).unwrap_or_default();
-    common.version = Version::parse(tag.trim_start_matches(':'));
-    common.image = image;
+    common.version = version_of(image);
+    image.clone_into(&mut common.image);
     build::pod(&before, slot)
 }
 
-/// The image that members of this component run which are behind, while a task holds the upgrade; where
-/// none is left, the one that was announced. Not one that is older than what wrote the slot's data.
-fn image_of_before(scene: &Scene<'_>, slot: Slot) -> Option<String> {
+/// The version that a pod of this slot runs when it is made now ([`pod`]).
+pub(crate) fn version_made<'a>(scene: &Scene<'a>, slot: Slot) -> Cow<'a, Version> {
+    match image_of_before(scene, slot) {
+        Some(image) => Cow::Owned(version_of(image)),
+        None => Cow::Borrowed(&scene.common(slot.component).version),
+    }
+}
+
+/// The first image that fits of those that members of this component run which are behind, while a task
+/// holds the upgrade; where none is left, of the one that was announced. One does not fit that is
+/// older than what wrote the slot's data.
+fn image_of_before<'a>(scene: &Scene<'a>, slot: Slot) -> Option<&'a str> {
     if closed(scene).is_empty() {
         return None;
     }
     let serves = |slot: Slot| calm::serves(scene, &scene.member(slot));
     let behind = scene.behind().into_iter();
-    let mut run = behind.filter(|(other, _)| other.component == slot.component && serves(*other));
-    let announced = || {
-        let images = scene.announced()?.from.split(", ");
-        let wanted = &scene.common(slot.component).image;
-        images.into_iter().find(|image| repository(image) == repository(wanted))
-    };
-    let image = run.find_map(|(_, image)| image).or_else(announced)?;
+    let run = behind.filter(|(other, _)| other.component == slot.component && serves(*other));
+    let wanted = &scene.common(slot.component).image;
+    let announced = scene.announced().into_iter().flat_map(|upgrade| upgrade.from.split(", "));
+    let announced = announced.filter(|image| repository(image) == repository(wanted));
     let wrote = scene.member(slot).volume.and_then(|volume| volume.marks.written_by.as_deref());
-    let fits = wrote.is_none_or(|wrote| image.ends_with(wrote));
-    fits.then(|| image.to_owned())
+    let wrote = wrote.and_then(|wrote| Version::parse(wrote).semver());
+    // A version without an order is taken: what ran before ran on these data.
+    let fits = |image: &&str| {
+        let has = version_of(image).semver();
+        has.zip(wrote).is_none_or(|(has, wrote)| has >= wrote)
+    };
+    run.filter_map(|(_, image)| image).chain(announced).find(fits)
+}
+
+/// The version that an image's tag names.
+fn version_of(image: &str) -> Version {
+    let rest = image.strip_prefix(repository(image)).unwrap_or_default();
+    let tag = rest.split('@').next().unwrap_or_default();
+    Version::parse(tag.trim_start_matches(':'))
 }
 
 /// An image without its tag or digest.
@@ -201,7 +220,8 @@ fn unanswered(scene: &Scene<'_>) -> Vec<Hold> {
     };
     let way = skip(scene, announced);
     let before = gates.iter().filter(|gate| gate.before && existed_at(gate.created, announced));
-    before.filter_map(|gate| held_by(gate, announced, &way)).collect()
+    let waited = scene.world.now.duration_since(announced.since.0);
+    before.filter_map(|gate| held_by(gate, announced, waited, &way)).collect()
 }
 
 /// Did a task exist when the upgrade was announced? Its time is the API server's, the other one the
@@ -222,7 +242,12 @@ fn skip(scene: &Scene<'_>, announced: &UpgradeStatus) -> String {
     )
 }
 
-fn held_by(gate: &Gate, announced: &UpgradeStatus, skip: &str) -> Option<Hold> {
+fn held_by(
+    gate: &Gate,
+    announced: &UpgradeStatus,
+    waited: SignedDuration,
+    skip: &str,
+) -> Option<Hold> {
     let task = &gate.task;
     if let Some(problem) = &gate.problem {
         return Some(Hold::failed(format!(
@@ -230,6 +255,13 @@ fn held_by(gate: &Gate, announced: &UpgradeStatus, skip: &str) -> Option<Hold> {
         )));
     }
     let Some(answer) = gate.answer.as_ref().filter(|answer| answer.id == announced.id) else {
+        if waited >= UNHEARD {
+            return Some(Hold::failed(format!(
+                "task {task} is to run before the upgrade and has not taken it up for {} min: see its \
+                 conditions and the operator's log. {skip}",
+                UNHEARD.as_mins()
+            )));
+        }
         return Some(Hold::before(format!("task {task} is to run before the upgrade. {skip}")));
     };
     match answer.outcome {

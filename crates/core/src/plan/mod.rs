@@ -58,7 +58,7 @@ pub(crate) use data_format::verdict as data_format;
 pub use forecast::{Forecast, Restart, Setting, forecast};
 #[cfg(test)]
 pub(crate) use furniture::owned as furniture_of;
-pub(crate) use gate::existed_at;
+pub(crate) use gate::{existed_at, version_made};
 pub use identity::Identity;
 pub use outage::Outage;
 pub(crate) use retire::unwatched;

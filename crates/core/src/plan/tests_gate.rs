@@ -14,8 +14,12 @@ use crate::world::{Component, Gate, Gates, Kind, Revision, Slot, World};
 
 /// A settled cluster whose version changes now, and the tasks that gate it.
 fn upgrade(gates: Vec<Gate>) -> (Cluster, World) {
+    upgrade_to("v8.5.8", gates)
+}
+
+fn upgrade_to(version: &str, gates: Vec<Gate>) -> (Cluster, World) {
     let mut world = fixture::settled(&fixture::cluster(json!({})));
-    let cluster = fixture::cluster(json!({"version": "v8.5.8"}));
+    let cluster = fixture::cluster(json!({ "version": version }));
     fixture::accept(&cluster, &mut world);
     world.gates = Gates::Known(gates);
     (cluster, world)
@@ -279,6 +283,44 @@ fn text_of(plan: &Plan, slot: Slot, pointer: &str) -> Option<String> {
 /// The image of the pod that the plan makes in this slot.
 fn made(plan: &Plan, slot: Slot) -> Option<String> {
     text_of(plan, slot, "/spec/containers/0/image")
+}
+
+/// The pod that is made is judged by the version that it runs and not by the one that waits.
+#[test]
+fn a_gated_upgrade_to_another_minor_version_holds_up_no_repair() {
+    let (cluster, mut world) = upgrade_to("v8.6.0", vec![gate(true)]);
+    pass(&cluster, &mut world);
+    for slot in [Slot::tikv(1), Slot::pd(1)] {
+        let mut one_less = world.clone();
+        one_less.pods.remove(&slot);
+        let image = made(&pass(&cluster, &mut one_less), slot);
+        assert!(image.as_deref().is_some_and(|image| image.ends_with(":v8.5.7")), "{image:?}");
+    }
+}
+
+#[test]
+fn a_tag_that_is_no_plain_version_is_kept_as_well() {
+    let (cluster, mut world) = upgrade(vec![gate(true)]);
+    for pod in world.pods.values_mut() {
+        pod.image = pod.image.as_ref().map(|image| format!("{image}-hotfix@sha256:12"));
+    }
+    pass(&cluster, &mut world);
+    world.pods.remove(&Slot::tikv(1));
+    let image = made(&pass(&cluster, &mut world), Slot::tikv(1));
+    assert_eq!(image.as_deref(), Some("pingcap/tikv:v8.5.7-hotfix@sha256:12"));
+}
+
+#[test]
+fn a_task_that_does_not_take_the_announcement_up_fails_the_gate() {
+    let (cluster, mut world) = upgrade(vec![gate(true)]);
+    pass(&cluster, &mut world);
+    let says = |world: &World, rule: &Rule| {
+        plan(&cluster, world).waits.iter().any(|wait| *wait.rule == *rule)
+    };
+    assert!(says(&world, &rules::GATE_BEFORE_UPGRADE) && !says(&world, &rules::GATE_FAILED));
+    let upgrade = world.resource.status.upgrade.as_mut().expect("an announcement");
+    upgrade.since.0 -= SignedDuration::from_mins(10);
+    assert!(says(&world, &rules::GATE_FAILED) && !says(&world, &rules::GATE_BEFORE_UPGRADE));
 }
 
 #[test]

@@ -4,11 +4,13 @@
 //! A pod that does not run, or whose store PD has let go, takes nothing away; neither does anything
 //! matter when the whole cluster is going or the component is to stop.
 
+use std::borrow::Cow;
+
 use jiff::SignedDuration;
 
 use super::guards::Verdict;
 use crate::cluster::Version;
-use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished};
+use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished, version_made};
 use crate::world::{Component, PdFacts, PodPhase, Slot, StoreFacts, Symptom};
 
 /// Of 100 regions, this many must have told the leader who leads them. Not all: regions split and
@@ -122,18 +124,20 @@ pub(super) fn maintenance_lock_held(step: &Step, scene: &Scene<'_>) -> Verdict {
     }
 }
 
-/// The pod that would run the version that the spec asks for: taken down to come back, or made.
-fn renewed(step: &Step, scene: &Scene<'_>) -> Option<Slot> {
-    let made = super::guards::created_pod(step, scene);
-    made.or_else(|| taken(step, scene))
+/// The pod that is taken down to come back, or made, and the version that it would run: the spec's, or
+/// the one of before while a task holds the upgrade.
+fn renewed<'a>(step: &Step, scene: &Scene<'a>) -> Option<(Slot, Cow<'a, Version>)> {
+    if let Some(slot) = super::guards::created_pod(step, scene) {
+        return Some((slot, version_made(scene, slot)));
+    }
+    let slot = taken(step, scene)?;
+    Some((slot, Cow::Borrowed(&scene.common(slot.component).version)))
 }
 
 pub(super) fn no_downgrade(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Some(slot) = renewed(step, scene).filter(|slot| slot.component == Component::Tikv) else {
-        return Ok(());
-    };
-    let wanted = &scene.common(slot.component).version;
-    let Some(pd) = scene.pd() else { return blind_downgrade(scene, slot, wanted) };
+    let renewed = renewed(step, scene).filter(|(slot, _)| slot.component == Component::Tikv);
+    let Some((slot, wanted)) = renewed else { return Ok(()) };
+    let Some(pd) = scene.pd() else { return blind_downgrade(scene, slot, &wanted) };
     // PD's cluster version: the oldest store's. It rises when the last store is upgraded, and PD
     // refuses stores of an earlier minor version from then on (pd-api §4).
     let running = pd.live_stores().map(|store| release(&store.version));
@@ -165,18 +169,17 @@ fn blind_downgrade(scene: &Scene<'_>, slot: Slot, wanted: &Version) -> Verdict {
 /// (`pd-not-older-than-tikv`): that one must not wait for them in its turn.
 pub(crate) fn waits_for_version(scene: &Scene<'_>, slot: Slot) -> bool {
     scene.member(slot).pod.is_none()
-        && scene.pd().is_some_and(|pd| versions_fit(scene, pd, slot).is_err())
+        && scene.pd().is_some_and(|pd| versions_fit(pd, slot, &version_made(scene, slot)).is_err())
 }
 
 pub(super) fn pd_not_older_than_tikv(step: &Step, scene: &Scene<'_>) -> Verdict {
     match (renewed(step, scene), scene.pd()) {
-        (Some(slot), Some(pd)) => versions_fit(scene, pd, slot),
+        (Some((slot, version)), Some(pd)) => versions_fit(pd, slot, &version),
         (Some(_) | None, _) => Ok(()),
     }
 }
 
-fn versions_fit(scene: &Scene<'_>, pd: &PdFacts, slot: Slot) -> Verdict {
-    let wanted = &scene.common(slot.component).version;
+fn versions_fit(pd: &PdFacts, slot: Slot, wanted: &Version) -> Verdict {
     let Some(wanted_release) = release(wanted.as_str()) else { return Ok(()) };
     match slot.component {
         Component::Pd => {
