@@ -41,7 +41,7 @@ fn judge(case: &Case) -> Result<(), String> {
             }
             Ok(())
         }
-        (Some(By::Strict), Ok(task)) if task.warnings.iter().any(|(at, _)| at == field) => Ok(()),
+        (Some(By::Strict), Ok(task)) if task.warnings.iter().any(|it| it.field == field) => Ok(()),
         (None, Ok(_)) => Ok(()),
         (Some(_) | None, _) => fail("other outcome"),
     }

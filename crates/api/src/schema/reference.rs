@@ -78,7 +78,8 @@ fn kind(schema: &JSONSchemaProps, items: Option<&JSONSchemaProps>) -> String {
         return "quantity".to_owned();
     }
     if let Some(items) = items {
-        return format!("list of {}s", kind(items, None));
+        let plural = if items.enum_.is_some() { "" } else { "s" };
+        return format!("list of {}{plural}", kind(items, None));
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = schema.additional_properties.as_ref() {
         return format!("map to {}", kind(values, None));

@@ -31,7 +31,7 @@ use tikv_operator_api::names::Component;
 use tikv_operator_api::v1alpha1::RunComponent;
 
 use crate::cluster::Cluster;
-use problems::Problems;
+pub(crate) use problems::Problems;
 
 /// Largest configuration of a component, in bytes of TOML. A ConfigMap holds 1 MiB and `kubectl
 /// apply` 256 KiB for a whole manifest; TiKV's commented template with every key is 70 KiB.
@@ -50,8 +50,9 @@ pub(crate) fn reserved_item(component: RunComponent, item: &str) -> Option<&'sta
 pub fn check(resource: &TikvCluster) -> Result<Cluster, Rejection> {
     let mut problems = Problems::default();
     structure::check(resource, &mut problems);
-    let cluster = cluster::assemble(resource, &mut problems);
-    problems.finish(cluster)
+    let mut cluster = cluster::assemble(resource, &mut problems);
+    cluster.warnings = problems.finish()?;
+    Ok(cluster)
 }
 
 /// Checks a resource of which nothing is known, not even that it has the right types.
@@ -70,6 +71,7 @@ pub fn check_value(resource: &Value) -> Result<Cluster, Rejection> {
             return Err(problems.rejection());
         }
     };
-    let cluster = cluster::assemble(&typed, &mut problems);
-    problems.finish(cluster)
+    let mut cluster = cluster::assemble(&typed, &mut problems);
+    cluster.warnings = problems.finish()?;
+    Ok(cluster)
 }

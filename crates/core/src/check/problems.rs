@@ -3,11 +3,11 @@
 use tikv_operator_api::schema::message;
 
 use super::{Problem, Rejection};
-use crate::cluster::{Cluster, Warning};
+use crate::cluster::Warning;
 
 /// What has been found so far.
 #[derive(Default)]
-pub(super) struct Problems {
+pub(crate) struct Problems {
     found: Vec<Problem>,
     warnings: Vec<Warning>,
 }
@@ -15,7 +15,7 @@ pub(super) struct Problems {
 impl Problems {
     /// A field cannot be as it is. The first problem of a field is kept: later checks would only
     /// say in other words what the schema's check said.
-    pub(super) fn reject(&mut self, field: impl Into<String>, sentence: impl Into<String>) {
+    pub(crate) fn reject(&mut self, field: impl Into<String>, sentence: impl Into<String>) {
         let field = field.into();
         if self.found.iter().all(|problem| problem.field != field) {
             self.found.push(Problem { field, sentence: sentence.into() });
@@ -23,7 +23,7 @@ impl Problems {
     }
 
     /// A field breaks the rule of this name, which the API server evaluates too.
-    pub(super) fn broken(&mut self, field: impl Into<String>, rule: &str) {
+    pub(crate) fn broken(&mut self, field: impl Into<String>, rule: &str) {
         let text = message(rule);
         let mut letters = text.chars();
         let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
@@ -31,26 +31,21 @@ impl Problems {
     }
 
     /// A field is allowed and unwise.
-    pub(super) fn warn(&mut self, field: impl Into<String>, sentence: impl Into<String>) {
+    pub(crate) fn warn(&mut self, field: impl Into<String>, sentence: impl Into<String>) {
         self.warnings.push(Warning { field: field.into(), sentence: sentence.into() });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    pub(super) fn rejection(self) -> Rejection {
+    pub(crate) fn rejection(self) -> Rejection {
         Rejection { problems: self.found }
     }
 
-    /// The cluster if nothing was found. It was assembled with stand-ins for values that could not
-    /// be read, so it must not leave this module otherwise.
-    pub(super) fn finish(self, mut cluster: Cluster) -> Result<Cluster, Rejection> {
-        if self.found.is_empty() {
-            cluster.warnings = self.warnings;
-            Ok(cluster)
-        } else {
-            Err(self.rejection())
-        }
+    /// The warnings if nothing was found. What was assembled has stand-ins for values that could not
+    /// be read, so it must not be used otherwise.
+    pub(crate) fn finish(self) -> Result<Vec<Warning>, Rejection> {
+        if self.found.is_empty() { Ok(self.warnings) } else { Err(self.rejection()) }
     }
 }

@@ -195,7 +195,7 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
     if let Some(words) = tries_again(status) {
         return Verdict::no("TriesAgain", words);
     }
-    let warned = task.warnings.iter().map(|(field, words)| format!("{field}: {words}"));
+    let warned = task.warnings.iter().map(|it| format!("{}: {}", it.field, it.sentence));
     let of_run = status.runs.iter().rev().find_map(|run| run.warning.clone());
     let warned: Vec<String> = warned.chain(of_run).collect();
     if warned.is_empty() {

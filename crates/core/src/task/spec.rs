@@ -10,6 +10,7 @@ use tikv_operator_api::v1alpha1::{
 };
 
 use super::{Condition, Schedule};
+use crate::cluster::Warning;
 use crate::world::Uid;
 
 /// A task that can be carried out.
@@ -53,8 +54,8 @@ pub struct Task {
     pub ttl: Option<Duration>,
     /// As whom the work is done.
     pub account: Option<String>,
-    /// Field and sentence of what is allowed and unwise.
-    pub warnings: Vec<(String, String)>,
+    /// What is allowed and unwise.
+    pub warnings: Vec<Warning>,
 }
 
 impl Task {

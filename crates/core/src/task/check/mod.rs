@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tikv_operator_api::schema::{FindingKind, findings, message, task_crd};
+use tikv_operator_api::schema::{FindingKind, findings, task_crd};
 use tikv_operator_api::v1alpha1::{DurationText, Gate, TaskEvent, TikvTask};
 
 use super::edge::sample;
 use super::schedule::Unusable;
 use super::spec::{Task, TaskTarget, Trigger};
 use super::{Condition, Schedule};
-use crate::check::{Problem, Rejection, duration};
+use crate::check::{Problems, Rejection, duration};
 use crate::world::Uid;
 
 const TIMEOUT: Duration = Duration::from_hours(1);
@@ -36,34 +36,6 @@ static SPEC: LazyLock<Value> = LazyLock::new(|| {
         .unwrap_or_default()
 });
 
-/// What was found so far.
-#[derive(Default)]
-pub(super) struct Problems {
-    found: Vec<Problem>,
-    warnings: Vec<(String, String)>,
-}
-
-impl Problems {
-    pub(super) fn reject(&mut self, field: impl Into<String>, sentence: impl Into<String>) {
-        let field = field.into();
-        if self.found.iter().all(|problem| problem.field != field) {
-            self.found.push(Problem { field, sentence: sentence.into() });
-        }
-    }
-
-    /// A field breaks the rule of this name, which the API server evaluates too.
-    pub(super) fn broken(&mut self, field: impl Into<String>, rule: &str) {
-        let text = message(rule);
-        let mut letters = text.chars();
-        let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-        self.reject(field, first + letters.as_str());
-    }
-
-    pub(super) fn warn(&mut self, field: &str, sentence: &str) {
-        self.warnings.push((field.to_owned(), sentence.to_owned()));
-    }
-}
-
 /// Checks a task of which nothing is known. `now` is from when on a schedule must have a time.
 pub fn check_task(resource: &Value, now: Timestamp) -> Result<Task, Rejection> {
     let mut problems = Problems::default();
@@ -72,7 +44,7 @@ pub fn check_task(resource: &Value, now: Timestamp) -> Result<Task, Rejection> {
     for finding in findings(&SPEC, &spec, "spec") {
         match finding.kind {
             FindingKind::Invalid => problems.reject(finding.field, finding.sentence),
-            FindingKind::Unknown => problems.warn(&finding.field, &finding.sentence),
+            FindingKind::Unknown => problems.warn(finding.field, finding.sentence),
         }
     }
     let mut stored = resource.clone();
@@ -83,15 +55,15 @@ pub fn check_task(resource: &Value, now: Timestamp) -> Result<Task, Rejection> {
     let task = match serde_json::from_value::<TikvTask>(stored) {
         Ok(typed) => assemble(&typed, now, &mut problems),
         Err(error) => {
-            if problems.found.is_empty() {
+            if problems.is_empty() {
                 problems.reject("spec", format!("Cannot be read: {error}."));
             }
             None
         }
     };
     match task {
-        Some(task) if problems.found.is_empty() => Ok(Task { warnings: problems.warnings, ..task }),
-        Some(_) | None => Err(Rejection { problems: problems.found }),
+        Some(task) => problems.finish().map(|warnings| Task { warnings, ..task }),
+        None => Err(problems.rejection()),
     }
 }
 
@@ -201,7 +173,7 @@ fn trigger(resource: &TikvTask, now: Timestamp, problems: &mut Problems) -> Opti
     match (spec.events.is_empty(), &spec.schedule, once) {
         (false, None, false) => {
             if let Some(event) = spec.events.iter().find(|event| !event.is_raised()) {
-                problems.warn("spec.events", &format!("{event} is never raised by this version."));
+                problems.warn("spec.events", format!("{event} is never raised by this version."));
             }
             Some(Trigger::Events(spec.events.iter().copied().collect()))
         }

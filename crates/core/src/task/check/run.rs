@@ -160,7 +160,7 @@ fn called(http: &HttpRun, problems: &mut Problems) -> Http {
             }
             if !target.tls && !http.headers_from.is_empty() {
                 problems.warn(
-                    &format!("{field}.url"),
+                    format!("{field}.url"),
                     "What is in Secrets is sent without encryption. Use https.",
                 );
             }
