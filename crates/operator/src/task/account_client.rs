@@ -177,8 +177,9 @@ enum Refusal {
 impl Refusal {
     fn answer(self, what: &str) -> Answer {
         match self {
-            // Rights may be given and objects made without an edit of the task.
-            Self::No(code, words) if [403, 404, 409, 429].contains(&code) || code >= 500 => {
+            // Rights may be given and objects made without an edit of the task, and the token of an account
+            // that was made anew is another one.
+            Self::No(code, words) if [401, 403, 404, 409, 429].contains(&code) || code >= 500 => {
                 Answer::Again(format!("{what}: {words}"))
             }
             Self::No(_, words) => Answer::Refused(format!("{what}: {words}")),

@@ -11,9 +11,14 @@ use std::{
 };
 
 use serde_json::Value;
+use tikv_operator_api::{labels, names};
 use tikv_operator_core::{task::Target, world::Kind};
 
 use crate::kubernetes::{Kubernetes, Place, Resource};
+
+/// Ports of PD and TiKV in their pods.
+const SERVED: [u16; 4] =
+    [names::PD_CLIENT_PORT, names::PD_PEER_PORT, names::TIKV_PORT, names::TIKV_STATUS_PORT];
 
 /// Hosts and networks that tasks may call besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +126,12 @@ impl Way<'_> {
         let Some(service) = service.map_err(|error| NoWay::Now(error.to_string()))? else {
             return Err(NoWay::Now(format!("there is no Service {name} in this namespace")));
         };
+        if leads_to_a_cluster(&service) {
+            return Err(NoWay::Ever(format!(
+                "Service {name} leads to PD or TiKV, which obey whoever reaches them: tasks change \
+                 clusters by verbs, with the rights of a service account"
+            )));
+        }
         let address = service.pointer("/spec/clusterIP").and_then(Value::as_str);
         let selects = service.pointer("/spec/selector").and_then(Value::as_object);
         // An ExternalName leads anywhere, and so do endpoints that somebody wrote by hand.
@@ -131,6 +142,28 @@ impl Way<'_> {
             ))),
         }
     }
+}
+
+/// Is it a Service of the operator's, or somebody's own that selects pods of a cluster or leads to their
+/// ports?
+fn leads_to_a_cluster(service: &Value) -> bool {
+    let ours = [(labels::MANAGED_BY, labels::MANAGER), (labels::NAME, labels::APP)];
+    let is_ours = |found: Option<&Value>| {
+        let found = found.and_then(Value::as_object);
+        found.into_iter().flatten().any(|(key, value)| {
+            key.starts_with(labels::PREFIX)
+                || ours.iter().any(|(known, text)| key == known && value.as_str() == Some(*text))
+        })
+    };
+    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
+    let reached = |port: &Value| {
+        let number = |field: &str| port.get(field).and_then(Value::as_u64);
+        let port = number("targetPort").or_else(|| number("port"));
+        port.is_some_and(|port| SERVED.iter().any(|served| u64::from(*served) == port))
+    };
+    is_ours(service.pointer("/metadata/labels"))
+        || is_ours(service.pointer("/spec/selector"))
+        || ports.is_some_and(|ports| ports.iter().any(reached))
 }
 
 /// The name of the Service of this namespace that is meant.
@@ -211,6 +244,15 @@ mod tests {
                 "good" => json!({"clusterIP": "10.96.0.7", "selector": {"app": "x"}}),
                 "byhand" => json!({"clusterIP": "10.96.0.8"}),
                 "headless" => json!({"clusterIP": "None", "selector": {"app": "x"}}),
+                // What the operator makes, and what somebody else makes of the same pods.
+                "c-pd" => json!({"clusterIP": "10.96.0.9", "selector": {"tikv.org/cluster": "c"}}),
+                "mine" => json!({
+                    "clusterIP": "10.96.0.9", "selector": {"app.kubernetes.io/name": "tikv"},
+                }),
+                "ported" => json!({
+                    "clusterIP": "10.96.0.9", "selector": {"app": "x"},
+                    "ports": [{"port": 80, "targetPort": 2379}],
+                }),
                 "away" => json!({"type": "ExternalName", "externalName": "c-pd.b.svc"}),
                 _ => return Some((404, json!({
                     "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
@@ -273,6 +315,11 @@ mod tests {
         for service in ["byhand", "headless", "away"] {
             let words = reached(&format!("http://{service}.a.svc/"), &[]).await.unwrap_err();
             assert!(words.contains("no selector or no cluster IP"), "{words}");
+        }
+        for service in ["c-pd", "mine", "ported"] {
+            let url = format!("http://{service}.a.svc/pd/api/v1/store/1/state?state=Offline");
+            let words = reached(&url, &[]).await.unwrap_err();
+            assert!(words.contains("leads to PD or TiKV"), "{words}");
         }
         assert!(reached("http://gone.a.svc/", &[]).await.unwrap_err().contains("no Service gone"));
         for other in ["good.b.svc", "x.good.a.svc", "good.a.svc.example.com", ".a.svc", "ba.svc"] {

@@ -132,6 +132,23 @@ fn every_field_that_says_what_is_done_is_asked_about() {
         let asked = [format!("object.spec.?{field} !="), format!("object.spec.{field} !=")];
         assert!(asked.iter().any(|asked| policy.contains(asked)), "{field}");
     }
+    let verbs = crd.pointer(&format!("{spec}/run/properties")).unwrap().as_object().unwrap();
+    for verb in verbs.keys() {
+        assert!(policy.contains(&format!("has(variables.run.{verb})")), "{verb}");
+    }
+}
+
+/// Verbs ask for the rights to what they change.
+async fn verbs_are_asked_about(stage: &Stage) {
+    let config = json!({"configSet": {"component": "tikv", "config": {"a": 1}}});
+    for (run, word) in [
+        (config, "patch tikvclusters"),
+        (json!({"restart": {}}), "patch pods"),
+        (json!({"storeReplace": {}}), "patch pods"),
+    ] {
+        let words = created(stage, &run).await.unwrap_err();
+        assert!(words.contains(word), "{words}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,11 +205,7 @@ async fn authors_must_be_allowed_to_do_what_their_tasks_do() {
     let gate = json!({"gate": "before", "events": ["UpgradeStarting"], "run": job_run()});
     let words = patched(&stage, &gate).await.unwrap_err();
     assert!(words.contains("spec.gate"), "{words}");
-    let config = json!({"configSet": {"component": "tikv", "config": {"a": 1}}});
-    for (run, word) in [(config, "patch tikvclusters"), (json!({"restart": {}}), "patch pods")] {
-        let words = created(&stage, &run).await.unwrap_err();
-        assert!(words.contains(word), "{words}");
-    }
+    verbs_are_asked_about(&stage).await;
     may(&stage, "tikv.org", "tikvclusters/scale", "patch").await;
     assert_eq!(until(&stage, &scale, Result::is_ok).await, Ok(()));
 }
