@@ -21,9 +21,8 @@ use tikv_operator_sim::history;
 use tikv_operator_sim::queue::each;
 
 /// Histories that the suite plays: as many as it has time for, since all suites together have 15 minutes
-/// and each history takes about 19 ms of a processor. The first 8,000 end well, and three of the 2,000
-/// after them do not (`regressions/open`); more are for `SEEDS` and
-/// `cargo xtask sim`.
+/// and each history takes about 19 ms of a processor. The first 8,000 end well, and some of the 2,000
+/// after them do not (`regressions/open`); more are for `SEEDS` and `cargo xtask sim`.
 const SEEDS: u64 = 1800;
 
 fn number(name: &str) -> Option<u64> {

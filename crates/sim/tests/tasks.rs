@@ -260,7 +260,7 @@ fn a_job_that_is_deleted_by_hand_fails_its_run() {
     assert_eq!(text(task, "/status/runs/0/outcome"), "Failed");
 }
 
-/// New stores would run the image whose gate is closed.
+/// New stores run the image of before, and the new one when the gate is gone.
 #[test]
 fn a_scale_out_beside_a_gated_upgrade_runs_the_image_of_before() {
     let mut play = Play::new(never);
