@@ -30,7 +30,7 @@ impl Lab {
         Self(program.to_path_buf())
     }
 
-    fn command(&self, words: &[&str]) -> Result<()> {
+    fn command(&self, words: &[&str]) -> Result<String> {
         let what = format!("start of {}", self.0.display());
         // A build beside the suite may be putting the program there anew.
         let output = until(&what, REBUILT, || {
@@ -40,7 +40,7 @@ impl Lab {
         if !output.status.success() {
             bail!("lab {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Ends a node as a power cut does, until it is turned on or the answer is dropped.
@@ -61,12 +61,21 @@ impl Lab {
     /// Loses these packets of a hundred between two addresses from now on, where `node` forwards them.
     pub(crate) fn lose(&self, node: &str, (from, to): (&str, &str), percent: u8) -> Result<()> {
         let percent = percent.to_string();
-        self.command(&["lose", node, "--from", from, "--to", to, "--percent", &percent])
+        self.command(&["lose", node, "--from", from, "--to", to, "--percent", &percent]).map(drop)
     }
 
-    /// Loses none there any more.
-    pub(crate) fn deliver(&self, node: &str) -> Result<()> {
-        self.command(&["fault", "deliver", node])
+    /// Holds back what is sent from one address to another from now on, where `node` forwards it.
+    pub(crate) fn delay(&self, node: &str, (from, to): (&str, &str), by: Duration) -> Result<()> {
+        let millis = by.as_millis().to_string();
+        self.command(&["delay", node, "--from", from, "--to", to, "--millis", &millis]).map(drop)
+    }
+
+    /// Loses none and holds back none there any more; how many were late.
+    pub(crate) fn deliver(&self, node: &str) -> Result<u64> {
+        let said = self.command(&["fault", "deliver", node])?;
+        let late =
+            said.split_once(" packets were late").and_then(|(number, _)| number.parse().ok());
+        late.with_context(|| format!("lab fault deliver says \"{said}\""))
     }
 
     /// Lets the file system of a volume on `node` take no writes until the answer is dropped: what is
@@ -82,13 +91,13 @@ impl Lab {
         let field = |path: &str| text(pod, path).with_context(|| format!("a pod without {path}"));
         let (namespace, name) = (field("/metadata/namespace")?, field("/metadata/name")?);
         let words = ["kill", "--signal", signal, field("/spec/nodeName")?, namespace, name];
-        self.command(&[&words[..], &[field("/spec/containers/0/name")?]].concat())
+        self.command(&[&words[..], &[field("/spec/containers/0/name")?]].concat()).map(drop)
     }
 
     /// Kills the process of a container; the kubelet starts it again in the same pod.
     pub(crate) fn kill(&self, node: &str, (cluster, pod): (&Cluster, &str)) -> Result<()> {
         let container = if pod.contains("-pd-") { "pd" } else { "tikv" };
-        self.command(&["kill", node, &cluster.namespace, pod, container])
+        self.command(&["kill", node, &cluster.namespace, pod, container]).map(drop)
     }
 }
 

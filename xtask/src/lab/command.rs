@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
+use super::delay::{self, Delay};
 use super::image::{self, Archive, Image};
 use super::loss::Loss;
-use super::{Lab, down, selftest, status};
+use super::{Lab, control, down, selftest, status};
 use crate::tools::shell;
 
 /// A real Kubernetes of several nodes on this machine, without Docker.
@@ -52,7 +54,7 @@ enum Action {
         /// What happens to the node.
         #[arg(value_enum)]
         fault: Fault,
-        /// The node, for example `node-2`; `api-server` can be frozen too.
+        /// The node, for example `node-2`; `api-server` and `dns` can be frozen too.
         node: String,
     },
     /// Loses packets between pods of two nodes, in one direction, beside those that are lost already.
@@ -62,6 +64,20 @@ enum Action {
         node: String,
         #[command(flatten)]
         loss: Loss,
+    },
+    /// Holds packets between pods of two nodes back for a while, in one direction, beside those that
+    /// are held back already. `lab fault deliver` ends it.
+    Delay {
+        /// The node that forwards them, for example `node-2`.
+        node: String,
+        #[command(flatten)]
+        delay: Delay,
+    },
+    /// The program that holds packets back in the network that it is started in.
+    #[command(hide = true)]
+    HoldBack {
+        /// For how long.
+        millis: u64,
     },
     /// Lets the file system of a volume of the class `sized` take no more writes. While a file in it
     /// is open for writing that is tried again for some seconds.
@@ -120,7 +136,7 @@ enum Fault {
     Cut,
     /// Puts the cable back.
     Restore,
-    /// Ends all that `lab lose` began.
+    /// Ends all that `lab lose` and `lab delay` began.
     Deliver,
     /// Ends the node's programs and pods at once, as a power cut does.
     Off,
@@ -161,6 +177,8 @@ impl LabArgs {
             Action::Image { action } => action.run(),
             Action::Fault { fault, node } => fault.apply(&Lab::open()?, node),
             Action::Lose { node, loss } => Lab::open()?.lose(node, loss),
+            Action::Delay { node, delay } => Lab::open()?.delay(node, delay),
+            Action::HoldBack { millis } => delay::hold_back(Duration::from_millis(*millis)),
             Action::ReadOnly { node, path, end } => Lab::open()?.read_only(node, path, !end),
             Action::Kill { signal, node, namespace, pod, container } => {
                 Lab::open()?.kill(signal, node, &[namespace, pod, container])
@@ -205,6 +223,8 @@ impl LabArgs {
             }
             Action::Fault { .. }
             | Action::Lose { .. }
+            | Action::Delay { .. }
+            | Action::HoldBack { .. }
             | Action::ReadOnly { .. }
             | Action::Kill { .. }
             | Action::Selftest => {
@@ -228,12 +248,22 @@ impl ImageAction {
 
 impl Fault {
     fn apply(self, lab: &Lab, node: &str) -> Result<()> {
+        let service = control::FREEZABLE.iter().find(|(name, _)| *name == node);
+        match (self, service) {
+            (Self::Freeze, Some((_, service))) => lab.freeze_service(service, true),
+            (Self::Thaw, Some((_, service))) => lab.freeze_service(service, false),
+            _ => self.apply_to_node(lab, node),
+        }
+    }
+
+    fn apply_to_node(self, lab: &Lab, node: &str) -> Result<()> {
         match self {
-            Self::Freeze if node == "api-server" => lab.freeze_api_server(true),
-            Self::Thaw if node == "api-server" => lab.freeze_api_server(false),
             Self::Freeze => lab.freeze(node, true),
             Self::Thaw => lab.freeze(node, false),
-            Self::Deliver => lab.deliver(node),
+            Self::Deliver => {
+                println!("{} packets were late", lab.deliver(node)?);
+                Ok(())
+            }
             Self::Cut => lab.cut(node, true),
             Self::Restore => lab.cut(node, false),
             Self::Off => lab.power_off(node),

@@ -14,9 +14,15 @@ use crate::tools::{Binaries, shell};
 /// Name of the program that answers for all objects.
 pub(crate) const API_SERVER: &str = "kube-apiserver";
 
+/// Name of the program that answers for all names of Services and pods.
+pub(crate) const DNS: &str = "coredns";
+
+/// What of it can be frozen alone: the fault's name for it, and the program.
+pub(crate) const FREEZABLE: [(&str, &str); 2] = [("api-server", API_SERVER), ("dns", DNS)];
+
 /// Names of the control plane's programs, in the order of their start.
 pub(crate) const SERVICES: &[&str] =
-    &["etcd", API_SERVER, "kube-controller-manager", "kube-scheduler", "coredns", "local-volumes"];
+    &["etcd", API_SERVER, "kube-controller-manager", "kube-scheduler", DNS, "local-volumes"];
 
 /// Every request once, when it is answered, with user, verb and object; no bodies. Health checks and
 /// the lab's own components would only make the file grow.
@@ -183,6 +189,6 @@ impl Control<'_> {
             config.display()
         );
         super::state::write_atomically(&corefile, text.as_bytes())?;
-        Ok(Service::new("coredns", self.binaries.path("coredns")?).args(["-conf".into(), corefile]))
+        Ok(Service::new(DNS, self.binaries.path(DNS)?).args(["-conf".into(), corefile]))
     }
 }

@@ -7,6 +7,7 @@
 mod cgroup;
 pub(crate) mod command;
 mod control;
+mod delay;
 mod down;
 pub(crate) mod image;
 mod loss;
@@ -165,11 +166,12 @@ impl Lab {
         self.trees.freeze(&Machine::node(node, self.nodes)?.cgroup(), frozen)
     }
 
-    /// Stops the API server alone where it stands, or lets it run on. DNS and the network stay.
-    pub(crate) fn freeze_api_server(&self, frozen: bool) -> Result<()> {
-        let server = self.processes.running(&Machine::control(), control::API_SERVER);
-        let server = server.context("the API server does not run")?;
-        process::signal(&server, if frozen { Signal::STOP } else { Signal::CONT })
+    /// Stops one program of the control plane's machine where it stands, or lets it run on. The
+    /// others and the network stay.
+    pub(crate) fn freeze_service(&self, name: &str, frozen: bool) -> Result<()> {
+        let service = self.processes.running(&Machine::control(), name);
+        let service = service.with_context(|| format!("{name} does not run"))?;
+        process::signal(&service, if frozen { Signal::STOP } else { Signal::CONT })
     }
 
     /// Loses packets between pods from now on.
@@ -177,9 +179,16 @@ impl Lab {
         loss::begin(&self.processes, &Machine::node(node, self.nodes)?, loss)
     }
 
-    /// Loses none any more.
-    pub(crate) fn deliver(&self, node: &str) -> Result<()> {
-        loss::end(&self.processes, &Machine::node(node, self.nodes)?).map(drop)
+    /// Holds back packets between pods from now on.
+    pub(crate) fn delay(&self, node: &str, delay: &delay::Delay) -> Result<()> {
+        delay::begin(&self.processes, &Machine::node(node, self.nodes)?, delay)
+    }
+
+    /// Loses none and holds back none any more; how many were late.
+    pub(crate) fn deliver(&self, node: &str) -> Result<u64> {
+        let machine = Machine::node(node, self.nodes)?;
+        loss::end(&self.processes, &machine)?;
+        delay::end(&self.processes, &machine)
     }
 
     /// Lets the file system of a volume of the class `sized` take no writes, or take them again. Who

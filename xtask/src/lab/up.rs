@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result, bail};
 use super::process::HOLDER;
 use super::state::{self, Lock, State};
 use super::topology::{Layout, MOST_NODES, Machine};
-use super::{DEFAULT_NODES, Lab, down, image, loss, machine, network, pki, preflight, sysctl};
+use super::{
+    DEFAULT_NODES, Lab, control, delay, down, image, loss, machine, network, pki, preflight, sysctl,
+};
 use crate::tools::{self, debian, shell};
 
 /// See [`Lab::up`].
@@ -132,11 +134,15 @@ fn repair(lab: Lab) -> Result<Lab> {
         if loss::end(&lab.processes, machine)? {
             repaired.push(format!("{} lost packets", machine.name));
         }
+        if delay::end(&lab.processes, machine)? > 0 {
+            repaired.push(format!("{} held back packets", machine.name));
+        }
     }
     lab.control().start_api_server()?;
-    lab.freeze_api_server(false)?;
+    lab.freeze_service(control::API_SERVER, false)?;
     lab.control().wait_for_api_server()?;
     lab.control().start_rest()?;
+    lab.freeze_service(control::DNS, false)?;
     for machine in &Machine::nodes(lab.nodes) {
         lab.node(machine).start_containerd()?;
         lab.node(machine).start_kubelet()?;

@@ -12,7 +12,7 @@ use crate::cases::standby::restored;
 use crate::cluster::{Cluster, START, same_volumes, summary, text};
 use crate::control::Control;
 use crate::kube::until;
-use crate::links::{End, Lossy};
+use crate::links::{BadLinks, End, Harm};
 use crate::manifest;
 use crate::nodes::{Lab, of_pod};
 use crate::scene::Scene;
@@ -24,15 +24,19 @@ const LIMIT: Duration = Duration::from_mins(5);
 const LONG: Duration = Duration::from_secs(100);
 /// Above PD's time until it calls a store Disconnected, and a Lease's time.
 const SHORT: Duration = Duration::from_secs(40);
-/// Of a hundred packets on a bad link.
-const BAD: u8 = 30;
+/// A link that carries nothing.
+const CUT: Harm = Harm::Lost(100);
+/// A bad one: of a hundred packets so many get lost.
+const BAD: Harm = Harm::Lost(30);
+/// A slow one: as long as from one continent to another, each way.
+const SLOW: Harm = Harm::Late(Duration::from_millis(200));
 
 /// Every kind of link, one after the other.
 pub(crate) const CASE: Case = Case {
     name: "partition",
     lane: Lane::Alone,
     long: true,
-    proves: "PD/TiKV, TiKV/TiKV, PD/PD, operator/API server cut, one-way and lossy links: one signal alone replaces nothing, all is well afterwards",
+    proves: "PD/TiKV, TiKV/TiKV, PD/PD, operator/API server cut, one-way, lossy and slow links: one signal alone replaces nothing, all is well afterwards",
     bound: 1_200,
     control: Some(Control {
         sabotage: "the link between a store and PD is never healed",
@@ -90,10 +94,11 @@ impl Site<'_> {
         self.stores_without_each_other()?;
         let alone = self.member_alone()?;
         self.bad_links()?;
+        let late = self.slow_links()?;
         let acted = self.operator_without_api_server()?;
         Ok(format!(
-            "a store without PD: \"{held}\"; a PD member alone: \"{alone}\"; the operator acted {:.0} s after \
-             its return",
+            "a store without PD: \"{held}\"; a PD member alone: \"{alone}\"; {late} packets 200 ms late; \
+             the operator acted {:.0} s after its return",
             acted.as_secs_f64()
         ))
     }
@@ -106,12 +111,12 @@ impl Site<'_> {
         let stores = self.cluster.pods(Some(Component::Tikv))?;
         let far = stores.iter().find(|(_, pod)| of_pod(pod).is_ok_and(|node| node != near));
         let (name, pod) = far.context("all stores are on the PD leader's node")?;
-        let mut lossy = Lossy::new(self.lab);
-        lossy.parted(&End::pod(pod)?, &ends(&pd)?, 100)?;
+        let mut links = BadLinks::new(self.lab);
+        links.between(&End::pod(pod)?, &ends(&pd)?, CUT)?;
         let said = self.waits_for(LONG, name)?;
         let state = self.watchman.now().stores.get(name).map(|store| store.state.clone());
         // Dropped here, but for the control.
-        let _cut = self.scene.controlled.then_some(lossy);
+        let _cut = self.scene.controlled.then_some(links);
         ensure!(state.as_deref() == Some("Down"), "PD called {name} {state:?}");
         self.well("the store that had no PD")?;
         Ok(said)
@@ -121,10 +126,10 @@ impl Site<'_> {
     fn stores_without_each_other(&self) -> Result<()> {
         let stores = ends(&self.cluster.pods(Some(Component::Tikv))?)?;
         let [first, second, ..] = stores.as_slice() else { anyhow::bail!("no two stores") };
-        let mut lossy = Lossy::new(self.lab);
-        lossy.parted(first, std::slice::from_ref(second), 100)?;
+        let mut links = BadLinks::new(self.lab);
+        links.between(first, std::slice::from_ref(second), CUT)?;
         sleep(SHORT);
-        drop(lossy);
+        drop(links);
         self.well("two stores without each other")
     }
 
@@ -138,10 +143,10 @@ impl Site<'_> {
             pods.into_iter().partition(|(name, _)| *name == chosen)
         };
         let (name, pod) = alone.first_key_value().context("no follower")?;
-        let mut lossy = Lossy::new(self.lab);
-        lossy.parted(&End::pod(pod)?, &ends(&others)?, 100)?;
+        let mut links = BadLinks::new(self.lab);
+        links.between(&End::pod(pod)?, &ends(&others)?, CUT)?;
         let said = self.waits_for(LONG, name)?;
-        drop(lossy);
+        drop(links);
         self.well("the PD member that was alone")?;
         Ok(said)
     }
@@ -151,19 +156,34 @@ impl Site<'_> {
         let stores = ends(&self.cluster.pods(Some(Component::Tikv))?)?;
         let pd = ends(&self.cluster.pods(Some(Component::Pd))?)?;
         let [first, rest @ ..] = stores.as_slice() else { anyhow::bail!("no stores") };
-        let mut lossy = Lossy::new(self.lab);
-        lossy.parted(first, rest, BAD)?;
+        let mut links = BadLinks::new(self.lab);
+        links.between(first, rest, BAD)?;
         sleep(SHORT);
-        drop(lossy);
-        let mut lossy = Lossy::new(self.lab);
+        drop(links);
+        let mut links = BadLinks::new(self.lab);
         let mut parted = false;
         for member in &pd {
-            parted |= lossy.one_way(first, member, 100)?;
+            parted |= links.one_way(first, member, CUT)?;
         }
         ensure!(parted, "{first:?} is on the node of all PD members");
         sleep(SHORT);
-        drop(lossy);
+        drop(links);
         self.well("bad links")
+    }
+
+    /// A store whose packets are late, to and from everybody; how many were.
+    fn slow_links(&self) -> Result<u64> {
+        let stores = ends(&self.cluster.pods(Some(Component::Tikv))?)?;
+        let [first, rest @ ..] = stores.as_slice() else { anyhow::bail!("no stores") };
+        let others = [rest, &ends(&self.cluster.pods(Some(Component::Pd))?)?].concat();
+        let mut links = BadLinks::new(self.lab);
+        links.between(first, &others, SLOW)?;
+        sleep(SHORT);
+        let late = links.mend()?;
+        // A link that carried nothing would prove nothing.
+        ensure!(late > 100, "{late} packets were late");
+        self.well("slow links")?;
+        Ok(late)
     }
 
     /// The operator cannot hold its Lease; it acts again when it can.
@@ -172,10 +192,10 @@ impl Site<'_> {
         let address = text(&endpoints, "/subsets/0/addresses/0/ip");
         let server = End::outside(address.context("no address of the API server")?);
         let operator = self.scene.operator.leader()?;
-        let mut lossy = Lossy::new(self.lab);
-        lossy.parted(&End::pod(&operator)?, std::slice::from_ref(&server), 100)?;
+        let mut links = BadLinks::new(self.lab);
+        links.between(&End::pod(&operator)?, std::slice::from_ref(&server), CUT)?;
         sleep(SHORT);
-        drop(lossy);
+        drop(links);
         let since = Instant::now();
         self.scene.operator.wait_ready()?;
         restored(self.scene, self.cluster, since)

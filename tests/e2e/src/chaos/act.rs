@@ -9,7 +9,7 @@ use serde_json::json;
 use tikv_operator_api::names::Component;
 
 use super::Stage;
-use crate::links::{End, Lossy};
+use crate::links::{BadLinks, End, Harm};
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) enum Act {
     KillOperator,
     /// A third of the packets between stores is lost for seconds.
     BadLinks(u64),
+    /// What one store and the others send each other is 200 ms late for seconds.
+    SlowLinks(u64),
     /// A PD member reaches no other one for seconds.
     CutPd(u64),
 }
@@ -80,8 +82,12 @@ impl Act {
                 off.on(&stage.scene.kube)
             }
             Self::KillOperator => stage.scene.kill_operator(),
-            Self::BadLinks(seconds) => stage.part(Component::Tikv, 30, *seconds, dice),
-            Self::CutPd(seconds) => stage.part(Component::Pd, 100, *seconds, dice),
+            Self::BadLinks(s) => stage.harm(Component::Tikv, Harm::Lost(30), *s, dice),
+            Self::SlowLinks(s) => {
+                let late = Harm::Late(Duration::from_millis(200));
+                stage.harm(Component::Tikv, late, *s, dice)
+            }
+            Self::CutPd(s) => stage.harm(Component::Pd, Harm::Lost(100), *s, dice),
         }
     }
 }
@@ -99,6 +105,7 @@ impl fmt::Display for Act {
             Self::Reboot(s) => write!(f, "a node is off for {s} s"),
             Self::KillOperator => f.write_str("the operator is killed"),
             Self::BadLinks(s) => write!(f, "bad links between stores for {s} s"),
+            Self::SlowLinks(s) => write!(f, "slow links between stores for {s} s"),
             Self::CutPd(s) => write!(f, "a PD member alone for {s} s"),
         }
     }
@@ -153,7 +160,7 @@ impl Faults {
 
     fn one(&self, dice: &mut fastrand::Rng) -> Option<Act> {
         let seconds = dice.u64(5..26);
-        Some(match dice.u8(0..7) {
+        Some(match dice.u8(0..8) {
             0 => Act::KillServer,
             1 => Act::DeletePod,
             2 => Act::Freeze(seconds),
@@ -161,6 +168,7 @@ impl Faults {
             4 if self.spare_operator => return None,
             4 => Act::KillOperator,
             5 => Act::BadLinks(seconds),
+            6 => Act::SlowLinks(seconds),
             _ => Act::CutPd(seconds),
         })
     }
@@ -172,11 +180,11 @@ impl Stage<'_> {
         dice.choice(self.fragile()?).context("no pod is on a node that may be broken")
     }
 
-    /// One server and the others of its kind lose packets between them.
-    fn part(
+    /// This happens to what one server and the others of its kind send each other.
+    fn harm(
         &self,
         component: Component,
-        percent: u8,
+        harm: Harm,
         seconds: u64,
         dice: &mut fastrand::Rng,
     ) -> Result<()> {
@@ -185,10 +193,10 @@ impl Stage<'_> {
         let mut ends: Vec<End> = pods.values().filter_map(|pod| End::pod(pod).ok()).collect();
         dice.shuffle(&mut ends);
         let Some((one, others)) = ends.split_first() else { return Ok(()) };
-        let mut lossy = Lossy::new(self.lab);
+        let mut links = BadLinks::new(self.lab);
         for other in others {
-            lossy.one_way(one, other, percent)?;
-            lossy.one_way(other, one, percent)?;
+            links.one_way(one, other, harm)?;
+            links.one_way(other, one, harm)?;
         }
         sleep(Duration::from_secs(seconds));
         Ok(())
@@ -217,7 +225,7 @@ mod tests {
             .iter()
             .map(|act| format!("{act:?}").split('(').next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 11, "{kinds:?}");
+        assert_eq!(kinds.len(), 12, "{kinds:?}");
     }
 
     #[test]
