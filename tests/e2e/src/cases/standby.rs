@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::audit::Audit;
 use crate::cluster::{Cluster, text, unchanged};
 use crate::control::Control;
 use crate::kube::until;
@@ -42,17 +43,27 @@ fn run(scene: &Scene) -> Result<Verdict> {
     cluster.wait_ready(LIMIT)?;
     let before = cluster.incarnations()?;
     let pair = scene.operator.with_standby()?;
+    let victim = scene.operator.leader()?;
+    let victim = text(&victim, "/metadata/name").context("a pod without a name")?.to_owned();
+    let since = audit(scene)?;
     let killed = Instant::now();
     lab.signal("SIGKILL", &scene.operator.leader()?)?;
     if scene.controlled {
         scene.operator.lend("somebody-else", HELD)?;
     }
     let killed = restored(scene, cluster, killed)?;
+    // Its container is started again within a second, and may take the Lease as well as the other.
+    let first = if maker(scene, &since, cluster)? == victim {
+        "the killed one's next process"
+    } else {
+        "the one that stood by"
+    };
     // The killed one's container runs again, and stands by in its turn.
     scene.operator.wait_pair()?;
     let (leader, holder) = (scene.operator.leader()?, scene.operator.holder()?);
     let name = text(&leader, "/metadata/name").context("a pod without a name")?;
     let namespace = text(&leader, "/metadata/namespace").context("a pod without a namespace")?;
+    let since = audit(scene)?;
     let ended = Instant::now();
     scene.kube.delete(&format!("/api/v1/namespaces/{namespace}/pods/{name}"), None)?;
     // Until its SIGTERM arrives it acts itself.
@@ -60,10 +71,12 @@ fn run(scene: &Scene) -> Result<Verdict> {
         ensure!(ended.elapsed() < LIMIT, "the operator that was told to end keeps its Lease");
     }
     let ended = restored(scene, cluster, ended)?;
+    let second = maker(scene, &since, cluster)?;
+    ensure!(second != name, "{name} had been told to end and made the budget again");
     drop(pair);
     unchanged(&before, &cluster.incarnations()?)?;
     let words = format!(
-        "acted {:.1} s after a kill -9, {:.1} s after SIGTERM",
+        "{first} acted {:.1} s after a kill -9, the other one {:.1} s after SIGTERM",
         killed.as_secs_f64(),
         ended.as_secs_f64()
     );
@@ -71,6 +84,25 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let words = format!("{words}, promised {PROMISED:?}");
     promise::judge(scene.all, (within(PROMISED), within(FAULT)), &words)?;
     Ok(Verdict::Held(words))
+}
+
+fn audit(scene: &Scene) -> Result<Audit> {
+    scene.audit()?.context("no audit log that tells the two operators apart")
+}
+
+/// The operator's pod that made the cluster's budget again, by the API server's audit log.
+fn maker(scene: &Scene, since: &Audit, cluster: &Cluster) -> Result<String> {
+    let budget = format!("{}-tikv", cluster.name);
+    until("the making of the budget in the audit log", LIMIT, || {
+        let calls = since.calls(&scene.operator.user)?;
+        let made = calls.into_iter().find(|call| {
+            call.resource == "poddisruptionbudgets"
+                && call.counts_as_write()
+                && (call.namespace.as_str(), call.name.as_str()) == (&cluster.namespace, &budget)
+                && call.code < 300
+        });
+        Ok(made.map(|call| call.pod).ok_or_else(|| "not yet".to_owned()))
+    })
 }
 
 /// Takes something away that only an operator makes again; how long after `since` it is back.
