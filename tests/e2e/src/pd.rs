@@ -120,6 +120,19 @@ impl<'a> Pd<'a> {
             .collect())
     }
 
+    /// Under which addresses members (for their peers) and stores are found.
+    pub(crate) fn addresses(&self, pod: &str) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for (path, list, address) in
+            [("members", "members", "/peer_urls/0"), ("stores", "stores", "/store/address")]
+        {
+            let answer = self.ask(pod, path)?.with_context(|| format!("{pod} does not answer"))?;
+            let rows = answer.get(list).and_then(Value::as_array).context("no list")?;
+            found.extend(rows.iter().filter_map(|row| text(row, address)).map(str::to_owned));
+        }
+        Ok(found)
+    }
+
     /// There are regions, and none misses a peer or has one that lags or is down. `None`: PD does not
     /// answer, or knows no region, as a leader that has just begun.
     ///

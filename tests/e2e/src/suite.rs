@@ -48,7 +48,7 @@ pub(crate) struct Case {
 }
 
 /// All cases, those that run alone in an order that starts few clusters: the first ten share one.
-const CASES: [Case; 44] = [
+const CASES: [Case; 47] = [
     cases::basic::START,
     cases::basic::WRITES,
     // While nothing else is on its way in or out.
@@ -58,6 +58,7 @@ const CASES: [Case; 44] = [
     cases::standby::CASE,
     cases::woken::CASE,
     cases::task_delay::CASE,
+    cases::task_killed::CASE,
     cases::namespace_gone::CASE,
     cases::recreate::SAME,
     cases::manifests::FOUNDING,
@@ -82,11 +83,13 @@ const CASES: [Case; 44] = [
     cases::operator_killed::CASE,
     cases::api_frozen::CASE,
     cases::quorum_lost::CASE,
+    cases::late_names::CASE,
     cases::drain::CASE,
     cases::tasks::GATE,
     cases::tasks::VERB,
     cases::task_examples::BACKUP,
     cases::task_examples::COMPACTION,
+    cases::task_verbs::CASE,
     cases::task_page::CASE,
     cases::task_disk::CASE,
     cases::task_examples::VERIFY,

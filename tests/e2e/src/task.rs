@@ -224,6 +224,26 @@ pub(crate) fn let_act_as(scene: &Scene, namespace: &str, account: &str) -> Resul
     create_all(scene, namespace, &accounts(&scene.operator.user, account)?)
 }
 
+/// Gives an account these rights in its namespace.
+pub(crate) fn allow(
+    scene: &Scene,
+    namespace: &str,
+    (account, rules): (&str, &Value),
+) -> Result<()> {
+    let group = "rbac.authorization.k8s.io";
+    let role = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": account },
+        "rules": rules,
+    });
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
+        "metadata": { "name": account },
+        "roleRef": { "apiGroup": group, "kind": "Role", "name": account },
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": namespace }],
+    });
+    create_all(scene, namespace, &[role, binding])
+}
+
 /// The file with this account in it, and this user as the operator's.
 fn accounts(user: &str, account: &str) -> Result<Vec<Value>> {
     let name = user.strip_prefix("system:serviceaccount:").and_then(|name| name.split_once(':'));

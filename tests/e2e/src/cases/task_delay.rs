@@ -20,7 +20,7 @@ use crate::timeline::Timeline;
 use crate::watchman;
 
 /// Tasks that react to each event. No more than run at the same time, since none of them ends.
-const TASKS: usize = 10;
+pub(crate) const TASKS: usize = 10;
 /// Events. One run of each task is begun for each, and ten may go on.
 const EVENTS: usize = 10;
 /// Promise: 99 of 100 Jobs exist so soon after the edit that is the event.
@@ -47,19 +47,16 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let cluster = &scene.basic()?.cluster;
     cluster.wait_ready(LIMIT)?;
     let before = cluster.incarnations()?;
-    let node = node(scene, cluster)?;
-    let jobs = scene.kube.watch(&task::jobs(&cluster.namespace));
-    let clusters = scene.kube.watch(&collection(&cluster.namespace));
+    let stage = Stage::of(scene, cluster, scene.patience(LIMIT))?;
     let tasks = Tasks::start(scene, cluster)?;
-    let stage = Stage { scene, cluster, node, jobs, clusters };
     let _stopped = scene.without_operator()?;
     let (mut made, mut said) = (Vec::new(), Vec::new());
     for number in 1..=EVENTS {
-        let (jobs, status) = stage.event(number)?;
+        let (jobs, status) = stage.event(number, || Ok(()))?;
         made.extend(jobs);
         said.push(status);
     }
-    stage.none_twice()?;
+    stage.none_twice(EVENTS)?;
     drop(tasks);
     stage.cleared()?;
     unchanged(&before, &cluster.incarnations()?)?;
@@ -102,22 +99,35 @@ fn node(scene: &Scene, cluster: &Cluster) -> Result<String> {
 }
 
 /// Where it happens, and who looks on.
-struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     scene: &'a Scene,
     cluster: &'a Cluster,
     node: String,
+    limit: Duration,
     jobs: Timeline,
     clusters: Timeline,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// On a node of this cluster; so long is waited for the Jobs of an event.
+    pub(crate) fn of(scene: &'a Scene, cluster: &'a Cluster, limit: Duration) -> Result<Self> {
+        let node = node(scene, cluster)?;
+        let jobs = scene.kube.watch(&task::jobs(&cluster.namespace));
+        let clusters = scene.kube.watch(&collection(&cluster.namespace));
+        Ok(Self { scene, cluster, node, limit, jobs, clusters })
+    }
+
     /// One event: how long each task's Job took, and the cluster's status. It is over when no task
     /// remembers it: only then is the next one another event.
-    fn event(&self, number: usize) -> Result<(Vec<Duration>, Duration)> {
+    pub(crate) fn event(
+        &self,
+        number: usize,
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<(Vec<Duration>, Duration)> {
         let begin = Instant::now();
         let cordon = Cordon::of(&self.scene.kube, &self.node)?;
-        let limit = self.scene.patience(LIMIT);
-        let made = until(&format!("{TASKS} Jobs of event {number}"), limit, || {
+        meanwhile()?;
+        let made = until(&format!("{TASKS} Jobs of event {number}"), self.limit, || {
             let made = self.made_since(begin);
             let all = made.len() == TASKS;
             Ok(if all { Ok(made) } else { Err(format!("of {:?}", made.keys())) })
@@ -155,16 +165,16 @@ impl Stage<'_> {
     }
 
     /// There is one Job of each task and event.
-    fn none_twice(&self) -> Result<()> {
+    pub(crate) fn none_twice(&self, events: usize) -> Result<()> {
         self.jobs.goes_on()?;
         let jobs = self.jobs.seen().into_iter().filter(|seen| seen.kind == "ADDED").count();
-        let wanted = TASKS * EVENTS;
-        ensure!(jobs == wanted, "{jobs} Jobs were made of {TASKS} tasks and {EVENTS} events");
+        let wanted = TASKS * events;
+        ensure!(jobs == wanted, "{jobs} Jobs were made of {TASKS} tasks and {events} events");
         Ok(())
     }
 
     /// All is as before: no Job is left, and all stores may lead.
-    fn cleared(&self) -> Result<()> {
+    pub(crate) fn cleared(&self) -> Result<()> {
         until("no Job left, and all stores allowed to lead", LIMIT, || {
             let jobs = self.scene.kube.list(&task::jobs(&self.cluster.namespace))?.len();
             let evicting = watchman::ask(&self.scene.kube, self.cluster)?.evicting;
@@ -176,7 +186,7 @@ impl Stage<'_> {
 }
 
 /// The tasks, until this is dropped.
-struct Tasks<'a> {
+pub(crate) struct Tasks<'a> {
     scene: &'a Scene,
     tasks: Vec<Task<'a>>,
 }
@@ -184,7 +194,7 @@ struct Tasks<'a> {
 impl<'a> Tasks<'a> {
     /// Makes them and waits until each has been looked at. Their Jobs are suspended: what pods would
     /// take of the machine is not what is measured.
-    fn start(scene: &'a Scene, cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn start(scene: &'a Scene, cluster: &Cluster) -> Result<Self> {
         let mut work = job(scene.client_image(), &["--help"]);
         manifest::set(&mut work, "/job/template/spec/suspend", json!(true));
         let spec = json!({

@@ -127,8 +127,11 @@ fn verb(scene: &Scene) -> Result<Verdict> {
     let account =
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "scaler" } });
     scene.kube.create(&cluster.core("serviceaccounts"), &account)?;
+    let may_scale = json!([{
+        "apiGroups": ["tikv.org"], "resources": ["tikvclusters/scale"], "verbs": ["patch"],
+    }]);
     if scene.controlled {
-        allow(scene, &namespace)?;
+        task::allow(scene, &namespace, ("scaler", &may_scale))?;
     }
     let spec = |again: u32| {
         json!({
@@ -142,7 +145,7 @@ fn verb(scene: &Scene) -> Result<Verdict> {
     let said = text(&refused, "/message").unwrap_or_default();
     let of_scale = said.contains("service account scaler") && said.contains("tikvclusters/scale");
     ensure!(of_scale, "it was not refused for want of the role: {said}");
-    allow(scene, &namespace)?;
+    task::allow(scene, &namespace, ("scaler", &may_scale))?;
     let with = Task::create(scene, &namespace, ("with", &spec(3)))?;
     with.run_ends("Succeeded", LIMIT)?;
     until("four stores", LIMIT, || {
@@ -150,24 +153,4 @@ fn verb(scene: &Scene) -> Result<Verdict> {
         Ok(if ready == Some(4) { Ok(()) } else { Err(format!("{ready:?} are ready")) })
     })?;
     Ok(Verdict::Held("refused without the role, four stores with it".to_owned()))
-}
-
-/// Gives the account the right to scale clusters of its namespace.
-fn allow(scene: &Scene, namespace: &str) -> Result<()> {
-    let group = "rbac.authorization.k8s.io";
-    let rbac = format!("/apis/{group}/v1/namespaces/{namespace}");
-    let role = json!({
-        "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": "scaler" },
-        "rules": [{
-            "apiGroups": ["tikv.org"], "resources": ["tikvclusters/scale"], "verbs": ["patch"],
-        }],
-    });
-    let binding = json!({
-        "apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
-        "metadata": { "name": "scaler" },
-        "roleRef": { "apiGroup": group, "kind": "Role", "name": "scaler" },
-        "subjects": [{ "kind": "ServiceAccount", "name": "scaler", "namespace": namespace }],
-    });
-    scene.kube.create(&format!("{rbac}/roles"), &role)?;
-    scene.kube.create(&format!("{rbac}/rolebindings"), &binding).map(drop)
 }

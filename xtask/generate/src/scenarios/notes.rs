@@ -99,12 +99,8 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ),
     ("78", HISTORIES),
     ("78", Checked("at rest the auditor compares the status with the truth (I13)")),
-    (
-        "90",
-        Open(
-            "`clusterDomain` is in the golden files; IPv6-only networks and slow DNS need a real network",
-        ),
-    ),
+    ("90", EndToEnd("late-names")),
+    ("90", Open("`clusterDomain` is in the golden files; IPv6-only networks need a real network")),
     (
         "83",
         Test(
@@ -212,8 +208,15 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("F14", HISTORIES),
     (
         "F14",
+        Test(
+            "crates/operator/tests/apiserver/strangers.rs",
+            "who_writes_the_status_all_the_time_neither_stops_the_operator_nor_makes_it_write",
+        ),
+    ),
+    (
+        "F14",
         Open(
-            "up to 30 % of writes conflict; a writer that changes the status for ever is made nowhere",
+            "up to 30 % of writes conflict at random; a conflict at every first one is made nowhere",
         ),
     ),
     ("F16", EndToEnd("api-frozen")),
@@ -313,7 +316,6 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("F74", Checked("for the operator a blocked PD and a silent one are the same")),
     ("F74", Script("s77_pd_unreachable")),
     ("F73", EndToEnd("partition")),
-    ("F73", Open("packets that are only late are made nowhere")),
     ("F75", Elsewhere(TLS)),
     ("F76", Elsewhere(BACKUP)),
     ("F77", Elsewhere(BACKUP)),
