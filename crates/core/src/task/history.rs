@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use tikv_operator_api::v1alpha1::{RunOutcome, TikvTaskStatus};
 
-use super::plan::TaskStep;
+use super::step::TaskStep;
 use super::spec::Task;
 use super::world::{JobState, TaskWorld};
 

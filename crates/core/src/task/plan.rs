@@ -8,25 +8,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::Value;
 use tikv_operator_api::v1alpha1::{
     GateStatus, RunOutcome, ScheduleStatus, TaskCluster, TaskEvent, TikvTaskStatus,
 };
 
 use super::admit::{self, Due, of_cluster};
 use super::advance::{Advanced, advance};
-use super::call::Call;
 use super::history;
 use super::marks::{self, Look, Old};
 use super::own;
 use super::schedule;
 use super::spec::{Task, Trigger};
+use super::step::TaskStep;
 use super::world::{ClusterView, TaskWorld};
 use crate::plan::existed_at;
-use crate::world::Uid;
 
 /// When nothing is due: watches wake, this is the net below them.
-const WHEN_QUIET: Duration = Duration::from_mins(5);
+pub(super) const WHEN_QUIET: Duration = Duration::from_mins(5);
 
 /// Clusters that one task looks after: what was seen of each is in its status, whose size is bounded.
 pub(super) const CLUSTERS_MAX: usize = 100;
@@ -43,52 +41,6 @@ pub struct TaskPlan {
     pub steps: Vec<TaskStep>,
     /// Look again after this long even if nothing wakes the operator.
     pub wake: Duration,
-}
-
-/// One call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TaskStep {
-    /// Create the Job of a run: a plain create under the run's own name, so that one that is there
-    /// already is that run's.
-    CreateJob {
-        /// The run.
-        key: String,
-        /// The Job.
-        job: Value,
-    },
-    /// Ask the API server for the Job of a run that the watch does not know.
-    FindJob {
-        /// The run.
-        key: String,
-        /// The Job.
-        name: String,
-    },
-    /// Delete a Job with its pods: of a run that was ended, or that left the history.
-    DeleteJob {
-        /// Its name.
-        name: String,
-        /// The Job meant.
-        uid: Uid,
-    },
-    /// Make the call of a run.
-    Call {
-        /// The run.
-        key: String,
-        /// The call.
-        call: Call,
-    },
-}
-
-impl TaskStep {
-    /// The run that the step is an attempt of.
-    pub fn run(&self) -> Option<&str> {
-        match self {
-            Self::CreateJob { key, .. } | Self::FindJob { key, .. } | Self::Call { key, .. } => {
-                Some(key)
-            }
-            Self::DeleteJob { .. } => None,
-        }
-    }
 }
 
 /// Decides what to persist and to do for `task` in `world`. Pure and deterministic.

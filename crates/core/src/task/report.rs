@@ -48,19 +48,10 @@ pub enum Answer {
     Refused(String),
 }
 
-/// The status after the steps, of which `answers` were heard. What was not heard is done again.
-pub fn report(
-    task: &Task,
-    world: &TaskWorld,
-    plan: &TaskPlan,
-    answers: &[Answered],
-) -> TikvTaskStatus {
+/// The planned status with what is to be said of it. Nothing in it follows from the steps, so it is in
+/// place before they are done.
+pub fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTaskStatus {
     let mut status = plan.status.clone();
-    for Answered { key, answer } in answers {
-        if let Some(run) = status.runs.iter_mut().find(|run| run.key == *key) {
-            hear(task, run, answer, world.now);
-        }
-    }
     settle_gates(&mut status);
     if !world.task.deleting {
         history::prune(task, &mut status, world.now);
@@ -76,18 +67,19 @@ pub fn report(
     status
 }
 
-/// The status with answers that were heard while somebody else wrote the task: they hold all the same.
-pub fn heard_late(
-    task: &Task,
-    facts: &TaskFacts,
+/// The status with what was answered to the calls of runs. `attempts_more` are the task's attempts after
+/// the first one: unknown where its spec is not valid, and then none is made until it is.
+pub fn heard(
+    attempts_more: Option<i32>,
+    mut status: TikvTaskStatus,
     answers: &[Answered],
     now: Timestamp,
 ) -> TikvTaskStatus {
-    let mut status = facts.status.clone();
     for Answered { key, answer } in answers {
         let mut runs = status.runs.iter_mut();
         if let Some(run) = runs.find(|r| r.key == *key && r.outcome == RunOutcome::Running) {
-            hear(task, run, answer, now);
+            hear(attempts_more, run, answer, now);
+        // One that ended meanwhile, by its time or by another run in its place, stays as it ended.
         }
     }
     settle_gates(&mut status);
@@ -128,7 +120,7 @@ fn clip(text: &str) -> String {
     text.chars().take(MESSAGE_MAX).collect()
 }
 
-fn hear(task: &Task, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
+fn hear(attempts_more: Option<i32>, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
     match answer {
         Answer::Begun => {
             run.message = None;
@@ -137,7 +129,7 @@ fn hear(task: &Task, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
         }
         Answer::Done(words) => end(run, RunOutcome::Succeeded, clip(words), now),
         Answer::Refused(words) => end(run, RunOutcome::Failed, clip(words), now),
-        Answer::Again(words) if run.attempts > task.backoff_limit => {
+        Answer::Again(words) if attempts_more.is_some_and(|more| run.attempts > more) => {
             end(run, RunOutcome::Failed, clip(words), now);
         }
         Answer::Again(words) => {

@@ -3,6 +3,8 @@
 //! Jobs are made and deleted by the operator itself, in the task's namespace; everything else that
 //! touches the API server is done as the task's service account.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tikv_operator_core::{
     task::{Answer, Call, HttpCall, Task, TaskStep},
@@ -20,6 +22,9 @@ use crate::{
     metrics::CallOutcome,
 };
 
+/// Pause after a Job could not be deleted.
+const DELETED_AGAIN: Duration = Duration::from_secs(2);
+
 /// What steps are done with.
 pub struct Worker {
     /// For Jobs.
@@ -35,7 +40,7 @@ impl Worker {
     pub async fn act(&self, task: &Task, step: &TaskStep) -> Option<Answer> {
         let (name, answer) = match step {
             TaskStep::CreateJob { job, .. } => ("task-create-job", self.create(task, job).await),
-            TaskStep::FindJob { name, .. } => return self.find(task, name).await,
+            TaskStep::FindJob { name, .. } => return Some(self.find(task, name).await),
             TaskStep::DeleteJob { name, uid } => {
                 self.delete(task, name, uid).await;
                 return None;
@@ -74,18 +79,17 @@ impl Worker {
         }
     }
 
-    /// Is the Job still there? `None` where nobody could say.
-    async fn find(&self, task: &Task, name: &str) -> Option<Answer> {
+    /// Is the Job still there? Where nobody can say it is not gone: it is asked for again after a while.
+    async fn find(&self, task: &Task, name: &str) -> Answer {
         let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
         match self.kubernetes.get(place).await {
-            Ok(Some(job)) if owns(task, &job) => Some(Answer::Begun),
+            Ok(Some(job)) if owns(task, &job) => Answer::Begun,
             Ok(Some(_) | None) => {
-                Some(Answer::Again(format!("Job {name} was deleted before it ended")))
+                Answer::Again(format!("Job {name} was deleted before it ended"))
             }
             Err(error) => {
-                // Asked again at the next look.
                 tracing::warn!("cannot look for Job {name}: {error}");
-                None
+                Answer::Begun
             }
         }
     }
@@ -96,8 +100,9 @@ impl Worker {
         let outcome = match &deleted {
             Ok(()) => CallOutcome::Ok,
             Err(error) => {
-                // Planned again at the next look.
                 tracing::warn!("Job not deleted: {error}");
+                // The end of this call wakes the task, which plans the deletion again.
+                tokio::time::sleep(DELETED_AGAIN).await;
                 CallOutcome::Failed
             }
         };
@@ -338,16 +343,15 @@ mod tests {
             json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"ownerReferences": owners}})
         };
         for (code, answer, there) in [
-            (200, job("u").to_string(), Some(true)),
-            (200, job("another").to_string(), Some(false)),
-            (404, status(404), Some(false)),
-            (403, status(403), None),
+            (200, job("u").to_string(), true),
+            (200, job("another").to_string(), false),
+            (404, status(404), false),
+            (403, status(403), true),
         ] {
             let api = Fake::run(move |_| Some((code, answer.clone()))).await;
             let (worker, _) = worker(&api);
             let found = worker.find(&task, "t-1").await;
-            let found = found.map(|answer| matches!(answer, Answer::Begun));
-            assert_eq!(found, there, "{code}");
+            assert_eq!(matches!(found, Answer::Begun), there, "{code}");
         }
     }
 }

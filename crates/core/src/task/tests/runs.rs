@@ -152,16 +152,28 @@ fn an_attempt_that_failed_shows_in_the_conditions() {
     assert!(ready.message.contains("no token"), "{}", ready.message);
 }
 
+/// An answer holds whatever has become of the spec: the call was made.
 #[test]
-fn an_answer_outlives_a_write_that_somebody_else_made_meanwhile() {
-    let mut stage = Stage::new(&hook(&json!({})));
-    cordon(&mut stage, 0..1);
-    let plan = stage.pass_with(None);
-    let key = plan.steps[0].run().expect("a run").to_owned();
-    let answers = [Answered { key, answer: Answer::Again("503".into()) }];
-    let status = heard_late(&stage.task, &stage.world.task, &answers, stage.world.now);
-    assert_eq!(status.runs[0].message.as_deref(), Some("503"));
-    assert!(status.runs[0].next.is_some(), "with its pause");
+fn an_answer_is_heard_though_the_spec_is_not_valid_any_more() {
+    let bad = manifest(&hook(&json!({"when": "event.type =="})));
+    let rejection = || check_task(&bad, now()).map(std::sync::Arc::new);
+    for (answer, outcome) in [(done(), R::Succeeded), (failed(), R::Failed), (again(), R::Running)] {
+        let mut stage = Stage::new(&hook(&json!({"backoffLimit": 0})));
+        cordon(&mut stage, 0..1);
+        let plan = stage.pass();
+        let key = plan.steps[0].run().expect("a run").to_owned();
+        let answers = [Answered { key, answer }];
+        let plan = turn(&rejection(), stage.world.clone(), &answers);
+        let run = &plan.status.runs[0];
+        assert_eq!((run.outcome, plan.steps.len()), (outcome, 0), "{answers:?}");
+        assert!(run.message.is_some(), "{answers:?}");
+        // How many attempts there are is known when the spec is valid again.
+        stage.world.task.status = plan.status;
+        stage.wait(SignedDuration::from_secs(10));
+        let expected = if outcome == R::Running { R::Failed } else { outcome };
+        assert_eq!(calls(&stage.pass()), 0, "{answers:?}");
+        assert_eq!(outcomes(&stage), [expected], "{answers:?}");
+    }
 }
 
 #[test]
