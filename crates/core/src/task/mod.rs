@@ -29,7 +29,7 @@ mod turn;
 mod world;
 
 pub use body::cloud_event;
-pub use call::{Call, HttpCall, Target};
+pub use call::{Annotated, Annotation, Call, HttpCall, Target};
 pub use check::check_task;
 pub use condition::Condition;
 pub use edge::Edge;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tikv_operator_core::{
-    task::{Answer, Call, HttpCall, Task, TaskStep},
+    task::{Annotation, Answer, Call, HttpCall, Task, TaskStep},
     world::Uid,
 };
 
@@ -125,7 +125,7 @@ impl Worker {
         match (call, acting) {
             (Call::Http(call), acting) => self.post(task, call, acting.as_ref()).await,
             (_, None) => Answer::Refused("there is no service account to do it as".to_owned()),
-            (Call::Annotate { .. }, Some(acting)) => self.annotate(call, &acting).await,
+            (Call::Annotate(wish), Some(acting)) => self.annotate(wish, &acting).await,
             (Call::SetConfig { cluster, component, config }, Some(acting)) => {
                 self.as_account(acting.set_config(cluster, component, config)).await
             }
@@ -144,25 +144,23 @@ impl Worker {
         answer.unwrap_or_else(|_| Answer::Again("no answer in time".to_owned()))
     }
 
-    /// Writes an annotation on pods, one after the other, each with a time of its own. A pod that is
+    /// Writes an annotation on objects, one after the other, each with a time of its own. One that is
     /// gone does not keep it from the others.
-    async fn annotate(&self, call: &Call, acting: &AccountClient<'_>) -> Answer {
-        let Call::Annotate { pods, annotation, .. } = call else {
-            return Answer::Refused("it is another call".to_owned());
-        };
+    async fn annotate(&self, wish: &Annotation, acting: &AccountClient<'_>) -> Answer {
+        let Annotation { on, names, key, .. } = wish;
         let (mut done, mut gone) = (0, Vec::new());
-        for name in pods {
+        for name in names {
             let Ok(_permit) = self.kubernetes.fence().permit(WRITE_TIME).await else {
                 return Answer::Again("this replica does not hold the lease".to_owned());
             };
-            match tokio::time::timeout(WRITE_TIME, acting.annotate(call, name)).await {
+            match tokio::time::timeout(WRITE_TIME, acting.annotate(wish, name)).await {
                 Ok(Ok(true)) => done += 1,
                 Ok(Ok(false)) => gone.push(name.as_str()),
                 Ok(Err(answer)) => return answer,
-                Err(_) => return Answer::Again(format!("pod {name}: no answer in time")),
+                Err(_) => return Answer::Again(format!("{} {name}: no answer in time", on.word())),
             }
         }
-        let mut words = format!("{annotation} on {done} pods");
+        let mut words = format!("{key} on {done} {}s", on.word());
         if !gone.is_empty() {
             words = format!("{words}; not there: {}", gone.join(", "));
         }
@@ -198,7 +196,7 @@ fn owns(task: &Task, job: &Value) -> bool {
 fn call_name(call: &Call) -> &'static str {
     match call {
         Call::Http(_) => "task-http",
-        Call::Annotate { .. } => "task-annotate",
+        Call::Annotate(_) => "task-annotate",
         Call::SetConfig { .. } => "task-set-config",
         Call::Scale { .. } => "task-scale",
     }
@@ -256,7 +254,7 @@ mod tests {
 
     use kube::Client;
     use serde_json::json;
-    use tikv_operator_core::task::check_task;
+    use tikv_operator_core::task::{Annotated, check_task};
 
     use super::*;
     use crate::{fake::Fake, lease::Fence, metrics::Metrics};
@@ -315,10 +313,11 @@ mod tests {
         .await;
         let (worker, client) = worker(&api);
         let acting = AccountClient { client, namespace: "ns", account: "a" };
-        let call = Call::Annotate {
+        let call = Annotation {
             cluster: "c".into(),
-            pods: (0..200).map(|ordinal| format!("c-tikv-{ordinal}")).collect(),
-            annotation: "tikv.org/restart",
+            on: Annotated::Pods,
+            names: (0..200).map(|ordinal| format!("c-tikv-{ordinal}")).collect(),
+            key: "tikv.org/restart",
             value: Some("true".into()),
             made_before: None,
         };
