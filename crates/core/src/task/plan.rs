@@ -75,7 +75,9 @@ fn wake(advanced: &Advanced, now: Timestamp) -> Duration {
 /// Takes up what has happened since the last look. Returns times at which more may have.
 fn take_up(task: &Task, world: &TaskWorld, status: &mut TikvTaskStatus) -> Vec<Timestamp> {
     if world.clusters_are_known {
-        status.clusters.retain(|seen| world.clusters.contains_key(&seen.name));
+        // A cluster that is pushed out by others of earlier names goes as one that is gone does.
+        let looked_at: BTreeSet<&String> = world.clusters.keys().take(CLUSTERS_MAX).collect();
+        status.clusters.retain(|seen| looked_at.contains(&seen.name));
     }
     let mut wakes = Vec::new();
     let views = world.clusters.values().take(CLUSTERS_MAX).filter(|view| !view.deleting);
@@ -118,14 +120,17 @@ fn is_in_time(task: &Task, due: &schedule::Due, now: Timestamp) -> bool {
     deadline.is_none_or(|deadline| now.duration_since(due.last) <= deadline)
 }
 
-/// Puts this very cluster among those that were looked at. Is it new?
+/// Puts this very cluster among those that were looked at, unless there are as many as there may be: while
+/// not all clusters were read, which of them are gone is not known. Is it new?
 fn enter(status: &mut TikvTaskStatus, view: &ClusterView) -> bool {
     let (name, uid) = (view.name.clone(), view.uid.0.clone());
     if status.clusters.iter().any(|seen| seen.name == name && seen.uid == uid) {
         return false;
     }
     status.clusters.retain(|seen| seen.name != name);
-    status.clusters.push(TaskCluster { name, uid, ..TaskCluster::default() });
+    if status.clusters.len() < CLUSTERS_MAX {
+        status.clusters.push(TaskCluster { name, uid, ..TaskCluster::default() });
+    }
     true
 }
 

@@ -19,6 +19,8 @@ const READY: &str = "Ready";
 const FAILED: &str = "Failed";
 /// Why a task is not ready that selects too many; a gate says so of the clusters that are left out.
 pub(crate) const TOO_MANY_CLUSTERS: &str = "TooManyClusters";
+/// So many clusters that are left out are named: the condition is read by people.
+const LEFT_OUT_NAMED: usize = 10;
 /// Time for the operator to read everything when it starts.
 const START: SignedDuration = SignedDuration::from_mins(1);
 /// Time for the watch to tell of a Job that was just made, or is there after all.
@@ -77,9 +79,9 @@ pub fn heard(
 ) -> TikvTaskStatus {
     for Answered { key, answer } in answers {
         let mut runs = status.runs.iter_mut();
+        // One that ended meanwhile, by its time or by another run in its place, stays as it ended.
         if let Some(run) = runs.find(|r| r.key == *key && r.outcome == RunOutcome::Running) {
             hear(attempts_more, run, answer, now);
-        // One that ended meanwhile, by its time or by another run in its place, stays as it ended.
         }
     }
     settle_gates(&mut status);
@@ -173,11 +175,7 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
             return Verdict::no("NoCluster", words);
         }
         TaskTarget::Labels(_) if many > CLUSTERS_MAX => {
-            let words = format!(
-                "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name \
-                 are looked after. Make several tasks, each with fewer."
-            );
-            return Verdict::no(TOO_MANY_CLUSTERS, words);
+            return Verdict::no(TOO_MANY_CLUSTERS, left_out(world));
         }
         TaskTarget::Name(_) | TaskTarget::Labels(_) => {}
     }
@@ -196,6 +194,19 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
     } else {
         Verdict { is: true, reason: "Warnings", words: clip(&warned.join(" ")) }
     }
+}
+
+/// Which clusters are left out of too many.
+fn left_out(world: &TaskWorld) -> String {
+    let many = world.clusters.len();
+    let names: Vec<&str> = world.clusters.keys().skip(CLUSTERS_MAX).map(String::as_str).collect();
+    let (named, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!(
+        "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name are looked \
+         after. Left out: {}{more}. Make several tasks, each with fewer.",
+        named.join(", ")
+    )
 }
 
 /// A run has waited for Jobs to be read for longer than a start of the operator takes.

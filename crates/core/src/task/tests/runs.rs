@@ -203,6 +203,9 @@ fn a_status_is_bounded_in_size() {
     let ready = &status.conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "TooManyClusters"));
     assert!(ready.message.contains("201"), "{}", ready.message);
+    // The first by name are "c" and those up to "c098".
+    let words = "Left out: c099, c100, c101, c102, c103, c104, c105, c106, c107, c108 and 91 more.";
+    assert!(ready.message.contains(words), "{}", ready.message);
     let c = stage.world.clusters.get_mut("c").expect("a cluster");
     let mut conditions = c.status.conditions.iter_mut();
     let degraded = conditions.find(|c| c.type_ == "Degraded").expect("a condition");
@@ -211,6 +214,44 @@ fn a_status_is_bounded_in_size() {
     stage.pass();
     let detail = stage.runs()[0].detail.as_ref().expect("words");
     assert_eq!(detail.len(), 512);
+}
+
+/// Clusters come and go by name, and the status stays within its bound at every moment.
+#[test]
+fn a_status_that_is_full_stays_full_and_no_more() {
+    let mut stage = Stage::new(&json!({
+        "events": ["NodeCordoned"], "cluster": null,
+        "clusterSelector": {"matchLabels": {"a": "b"}}, "run": {"http": {"url": HOOK}},
+    }));
+    let view = stage.world.clusters["c"].clone();
+    let add = |stage: &mut Stage, prefix: &str| {
+        for n in 0..60 {
+            let name = format!("{prefix}{n:02}");
+            stage.world.clusters.insert(name.clone(), ClusterView { name, ..view.clone() });
+        }
+    };
+    let seen = |stage: &Stage, prefix: &str| {
+        let clusters = stage.world.task.status.clusters.iter();
+        clusters.filter(|seen| seen.name.starts_with(prefix)).count()
+    };
+    add(&mut stage, "m");
+    stage.pass();
+    add(&mut stage, "x");
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "m"), seen(&stage, "x")), (100, 60, 39));
+    // Others of earlier names take the places of the last ones.
+    add(&mut stage, "a");
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "a"), seen(&stage, "x")), (100, 60, 0));
+    // While the operator has read few of them, those that it has not read keep their marks.
+    stage.world.clusters.clear();
+    stage.world.clusters_are_known = false;
+    add(&mut stage, "0");
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "a"), seen(&stage, "0")), (100, 60, 0));
+    stage.world.clusters_are_known = true;
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "0")), (60, 60));
 }
 
 #[test]
