@@ -64,7 +64,8 @@ impl<'a> Task<'a> {
     pub(crate) fn create(
         scene: &'a Scene,
         namespace: &str,
-        (name, spec): (&str, &Value),
+        name: &str,
+        spec: &Value,
     ) -> Result<Self> {
         let body = json!({
             "apiVersion": "tikv.org/v1alpha1", "kind": "TikvTask",

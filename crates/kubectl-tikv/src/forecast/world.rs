@@ -40,7 +40,7 @@ pub(super) fn of(
     let has = |is: &dyn Fn(&str) -> bool| metadata.finalizers.iter().flatten().any(|f| is(f));
     let pd = match answer {
         Some(answer) => PdView::Known(Box::new(heard(answer))),
-        None => pd(cluster, &status, (&belongings.pods, evicting), now),
+        None => pd(cluster, &status, &belongings.pods, evicting, now),
     };
     let resource = ResourceFacts {
         name: found.name().to_owned(),
@@ -79,7 +79,8 @@ fn heard(answer: PdAnswer) -> PdFacts {
 fn pd(
     cluster: &Cluster,
     status: &TikvClusterStatus,
-    (pods, evicting): (&BTreeMap<Slot, PodFacts>, BTreeSet<StoreId>),
+    pods: &BTreeMap<Slot, PodFacts>,
+    evicting: BTreeSet<StoreId>,
     now: Timestamp,
 ) -> PdView {
     let id = status.cluster_id.as_ref().and_then(|id| id.parse().ok());

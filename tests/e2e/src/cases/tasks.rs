@@ -92,7 +92,7 @@ fn gate(scene: &Scene) -> Result<Verdict> {
             "timeout": "3m", "backoffLimit": 0, "run": job(scene.client_image(), args),
         })
     };
-    let task = Task::create(scene, &namespace, ("backup", &spec(&["no-such-command"])))?;
+    let task = Task::create(scene, &namespace, "backup", &spec(&["no-such-command"]))?;
     task.looked()?;
     let begin = Instant::now();
     upgrade(&cluster, next)?;
@@ -137,13 +137,13 @@ fn verb(scene: &Scene) -> Result<Verdict> {
         })
     };
     // At the second attempt whoever decides about rights has heard of those that were just given.
-    let without = Task::create(scene, &namespace, ("without", &spec(1)))?;
+    let without = Task::create(scene, &namespace, "without", &spec(1))?;
     let refused = without.run_ends("Failed", LIMIT)?;
     let said = text(&refused, "/message").unwrap_or_default();
     let of_scale = said.contains("service account scaler") && said.contains("tikvclusters/scale");
     ensure!(of_scale, "it was not refused for want of the role: {said}");
     allow(scene, &namespace)?;
-    let with = Task::create(scene, &namespace, ("with", &spec(3)))?;
+    let with = Task::create(scene, &namespace, "with", &spec(3))?;
     with.run_ends("Succeeded", LIMIT)?;
     until("four stores", LIMIT, || {
         let ready = cluster.get()?.pointer("/status/tikv/ready").and_then(Value::as_i64);
