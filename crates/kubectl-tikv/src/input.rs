@@ -127,8 +127,7 @@ fn with_objects(resource: &TikvCluster, input: &Input) -> Found {
             .cloned()
             .collect()
     };
-    let is_here =
-        |task: &&Value| text(task, "/metadata/namespace") == resource.metadata.namespace;
+    let is_here = |task: &&Value| text(task, "/metadata/namespace") == resource.metadata.namespace;
     let tasks = match &input.tasks {
         Tasks::Known(all) => Tasks::Known(all.iter().filter(is_here).cloned().collect()),
         Tasks::Unreadable(_) | Tasks::NotInDump => input.tasks.clone(),

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tikv_operator_core::check::check_value;
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::task::{
-    Answer, Answered, ClusterView, JobFacts, TaskPlan, TaskStep, TaskWorld, check_task, cluster_view,
-    job_facts, task_facts, turn,
+    Answer, Answered, ClusterView, JobFacts, RunKey, TaskPlan, TaskStep, TaskWorld, check_task,
+    cluster_view, job_facts, task_facts, turn,
 };
 
 use crate::clock::{self, SECOND};
@@ -103,7 +103,7 @@ impl TaskLoop {
                 return true;
             }
             let answered = answer.zip(step.run());
-            let answered = answered.map(|(answer, key)| Answered { key: key.to_owned(), answer });
+            let answered = answered.map(|(answer, key)| Answered { key: key.clone(), answer });
             self.answers.entry(name.to_owned()).or_default().extend(answered);
         }
         false
@@ -158,18 +158,18 @@ impl TaskLoop {
         }
     }
 
-    fn note(&mut self, task: &str, planned: &TaskPlan, key: &str) {
-        let run = planned.status.runs.iter().find(|run| run.key == key);
+    fn note(&mut self, task: &str, planned: &TaskPlan, key: &RunKey) {
+        let run = planned.status.runs.iter().find(|run| run.key == *key);
         let about = run.map(|run| {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             let event = run.event.map_or("-", |event| event.as_str());
             format!("{event} {} {}>{}", text(&run.subject), text(&run.from), text(&run.to))
         });
-        self.begun.push((task.to_owned(), about.unwrap_or_default(), key.to_owned()));
+        self.begun.push((task.to_owned(), about.unwrap_or_default(), key.to_string()));
     }
 }
 
-fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<String, JobFacts> {
+fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<RunKey, JobFacts> {
     let own = kube.list("Job").filter(|job| text(job, "/metadata/ownerReferences/0/uid") == task);
     own.filter_map(|job| job_facts(job.body())).collect()
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tikv_operator_api::v1alpha1::GateStatus;
+use tikv_operator_api::v1alpha1::{GateStatus, RunKey};
 
 use crate::build;
 use crate::cluster::Cluster;
@@ -50,7 +50,7 @@ fn answer(world: &mut World, outcome: tikv_operator_api::v1alpha1::RunOutcome) {
     let Gates::Known(gates) = &mut world.gates else { panic!("known") };
     let message = Some("the disk is full".to_owned());
     gates[0].answer =
-        Some(GateStatus { id, run: Some("key".into()), outcome, message, generation: 1 });
+        Some(GateStatus { id, run: Some(RunKey("key".into())), outcome, message, generation: 1 });
 }
 
 #[test]
@@ -256,7 +256,10 @@ fn an_answer_outlives_an_edit_and_is_asked_for_anew_where_the_status_is_gone_too
     assert!(restarts(&pass(&cluster, &mut world)), "another field was edited");
     world.resource.status.upgrade = None;
     pass(&cluster, &mut world);
-    assert!(!restarts(&pass(&cluster, &mut world)), "it is not known whether the answer is of before");
+    assert!(
+        !restarts(&pass(&cluster, &mut world)),
+        "it is not known whether the answer is of before"
+    );
     answer(&mut world, Succeeded);
     assert!(restarts(&pass(&cluster, &mut world)));
 }

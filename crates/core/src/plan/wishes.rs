@@ -167,9 +167,10 @@ mod tests {
     fn a_wish_on_a_claim_that_is_not_understood_is_named_until_the_volume_is_retired() {
         let cluster = fixture::cluster(json!({}));
         let settled = fixture::settled(&cluster);
-        for (slot, value, said) in
-            [(Slot::tikv(1), "soon", "is \"soon\""), (Slot::pd(1), "true", "nothing on a PD member")]
-        {
+        for (slot, value, said) in [
+            (Slot::tikv(1), "soon", "is \"soon\""),
+            (Slot::pd(1), "true", "nothing on a PD member"),
+        ] {
             let mut world = settled.clone();
             let volume = world.volumes.get_mut(&slot.claim_name("c")).expect("a volume");
             volume.replace = Some(value.into());

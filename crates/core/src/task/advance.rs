@@ -14,8 +14,8 @@ use tikv_operator_api::v1alpha1::{
 use super::admit::{end, of_cluster};
 use super::call;
 use super::job;
-use super::step::TaskStep;
 use super::spec::{Task, Trigger, Work};
+use super::step::TaskStep;
 use super::world::{ClusterView, JobFacts, JobState, TaskWorld};
 
 /// Runs at the same time with `concurrencyPolicy: Allow`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tikv_operator_api::v1alpha1::{HeaderFrom, RunComponent, RunStatus};
+use tikv_operator_api::v1alpha1::{HeaderFrom, RunComponent, RunKey, RunStatus};
 
 use super::advance::UNKNOWN_SPEC;
 use super::body::cloud_event;
@@ -91,7 +91,7 @@ pub struct HttpCall {
     /// Where to.
     pub target: Target,
     /// The same in every attempt.
-    pub key: String,
+    pub key: RunKey,
     /// Headers.
     pub headers: BTreeMap<String, String>,
     /// Headers from Secrets, which the service account must be allowed to get.

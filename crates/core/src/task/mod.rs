@@ -42,7 +42,7 @@ pub use report::{Answer, Answered};
 pub use schedule::Schedule;
 pub use spec::{Compact, Effect, Http, Pods, Task, TaskTarget, Trigger, Verb, Work};
 pub use step::TaskStep;
-pub use tikv_operator_api::v1alpha1::TaskEvent;
+pub use tikv_operator_api::v1alpha1::{RunKey, TaskEvent};
 pub use turn::turn;
 pub use world::{ClusterView, ImageSettings, JobFacts, JobState, TaskFacts, TaskWorld};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use tikv_operator_api::v1alpha1::{RunOutcome, RunStatus, TikvTaskStatus};
+use tikv_operator_api::v1alpha1::{RunKey, RunOutcome, RunStatus, TikvTaskStatus};
 
 use super::admit::end;
 use super::advance::{UNREAD_JOBS, hear_job, pause};
@@ -32,7 +32,7 @@ const MESSAGE_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The run.
-    pub key: String,
+    pub key: RunKey,
     /// The answer.
     pub answer: Answer,
 }
@@ -92,7 +92,7 @@ pub fn heard(
 /// it can. The end of a Job that goes on is an end all the same, and so is the end of a run's time.
 pub fn rejected(
     facts: &TaskFacts,
-    jobs: Option<&BTreeMap<String, JobFacts>>,
+    jobs: Option<&BTreeMap<RunKey, JobFacts>>,
     rejection: &Rejection,
     now: Timestamp,
 ) -> TikvTaskStatus {

@@ -1,6 +1,7 @@
 //! Which calls does a task make?
 
 use serde_json::Value;
+use tikv_operator_api::v1alpha1::RunKey;
 
 use super::call::Call;
 use crate::world::Uid;
@@ -12,14 +13,14 @@ pub enum TaskStep {
     /// already is that run's.
     CreateJob {
         /// The run.
-        key: String,
+        key: RunKey,
         /// The Job.
         job: Value,
     },
     /// Ask the API server for the Job of a run that the watch does not know.
     FindJob {
         /// The run.
-        key: String,
+        key: RunKey,
         /// The Job.
         name: String,
     },
@@ -33,7 +34,7 @@ pub enum TaskStep {
     /// Make the call of a run.
     Call {
         /// The run.
-        key: String,
+        key: RunKey,
         /// The call.
         call: Call,
     },
@@ -41,7 +42,7 @@ pub enum TaskStep {
 
 impl TaskStep {
     /// The run that the step is an attempt of.
-    pub fn run(&self) -> Option<&str> {
+    pub fn run(&self) -> Option<&RunKey> {
         match self {
             Self::CreateJob { key, .. } | Self::FindJob { key, .. } | Self::Call { key, .. } => {
                 Some(key)
@@ -54,7 +55,9 @@ impl TaskStep {
     /// key is, since its name begins with the task's.
     pub fn about(&self) -> &str {
         match self {
-            Self::CreateJob { key, .. } | Self::FindJob { key, .. } | Self::Call { key, .. } => key,
+            Self::CreateJob { key, .. } | Self::FindJob { key, .. } | Self::Call { key, .. } => {
+                key.as_str()
+            }
             Self::DeleteJob { name, .. } => name,
         }
     }

@@ -79,7 +79,10 @@ impl AccountClient<'_> {
         };
         let labels = object.pointer("/metadata/labels");
         if labels.and_then(|l| l.get(CLUSTER)).and_then(Value::as_str) != Some(cluster) {
-            return Err(Answer::Refused(format!("{what}: it is no {} of cluster {cluster}", on.word())));
+            return Err(Answer::Refused(format!(
+                "{what}: it is no {} of cluster {cluster}",
+                on.word()
+            )));
         }
         let made = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
         let made: Option<Timestamp> = made.and_then(|made| made.parse().ok());

@@ -84,9 +84,7 @@ impl Worker {
         let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
         match self.kubernetes.get(place).await {
             Ok(Some(job)) if owns(task, &job) => Answer::Begun,
-            Ok(Some(_) | None) => {
-                Answer::Again(format!("Job {name} was deleted before it ended"))
-            }
+            Ok(Some(_) | None) => Answer::Again(format!("Job {name} was deleted before it ended")),
             Err(error) => {
                 tracing::warn!("cannot look for Job {name}: {error}");
                 Answer::Begun

@@ -58,8 +58,8 @@ impl Calls {
             let _over = Over { calls: calls.clone(), key: key.clone(), about };
             let answer = calls.make(&task, &step).await;
             if let Some((answer, run)) = answer.zip(step.run()) {
-                tracing::info!(run, ?answer, "attempt");
-                let answered = Answered { key: run.to_owned(), answer };
+                tracing::info!(%run, ?answer, "attempt");
+                let answered = Answered { key: run.clone(), answer };
                 calls.inner().answers.entry(key).or_default().push(answered);
             }
         };
@@ -147,7 +147,7 @@ mod tests {
     use std::{sync::atomic::AtomicUsize, time::Duration};
 
     use serde_json::json;
-    use tikv_operator_core::task::check_task;
+    use tikv_operator_core::task::{RunKey, check_task};
 
     use super::*;
     use crate::{
@@ -174,7 +174,7 @@ mod tests {
     fn create(run: usize) -> TaskStep {
         let metadata = json!({"name": format!("t-{run}"), "namespace": "ns"});
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata});
-        TaskStep::CreateJob { key: run.to_string(), job }
+        TaskStep::CreateJob { key: RunKey(run.to_string()), job }
     }
 
     fn calls(api: &Fake) -> (Calls, mpsc::UnboundedReceiver<TaskWake>) {
@@ -226,7 +226,11 @@ mod tests {
         let next = calls.take(&key());
         assert!(!next.is_going(&create(1)) && next.answers().len() == 1);
         drop(next);
-        assert_eq!(calls.take(&key()).answers().len(), 1, "a pass that persists nothing drops nothing");
+        assert_eq!(
+            calls.take(&key()).answers().len(),
+            1,
+            "a pass that persists nothing drops nothing"
+        );
         calls.take(&key()).are_persisted();
         assert!(calls.take(&key()).answers().is_empty());
     }

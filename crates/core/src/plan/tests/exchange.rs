@@ -46,7 +46,8 @@ fn a_wish_on_the_claim_outlives_the_pod() {
     let mut world = fixture::settled(&cluster);
     let claim = Slot::tikv(1).claim_name("c");
     world.volumes.get_mut(&claim).expect("a volume").replace = Some("true".into());
-    let joining = |world: &World| Scene::new(&cluster, world).roster(Component::Tikv).joining.clone();
+    let joining =
+        |world: &World| Scene::new(&cluster, world).roster(Component::Tikv).joining.clone();
     assert_eq!(joining(&world), [Slot::tikv(3)]);
     let pod = world.pods.remove(&Slot::tikv(1)).expect("a pod");
     assert_eq!(joining(&world), [Slot::tikv(3)], "while the pod is away");

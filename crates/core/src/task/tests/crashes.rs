@@ -58,8 +58,8 @@ fn pass(stage: &mut Stage, outside: &mut Outside, crash: &mut Crash) {
     }
     let mut answers = Vec::new();
     for step in &plan.steps {
-        let about = |key: &str| {
-            let run = plan.status.runs.iter().find(|run| run.key == key).expect("its run");
+        let about = |key: &RunKey| {
+            let run = plan.status.runs.iter().find(|run| run.key == *key).expect("its run");
             run.subject.clone().unwrap_or_default()
         };
         match step {
@@ -67,7 +67,7 @@ fn pass(stage: &mut Stage, outside: &mut Outside, crash: &mut Crash) {
                 let name = job["metadata"]["name"].as_str().expect("a name").to_owned();
                 let jobs = stage.world.jobs.get_or_insert_default();
                 if !jobs.contains_key(key) {
-                    outside.done.push((about(key), key.clone()));
+                    outside.done.push((about(key), key.to_string()));
                     let uid = crate::world::Uid(format!("uid-{name}"));
                     let active = JobState::Active { failed: 0 };
                     jobs.insert(
@@ -86,7 +86,7 @@ fn pass(stage: &mut Stage, outside: &mut Outside, crash: &mut Crash) {
                 stage.world.jobs.get_or_insert_default().retain(|_, job| job.name != *name);
             }
             TaskStep::Call { key, .. } => {
-                outside.done.push((about(key), key.clone()));
+                outside.done.push((about(key), key.to_string()));
                 answers.push(Answered { key: key.clone(), answer: Answer::Done("200".into()) });
             }
         }

@@ -127,7 +127,7 @@ fn a_job_knows_its_event_and_belongs_to_its_task() {
         };
         assert_eq!(value("TIKV_EVENT"), "StoreDown");
         assert_eq!(value("TIKV_PD"), "c-pd.ns.svc:2379");
-        assert_eq!(value("TIKV_EVENT_KEY"), *key);
+        assert_eq!(value("TIKV_EVENT_KEY"), key.as_str());
     }
     let typed: Result<k8s_openapi::api::batch::v1::Job, _> = serde_json::from_value(job.clone());
     assert!(typed.is_ok(), "{typed:?}");

@@ -173,7 +173,8 @@ fn each_verb_brings_about_what_it_does() {
     let crd = serde_json::to_value(tikv_operator_api::schema::task_crd()).expect("JSON");
     let run = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/run/properties";
     let verbs = crd.pointer(run).and_then(Value::as_object).expect("fields").keys();
-    let rows: BTreeSet<&String> = works.iter().filter_map(|run| run.as_object()?.keys().next()).collect();
+    let rows: BTreeSet<&String> =
+        works.iter().filter_map(|run| run.as_object()?.keys().next()).collect();
     assert_eq!(rows, verbs.collect(), "every verb of the schema has its row");
     let table: Vec<String> = works
         .into_iter()

@@ -18,7 +18,7 @@ fn attempts_pause_longer_each_time_and_end() {
     let mut keys = BTreeSet::new();
     for (attempt, pause) in [(1, 10), (2, 20)] {
         let plan = stage.pass_with(Some(&again()));
-        keys.extend(plan.steps.iter().filter_map(|step| step.run().map(str::to_owned)));
+        keys.extend(plan.steps.iter().filter_map(|step| step.run().cloned()));
         let run = &stage.runs()[0];
         assert_eq!((run.outcome, run.attempts), (R::Running, attempt));
         let next = run.next.as_ref().expect("a time").0;
@@ -28,7 +28,7 @@ fn attempts_pause_longer_each_time_and_end() {
         stage.wait(SignedDuration::from_secs(1));
     }
     let plan = stage.pass_with(Some(&again()));
-    keys.extend(plan.steps.iter().filter_map(|step| step.run().map(str::to_owned)));
+    keys.extend(plan.steps.iter().filter_map(|step| step.run().cloned()));
     assert_eq!((outcomes(&stage), keys.len()), (vec![R::Failed], 1), "one key for all");
     assert!(stage.world.task.status.conditions[1].message.contains("503"));
     stage.wait(SignedDuration::from_hours(1));
@@ -157,11 +157,12 @@ fn an_attempt_that_failed_shows_in_the_conditions() {
 fn an_answer_is_heard_though_the_spec_is_not_valid_any_more() {
     let bad = manifest(&hook(&json!({"when": "event.type =="})));
     let rejection = || check_task(&bad, now()).map(std::sync::Arc::new);
-    for (answer, outcome) in [(done(), R::Succeeded), (failed(), R::Failed), (again(), R::Running)] {
+    for (answer, outcome) in [(done(), R::Succeeded), (failed(), R::Failed), (again(), R::Running)]
+    {
         let mut stage = Stage::new(&hook(&json!({"backoffLimit": 0})));
         cordon(&mut stage, 0..1);
         let plan = stage.pass();
-        let key = plan.steps[0].run().expect("a run").to_owned();
+        let key = plan.steps[0].run().expect("a run").clone();
         let answers = [Answered { key, answer }];
         let plan = turn(&rejection(), stage.world.clone(), &answers);
         let run = &plan.status.runs[0];
