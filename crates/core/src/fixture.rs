@@ -77,6 +77,7 @@ pub(crate) fn volume(slot: Slot) -> VolumeFacts {
         storage_class: None,
         deleting: false,
         growth: None,
+        replace: None,
         marks: VolumeMarks {
             resource: Some(Uid(UID.into())),
             cluster: Some(ID),

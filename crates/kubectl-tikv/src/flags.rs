@@ -43,7 +43,7 @@ enum Command {
         #[arg(short = 'f', long, value_name = "MANIFEST")]
         filename: PathBuf,
         /// Read what exists from a dump instead of asking a cluster: the output of `kubectl get
-        /// tikvclusters,pods,persistentvolumeclaims,services,configmaps,poddisruptionbudgets
+        /// tikvclusters,tikvtasks,pods,persistentvolumeclaims,services,configmaps,poddisruptionbudgets
         /// -o yaml`.
         #[arg(long, conflicts_with_all = ["kubeconfig", "context"])]
         dump: Option<PathBuf>,

@@ -18,7 +18,7 @@ use tikv_operator_core::world::Slot;
 
 use crate::failure::Failure;
 use crate::flags::Scope;
-use crate::input::{self, Asked, Manifest};
+use crate::input::{self, Asked, Manifest, Tasks};
 
 /// The forecast as a page.
 pub(crate) async fn answer(
@@ -47,6 +47,12 @@ pub(crate) async fn answer(
         out.push_str(&said);
         if found.furniture.is_empty() {
             out.push_str("Services, ConfigMaps and budgets are not in the dump and not shown.\n");
+        }
+        if matches!(found.tasks, Tasks::NotInDump) {
+            out.push_str(
+                "No task is in the dump: whether there are tasks, and whether one of them holds an \
+                 upgrade, is not known.\n",
+            );
         }
     }
     Ok(out)

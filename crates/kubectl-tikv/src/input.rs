@@ -28,8 +28,19 @@ pub(crate) struct Found {
     /// Its Services, ConfigMaps and disruption budgets as they are stored; none where a dump does
     /// not have them.
     pub(crate) furniture: Vec<(Kind, Value)>,
-    /// The tasks of its namespace, one of which may hold an upgrade; otherwise why they are not known.
-    pub(crate) tasks: Result<Vec<Value>, String>,
+    /// The tasks of its namespace, one of which may hold an upgrade.
+    pub(crate) tasks: Tasks,
+}
+
+/// What is known of tasks. None that was read is not none that is there.
+#[derive(Clone, Debug)]
+pub(crate) enum Tasks {
+    /// These, as they are stored.
+    Known(Vec<Value>),
+    /// They may not be read, in these words.
+    Unreadable(String),
+    /// A dump holds none at all: whether there are any when it was written is not known.
+    NotInDump,
 }
 
 /// What was read, before it is known what belongs to what.
@@ -40,8 +51,8 @@ pub(crate) struct Input {
     objects: Vec<Value>,
     /// Where was looked, in words.
     place: String,
-    /// Why tasks are not among the objects, where there may be some.
-    no_tasks: Option<String>,
+    /// All tasks of all namespaces.
+    tasks: Tasks,
 }
 
 /// What furniture consists of.
@@ -116,13 +127,13 @@ fn with_objects(resource: &TikvCluster, input: &Input) -> Found {
             .cloned()
             .collect()
     };
-    let is_task = |object: &&Value| {
-        text(object, "/kind").as_deref() == Some(TASK)
-            && text(object, "/metadata/namespace") == resource.metadata.namespace
+    let is_here = |task: &&Value| text(task, "/metadata/namespace") == resource.metadata.namespace;
+    let tasks = match &input.tasks {
+        Tasks::Known(all) => Tasks::Known(all.iter().filter(is_here).cloned().collect()),
+        Tasks::Unreadable(_) | Tasks::NotInDump => input.tasks.clone(),
     };
-    let tasks = objects.iter().filter(is_task).cloned().collect();
     Found {
-        tasks: input.no_tasks.clone().map_or(Ok(tasks), Err),
+        tasks,
         resource: resource.clone(),
         pods: of_kind("Pod"),
         claims: of_kind("PersistentVolumeClaim"),

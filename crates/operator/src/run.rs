@@ -89,7 +89,7 @@ pub async fn run(flags: &Flags, access: Access, stop: watch::Receiver<bool>) -> 
     };
     let tasks = tasks.run(worker, clusters, leads.clone(), stop.clone());
     let controller = Controller {
-        pass: Arc::new(pass(flags, kubernetes, (cache.clone(), task_cache), identity)),
+        pass: Arc::new(pass(flags, kubernetes, cache.clone(), task_cache, identity)),
         cache,
         scopes,
         concurrency: usize::from(flags.concurrency),
@@ -117,7 +117,8 @@ pub async fn run(flags: &Flags, access: Access, stop: watch::Receiver<bool>) -> 
 fn pass(
     flags: &Flags,
     kubernetes: Kubernetes,
-    (cache, tasks): (Cache, TaskCache),
+    cache: Cache,
+    tasks: TaskCache,
     identity: String,
 ) -> Pass {
     let metrics = kubernetes.metrics().clone();

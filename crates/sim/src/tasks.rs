@@ -1,15 +1,18 @@
 //! How does the operator's loop over tasks behave, and what do its Jobs come to?
 //!
-//! The real check, plan and report of tasks run here against the same API server as the clusters'.
-//! Each write and each call counts as a step, after any of which the process may end.
+//! The real check and the real pass of tasks ([`turn`]) run here against the same API server as the
+//! clusters'. Each write and each call counts as a step, after any of which the process may end; with it
+//! goes what it had in memory: answers that no pass has persisted, and the last valid specs of clusters.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tikv_operator_core::check::check_value;
+use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::task::{
-    Answer, Answered, JobFacts, TaskPlan, TaskStep, TaskWorld, check_task, cluster_view, job_facts,
-    plan, rejected, report, task_facts,
+    Answer, Answered, ClusterView, JobFacts, RunKey, TaskPlan, TaskStep, TaskWorld, check_task,
+    cluster_view, job_facts, task_facts, turn,
 };
 
 use crate::clock::{self, SECOND};
@@ -36,6 +39,10 @@ pub struct TaskLoop {
     /// Runs that were begun: task, what they are about, and their key.
     pub begun: Vec<(String, String, String)>,
     down_until: u64,
+    /// What was answered to calls of a task, until a pass persists it.
+    answers: BTreeMap<String, Vec<Answered>>,
+    /// The specs of clusters that are in force.
+    specs: BTreeMap<String, Cluster>,
 }
 
 impl TaskLoop {
@@ -46,6 +53,8 @@ impl TaskLoop {
         if ends {
             // Another one takes over.
             self.down_until = now + 3 * SECOND;
+            self.answers.clear();
+            self.specs.clear();
         }
         ends
     }
@@ -71,40 +80,45 @@ impl TaskLoop {
         };
         let Some(facts) = task_facts(&body) else { return false };
         let moment = clock::instant(now);
-        let task = match check_task(&body, moment) {
-            Ok(task) => task,
-            Err(rejection) => {
-                let status = json!(rejected(&facts, None, &rejection, moment));
-                return self.persist(kube, name, &status, now);
-            }
+        let checked = check_task(&body, moment).map(Arc::new);
+        let views = self.views(kube).into_iter();
+        let about = |view: &ClusterView| {
+            checked.as_ref().is_ok_and(|task| task.is_about(&view.name, &view.labels))
         };
-        let views = kube.list("TikvCluster").filter_map(|cluster| {
-            let checked = check_value(cluster.body()).ok();
-            cluster_view(cluster.body(), checked.as_ref())
-        });
-        let views = views.filter(|view| task.is_about(&view.name, &view.labels));
         let world = TaskWorld {
             now: moment,
-            clusters: views.map(|view| (view.name.clone(), view)).collect(),
+            clusters: views.filter(about).map(|view| (view.name.clone(), view)).collect(),
             clusters_are_known: true,
             jobs: Some(jobs_of(kube, &facts.uid.0)),
             task: facts,
         };
-        let planned = plan(&task, &world);
+        let answers = self.answers.remove(name).unwrap_or_default();
+        let planned = turn(&checked, world, &answers);
         if self.persist(kube, name, &json!(planned.status), now) {
             return true;
         }
-        let mut answers = Vec::new();
         for step in &planned.steps {
             let answer = self.act(kube, name, &planned, step);
-            let answered = answer.zip(step.run());
-            answers.extend(answered.map(|(answer, key)| Answered { key: key.to_owned(), answer }));
             if self.ends(now) {
                 return true;
             }
+            let answered = answer.zip(step.run());
+            let answered = answered.map(|(answer, key)| Answered { key: key.clone(), answer });
+            self.answers.entry(name.to_owned()).or_default().extend(answered);
         }
-        let status = report(&task, &world, &planned, &answers);
-        self.persist(kube, name, &json!(status), now)
+        false
+    }
+
+    /// The clusters, each with the spec that is in force: the present one, or the last that was valid.
+    fn views(&mut self, kube: &Kube) -> Vec<ClusterView> {
+        let clusters = kube.list("TikvCluster").filter_map(|cluster| {
+            let name = text(cluster, "/metadata/name").to_owned();
+            if let Ok(checked) = check_value(cluster.body()) {
+                self.specs.insert(name.clone(), checked);
+            }
+            cluster_view(cluster.body(), self.specs.get(&name))
+        });
+        clusters.collect()
     }
 
     /// Writes the status where it differs. Whether the process ended with it.
@@ -144,18 +158,18 @@ impl TaskLoop {
         }
     }
 
-    fn note(&mut self, task: &str, planned: &TaskPlan, key: &str) {
-        let run = planned.status.runs.iter().find(|run| run.key == key);
+    fn note(&mut self, task: &str, planned: &TaskPlan, key: &RunKey) {
+        let run = planned.status.runs.iter().find(|run| run.key == *key);
         let about = run.map(|run| {
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             let event = run.event.map_or("-", |event| event.as_str());
             format!("{event} {} {}>{}", text(&run.subject), text(&run.from), text(&run.to))
         });
-        self.begun.push((task.to_owned(), about.unwrap_or_default(), key.to_owned()));
+        self.begun.push((task.to_owned(), about.unwrap_or_default(), key.to_string()));
     }
 }
 
-fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<String, JobFacts> {
+fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<RunKey, JobFacts> {
     let own = kube.list("Job").filter(|job| text(job, "/metadata/ownerReferences/0/uid") == task);
     own.filter_map(|job| job_facts(job.body())).collect()
 }

@@ -64,7 +64,8 @@ impl<'a> Task<'a> {
     pub(crate) fn create(
         scene: &'a Scene,
         namespace: &str,
-        (name, spec): (&str, &Value),
+        name: &str,
+        spec: &Value,
     ) -> Result<Self> {
         let body = json!({
             "apiVersion": "tikv.org/v1alpha1", "kind": "TikvTask",
@@ -225,11 +226,7 @@ pub(crate) fn let_act_as(scene: &Scene, namespace: &str, account: &str) -> Resul
 }
 
 /// Gives an account these rights in its namespace.
-pub(crate) fn allow(
-    scene: &Scene,
-    namespace: &str,
-    (account, rules): (&str, &Value),
-) -> Result<()> {
+pub(crate) fn allow(scene: &Scene, namespace: &str, account: &str, rules: &Value) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
     let role = json!({
         "apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": { "name": account },

@@ -24,9 +24,9 @@ pub use status::{
 pub use storage::StorageVolume;
 pub use task::{
     ClusterSelector, CompactRun, ConcurrencyPolicy, ConfigSetRun, Gate, GateStatus, HeaderFrom,
-    HttpRun, JobRun, OwnWork, PodsRun, RestartRun, RunComponent, RunOutcome, RunStatus, ScaleRun,
-    ScheduleStatus, SecretKey, StoreReplaceRun, TaskCluster, TaskEvent, TaskRun, TikvTask,
-    TikvTaskSpec, TikvTaskStatus, TlsFrom,
+    HttpRun, JobRun, OwnWork, PodsRun, RestartRun, RunComponent, RunKey, RunOutcome, RunStatus,
+    ScaleRun, ScheduleStatus, SecretKey, StoreReplaceRun, TaskCluster, TaskEvent, TaskRun,
+    TikvTask, TikvTaskSpec, TikvTaskStatus, TlsFrom,
 };
 pub use tikv::{ScalePolicy, TikvSpec};
 pub use value::{DurationText, QuantityText, Raw};

@@ -152,6 +152,11 @@ fn a_claim_belongs_by_labels_and_name_together() {
     assert_eq!(facts.storage_class.as_deref(), Some("fast"));
     assert_eq!(facts.marks.cluster.unwrap().0, 7_711_106_130_007_928_711);
 
+    assert_eq!(facts.replace, None);
+    let mut asked = claim("tikv-a-tikv-0", tags("tikv", "0"));
+    asked["metadata"]["annotations"]["tikv.org/replace"] = json!("true");
+    assert_eq!(volume_facts("a", &asked).unwrap().replace.as_deref(), Some("true"));
+
     let mut extra = tags("tikv", "2");
     extra["tikv.org/volume"] = json!("raft");
     let facts = volume_facts("a", &claim("tikv-raft-a-tikv-2", extra)).unwrap();

@@ -5,6 +5,7 @@ use tikv_operator_api::labels;
 
 use super::{bytes, text};
 use crate::build::marks_from_annotations;
+use crate::plan::REPLACE;
 use crate::world::{Component, Slot, VolumeFacts, VolumePhase};
 
 /// Facts about a claim that carries the labels of `cluster`.
@@ -27,6 +28,7 @@ pub fn volume_facts(cluster: &str, body: &Value) -> Option<VolumeFacts> {
         name.ends_with(&format!("-{}", slot.pod_name(cluster)))
     };
     named.then_some(())?;
+    let annotations = text::texts(body, "/metadata/annotations");
     let size = |pointer: &str| text::text(body, pointer).and_then(bytes).unwrap_or_default();
     Some(VolumeFacts {
         uid: text::uid(body)?,
@@ -43,7 +45,8 @@ pub fn volume_facts(cluster: &str, body: &Value) -> Option<VolumeFacts> {
         storage_class: text::text(body, "/spec/storageClassName").map(str::to_owned),
         deleting: text::deleting(body),
         growth: growth(body),
-        marks: marks_from_annotations(&text::texts(body, "/metadata/annotations")),
+        replace: annotations.get(REPLACE).cloned(),
+        marks: marks_from_annotations(&annotations),
     })
 }
 

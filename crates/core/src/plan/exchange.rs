@@ -1,14 +1,18 @@
-//! How does a store go that a person wants replaced ([`REPLACE`])?
+//! How does a store go that a person wants replaced ([`super::REPLACE`])?
 //!
 //! As a scale-out and a scale-in with one number: one store more is wanted until as many others as
 //! are wanted serve, and then this one is the surplus. Nothing is remembered: from the first mark of
 //! its removal it leaves like any other. Where PD could let no store go, nothing more is made: the
 //! surplus could never leave.
+//!
+//! The wish is read on the store's pod and on its volume claim. On the pod it goes with the pod; a roll, a
+//! drain or a lost machine makes that anew at any time, also while the new store is still to come. So
+//! what is to last is written on the claim, which goes with the store: a task does so.
 
 use std::collections::BTreeSet;
 
 use super::draft::Draft;
-use super::{REPLACE, Scene, Severity, wishes};
+use super::{Scene, Severity, wishes};
 use crate::rules;
 use crate::world::{Component, Slot};
 
@@ -35,9 +39,8 @@ impl Scene<'_> {
 
     /// A person wants the store replaced, and its removal has not begun.
     fn is_to_go(&self, slot: Slot) -> bool {
-        let asked = |pod| wishes::is_asked(pod, REPLACE, self.world.now);
         slot.component == Component::Tikv
-            && self.member(slot).pod.is_some_and(asked)
+            && wishes::is_to_be_replaced(&self.member(slot), self.world.now)
             && !self.has_begun_to_leave(slot)
     }
 

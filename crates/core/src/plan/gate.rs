@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use tikv_operator_api::v1alpha1::{RunOutcome, UpgradeStatus};
+use tikv_operator_api::v1alpha1::{RunKey, RunOutcome, UpgradeStatus};
 
 use super::draft::Draft;
 use super::rows::Member;
@@ -274,7 +274,7 @@ fn held_by(
             )))
         }
         RunOutcome::Pending | RunOutcome::Running => {
-            let run = answer.run.as_deref().unwrap_or("?");
+            let run = answer.run.as_ref().map_or("?", RunKey::as_str);
             Some(Hold::before(format!("task {task} runs before the upgrade (run {run}). {skip}")))
         }
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LEAVE, REPLACE, Scene, wishes};
+use super::{LEAVE, Scene, wishes};
 use crate::rules::REPLACED;
 use crate::world::{Component, NodeView, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
 
@@ -168,14 +168,14 @@ impl Scene<'_> {
     fn reluctance(&self, slot: Slot) -> u32 {
         let member = self.member(slot);
         let marks = self.main_volume(slot).map(|volume| &volume.marks);
-        let asked =
-            |wish| member.pod.is_some_and(|pod| wishes::is_asked(pod, wish, self.world.now));
-        let named = asked(LEAVE) || (slot.component == Component::Tikv && asked(REPLACE));
+        let now = self.world.now;
+        let leaves = member.pod.is_some_and(|pod| wishes::is_asked(pod, LEAVE, now));
+        let goes = slot.component == Component::Tikv && wishes::is_to_be_replaced(&member, now);
         let replaces = marks.and_then(|marks| marks.replaces);
         let replacement = replaces.is_some_and(|id| self.is_listed(id));
         if self.has_begun_to_leave(slot) {
             0
-        } else if named {
+        } else if leaves || goes {
             1
         } else if replacement {
             2

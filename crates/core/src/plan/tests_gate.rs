@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
-use tikv_operator_api::v1alpha1::GateStatus;
+use tikv_operator_api::v1alpha1::{GateStatus, RunKey};
 
 use crate::build;
 use crate::cluster::Cluster;
@@ -50,7 +50,7 @@ fn answer(world: &mut World, outcome: tikv_operator_api::v1alpha1::RunOutcome) {
     let Gates::Known(gates) = &mut world.gates else { panic!("known") };
     let message = Some("the disk is full".to_owned());
     gates[0].answer =
-        Some(GateStatus { id, run: Some("key".into()), outcome, message, generation: 1 });
+        Some(GateStatus { id, run: Some(RunKey("key".into())), outcome, message, generation: 1 });
 }
 
 #[test]
@@ -242,6 +242,41 @@ fn a_status_that_was_wiped_announces_the_same_again() {
     pass(&cluster, &mut world);
     assert_eq!(world.resource.status.upgrade.as_ref().map(|it| &it.id), Some(&first));
     assert!(restarts(&pass(&cluster, &mut world)), "its answer holds, and so would an annotation");
+}
+
+/// An answer is to the announcement that it was given to. With its status the operator loses which edit
+/// asked for the images; it asks once more where that may have been another one.
+#[test]
+fn an_answer_outlives_an_edit_and_is_asked_for_anew_where_the_status_is_gone_too() {
+    use tikv_operator_api::v1alpha1::RunOutcome::Succeeded;
+    let (mut cluster, mut world) = upgrade(vec![gate(true)]);
+    pass(&cluster, &mut world);
+    answer(&mut world, Succeeded);
+    cluster.generation += 1;
+    assert!(restarts(&pass(&cluster, &mut world)), "another field was edited");
+    world.resource.status.upgrade = None;
+    pass(&cluster, &mut world);
+    assert!(
+        !restarts(&pass(&cluster, &mut world)),
+        "it is not known whether the answer is of before"
+    );
+    answer(&mut world, Succeeded);
+    assert!(restarts(&pass(&cluster, &mut world)));
+}
+
+/// There and back and there again: an answer to the first upgrade is none to the second, though both are
+/// to the same images.
+#[test]
+fn an_upgrade_to_an_image_that_ran_before_asks_anew() {
+    let (mut cluster, mut world) = upgrade(vec![gate(true)]);
+    pass(&cluster, &mut world);
+    answer(&mut world, tikv_operator_api::v1alpha1::RunOutcome::Succeeded);
+    assert!(restarts(&pass(&cluster, &mut world)));
+    // All ran the new image, then the old one again; the answer is still in the task's status.
+    world.resource.status.upgrade = None;
+    cluster.generation += 2;
+    pass(&cluster, &mut world);
+    assert!(!restarts(&pass(&cluster, &mut world)));
 }
 
 /// A backup that fails because the new version is bad does not hold the way back.

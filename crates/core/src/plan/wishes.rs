@@ -9,6 +9,7 @@ use tikv_operator_api::labels;
 use super::Scene;
 use super::config_tikv::APPLIED_CONFIG;
 use super::draft::Draft;
+use super::rows::Member;
 use crate::rules;
 use crate::world::{Component, PodFacts};
 
@@ -38,7 +39,7 @@ pub static WISHES: &[(&str, &str, &str)] = &[
     (
         REPLACE,
         "`true`",
-        "TiKV only. One more store is made, and when as many others as are wanted are Up and ready this one leaves as in a scale-in. Until it has begun to leave, taking the annotation off calls it back: the new store goes again. It goes with the pod, as `tikv.org/leave` does.",
+        "TiKV only. One more store is made, and when as many others as are wanted are Up and ready this one leaves as in a scale-in. Until it has begun to leave, taking the annotation off calls it back: the new store goes again. It goes with the pod, as `tikv.org/leave` does; on the store's volume claim (`tikv-<pod>`) it means the same and stays until the store has left.",
     ),
     (
         EVICT,
@@ -53,6 +54,13 @@ const OURS: [&str; 2] = [labels::REVISION, APPLIED_CONFIG];
 /// Does a user ask this of the pod now?
 pub(super) fn is_asked(pod: &PodFacts, wish: &str, now: Timestamp) -> bool {
     pod.annotations.get(wish).is_some_and(|value| means(wish, value, now) == Some(true))
+}
+
+/// Is the store to be replaced? Asked on its pod, or on its volume claim, which outlives pods.
+pub(super) fn is_to_be_replaced(member: &Member<'_>, now: Timestamp) -> bool {
+    let on_claim = member.volume.and_then(|volume| volume.replace.as_deref());
+    member.pod.is_some_and(|pod| is_asked(pod, REPLACE, now))
+        || on_claim.is_some_and(|value| means(REPLACE, value, now) == Some(true))
 }
 
 /// What the value means; `None` where it is not understood.
@@ -70,32 +78,40 @@ fn means(wish: &str, value: &str, now: Timestamp) -> Option<bool> {
 
 /// Names what is not understood.
 pub(super) fn name_unclear(scene: &Scene<'_>, draft: &mut Draft<'_>) {
+    let mut say = |name: String, component, key: &str, value: &str| {
+        if let Some(detail) = unclear(component, key, value, scene.world.now) {
+            let detail = format!("{name}: {detail}");
+            draft.wait(name, &rules::ANNOTATION_NOT_UNDERSTOOD, detail);
+        }
+    };
     for (slot, pod) in &scene.world.pods {
         for (key, value) in pod.annotations.iter().filter(|(key, _)| !OURS.contains(&key.as_str()))
         {
-            let known = WISHES.iter().find(|(wish, ..)| wish == key);
-            let detail = match known {
-                Some((wish, ..)) if *wish == REPLACE && slot.component == Component::Pd => {
-                    format!(
-                        "{key} means nothing on a PD member: make `spec.pd.replicas` one more, annotate \
-                         it with {LEAVE}=true, and make it one less"
-                    )
-                }
-                Some((wish, values, _)) if means(wish, value, scene.world.now).is_none() => {
-                    format!("{key} is {value:?}, which asks for nothing: write {values}")
-                }
-                Some(_) => continue,
-                None => {
-                    let keys: Vec<&str> = WISHES.iter().map(|(wish, ..)| *wish).collect();
-                    format!("{key} means nothing on a pod; these do: {}", keys.join(", "))
-                }
-            };
-            let name = slot.pod_name(scene.name());
-            draft.wait(
-                name.clone(),
-                &rules::ANNOTATION_NOT_UNDERSTOOD,
-                format!("{name}: {detail}"),
-            );
+            say(slot.pod_name(scene.name()), slot.component, key, value);
+        }
+    }
+    // A volume that was left behind asks for nothing.
+    let volumes = scene.world.volumes.values();
+    for volume in volumes.filter(|volume| volume.main && !volume.marks.retired) {
+        if let Some(value) = &volume.replace {
+            say(volume.slot.claim_name(scene.name()), volume.slot.component, REPLACE, value);
+        }
+    }
+}
+
+/// What is wrong with a wish; `None` where it is understood.
+fn unclear(component: Component, key: &str, value: &str, now: Timestamp) -> Option<String> {
+    match WISHES.iter().find(|(wish, ..)| *wish == key) {
+        Some((wish, ..)) if *wish == REPLACE && component == Component::Pd => Some(format!(
+            "{key} means nothing on a PD member: make `spec.pd.replicas` one more, annotate its pod \
+             with {LEAVE}=true, and make it one less"
+        )),
+        Some((wish, values, _)) => means(wish, value, now)
+            .is_none()
+            .then(|| format!("{key} is {value:?}, which asks for nothing: write {values}")),
+        None => {
+            let keys: Vec<&str> = WISHES.iter().map(|(wish, ..)| *wish).collect();
+            Some(format!("{key} means nothing on a pod; these do: {}", keys.join(", ")))
         }
     }
 }
@@ -145,6 +161,29 @@ mod tests {
         let detail = plan.waits.iter().find(|w| *w.rule == rules::ANNOTATION_NOT_UNDERSTOOD);
         let detail = &detail.expect("a wait").detail;
         assert!(detail.contains("c-pd-1") && detail.contains("tikv.org/leave=true"), "{detail}");
+    }
+
+    #[test]
+    fn a_wish_on_a_claim_that_is_not_understood_is_named_until_the_volume_is_retired() {
+        let cluster = fixture::cluster(json!({}));
+        let settled = fixture::settled(&cluster);
+        for (slot, value, said) in [
+            (Slot::tikv(1), "soon", "is \"soon\""),
+            (Slot::pd(1), "true", "nothing on a PD member"),
+        ] {
+            let mut world = settled.clone();
+            let volume = world.volumes.get_mut(&slot.claim_name("c")).expect("a volume");
+            volume.replace = Some(value.into());
+            let planned = plan(&cluster, &world);
+            assert_eq!(planned.steps, []);
+            let wait = planned.waits.iter().find(|w| *w.rule == rules::ANNOTATION_NOT_UNDERSTOOD);
+            let wait = wait.expect("a wait");
+            assert_eq!(wait.subject, slot.claim_name("c"));
+            assert!(wait.detail.contains(said), "{}", wait.detail);
+            world.volumes.get_mut(&slot.claim_name("c")).expect("a volume").marks.retired = true;
+            let waits = plan(&cluster, &world).waits;
+            assert!(waits.iter().all(|w| *w.rule != rules::ANNOTATION_NOT_UNDERSTOOD), "{waits:?}");
+        }
     }
 
     #[test]

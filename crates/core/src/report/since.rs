@@ -77,19 +77,27 @@ pub fn is_event(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
     let upgrade = |status: &TikvClusterStatus| {
         status.upgrade.as_ref().map(|upgrade| (upgrade.id.clone(), upgrade.finished.is_some()))
     };
-    let leader = |status: &TikvClusterStatus| {
-        let mut members = status.pd.iter().flat_map(|pd| &pd.members);
-        members.find(|member| member.leader).map(|member| member.name.clone())
-    };
     upgrade(old) != upgrade(new)
         || old.cordoned_nodes != new.cordoned_nodes
-        || leader(old).zip(leader(new)).is_some_and(|(old, new)| old != new)
+        || is_elected(old, new)
         || stores(new).any(|store| {
             let before = stores(old).find(|before| before.id == store.id);
             before.is_some_and(|before| turned(before, store))
         })
         || others_are_there(old, new)
         || is_said_first(old, new)
+}
+
+/// Does another member lead PD than the report before said? A report from the middle of an election names
+/// none: the first one after it tells of the new leader. Nor does one from before the cluster started,
+/// which had no members.
+fn is_elected(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
+    let members = |status: &TikvClusterStatus| {
+        let members = status.pd.iter().flat_map(|pd| &pd.members);
+        members.map(|member| (member.name.clone(), member.leader)).collect::<Vec<_>>()
+    };
+    let leader = |status| members(status).into_iter().find(|(_, leads)| *leads);
+    !members(old).is_empty() && leader(new).is_some_and(|new| leader(old) != Some(new))
 }
 
 /// Did the store become what a task may wait for?
@@ -231,6 +239,24 @@ mod tests {
             change(&mut world);
             assert!(is_event(&first, &told(&mut world)), "{index}");
         }
+    }
+
+    /// A report that saw an election names no leader, and the next one tells of the new one at once.
+    #[test]
+    fn a_leader_after_an_election_that_a_report_saw_is_told_at_once() {
+        let mut world = fixture::settled(&fixture::cluster(json!({})));
+        let before = told(&mut world);
+        let leads = |leader: Option<usize>| {
+            let mut status = before.clone();
+            let members = &mut status.pd.as_mut().expect("members").members;
+            for (index, member) in members.iter_mut().enumerate() {
+                member.leader = leader == Some(index);
+            }
+            status
+        };
+        assert!(is_event(&leads(None), &leads(Some(1))), "elected");
+        assert!(!is_event(&leads(Some(0)), &leads(None)), "none leads yet");
+        assert!(!is_event(&leads(Some(1)), &leads(Some(1))), "still");
     }
 
     fn upgrade() -> UpgradeStatus {

@@ -2,7 +2,9 @@
 //!
 //! It is announced here before the first member is restarted for it, where a task asks for that
 //! (`plan/gate.rs`), and it ends when all members run the new image and are healthy. Its id follows from
-//! the spec that asks for it: a status that was wiped in the middle announces nothing anew.
+//! the spec that asks for it: a status that was wiped in the middle announces nothing anew. The generation
+//! is part of that, or a second upgrade to the same images would find the answer to the first; so one
+//! whose spec was edited as well before the status was wiped is announced once more.
 
 use std::collections::BTreeSet;
 

@@ -265,7 +265,7 @@ rules! {
     GATE_FAILED = "gate-failed", Degraded, Planner,
         "A TikvTask that was to run before an upgrade failed, ran out of time or cannot be carried out: the upgrade is held until the task is edited, skipped once, suspended or deleted.";
     NEW_STORE_FIRST = "new-store-first", Progress, None,
-        "A store that a person wants replaced (annotation `tikv.org/replace`) serves until as many others as are wanted are Up and ready; until then there is one store more. With fewer stores wanted than `max-replicas` none is made: PD would refuse the removal.";
+        "A store that a person wants replaced (annotation `tikv.org/replace` on its pod or its volume claim) serves until as many others as are wanted are Up and ready; until then there is one store more. With fewer stores wanted than `max-replicas` none is made: PD would refuse the removal.";
     STORES_SHARE_A_PLACE = "stores-share-a-place", Held, None,
         "The stores are in fewer places, by the finest of PD's location labels, than regions have replicas.";
 }

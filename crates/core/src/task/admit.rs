@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tikv_operator_api::v1alpha1::{
-    ConcurrencyPolicy, GateStatus, RunOutcome, RunStatus, TaskCluster, TikvTaskStatus,
+    ConcurrencyPolicy, GateStatus, RunKey, RunOutcome, RunStatus, TaskCluster, TikvTaskStatus,
 };
 
 use super::edge::Edge;
@@ -119,7 +119,7 @@ fn joined<'s>(
 }
 
 /// A new run that waits for its turn. Returns its key.
-fn begin(task: &Task, status: &mut TikvTaskStatus, due: &Due<'_>, number: i64) -> String {
+fn begin(task: &Task, status: &mut TikvTaskStatus, due: &Due<'_>, number: i64) -> RunKey {
     let edge = due.edge.as_ref();
     let event = edge.map(|edge| edge.event);
     let identity = format!(
@@ -134,7 +134,7 @@ fn begin(task: &Task, status: &mut TikvTaskStatus, due: &Due<'_>, number: i64) -
         // A time that is due is the same at every look; an event's is when it was first seen.
         if edge.is_none() { due.at.to_string() } else { String::new() },
     );
-    let key = hash_hex(&identity, KEY_DIGITS);
+    let key = RunKey(hash_hex(&identity, KEY_DIGITS));
     if task.concurrency == ConcurrencyPolicy::Replace {
         replace(status, &due.view.name, due.at);
     }

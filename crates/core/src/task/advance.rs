@@ -14,8 +14,8 @@ use tikv_operator_api::v1alpha1::{
 use super::admit::{end, of_cluster};
 use super::call;
 use super::job;
-use super::plan::TaskStep;
 use super::spec::{Task, Trigger, Work};
+use super::step::TaskStep;
 use super::world::{ClusterView, JobFacts, JobState, TaskWorld};
 
 /// Runs at the same time with `concurrencyPolicy: Allow`.
@@ -218,6 +218,11 @@ fn go_on(task: &Task, world: &TaskWorld, run: &mut RunStatus, advanced: &mut Adv
         }
         run.next = None;
         if !run.job_made {
+            // The answer was heard while nobody knew how many attempts there are.
+            if run.attempts > task.backoff_limit {
+                let message = run.message.clone().unwrap_or_default();
+                return end(run, RunOutcome::Failed, message, now);
+            }
             run.attempts = run.attempts.saturating_add(1);
         }
     }

@@ -5,32 +5,22 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tikv_operator_api::v1alpha1::{HeaderFrom, RunComponent, RunStatus};
+use tikv_operator_api::v1alpha1::{HeaderFrom, RunComponent, RunKey, RunStatus};
 
 use super::advance::UNKNOWN_SPEC;
 use super::body::cloud_event;
 use super::spec::{Http, Pods, Task, Work};
 use super::world::ClusterView;
 use crate::plan::{EVICT, REPLACE, RESTART};
+use crate::world::{Component, Slot};
 
 /// A call, complete. All but the HTTP one are made as the task's service account.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
     /// POST an event.
     Http(Box<HttpCall>),
-    /// Write an annotation on pods of the cluster, or take it away.
-    Annotate {
-        /// The cluster that they must belong to.
-        cluster: String,
-        /// The pods.
-        pods: Vec<String>,
-        /// The annotation.
-        annotation: &'static str,
-        /// Its value; `None` takes it away.
-        value: Option<String>,
-        /// Pods that were made after this are left alone: it has been done to them.
-        made_before: Option<Timestamp>,
-    },
+    /// Write an annotation on objects of the cluster, or take it away.
+    Annotate(Annotation),
     /// Merge settings into the cluster's spec.
     SetConfig {
         /// The cluster.
@@ -51,13 +41,57 @@ pub enum Call {
     },
 }
 
+/// A wish, written on members of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// The cluster that the objects must belong to.
+    pub cluster: String,
+    /// What it is written on.
+    pub on: Annotated,
+    /// Their names.
+    pub names: Vec<String>,
+    /// The annotation.
+    pub key: &'static str,
+    /// Its value; `None` takes it away.
+    pub value: Option<String>,
+    /// Objects that were made after this are left alone: it has been done to them.
+    pub made_before: Option<Timestamp>,
+}
+
+/// What bears a wish?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Annotated {
+    /// Pods: the wish goes with the pod.
+    Pods,
+    /// Volume claims of stores: the wish stays until the store has left.
+    Claims,
+}
+
+impl Annotated {
+    /// The kind in paths of the API server.
+    pub const fn plural(self) -> &'static str {
+        match self {
+            Self::Pods => "pods",
+            Self::Claims => "persistentvolumeclaims",
+        }
+    }
+
+    /// One of them, for people.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pods => "pod",
+            Self::Claims => "volume claim",
+        }
+    }
+}
+
 /// An HTTP call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpCall {
     /// Where to.
     pub target: Target,
     /// The same in every attempt.
-    pub key: String,
+    pub key: RunKey,
     /// Headers.
     pub headers: BTreeMap<String, String>,
     /// Headers from Secrets, which the service account must be allowed to get.
@@ -136,22 +170,35 @@ impl Target {
 
 /// The call of a run; an error is why there is none.
 pub(super) fn of(task: &Task, run: &RunStatus, view: &ClusterView) -> Result<Call, String> {
-    let annotate = |pods: &Pods, annotation, value: Option<&str>, once: bool| {
-        let pods = named(pods, run, view)?;
-        Ok(Call::Annotate {
-            cluster: view.name.clone(),
-            pods,
-            annotation,
-            value: value.map(str::to_owned),
-            made_before: run.started.as_ref().map(|at| at.0).filter(|_| once),
-        })
+    let annotation = |on, names, key, value: Option<&str>| Annotation {
+        cluster: view.name.clone(),
+        on,
+        names,
+        key,
+        value: value.map(str::to_owned),
+        made_before: None,
     };
+    let once = |annotation: Annotation| {
+        let made_before = run.started.as_ref().map(|at| at.0);
+        Call::Annotate(Annotation { made_before, ..annotation })
+    };
+    let pods = |pods: &Pods| named(pods, run, view);
     match &task.work {
         Work::Http(http) => Ok(Call::Http(Box::new(http_call(http, task, run)?))),
-        Work::Restart(pods) => annotate(pods, RESTART, Some("true"), true),
-        Work::Evict(pods) => annotate(pods, EVICT, Some("true"), false),
-        Work::Restore(pods) => annotate(pods, EVICT, None, false),
-        Work::Replace(pods) => annotate(pods, REPLACE, Some("true"), true),
+        Work::Restart(which) => {
+            Ok(once(annotation(Annotated::Pods, pods(which)?, RESTART, Some("true"))))
+        }
+        Work::Evict(which) => {
+            Ok(Call::Annotate(annotation(Annotated::Pods, pods(which)?, EVICT, Some("true"))))
+        }
+        Work::Restore(which) => {
+            Ok(Call::Annotate(annotation(Annotated::Pods, pods(which)?, EVICT, None)))
+        }
+        // A pod may be made anew before the new store serves, and the run has succeeded by then.
+        Work::Replace(which) => {
+            let claims = claims(pods(which)?, view)?;
+            Ok(once(annotation(Annotated::Claims, claims, REPLACE, Some("true"))))
+        }
         Work::ConfigSet { component, config } => Ok(Call::SetConfig {
             cluster: view.name.clone(),
             component: name(*component),
@@ -192,6 +239,17 @@ fn named(pods: &Pods, run: &RunStatus, view: &ClusterView) -> Result<Vec<String>
     if pods.is_empty() { Err("there is no pod to do it to".to_owned()) } else { Ok(pods) }
 }
 
+/// The volume claims of these stores' pods.
+fn claims(pods: Vec<String>, view: &ClusterView) -> Result<Vec<String>, String> {
+    let claim = |pod: String| {
+        let slot = Slot::of_pod(&view.name, &pod);
+        let slot = slot.filter(|slot| slot.component == Component::Tikv);
+        let claim = slot.map(|slot| slot.claim_name(&view.name));
+        claim.ok_or_else(|| format!("pod {pod} is no store's of cluster {}", view.name))
+    };
+    pods.into_iter().map(claim).collect()
+}
+
 fn http_call(http: &Http, task: &Task, run: &RunStatus) -> Result<HttpCall, String> {
     Ok(HttpCall {
         target: Target::parse(&http.url)?,
@@ -209,7 +267,7 @@ impl Call {
     pub fn needs_account(&self) -> bool {
         match self {
             Self::Http(http) => http.tls_secret.is_some() || !http.headers_from.is_empty(),
-            Self::Annotate { .. } | Self::SetConfig { .. } | Self::Scale { .. } => true,
+            Self::Annotate(_) | Self::SetConfig { .. } | Self::Scale { .. } => true,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What do objects say about tasks, clusters and Jobs?
 
 use serde_json::Value;
+use tikv_operator_api::v1alpha1::RunKey;
 use tikv_operator_api::{TikvClusterStatus, TikvTaskStatus, names};
 
 use super::job::TASK_RUN_LABEL;
@@ -69,8 +70,8 @@ fn image_of(cluster: &Cluster) -> ImageSettings {
 }
 
 /// The key of a Job's run, and how the Job stands; `None` for one that is no run's.
-pub fn job_facts(body: &Value) -> Option<(String, JobFacts)> {
-    let key = text::texts(body, "/metadata/labels").remove(TASK_RUN_LABEL)?;
+pub fn job_facts(body: &Value) -> Option<(RunKey, JobFacts)> {
+    let key = text::texts(body, "/metadata/labels").remove(TASK_RUN_LABEL).map(RunKey)?;
     let ended = |kind: &str| {
         list(body, "/status/conditions").find(|condition| {
             text(condition, "/type") == Some(kind) && text(condition, "/status") == Some("True")

@@ -3,8 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 use tikv_operator_api::v1alpha1::{RunOutcome, TikvTaskStatus};
 
-use super::plan::TaskStep;
 use super::spec::Task;
+use super::step::TaskStep;
 use super::world::{JobState, TaskWorld};
 
 /// Forgets runs that ended: beyond the limits, the oldest first, and after their time. Returns when

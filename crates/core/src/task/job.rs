@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use tikv_operator_api::labels;
-use tikv_operator_api::v1alpha1::RunStatus;
+use tikv_operator_api::v1alpha1::{RunKey, RunStatus};
 
 use super::body::cloud_event;
 use super::spec::{Compact, Task, Work};
@@ -21,7 +21,7 @@ const VOLUME: &str = "tikv-event";
 const DIRECTORY: &str = "/etc/tikv-event";
 
 /// The Job of a run: unique by its key, so that a second one cannot be made.
-pub fn job_name(task: &str, key: &str) -> String {
+pub fn job_name(task: &str, key: &RunKey) -> String {
     format!("{task}-{key}")
 }
 
@@ -111,7 +111,7 @@ fn variables(task: &Task, run: &RunStatus, view: &ClusterView) -> BTreeMap<&'sta
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     BTreeMap::from([
         ("TIKV_EVENT", run.event.map_or("", |event| event.as_str()).to_owned()),
-        ("TIKV_EVENT_KEY", run.key.clone()),
+        ("TIKV_EVENT_KEY", run.key.to_string()),
         ("TIKV_CLUSTER", view.name.clone()),
         ("TIKV_NAMESPACE", task.namespace.clone()),
         ("TIKV_SUBJECT", text(&run.subject)),

@@ -8,25 +8,23 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::Value;
 use tikv_operator_api::v1alpha1::{
     GateStatus, RunOutcome, ScheduleStatus, TaskCluster, TaskEvent, TikvTaskStatus,
 };
 
 use super::admit::{self, Due, of_cluster};
 use super::advance::{Advanced, advance};
-use super::call::Call;
 use super::history;
 use super::marks::{self, Look, Old};
 use super::own;
 use super::schedule;
 use super::spec::{Task, Trigger};
+use super::step::TaskStep;
 use super::world::{ClusterView, TaskWorld};
 use crate::plan::existed_at;
-use crate::world::Uid;
 
 /// When nothing is due: watches wake, this is the net below them.
-const WHEN_QUIET: Duration = Duration::from_mins(5);
+pub(super) const WHEN_QUIET: Duration = Duration::from_mins(5);
 
 /// Clusters that one task looks after: what was seen of each is in its status, whose size is bounded.
 pub(super) const CLUSTERS_MAX: usize = 100;
@@ -45,54 +43,8 @@ pub struct TaskPlan {
     pub wake: Duration,
 }
 
-/// One call.
-#[derive(Clone, Debug, PartialEq)]
-pub enum TaskStep {
-    /// Create the Job of a run: a plain create under the run's own name, so that one that is there
-    /// already is that run's.
-    CreateJob {
-        /// The run.
-        key: String,
-        /// The Job.
-        job: Value,
-    },
-    /// Ask the API server for the Job of a run that the watch does not know.
-    FindJob {
-        /// The run.
-        key: String,
-        /// The Job.
-        name: String,
-    },
-    /// Delete a Job with its pods: of a run that was ended, or that left the history.
-    DeleteJob {
-        /// Its name.
-        name: String,
-        /// The Job meant.
-        uid: Uid,
-    },
-    /// Make the call of a run.
-    Call {
-        /// The run.
-        key: String,
-        /// The call.
-        call: Call,
-    },
-}
-
-impl TaskStep {
-    /// The run that the step is an attempt of.
-    pub fn run(&self) -> Option<&str> {
-        match self {
-            Self::CreateJob { key, .. } | Self::FindJob { key, .. } | Self::Call { key, .. } => {
-                Some(key)
-            }
-            Self::DeleteJob { .. } => None,
-        }
-    }
-}
-
 /// Decides what to persist and to do for `task` in `world`. Pure and deterministic.
-pub fn plan(task: &Task, world: &TaskWorld) -> TaskPlan {
+pub(super) fn plan(task: &Task, world: &TaskWorld) -> TaskPlan {
     let mut status = world.task.status.clone();
     if world.task.deleting {
         return TaskPlan { status, steps: Vec::new(), wake: WHEN_QUIET };
@@ -123,7 +75,9 @@ fn wake(advanced: &Advanced, now: Timestamp) -> Duration {
 /// Takes up what has happened since the last look. Returns times at which more may have.
 fn take_up(task: &Task, world: &TaskWorld, status: &mut TikvTaskStatus) -> Vec<Timestamp> {
     if world.clusters_are_known {
-        status.clusters.retain(|seen| world.clusters.contains_key(&seen.name));
+        // A cluster that is pushed out by others of earlier names goes as one that is gone does.
+        let looked_at: BTreeSet<&String> = world.clusters.keys().take(CLUSTERS_MAX).collect();
+        status.clusters.retain(|seen| looked_at.contains(&seen.name));
     }
     let mut wakes = Vec::new();
     let views = world.clusters.values().take(CLUSTERS_MAX).filter(|view| !view.deleting);
@@ -166,14 +120,17 @@ fn is_in_time(task: &Task, due: &schedule::Due, now: Timestamp) -> bool {
     deadline.is_none_or(|deadline| now.duration_since(due.last) <= deadline)
 }
 
-/// Puts this very cluster among those that were looked at. Is it new?
+/// Puts this very cluster among those that were looked at, unless there are as many as there may be: while
+/// not all clusters were read, which of them are gone is not known. Is it new?
 fn enter(status: &mut TikvTaskStatus, view: &ClusterView) -> bool {
     let (name, uid) = (view.name.clone(), view.uid.0.clone());
     if status.clusters.iter().any(|seen| seen.name == name && seen.uid == uid) {
         return false;
     }
     status.clusters.retain(|seen| seen.name != name);
-    status.clusters.push(TaskCluster { name, uid, ..TaskCluster::default() });
+    if status.clusters.len() < CLUSTERS_MAX {
+        status.clusters.push(TaskCluster { name, uid, ..TaskCluster::default() });
+    }
     true
 }
 

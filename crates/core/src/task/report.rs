@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use tikv_operator_api::v1alpha1::{RunOutcome, RunStatus, TikvTaskStatus};
+use tikv_operator_api::v1alpha1::{RunKey, RunOutcome, RunStatus, TikvTaskStatus};
 
 use super::admit::end;
 use super::advance::{UNREAD_JOBS, hear_job, pause};
@@ -19,6 +19,8 @@ const READY: &str = "Ready";
 const FAILED: &str = "Failed";
 /// Why a task is not ready that selects too many; a gate says so of the clusters that are left out.
 pub(crate) const TOO_MANY_CLUSTERS: &str = "TooManyClusters";
+/// So many clusters that are left out are named: the condition is read by people.
+const LEFT_OUT_NAMED: usize = 10;
 /// Time for the operator to read everything when it starts.
 const START: SignedDuration = SignedDuration::from_mins(1);
 /// Time for the watch to tell of a Job that was just made, or is there after all.
@@ -30,7 +32,7 @@ const MESSAGE_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     /// The run.
-    pub key: String,
+    pub key: RunKey,
     /// The answer.
     pub answer: Answer,
 }
@@ -48,19 +50,10 @@ pub enum Answer {
     Refused(String),
 }
 
-/// The status after the steps, of which `answers` were heard. What was not heard is done again.
-pub fn report(
-    task: &Task,
-    world: &TaskWorld,
-    plan: &TaskPlan,
-    answers: &[Answered],
-) -> TikvTaskStatus {
+/// The planned status with what is to be said of it. Nothing in it follows from the steps, so it is in
+/// place before they are done.
+pub(super) fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTaskStatus {
     let mut status = plan.status.clone();
-    for Answered { key, answer } in answers {
-        if let Some(run) = status.runs.iter_mut().find(|run| run.key == *key) {
-            hear(task, run, answer, world.now);
-        }
-    }
     settle_gates(&mut status);
     if !world.task.deleting {
         history::prune(task, &mut status, world.now);
@@ -76,18 +69,19 @@ pub fn report(
     status
 }
 
-/// The status with answers that were heard while somebody else wrote the task: they hold all the same.
-pub fn heard_late(
-    task: &Task,
-    facts: &TaskFacts,
+/// The status with what was answered to the calls of runs. `attempts_more` are the task's attempts after
+/// the first one: unknown where its spec is not valid, and then none is made until it is.
+pub(super) fn heard(
+    attempts_more: Option<i32>,
+    mut status: TikvTaskStatus,
     answers: &[Answered],
     now: Timestamp,
 ) -> TikvTaskStatus {
-    let mut status = facts.status.clone();
     for Answered { key, answer } in answers {
         let mut runs = status.runs.iter_mut();
+        // One that ended meanwhile, by its time or by another run in its place, stays as it ended.
         if let Some(run) = runs.find(|r| r.key == *key && r.outcome == RunOutcome::Running) {
-            hear(task, run, answer, now);
+            hear(attempts_more, run, answer, now);
         }
     }
     settle_gates(&mut status);
@@ -96,9 +90,9 @@ pub fn heard_late(
 
 /// The status of a task that cannot be carried out. What was seen stays, and goes on from there once
 /// it can. The end of a Job that goes on is an end all the same, and so is the end of a run's time.
-pub fn rejected(
+pub(super) fn rejected(
     facts: &TaskFacts,
-    jobs: Option<&BTreeMap<String, JobFacts>>,
+    jobs: Option<&BTreeMap<RunKey, JobFacts>>,
     rejection: &Rejection,
     now: Timestamp,
 ) -> TikvTaskStatus {
@@ -128,7 +122,7 @@ fn clip(text: &str) -> String {
     text.chars().take(MESSAGE_MAX).collect()
 }
 
-fn hear(task: &Task, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
+fn hear(attempts_more: Option<i32>, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
     match answer {
         Answer::Begun => {
             run.message = None;
@@ -137,7 +131,7 @@ fn hear(task: &Task, run: &mut RunStatus, answer: &Answer, now: Timestamp) {
         }
         Answer::Done(words) => end(run, RunOutcome::Succeeded, clip(words), now),
         Answer::Refused(words) => end(run, RunOutcome::Failed, clip(words), now),
-        Answer::Again(words) if run.attempts > task.backoff_limit => {
+        Answer::Again(words) if attempts_more.is_some_and(|more| run.attempts > more) => {
             end(run, RunOutcome::Failed, clip(words), now);
         }
         Answer::Again(words) => {
@@ -181,11 +175,7 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
             return Verdict::no("NoCluster", words);
         }
         TaskTarget::Labels(_) if many > CLUSTERS_MAX => {
-            let words = format!(
-                "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name \
-                 are looked after. Make several tasks, each with fewer."
-            );
-            return Verdict::no(TOO_MANY_CLUSTERS, words);
+            return Verdict::no(TOO_MANY_CLUSTERS, left_out(world));
         }
         TaskTarget::Name(_) | TaskTarget::Labels(_) => {}
     }
@@ -204,6 +194,19 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
     } else {
         Verdict { is: true, reason: "Warnings", words: clip(&warned.join(" ")) }
     }
+}
+
+/// Which clusters are left out of too many.
+fn left_out(world: &TaskWorld) -> String {
+    let many = world.clusters.len();
+    let names: Vec<&str> = world.clusters.keys().skip(CLUSTERS_MAX).map(String::as_str).collect();
+    let (named, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!(
+        "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name are looked \
+         after. Left out: {}{more}. Make several tasks, each with fewer.",
+        named.join(", ")
+    )
 }
 
 /// A run has waited for Jobs to be read for longer than a start of the operator takes.

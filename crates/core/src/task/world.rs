@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tikv_operator_api::v1alpha1::{PullPolicy, TikvClusterStatus, TikvTaskStatus};
+use tikv_operator_api::v1alpha1::{PullPolicy, RunKey, TikvClusterStatus, TikvTaskStatus};
 
 use crate::world::Uid;
 
@@ -21,7 +21,7 @@ pub struct TaskWorld {
     /// All clusters of the namespace have been read.
     pub clusters_are_known: bool,
     /// Jobs that this task owns, by the key of their run; `None` until they have been read.
-    pub jobs: Option<BTreeMap<String, JobFacts>>,
+    pub jobs: Option<BTreeMap<RunKey, JobFacts>>,
 }
 
 /// The task apart from its spec.

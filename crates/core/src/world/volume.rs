@@ -105,6 +105,9 @@ pub struct VolumeFacts {
     /// condition (`Resizing`, `FileSystemResizePending`, `ControllerResizeError`,
     /// `NodeResizeError`) and its message.
     pub growth: Option<String>,
+    /// What is asked of the store on it (`tikv.org/replace`), in the words that were written: a wish on the
+    /// claim outlives the store's pods.
+    pub replace: Option<String>,
     /// What we wrote on it.
     pub marks: VolumeMarks,
 }

@@ -14,7 +14,7 @@ use tikv_operator_core::world::{
     Replication, ResourceFacts, Slot, StoreFacts, StoreId, StoreState, Uid, World,
 };
 
-use crate::input::Found;
+use crate::input::{Found, Tasks};
 
 /// PD's default of `replication.max-replicas`.
 const MAX_REPLICAS: u32 = 3;
@@ -40,7 +40,7 @@ pub(super) fn of(
     let has = |is: &dyn Fn(&str) -> bool| metadata.finalizers.iter().flatten().any(|f| is(f));
     let pd = match answer {
         Some(answer) => PdView::Known(Box::new(heard(answer))),
-        None => pd(cluster, &status, (&belongings.pods, evicting), now),
+        None => pd(cluster, &status, &belongings.pods, evicting, now),
     };
     let resource = ResourceFacts {
         name: found.name().to_owned(),
@@ -54,8 +54,10 @@ pub(super) fn of(
     };
     let labels = metadata.labels.clone().unwrap_or_default();
     let gates = match &found.tasks {
-        Ok(tasks) => Gates::of(tasks.iter(), found.name(), &labels, now),
-        Err(why) => Gates::Unknown(why.clone()),
+        Tasks::Known(tasks) => Gates::of(tasks.iter(), found.name(), &labels, now),
+        Tasks::Unreadable(why) => Gates::Unknown(why.clone()),
+        // What is planned is what the operator does where no task holds it; the page says so.
+        Tasks::NotInDump => Gates::default(),
     };
     World {
         gates,
@@ -77,7 +79,8 @@ fn heard(answer: PdAnswer) -> PdFacts {
 fn pd(
     cluster: &Cluster,
     status: &TikvClusterStatus,
-    (pods, evicting): (&BTreeMap<Slot, PodFacts>, BTreeSet<StoreId>),
+    pods: &BTreeMap<Slot, PodFacts>,
+    evicting: BTreeSet<StoreId>,
     now: Timestamp,
 ) -> PdView {
     let id = status.cluster_id.as_ref().and_then(|id| id.parse().ok());

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::flags::Scope;
-use crate::input::Input;
+use crate::input::{Input, TASK, Tasks};
 
 /// Longest dump that is read: a hundred clusters with all their pods take some 20 MiB.
 const LONGEST: u64 = 256 * 1024 * 1024;
@@ -25,13 +25,19 @@ pub(super) fn read(path: &Path, scope: &Scope) -> Result<Input, Failure> {
     };
     let text = text.map_err(|error| fail(error.to_string()))?;
     let mut resources = Vec::new();
-    let mut objects = Vec::new();
+    let (mut objects, mut tasks) = (Vec::new(), None);
     for object in documents(&text).map_err(fail)? {
+        let kind = object.get("kind").and_then(Value::as_str);
+        if kind == Some(TASK) {
+            // One of another namespace shows that those of this one would be here.
+            tasks.get_or_insert_with(Vec::new).push(object);
+            continue;
+        }
         let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
         if scope.namespace.is_some() && scope.namespace.as_deref() != namespace {
             continue;
         }
-        if object.get("kind").and_then(Value::as_str) == Some("TikvCluster") {
+        if kind == Some("TikvCluster") {
             let resource = serde_json::from_value(object)
                 .map_err(|error| fail(format!("a TikvCluster in it is not one: {error}")))?;
             resources.push(resource);
@@ -39,7 +45,8 @@ pub(super) fn read(path: &Path, scope: &Scope) -> Result<Input, Failure> {
             objects.push(object);
         }
     }
-    Ok(Input { resources, objects, place: shown, no_tasks: None })
+    let tasks = tasks.map_or(Tasks::NotInDump, Tasks::Known);
+    Ok(Input { resources, objects, place: shown, tasks })
 }
 
 /// All objects: of JSON, of several YAML documents, of lists in either.

@@ -16,7 +16,7 @@ use tikv_operator_api::v1alpha1::{TikvCluster, TikvTask};
 
 use crate::failure::Failure;
 use crate::flags::Scope;
-use crate::input::{Input, TASK};
+use crate::input::{Input, TASK, Tasks};
 
 /// Time to connect; a person waits.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -45,19 +45,17 @@ pub(super) async fn read(scope: &Scope) -> Result<Input, Failure> {
         objects.extend(list::<ConfigMap>(&client, namespace.as_deref()).await?);
         objects.extend(list::<PodDisruptionBudget>(&client, namespace.as_deref()).await?);
     }
-    let mut no_tasks = None;
-    if scope.furniture {
-        match tasks(&client, namespace.as_deref()).await {
-            Ok(tasks) => objects.extend(tasks),
-            Err(why) => no_tasks = Some(why),
-        }
-    }
-    Ok(Input { resources, objects, place, no_tasks })
+    // Only a forecast reads them.
+    let tasks = if scope.furniture {
+        tasks(&client, namespace.as_deref()).await
+    } else {
+        Tasks::Known(Vec::new())
+    };
+    Ok(Input { resources, objects, place, tasks })
 }
 
-/// The tasks as they are stored; why not, in words, where they cannot be read. Where there is no such
-/// kind there are none.
-async fn tasks(client: &Client, namespace: Option<&str>) -> Result<Vec<Value>, String> {
+/// The tasks as they are stored. Where there is no such kind there are none.
+async fn tasks(client: &Client, namespace: Option<&str>) -> Tasks {
     let kind = ApiResource::erase::<TikvTask>(&());
     let api: Api<DynamicObject> = match namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
@@ -66,7 +64,7 @@ async fn tasks(client: &Client, namespace: Option<&str>) -> Result<Vec<Value>, S
     let items = match api.list(&ListParams::default()).await {
         Ok(list) => list.items,
         Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Tasks::Unreadable(error.to_string()),
     };
     let with_kind = |item: DynamicObject| {
         let mut object = serde_json::to_value(item).unwrap_or_default();
@@ -75,7 +73,7 @@ async fn tasks(client: &Client, namespace: Option<&str>) -> Result<Vec<Value>, S
         }
         object
     };
-    Ok(items.into_iter().map(with_kind).collect())
+    Tasks::Known(items.into_iter().map(with_kind).collect())
 }
 
 /// A client for the cluster that is asked, and the namespace that is meant.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use tikv_operator_api::labels::{CLUSTER, MANAGER};
-use tikv_operator_core::task::{Answer, Call};
+use tikv_operator_core::task::{Annotation, Answer, Call};
 
 use crate::kubernetes::words;
 
@@ -67,34 +67,35 @@ impl AccountClient<'_> {
         Ok(secret.data.into_iter().flatten().map(|(key, value)| (key, value.0)).collect())
     }
 
-    /// Writes an annotation on a pod that is this cluster's. False where there is no such pod.
-    pub(super) async fn annotate(&self, call: &Call, name: &str) -> Result<bool, Answer> {
-        let Call::Annotate { cluster, annotation, value, made_before, .. } = call else {
-            return Err(Answer::Refused("it is another call".to_owned()));
-        };
-        let path = format!("/api/v1/namespaces/{}/pods/{name}", self.namespace);
-        let what = format!("pod {name} (as service account {})", self.account);
-        let pod = match self.get(&path).await {
-            Ok(pod) => pod,
+    /// Writes an annotation on an object that is this cluster's. False where there is none of the name.
+    pub(super) async fn annotate(&self, wish: &Annotation, name: &str) -> Result<bool, Answer> {
+        let Annotation { cluster, on, key, value, made_before, .. } = wish;
+        let path = format!("/api/v1/namespaces/{}/{}/{name}", self.namespace, on.plural());
+        let what = format!("{} {name} (as service account {})", on.word(), self.account);
+        let object = match self.get(&path).await {
+            Ok(object) => object,
             Err(Refusal::No(404, _)) => return Ok(false),
             Err(refusal) => return Err(refusal.answer(&what)),
         };
-        let labels = pod.pointer("/metadata/labels");
+        let labels = object.pointer("/metadata/labels");
         if labels.and_then(|l| l.get(CLUSTER)).and_then(Value::as_str) != Some(cluster) {
-            return Err(Answer::Refused(format!("{what}: it is no pod of cluster {cluster}")));
+            return Err(Answer::Refused(format!(
+                "{what}: it is no {} of cluster {cluster}",
+                on.word()
+            )));
         }
-        let made = pod.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
+        let made = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
         let made: Option<Timestamp> = made.and_then(|made| made.parse().ok());
-        let annotations = pod.pointer("/metadata/annotations");
-        let present = annotations.and_then(|all| all.get(annotation)).and_then(Value::as_str);
+        let annotations = object.pointer("/metadata/annotations");
+        let present = annotations.and_then(|all| all.get(key)).and_then(Value::as_str);
         let later = made_before.zip(made).is_some_and(|(before, made)| made > before);
-        // An earlier attempt came to this pod already.
+        // An earlier attempt came to it already.
         if later || present == value.as_deref() {
             return Ok(true);
         }
-        let uid = pod.pointer("/metadata/uid").cloned().unwrap_or_default();
-        // With its uid: another pod of the name is not meant.
-        let body = json!({"metadata": {"uid": uid, "annotations": {(*annotation): value}}});
+        let uid = object.pointer("/metadata/uid").cloned().unwrap_or_default();
+        // With its uid: another one of the name is not meant.
+        let body = json!({"metadata": {"uid": uid, "annotations": {(*key): value}}});
         match self.patch(&path, &body).await {
             Ok(_) => Ok(true),
             Err(Refusal::No(404, _)) => Ok(false),

@@ -3,9 +3,11 @@
 //! Jobs are made and deleted by the operator itself, in the task's namespace; everything else that
 //! touches the API server is done as the task's service account.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tikv_operator_core::{
-    task::{Answer, Call, HttpCall, Task, TaskStep},
+    task::{Annotation, Answer, Call, HttpCall, Task, TaskStep},
     world::Uid,
 };
 
@@ -19,6 +21,9 @@ use crate::{
     kubernetes::{ApiError, Kubernetes, Place, Resource, UnknownFields, WRITE_TIME},
     metrics::CallOutcome,
 };
+
+/// Pause after a Job could not be deleted.
+const DELETED_AGAIN: Duration = Duration::from_secs(2);
 
 /// What steps are done with.
 pub struct Worker {
@@ -35,7 +40,7 @@ impl Worker {
     pub async fn act(&self, task: &Task, step: &TaskStep) -> Option<Answer> {
         let (name, answer) = match step {
             TaskStep::CreateJob { job, .. } => ("task-create-job", self.create(task, job).await),
-            TaskStep::FindJob { name, .. } => return self.find(task, name).await,
+            TaskStep::FindJob { name, .. } => return Some(self.find(task, name).await),
             TaskStep::DeleteJob { name, uid } => {
                 self.delete(task, name, uid).await;
                 return None;
@@ -74,18 +79,15 @@ impl Worker {
         }
     }
 
-    /// Is the Job still there? `None` where nobody could say.
-    async fn find(&self, task: &Task, name: &str) -> Option<Answer> {
+    /// Is the Job still there? Where nobody can say it is not gone: it is asked for again after a while.
+    async fn find(&self, task: &Task, name: &str) -> Answer {
         let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
         match self.kubernetes.get(place).await {
-            Ok(Some(job)) if owns(task, &job) => Some(Answer::Begun),
-            Ok(Some(_) | None) => {
-                Some(Answer::Again(format!("Job {name} was deleted before it ended")))
-            }
+            Ok(Some(job)) if owns(task, &job) => Answer::Begun,
+            Ok(Some(_) | None) => Answer::Again(format!("Job {name} was deleted before it ended")),
             Err(error) => {
-                // Asked again at the next look.
                 tracing::warn!("cannot look for Job {name}: {error}");
-                None
+                Answer::Begun
             }
         }
     }
@@ -96,8 +98,9 @@ impl Worker {
         let outcome = match &deleted {
             Ok(()) => CallOutcome::Ok,
             Err(error) => {
-                // Planned again at the next look.
                 tracing::warn!("Job not deleted: {error}");
+                // The end of this call wakes the task, which plans the deletion again.
+                tokio::time::sleep(DELETED_AGAIN).await;
                 CallOutcome::Failed
             }
         };
@@ -120,7 +123,7 @@ impl Worker {
         match (call, acting) {
             (Call::Http(call), acting) => self.post(task, call, acting.as_ref()).await,
             (_, None) => Answer::Refused("there is no service account to do it as".to_owned()),
-            (Call::Annotate { .. }, Some(acting)) => self.annotate(call, &acting).await,
+            (Call::Annotate(wish), Some(acting)) => self.annotate(wish, &acting).await,
             (Call::SetConfig { cluster, component, config }, Some(acting)) => {
                 self.as_account(acting.set_config(cluster, component, config)).await
             }
@@ -139,25 +142,23 @@ impl Worker {
         answer.unwrap_or_else(|_| Answer::Again("no answer in time".to_owned()))
     }
 
-    /// Writes an annotation on pods, one after the other, each with a time of its own. A pod that is
+    /// Writes an annotation on objects, one after the other, each with a time of its own. One that is
     /// gone does not keep it from the others.
-    async fn annotate(&self, call: &Call, acting: &AccountClient<'_>) -> Answer {
-        let Call::Annotate { pods, annotation, .. } = call else {
-            return Answer::Refused("it is another call".to_owned());
-        };
+    async fn annotate(&self, wish: &Annotation, acting: &AccountClient<'_>) -> Answer {
+        let Annotation { on, names, key, .. } = wish;
         let (mut done, mut gone) = (0, Vec::new());
-        for name in pods {
+        for name in names {
             let Ok(_permit) = self.kubernetes.fence().permit(WRITE_TIME).await else {
                 return Answer::Again("this replica does not hold the lease".to_owned());
             };
-            match tokio::time::timeout(WRITE_TIME, acting.annotate(call, name)).await {
+            match tokio::time::timeout(WRITE_TIME, acting.annotate(wish, name)).await {
                 Ok(Ok(true)) => done += 1,
                 Ok(Ok(false)) => gone.push(name.as_str()),
                 Ok(Err(answer)) => return answer,
-                Err(_) => return Answer::Again(format!("pod {name}: no answer in time")),
+                Err(_) => return Answer::Again(format!("{} {name}: no answer in time", on.word())),
             }
         }
-        let mut words = format!("{annotation} on {done} pods");
+        let mut words = format!("{key} on {done} {}s", on.word());
         if !gone.is_empty() {
             words = format!("{words}; not there: {}", gone.join(", "));
         }
@@ -193,7 +194,7 @@ fn owns(task: &Task, job: &Value) -> bool {
 fn call_name(call: &Call) -> &'static str {
     match call {
         Call::Http(_) => "task-http",
-        Call::Annotate { .. } => "task-annotate",
+        Call::Annotate(_) => "task-annotate",
         Call::SetConfig { .. } => "task-set-config",
         Call::Scale { .. } => "task-scale",
     }
@@ -251,7 +252,7 @@ mod tests {
 
     use kube::Client;
     use serde_json::json;
-    use tikv_operator_core::task::check_task;
+    use tikv_operator_core::task::{Annotated, check_task};
 
     use super::*;
     use crate::{fake::Fake, lease::Fence, metrics::Metrics};
@@ -310,10 +311,11 @@ mod tests {
         .await;
         let (worker, client) = worker(&api);
         let acting = AccountClient { client, namespace: "ns", account: "a" };
-        let call = Call::Annotate {
+        let call = Annotation {
             cluster: "c".into(),
-            pods: (0..200).map(|ordinal| format!("c-tikv-{ordinal}")).collect(),
-            annotation: "tikv.org/restart",
+            on: Annotated::Pods,
+            names: (0..200).map(|ordinal| format!("c-tikv-{ordinal}")).collect(),
+            key: "tikv.org/restart",
             value: Some("true".into()),
             made_before: None,
         };
@@ -338,16 +340,15 @@ mod tests {
             json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"ownerReferences": owners}})
         };
         for (code, answer, there) in [
-            (200, job("u").to_string(), Some(true)),
-            (200, job("another").to_string(), Some(false)),
-            (404, status(404), Some(false)),
-            (403, status(403), None),
+            (200, job("u").to_string(), true),
+            (200, job("another").to_string(), false),
+            (404, status(404), false),
+            (403, status(403), true),
         ] {
             let api = Fake::run(move |_| Some((code, answer.clone()))).await;
             let (worker, _) = worker(&api);
             let found = worker.find(&task, "t-1").await;
-            let found = found.map(|answer| matches!(answer, Answer::Begun));
-            assert_eq!(found, there, "{code}");
+            assert_eq!(matches!(found, Answer::Begun), there, "{code}");
         }
     }
 }

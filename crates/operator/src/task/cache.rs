@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 use tikv_operator_core::{
-    task::{JobFacts, TASK_LABEL, job_facts},
+    task::{JobFacts, RunKey, TASK_LABEL, job_facts},
     world::Uid,
 };
 
@@ -33,7 +33,7 @@ struct Inner {
 #[derive(Clone, Debug)]
 struct Job {
     owner: Option<Uid>,
-    run: String,
+    run: RunKey,
     facts: JobFacts,
 }
 
@@ -99,7 +99,7 @@ impl TaskCache {
     }
 
     /// The Jobs that a task owns, by the key of their run; `None` until all were listed.
-    pub(super) fn jobs(&self, key: &Key, uid: &Uid) -> Option<BTreeMap<String, JobFacts>> {
+    pub(super) fn jobs(&self, key: &Key, uid: &Uid) -> Option<BTreeMap<RunKey, JobFacts>> {
         self.read(|inner| {
             let scope = |scope: &Scope| scope.as_ref().is_none_or(|s| *s == key.namespace);
             if !inner.jobs_listed.iter().any(scope) {
@@ -258,20 +258,15 @@ mod tests {
         };
         cache.all_tasks(&None, bodies());
         let reader = cache.clone();
-        let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let ended = Arc::clone(&done);
-        let least = std::thread::spawn(move || {
-            let mut least = usize::MAX;
-            while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                least = least.min(reader.of_namespace("ns").map_or(0, |tasks| tasks.len()));
-            }
-            least
+        // It ends by itself, and the lists come as long as it reads: neither is over before the other.
+        let reading = std::thread::spawn(move || {
+            let seen = (0..2_000).map(|_| reader.of_namespace("ns").map_or(0, |tasks| tasks.len()));
+            seen.min()
         });
-        for _ in 0..300 {
+        while !reading.is_finished() {
             cache.all_tasks(&None, bodies());
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert!([200, usize::MAX].contains(&least.join().unwrap()));
+        assert_eq!(reading.join().unwrap(), Some(200));
     }
 
     #[test]
@@ -298,7 +293,7 @@ mod tests {
         cache.all_jobs(&None, &[job("a", "t", "u"), job("b", "t", "of-an-earlier-one")]);
         let runs = |cache: &TaskCache| {
             let jobs = cache.jobs(&key("t"), &uid).expect("listed");
-            jobs.into_keys().collect::<Vec<_>>()
+            jobs.into_keys().map(|key| key.0).collect::<Vec<_>>()
         };
         assert_eq!(runs(&cache), ["run-of-a"]);
         assert_eq!(cache.set_job(&job("c", "t", "u"), false), Some(key("t")));

@@ -1,82 +1,128 @@
 //! Which calls of runs are being made, and what was answered?
 //!
-//! A receiver may take a minute to answer. Calls are made beside the passes, so that a task goes on
-//! looking at its clusters meanwhile: what begins and ends within that minute is an event too.
+//! A receiver may take a minute to answer, and an API server that is asked for a hundred Jobs at once a
+//! second. Calls are made beside the passes, so that a task goes on looking at its clusters meanwhile:
+//! what begins and ends within that time is an event too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tikv_operator_core::task::{Answered, Task, TaskStep};
-use tokio::sync::mpsc;
+use tikv_operator_core::task::{Answer, Answered, Task, TaskStep};
+use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
 use super::{TaskWake, act::Worker};
 use crate::controller::Key;
+
+/// Calls to the API server at the same time: what a hundred Jobs of one moment take of it leaves it time
+/// for others. Receivers are not bounded by it, since they may hang.
+const AT_ONCE: usize = 16;
 
 /// All calls of this process; clones share them.
 #[derive(Clone)]
 pub(super) struct Calls {
     worker: Arc<Worker>,
     wakes: mpsc::UnboundedSender<TaskWake>,
+    at_once: Arc<Semaphore>,
     inner: Arc<Mutex<Inner>>,
 }
 
 #[derive(Default)]
 struct Inner {
-    /// Tasks and the keys of their runs.
+    /// Tasks and what each of their calls is about ([`TaskStep::about`]).
     going: BTreeSet<(Key, String)>,
     answers: BTreeMap<Key, Vec<Answered>>,
 }
 
 impl Calls {
     pub(super) fn new(worker: Arc<Worker>, wakes: mpsc::UnboundedSender<TaskWake>) -> Self {
-        Self { worker, wakes, inner: Arc::default() }
+        let at_once = Arc::new(Semaphore::new(AT_ONCE));
+        Self { worker, wakes, at_once, inner: Arc::default() }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Is the call of this step being made?
-    pub(super) fn is_going(&self, key: &Key, step: &TaskStep) -> bool {
-        let run = step.run().map(|run| (key.clone(), run.to_owned()));
-        run.is_some_and(|run| self.inner().going.contains(&run))
-    }
-
-    /// Makes the call, and wakes the task when it was answered.
-    pub(super) fn begin(&self, key: &Key, task: &Task, step: &TaskStep) {
-        let Some(run) = step.run().map(str::to_owned) else { return };
-        if !self.inner().going.insert((key.clone(), run.clone())) {
+    /// Begins the call, and wakes the task when it was answered.
+    pub(super) fn begin(&self, key: &Key, task: &Arc<Task>, step: TaskStep) {
+        let about = step.about().to_owned();
+        if !self.inner().going.insert((key.clone(), about.clone())) {
             return;
         }
-        let (calls, key, task, step) = (self.clone(), key.clone(), task.clone(), step.clone());
+        let (calls, key, task) = (self.clone(), key.clone(), Arc::clone(task));
         let making = async move {
             // Also when it breaks down the call is over.
-            let _over = Over { calls: calls.clone(), key: key.clone(), run: run.clone() };
-            if let Some(answer) = calls.worker.act(&task, &step).await {
-                tracing::info!(run, ?answer, "attempt");
-                calls.inner().answers.entry(key).or_default().push(Answered { key: run, answer });
+            let _over = Over { calls: calls.clone(), key: key.clone(), about };
+            let answer = calls.make(&task, &step).await;
+            if let Some((answer, run)) = answer.zip(step.run()) {
+                tracing::info!(%run, ?answer, "attempt");
+                let answered = Answered { key: run.clone(), answer };
+                calls.inner().answers.entry(key).or_default().push(answered);
             }
         };
         tokio::spawn(making.in_current_span());
     }
 
-    /// Was something answered that no pass has taken up?
-    pub(super) fn have_answers(&self, key: &Key) -> bool {
-        self.inner().answers.contains_key(key)
+    async fn make(&self, task: &Task, step: &TaskStep) -> Option<Answer> {
+        let _turn = match step {
+            TaskStep::Call { .. } => None,
+            TaskStep::CreateJob { .. } | TaskStep::FindJob { .. } | TaskStep::DeleteJob { .. } => {
+                self.at_once.acquire().await.ok()
+            }
+        };
+        self.worker.act(task, step).await
     }
 
-    /// What was answered to this task's calls.
-    pub(super) fn take_answers(&self, key: &Key) -> Vec<Answered> {
-        self.inner().answers.remove(key).unwrap_or_default()
+    /// What was answered to this task's calls and no pass has persisted, and which calls go on.
+    pub(super) fn take(&self, key: &Key) -> Heard<'_> {
+        // In one step: a call whose answer comes a moment later still counts as going on, so that it is not
+        // made again.
+        let mut inner = self.inner();
+        let going = inner.going.iter().filter(|(of, _)| of == key);
+        let going = going.map(|(_, about)| about.clone()).collect();
+        let answers = inner.answers.remove(key).unwrap_or_default();
+        Heard { calls: self, key: key.clone(), answers, going }
     }
 
-    /// These could not be persisted: the next pass has them.
-    pub(super) fn give_back(&self, key: &Key, answers: Vec<Answered>) {
-        if !answers.is_empty() {
-            self.inner().answers.entry(key.clone()).or_default().extend(answers);
+    /// There is no such task any more.
+    pub(super) fn forget(&self, key: &Key) {
+        self.inner().answers.remove(key);
+    }
+}
+
+/// What one pass hears. However the pass ends, an answer that it did not persist is heard by the next one.
+pub(super) struct Heard<'a> {
+    calls: &'a Calls,
+    key: Key,
+    answers: Vec<Answered>,
+    going: BTreeSet<String>,
+}
+
+impl Heard<'_> {
+    /// What was answered.
+    pub(super) fn answers(&self) -> &[Answered] {
+        &self.answers
+    }
+
+    /// Is the call of this step being made?
+    pub(super) fn is_going(&self, step: &TaskStep) -> bool {
+        self.going.contains(step.about())
+    }
+
+    /// The task's status holds what was answered.
+    pub(super) fn are_persisted(mut self) {
+        self.answers.clear();
+    }
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        if !self.answers.is_empty() {
+            let answers = std::mem::take(&mut self.answers);
+            self.calls.inner().answers.entry(self.key.clone()).or_default().extend(answers);
         }
     }
 }
@@ -85,13 +131,107 @@ impl Calls {
 struct Over {
     calls: Calls,
     key: Key,
-    run: String,
+    about: String,
 }
 
 impl Drop for Over {
     fn drop(&mut self) {
-        self.calls.inner().going.remove(&(self.key.clone(), self.run.clone()));
+        self.calls.inner().going.remove(&(self.key.clone(), self.about.clone()));
         // Fails only when the controller has ended.
         let _ = self.calls.wakes.send(TaskWake::Task(self.key.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicUsize, time::Duration};
+
+    use serde_json::json;
+    use tikv_operator_core::task::{RunKey, check_task};
+
+    use super::*;
+    use crate::{
+        fake::Fake,
+        kubernetes::Kubernetes,
+        lease::Fence,
+        metrics::Metrics,
+        task::{Accounts, Egress},
+    };
+
+    fn key() -> Key {
+        Key { namespace: "ns".into(), name: "t".into() }
+    }
+
+    fn task() -> Arc<Task> {
+        let mut body = json!({
+            "metadata": {"name": "t", "namespace": "ns", "uid": "u", "generation": 1},
+            "spec": tikv_operator_api::cases::task_spec(),
+        });
+        body["spec"]["cluster"] = json!("c");
+        Arc::new(check_task(&body, jiff::Timestamp::UNIX_EPOCH).unwrap())
+    }
+
+    fn create(run: usize) -> TaskStep {
+        let metadata = json!({"name": format!("t-{run}"), "namespace": "ns"});
+        let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata});
+        TaskStep::CreateJob { key: RunKey(run.to_string()), job }
+    }
+
+    fn calls(api: &Fake) -> (Calls, mpsc::UnboundedReceiver<TaskWake>) {
+        let config = kube::Config::new(format!("http://{}", api.address).parse().unwrap());
+        let client = kube::Client::try_from(config).unwrap();
+        let fence = Fence::new();
+        fence.open(tokio::time::Instant::now() + Duration::from_mins(1));
+        let kubernetes = Kubernetes::new(client, fence, Metrics::new());
+        let accounts = Accounts::new(kubernetes.clone(), None);
+        let worker = Worker { kubernetes, accounts, egress: Egress::default() };
+        let (wakes, woken) = mpsc::unbounded_channel();
+        (Calls::new(Arc::new(worker), wakes), woken)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 40)]
+    async fn jobs_of_one_moment_are_made_beside_each_other_and_not_all_at_once() {
+        use std::sync::atomic::Ordering::SeqCst;
+        const JOBS: usize = 2 * AT_ONCE;
+        let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&most);
+        let api = Fake::run(move |asked| {
+            seen.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+            std::thread::sleep(Duration::from_millis(400));
+            now.fetch_sub(1, SeqCst);
+            Some((201, asked.body.clone()))
+        })
+        .await;
+        let (calls, mut woken) = calls(&api);
+        for run in 0..JOBS {
+            calls.begin(&key(), &task(), create(run));
+        }
+        for _ in 0..JOBS {
+            woken.recv().await.unwrap();
+        }
+        assert_eq!(calls.take(&key()).answers().len(), JOBS);
+        assert_eq!(most.load(SeqCst), AT_ONCE);
+    }
+
+    /// The answer to a call that ends while a pass plans is the next pass's, and the call is not made again.
+    #[tokio::test]
+    async fn a_call_that_ends_during_a_pass_still_counts_as_going_on_in_it() {
+        let api = Fake::run(|asked| Some((201, asked.body.clone()))).await;
+        let (calls, mut woken) = calls(&api);
+        calls.begin(&key(), &task(), create(1));
+        let heard = calls.take(&key());
+        woken.recv().await.unwrap();
+        assert!(heard.is_going(&create(1)) && heard.answers().is_empty());
+        drop(heard);
+        let next = calls.take(&key());
+        assert!(!next.is_going(&create(1)) && next.answers().len() == 1);
+        drop(next);
+        assert_eq!(
+            calls.take(&key()).answers().len(),
+            1,
+            "a pass that persists nothing drops nothing"
+        );
+        calls.take(&key()).are_persisted();
+        assert!(calls.take(&key()).answers().is_empty());
     }
 }

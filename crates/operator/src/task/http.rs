@@ -136,7 +136,7 @@ fn request(outgoing: &Outgoing) -> Result<Request<Full<Bytes>>, Problem> {
         .header(HOST, host)
         .header(USER_AGENT, concat!("tikv-operator/", env!("CARGO_PKG_VERSION")))
         .header(CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")
-        .header("idempotency-key", &call.key);
+        .header("idempotency-key", call.key.as_str());
     let secret = outgoing.secret_headers.iter().map(|(name, value)| (name, value));
     for (name, value) in call.headers.iter().chain(secret) {
         let never = |what: &str| Problem::Never(format!("header {name}: {what}"));
@@ -185,6 +185,7 @@ mod tests {
     use std::{collections::BTreeMap, net::SocketAddr};
 
     use serde_json::json;
+    use tikv_operator_core::task::RunKey;
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -206,7 +207,7 @@ mod tests {
         Outgoing {
             call: HttpCall {
                 target: Target::parse(url).unwrap(),
-                key: "the-key".to_owned(),
+                key: RunKey("the-key".to_owned()),
                 headers: BTreeMap::from([("X-Team".to_owned(), "storage".to_owned())]),
                 headers_from: Vec::new(),
                 tls_secret: None,

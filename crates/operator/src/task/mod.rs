@@ -38,10 +38,14 @@ use crate::{
     observe::{Cache, Scope},
 };
 
-/// A burst of news is waited out for this long: an event becomes a Job within a second.
-const DEBOUNCE: Duration = Duration::from_millis(50);
-/// Least time between two passes over a task.
+/// A burst of news is waited out for this long: an event becomes a Job within a second, and the cluster's
+/// own pass and three calls to the API server come before that.
+const DEBOUNCE: Duration = Duration::from_millis(20);
+/// Least time between a pass that wrote and the next one over the task.
 const REST: Duration = Duration::from_millis(200);
+/// The same after a pass that did not: news that was about nothing does not hold up an event. A task that
+/// selects a hundred clusters takes some milliseconds, so they still do not fill a core.
+const SHORT_REST: Duration = Duration::from_millis(50);
 /// Most passes at the same time.
 const CONCURRENCY: usize = 32;
 
@@ -65,7 +69,7 @@ pub struct Tasks {
 
 /// The watched clusters.
 pub struct Clusters {
-    /// They.
+    /// Those that this operator looks after.
     pub cache: Cache,
     /// What the watches follow.
     pub scopes: Vec<Scope>,
@@ -215,11 +219,8 @@ impl State {
                         self.schedule.forget(&key);
                         self.backoff.reset(&key);
                     }
-                    Ended::Done(wake) => {
-                        self.backoff.reset(&key);
-                        self.schedule.finish(&key, now + REST);
-                        self.schedule.wake(&key, now + wake);
-                    }
+                    Ended::Quiet(wake) => self.rest(&key, now + SHORT_REST, now + wake),
+                    Ended::Done(wake) => self.rest(&key, now + REST, now + wake),
                     Ended::Failed => self.failed(&key, now),
                 }
             }
@@ -236,6 +237,12 @@ impl State {
                 }
             }
         }
+    }
+
+    fn rest(&mut self, key: &Key, until: Instant, wake: Instant) {
+        self.backoff.reset(key);
+        self.schedule.finish(key, until);
+        self.schedule.wake(key, wake);
     }
 
     fn failed(&mut self, key: &Key, now: Instant) {

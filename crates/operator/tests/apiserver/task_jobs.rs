@@ -1,11 +1,16 @@
 //! Do Jobs come and go with their runs, and in time? Are the examples taken?
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use kube::api::{DeleteParams, ListParams};
+use futures::StreamExt;
+use kube::{
+    api::{DeleteParams, ListParams},
+    runtime::watcher,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -126,30 +131,58 @@ async fn examples_are_taken() {
     }
 }
 
-/// Promised is a second for 99 of 100 on a machine that has time. Beside all other tests the middle one
-/// of 25 must keep it.
+/// When each Job was first heard of, by its name.
+type Made = Arc<Mutex<BTreeMap<String, Instant>>>;
+
+/// Hears of Jobs as they are made.
+fn listen(stage: &Stage) -> (Made, tokio::task::JoinHandle<()>) {
+    let made = Made::default();
+    let (into, jobs) = (Arc::clone(&made), stage.jobs());
+    let listening = tokio::spawn(async move {
+        let mut news = std::pin::pin!(watcher(jobs, watcher::Config::default()));
+        while let Some(event) = news.next().await {
+            if let Ok(watcher::Event::Apply(job) | watcher::Event::InitApply(job)) = event {
+                let name = job.metadata.name.unwrap_or_default();
+                into.lock().unwrap().entry(name).or_insert_with(Instant::now);
+            }
+        }
+    });
+    (made, listening)
+}
+
+/// Promised is a second for 99 of 100 on a machine that has time, and that is measured on the lab. Beside
+/// all other tests the middle one must keep it, and the fastest one shows what the loop itself adds to the
+/// calls: a pause, or a call too many before the Job, is more than it may take.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_becomes_a_job_within_a_second() {
+    const TASKS: usize = 10;
+    const EVENTS: usize = 10;
+    const LOOP: Duration = Duration::from_millis(200);
     let stage = Stage::new("task-latency").await;
-    stage.task("t", json!({"events": ["NodeCordoned"], "concurrencyPolicy": "Replace"})).await;
-    stage.looked("t").await;
-    let (mut seen, mut took) = (BTreeSet::new(), Vec::new());
-    for n in 0..25 {
-        let node = format!("n{n}");
-        let start = Instant::now();
-        stage.cordon(&[node.as_str()]).await;
-        let new = loop {
-            let there = jobs(&stage, "t").await;
-            if let Some(new) = there.into_iter().find(|job| !seen.contains(job)) {
-                break new;
-            }
-            assert!(start.elapsed() < PATIENCE, "no Job for {node}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        };
-        took.push(start.elapsed());
-        seen.insert(new);
+    for n in 0..TASKS {
+        let spec = json!({"events": ["NodeCordoned"], "concurrencyPolicy": "Allow"});
+        stage.task(&format!("t{n}"), spec).await;
     }
+    for n in 0..TASKS {
+        stage.looked(&format!("t{n}")).await;
+    }
+    let (made, listening) = listen(&stage);
+    let mut took = Vec::new();
+    for event in 1..=EVENTS {
+        let start = Instant::now();
+        stage.cordon(&[format!("n{event}").as_str()]).await;
+        while made.lock().unwrap().len() < TASKS * event {
+            assert!(start.elapsed() < PATIENCE, "event {event}: {:?}", made.lock().unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let made = made.lock().unwrap();
+        took.extend(made.values().filter(|at| **at > start).map(|at| at.duration_since(start)));
+    }
+    listening.abort();
     took.sort_unstable();
-    println!("event to Job: {:?} in the middle, {:?} at worst", took[12], took[24]);
-    assert!(took[12] <= Duration::from_secs(1), "{took:?}");
+    let (fastest, middle, slow, slowest) = (took[0], took[49], took[98], took[99]);
+    println!("event to Job: {fastest:?}, p50 {middle:?}, p99 {slow:?}, at worst {slowest:?}");
+    assert_eq!(took.len(), TASKS * EVENTS, "one Job for each");
+    assert!(middle <= Duration::from_secs(1), "{took:?}");
+    assert!(fastest <= LOOP, "{took:?}");
 }

@@ -144,7 +144,7 @@ async fn verbs_are_asked_about(stage: &Stage) {
     for (run, word) in [
         (config, "patch tikvclusters"),
         (json!({"restart": {}}), "patch pods"),
-        (json!({"storeReplace": {}}), "patch pods"),
+        (json!({"storeReplace": {}}), "patch persistentvolumeclaims"),
     ] {
         let words = created(stage, &run).await.unwrap_err();
         assert!(words.contains(word), "{words}");

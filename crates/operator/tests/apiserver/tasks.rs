@@ -242,8 +242,8 @@ async fn an_event_becomes_a_job_that_the_task_owns_and_its_end_the_runs() {
     let status = stage.until("t", |status| outcome(status, 0) == "Running").await;
     println!("event to Job: {:?}", start.elapsed());
     let key = status["runs"][0]["key"].as_str().unwrap().to_owned();
-    // The run is persisted before its Job is made, and counted as active after that.
-    stage.until("t", |status| status["active"] == 1).await;
+    assert_eq!(status["active"], 1, "persisted before its Job is made");
+    stage.until("t", |status| status["runs"][0]["jobMade"] == true).await;
     let job = stage.jobs().get(&format!("t-{key}")).await.unwrap();
     let owner = &job.metadata.owner_references.as_ref().unwrap()[0];
     assert_eq!((owner.kind.as_str(), owner.controller), ("TikvTask", Some(true)));
@@ -282,7 +282,7 @@ async fn what_happens_while_the_operator_is_away_is_done_once_it_is_back() {
     let status = stage
         .until("t", |status| {
             let runs = status["runs"].as_array().map_or(0, Vec::len);
-            runs == 9 && (0..9).all(|run| outcome(status, run) == "Running")
+            runs == 9 && (0..9).all(|run| status["runs"][run]["jobMade"] == true)
         })
         .await;
     let mut subjects: Vec<&str> = status["runs"]

@@ -204,7 +204,7 @@ impl<'a> Tasks<'a> {
         let mut made = Self { scene, tasks: Vec::new() };
         for number in 0..TASKS {
             let name = format!("delay-{number}");
-            made.tasks.push(Task::create(scene, &cluster.namespace, (&name, &spec))?);
+            made.tasks.push(Task::create(scene, &cluster.namespace, &name, &spec)?);
         }
         for task in &made.tasks {
             task.looked()?;

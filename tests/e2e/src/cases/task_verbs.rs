@@ -62,9 +62,10 @@ fn account(scene: &Scene, cluster: &Cluster) -> Result<()> {
     let on_pods = if scene.controlled { json!(["get"]) } else { json!(["get", "patch"]) };
     let rules = json!([
         { "apiGroups": [""], "resources": ["pods"], "verbs": on_pods },
+        { "apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["get", "patch"] },
         { "apiGroups": ["tikv.org"], "resources": ["tikvclusters"], "verbs": ["get", "patch"] },
     ]);
-    task::allow(scene, &cluster.namespace, (ACCOUNT, &rules))
+    task::allow(scene, &cluster.namespace, ACCOUNT, &rules)
 }
 
 /// What is done to the cluster, one verb after the other.
@@ -80,7 +81,7 @@ impl Hands<'_> {
             "cluster": self.cluster.name, "immediately": true, "serviceAccountName": ACCOUNT,
             "backoffLimit": 3, "run": verb,
         });
-        let task = Task::create(self.scene, &self.cluster.namespace, (name, &spec))?;
+        let task = Task::create(self.scene, &self.cluster.namespace, name, &spec)?;
         task.run_ends("Succeeded", LIMIT).map(drop)
     }
 

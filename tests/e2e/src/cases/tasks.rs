@@ -92,7 +92,7 @@ fn gate(scene: &Scene) -> Result<Verdict> {
             "timeout": "3m", "backoffLimit": 0, "run": job(scene.client_image(), args),
         })
     };
-    let task = Task::create(scene, &namespace, ("backup", &spec(&["no-such-command"])))?;
+    let task = Task::create(scene, &namespace, "backup", &spec(&["no-such-command"]))?;
     task.looked()?;
     let begin = Instant::now();
     upgrade(&cluster, next)?;
@@ -131,7 +131,7 @@ fn verb(scene: &Scene) -> Result<Verdict> {
         "apiGroups": ["tikv.org"], "resources": ["tikvclusters/scale"], "verbs": ["patch"],
     }]);
     if scene.controlled {
-        task::allow(scene, &namespace, ("scaler", &may_scale))?;
+        task::allow(scene, &namespace, "scaler", &may_scale)?;
     }
     let spec = |again: u32| {
         json!({
@@ -140,13 +140,13 @@ fn verb(scene: &Scene) -> Result<Verdict> {
         })
     };
     // At the second attempt whoever decides about rights has heard of those that were just given.
-    let without = Task::create(scene, &namespace, ("without", &spec(1)))?;
+    let without = Task::create(scene, &namespace, "without", &spec(1))?;
     let refused = without.run_ends("Failed", LIMIT)?;
     let said = text(&refused, "/message").unwrap_or_default();
     let of_scale = said.contains("service account scaler") && said.contains("tikvclusters/scale");
     ensure!(of_scale, "it was not refused for want of the role: {said}");
-    task::allow(scene, &namespace, ("scaler", &may_scale))?;
-    let with = Task::create(scene, &namespace, ("with", &spec(3)))?;
+    task::allow(scene, &namespace, "scaler", &may_scale)?;
+    let with = Task::create(scene, &namespace, "with", &spec(3))?;
     with.run_ends("Succeeded", LIMIT)?;
     until("four stores", LIMIT, || {
         let ready = cluster.get()?.pointer("/status/tikv/ready").and_then(Value::as_i64);

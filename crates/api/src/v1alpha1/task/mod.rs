@@ -19,7 +19,7 @@ pub use run::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use status::{
-    GateStatus, OwnWork, RunOutcome, RunStatus, ScheduleStatus, TaskCluster, TikvTaskStatus,
+    GateStatus, OwnWork, RunKey, RunOutcome, RunStatus, ScheduleStatus, TaskCluster, TikvTaskStatus,
 };
 
 use super::DurationText;

@@ -98,7 +98,8 @@ pub struct GateStatus {
     pub id: String,
     /// Key of the run; absent where `when` let it pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub run: Option<RunKey>,
     /// What came of it: `Succeeded` and `Skipped` let the announced go on.
     pub outcome: RunOutcome,
     /// A sentence.
@@ -120,12 +121,32 @@ pub struct ScheduleStatus {
     pub expression: String,
 }
 
+/// What a run is known by to everybody: in the name of its Job, in the label of its pods, and to receivers.
+/// Who sees it twice sees the same run twice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunKey(pub String);
+
+impl RunKey {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for RunKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStatus {
     /// Its key: the same in every attempt, in the name of its Job and in its HTTP calls.
-    pub key: String,
+    #[schemars(with = "String")]
+    pub key: RunKey,
     /// The cluster that it is about.
     pub cluster: String,
     /// The event; absent for a schedule and for `immediately`.

@@ -39,6 +39,29 @@ fn one_more_is_made_first() {
     }
 }
 
+/// The run of a task has succeeded with the wish, so a pod that is made anew must not take it away.
+#[test]
+fn a_wish_on_the_claim_outlives_the_pod() {
+    let cluster = stores(3);
+    let mut world = fixture::settled(&cluster);
+    let claim = Slot::tikv(1).claim_name("c");
+    world.volumes.get_mut(&claim).expect("a volume").replace = Some("true".into());
+    let joining =
+        |world: &World| Scene::new(&cluster, world).roster(Component::Tikv).joining.clone();
+    assert_eq!(joining(&world), [Slot::tikv(3)]);
+    let pod = world.pods.remove(&Slot::tikv(1)).expect("a pod");
+    assert_eq!(joining(&world), [Slot::tikv(3)], "while the pod is away");
+    let made_anew = crate::world::PodFacts { uid: crate::world::Uid("new".into()), ..pod };
+    world.pods.insert(Slot::tikv(1), made_anew);
+    assert_eq!(joining(&world), [Slot::tikv(3)]);
+    // It is the one that goes when the new one serves.
+    let mut world = fixture::settled(&stores(4));
+    world.volumes.get_mut(&claim).expect("a volume").replace = Some("true".into());
+    assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-1"]);
+    world.volumes.get_mut(&claim).expect("a volume").replace = None;
+    assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-3"], "called back");
+}
+
 #[test]
 fn it_leaves_when_as_many_others_serve_as_are_wanted() {
     let cluster = stores(3);

@@ -56,20 +56,20 @@ pub(super) fn work(resource: &TikvTask, problems: &mut Problems) -> Option<Work>
             }
             return Some(Work::Restart(Pods::All(*component)));
         }
-        has_pod(resource, (pods, names_a_pod), "spec.run.restart", problems);
+        has_pod(resource, pods, names_a_pod, "spec.run.restart", problems);
         return Some(Work::Restart(of_event(pods)));
     }
     if let Some(PodsRun { pods }) = &run.evict_leaders {
-        has_pod(resource, (pods, names_a_store), "spec.run.evictLeaders.pods", problems);
+        has_pod(resource, pods, names_a_store, "spec.run.evictLeaders.pods", problems);
         return Some(Work::Evict(of_event(pods)));
     }
     if let Some(PodsRun { pods }) = &run.restore_leaders {
-        has_pod(resource, (pods, names_a_store), "spec.run.restoreLeaders.pods", problems);
+        has_pod(resource, pods, names_a_store, "spec.run.restoreLeaders.pods", problems);
         return Some(Work::Restore(of_event(pods)));
     }
     if let Some(StoreReplaceRun { pod }) = &run.store_replace {
         let pods = pod.as_slice();
-        has_pod(resource, (pods, names_a_store), "spec.run.storeReplace.pod", problems);
+        has_pod(resource, pods, names_a_store, "spec.run.storeReplace.pod", problems);
         return Some(Work::Replace(of_event(pods)));
     }
     if let Some(set) = &run.config_set {
@@ -136,7 +136,8 @@ fn names_a_store(event: TaskEvent) -> bool {
 /// Where no pod is named, every event of the task must name one that the verb is for.
 fn has_pod(
     resource: &TikvTask,
-    (pods, names): (&[String], fn(TaskEvent) -> bool),
+    pods: &[String],
+    names: fn(TaskEvent) -> bool,
     field: &str,
     problems: &mut Problems,
 ) {

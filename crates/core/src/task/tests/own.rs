@@ -1,7 +1,9 @@
 //! Does a task start itself?
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::fixture::{Stage, calls, cordon, done, hook, task};
 use super::*;
@@ -164,9 +166,16 @@ fn each_verb_brings_about_what_it_does() {
         json!({"restart": {"component": "tikv"}}),
         json!({"evictLeaders": {"pods": ["c-tikv-0"]}}),
         json!({"restoreLeaders": {"pods": ["c-tikv-0"]}}),
+        json!({"storeReplace": {"pod": "c-tikv-0"}}),
         json!({"configSet": {"component": "tikv", "config": {"a": 1}}}),
         json!({"scale": {"by": 1}}),
     ];
+    let crd = serde_json::to_value(tikv_operator_api::schema::task_crd()).expect("JSON");
+    let run = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/run/properties";
+    let verbs = crd.pointer(run).and_then(Value::as_object).expect("fields").keys();
+    let rows: BTreeSet<&String> =
+        works.iter().filter_map(|run| run.as_object()?.keys().next()).collect();
+    assert_eq!(rows, verbs.collect(), "every verb of the schema has its row");
     let table: Vec<String> = works
         .into_iter()
         .map(|run| {
@@ -190,6 +199,7 @@ fn each_verb_brings_about_what_it_does() {
              ClusterReady",
             "evictLeaders: ClusterDegraded | ClusterReady",
             "restoreLeaders: ClusterDegraded | ClusterReady",
+            "storeReplace: DiskAlmostFull ClusterDegraded | ClusterReady",
             "configSet: StoreDown PdMemberLost PdQuorumLost ConfigDrift ClusterDegraded | StoreBack \
              PdLeaderChanged ClusterReady",
             "scale: DiskAlmostFull ClusterDegraded | ScaleStarted ScaleFinished ScaleRefused \

@@ -18,7 +18,7 @@ fn attempts_pause_longer_each_time_and_end() {
     let mut keys = BTreeSet::new();
     for (attempt, pause) in [(1, 10), (2, 20)] {
         let plan = stage.pass_with(Some(&again()));
-        keys.extend(plan.steps.iter().filter_map(|step| step.run().map(str::to_owned)));
+        keys.extend(plan.steps.iter().filter_map(|step| step.run().cloned()));
         let run = &stage.runs()[0];
         assert_eq!((run.outcome, run.attempts), (R::Running, attempt));
         let next = run.next.as_ref().expect("a time").0;
@@ -28,7 +28,7 @@ fn attempts_pause_longer_each_time_and_end() {
         stage.wait(SignedDuration::from_secs(1));
     }
     let plan = stage.pass_with(Some(&again()));
-    keys.extend(plan.steps.iter().filter_map(|step| step.run().map(str::to_owned)));
+    keys.extend(plan.steps.iter().filter_map(|step| step.run().cloned()));
     assert_eq!((outcomes(&stage), keys.len()), (vec![R::Failed], 1), "one key for all");
     assert!(stage.world.task.status.conditions[1].message.contains("503"));
     stage.wait(SignedDuration::from_hours(1));
@@ -152,16 +152,29 @@ fn an_attempt_that_failed_shows_in_the_conditions() {
     assert!(ready.message.contains("no token"), "{}", ready.message);
 }
 
+/// An answer holds whatever has become of the spec: the call was made.
 #[test]
-fn an_answer_outlives_a_write_that_somebody_else_made_meanwhile() {
-    let mut stage = Stage::new(&hook(&json!({})));
-    cordon(&mut stage, 0..1);
-    let plan = stage.pass_with(None);
-    let key = plan.steps[0].run().expect("a run").to_owned();
-    let answers = [Answered { key, answer: Answer::Again("503".into()) }];
-    let status = heard_late(&stage.task, &stage.world.task, &answers, stage.world.now);
-    assert_eq!(status.runs[0].message.as_deref(), Some("503"));
-    assert!(status.runs[0].next.is_some(), "with its pause");
+fn an_answer_is_heard_though_the_spec_is_not_valid_any_more() {
+    let bad = manifest(&hook(&json!({"when": "event.type =="})));
+    let rejection = || check_task(&bad, now()).map(std::sync::Arc::new);
+    for (answer, outcome) in [(done(), R::Succeeded), (failed(), R::Failed), (again(), R::Running)]
+    {
+        let mut stage = Stage::new(&hook(&json!({"backoffLimit": 0})));
+        cordon(&mut stage, 0..1);
+        let plan = stage.pass();
+        let key = plan.steps[0].run().expect("a run").clone();
+        let answers = [Answered { key, answer }];
+        let plan = turn(&rejection(), stage.world.clone(), &answers);
+        let run = &plan.status.runs[0];
+        assert_eq!((run.outcome, plan.steps.len()), (outcome, 0), "{answers:?}");
+        assert!(run.message.is_some(), "{answers:?}");
+        // How many attempts there are is known when the spec is valid again.
+        stage.world.task.status = plan.status;
+        stage.wait(SignedDuration::from_secs(10));
+        let expected = if outcome == R::Running { R::Failed } else { outcome };
+        assert_eq!(calls(&stage.pass()), 0, "{answers:?}");
+        assert_eq!(outcomes(&stage), [expected], "{answers:?}");
+    }
 }
 
 #[test]
@@ -191,6 +204,9 @@ fn a_status_is_bounded_in_size() {
     let ready = &status.conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "TooManyClusters"));
     assert!(ready.message.contains("201"), "{}", ready.message);
+    // The first by name are "c" and those up to "c098".
+    let words = "Left out: c099, c100, c101, c102, c103, c104, c105, c106, c107, c108 and 91 more.";
+    assert!(ready.message.contains(words), "{}", ready.message);
     let c = stage.world.clusters.get_mut("c").expect("a cluster");
     let mut conditions = c.status.conditions.iter_mut();
     let degraded = conditions.find(|c| c.type_ == "Degraded").expect("a condition");
@@ -199,6 +215,44 @@ fn a_status_is_bounded_in_size() {
     stage.pass();
     let detail = stage.runs()[0].detail.as_ref().expect("words");
     assert_eq!(detail.len(), 512);
+}
+
+/// Clusters come and go by name, and the status stays within its bound at every moment.
+#[test]
+fn a_status_that_is_full_stays_full_and_no_more() {
+    let mut stage = Stage::new(&json!({
+        "events": ["NodeCordoned"], "cluster": null,
+        "clusterSelector": {"matchLabels": {"a": "b"}}, "run": {"http": {"url": HOOK}},
+    }));
+    let view = stage.world.clusters["c"].clone();
+    let add = |stage: &mut Stage, prefix: &str| {
+        for n in 0..60 {
+            let name = format!("{prefix}{n:02}");
+            stage.world.clusters.insert(name.clone(), ClusterView { name, ..view.clone() });
+        }
+    };
+    let seen = |stage: &Stage, prefix: &str| {
+        let clusters = stage.world.task.status.clusters.iter();
+        clusters.filter(|seen| seen.name.starts_with(prefix)).count()
+    };
+    add(&mut stage, "m");
+    stage.pass();
+    add(&mut stage, "x");
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "m"), seen(&stage, "x")), (100, 60, 39));
+    // Others of earlier names take the places of the last ones.
+    add(&mut stage, "a");
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "a"), seen(&stage, "x")), (100, 60, 0));
+    // While the operator has read few of them, those that it has not read keep their marks.
+    stage.world.clusters.clear();
+    stage.world.clusters_are_known = false;
+    add(&mut stage, "0");
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "a"), seen(&stage, "0")), (100, 60, 0));
+    stage.world.clusters_are_known = true;
+    stage.pass();
+    assert_eq!((seen(&stage, ""), seen(&stage, "0")), (60, 60));
 }
 
 #[test]

@@ -54,32 +54,35 @@ fn verbs_are_calls_on_the_pods_that_are_meant() {
         }
     };
     let pods = |call: Call| match call {
-        Call::Annotate { pods, annotation, value, made_before, .. } => {
-            (pods.join(" "), annotation, value, made_before.is_some())
-        }
+        Call::Annotate(to) => (
+            format!("{} {}", to.on.word(), to.names.join(" ")),
+            to.key,
+            to.value,
+            to.made_before.is_some(),
+        ),
         Call::Http(_) | Call::SetConfig { .. } | Call::Scale { .. } => panic!("{call:?}"),
     };
     let yes = Some("true".to_owned());
     let down = json!(["StoreDown"]);
     assert_eq!(
         pods(call(json!({"restart": {}}), down.clone())),
-        ("c-tikv-1".into(), "tikv.org/restart", yes.clone(), true)
+        ("pod c-tikv-1".into(), "tikv.org/restart", yes.clone(), true)
     );
     assert_eq!(
         pods(call(json!({"restart": {"component": "pd"}}), down.clone())),
-        ("c-pd-0 c-pd-1 c-pd-2".into(), "tikv.org/restart", yes.clone(), true)
+        ("pod c-pd-0 c-pd-1 c-pd-2".into(), "tikv.org/restart", yes.clone(), true)
     );
     assert_eq!(
         pods(call(json!({"evictLeaders": {"pods": ["c-tikv-0"]}}), down.clone())),
-        ("c-tikv-0".into(), "tikv.org/evict-leaders", yes, false)
+        ("pod c-tikv-0".into(), "tikv.org/evict-leaders", yes, false)
     );
     assert_eq!(
         pods(call(json!({"restoreLeaders": {}}), down.clone())),
-        ("c-tikv-1".into(), "tikv.org/evict-leaders", None, false)
+        ("pod c-tikv-1".into(), "tikv.org/evict-leaders", None, false)
     );
     assert_eq!(
         pods(call(json!({"storeReplace": {}}), down.clone())),
-        ("c-tikv-1".into(), "tikv.org/replace", Some("true".to_owned()), true)
+        ("volume claim tikv-c-tikv-1".into(), "tikv.org/replace", Some("true".to_owned()), true)
     );
     let set = call(json!({"configSet": {"component": "tikv", "config": {"a": {"b": 1}}}}), down);
     let Call::SetConfig { component, config, .. } = set else { panic!("{set:?}") };
