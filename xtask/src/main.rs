@@ -54,3 +54,16 @@ fn main() -> Result<()> {
         Command::Tools(args) => args.run(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    /// Clap looks at a subcommand when it is called: a clash in one that is rarely used is found here.
+    #[test]
+    fn no_two_arguments_clash() {
+        Arguments::command().debug_assert();
+    }
+}

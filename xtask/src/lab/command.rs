@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
-use super::delay::{self, Delay};
+use super::delay::{self, Lateness};
 use super::image::{self, Archive, Image};
 use super::loss::Loss;
 use super::{Lab, control, down, selftest, status};
@@ -71,7 +71,7 @@ enum Action {
         /// The node that forwards them, for example `node-2`.
         node: String,
         #[command(flatten)]
-        delay: Delay,
+        delay: Lateness,
     },
     /// The program that holds packets back in the network that it is started in.
     #[command(hide = true)]

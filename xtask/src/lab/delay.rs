@@ -33,7 +33,7 @@ const BEGIN: Duration = Duration::from_secs(10);
 
 /// Packets that are late on their way from one address to another. The way back stays as it is.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Delay {
+pub(crate) struct Lateness {
     /// Their source.
     #[arg(long)]
     from: Ipv4Addr,
@@ -69,7 +69,7 @@ pub(crate) fn hold_back(by: Duration) -> Result<()> {
 }
 
 /// A node holds back these packets too, from now on.
-pub(crate) fn begin(processes: &Processes, node: &Machine, delay: &Delay) -> Result<()> {
+pub(crate) fn begin(processes: &Processes, node: &Machine, delay: &Lateness) -> Result<()> {
     let millis = delay.millis.to_string();
     if let Some(other) = processes.running(node, NAME).and_then(|record| time_of(record.pid)) {
         if other != millis {

@@ -180,7 +180,7 @@ impl Lab {
     }
 
     /// Holds back packets between pods from now on.
-    pub(crate) fn delay(&self, node: &str, delay: &delay::Delay) -> Result<()> {
+    pub(crate) fn delay(&self, node: &str, delay: &delay::Lateness) -> Result<()> {
         delay::begin(&self.processes, &Machine::node(node, self.nodes)?, delay)
     }
 
