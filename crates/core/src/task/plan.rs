@@ -44,7 +44,7 @@ pub struct TaskPlan {
 }
 
 /// Decides what to persist and to do for `task` in `world`. Pure and deterministic.
-pub fn plan(task: &Task, world: &TaskWorld) -> TaskPlan {
+pub(super) fn plan(task: &Task, world: &TaskWorld) -> TaskPlan {
     let mut status = world.task.status.clone();
     if world.task.deleting {
         return TaskPlan { status, steps: Vec::new(), wake: WHEN_QUIET };

@@ -52,7 +52,7 @@ pub enum Answer {
 
 /// The planned status with what is to be said of it. Nothing in it follows from the steps, so it is in
 /// place before they are done.
-pub fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTaskStatus {
+pub(super) fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTaskStatus {
     let mut status = plan.status.clone();
     settle_gates(&mut status);
     if !world.task.deleting {
@@ -71,7 +71,7 @@ pub fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTaskStatus
 
 /// The status with what was answered to the calls of runs. `attempts_more` are the task's attempts after
 /// the first one: unknown where its spec is not valid, and then none is made until it is.
-pub fn heard(
+pub(super) fn heard(
     attempts_more: Option<i32>,
     mut status: TikvTaskStatus,
     answers: &[Answered],
@@ -90,7 +90,7 @@ pub fn heard(
 
 /// The status of a task that cannot be carried out. What was seen stays, and goes on from there once
 /// it can. The end of a Job that goes on is an end all the same, and so is the end of a run's time.
-pub fn rejected(
+pub(super) fn rejected(
     facts: &TaskFacts,
     jobs: Option<&BTreeMap<RunKey, JobFacts>>,
     rejection: &Rejection,

@@ -197,7 +197,7 @@ mod tests {
         let seen = Arc::clone(&most);
         let api = Fake::run(move |asked| {
             seen.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-            std::thread::sleep(Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(400));
             now.fetch_sub(1, SeqCst);
             Some((201, asked.body.clone()))
         })

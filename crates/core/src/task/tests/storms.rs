@@ -33,7 +33,7 @@ fn forbid_runs_one_at_a_time_and_joins_what_is_the_same() {
 fn f78_a_storm_is_a_bounded_number_of_runs() {
     // Those that go on (one, ten, one) and those that wait: sixteen, none with Replace.
     for (policy, open_at_end) in [("Forbid", 17), ("Allow", 26), ("Replace", 1)] {
-        let keep = json!({"concurrencyPolicy": policy, "failedRunsHistoryLimit": 100});
+        let keep = json!({"concurrencyPolicy": policy, "failedRunsHistoryLimit": 20});
         let mut stage = Stage::new(&hook(&keep));
         for second in 0..10 {
             cordon(&mut stage, second * 100..(second + 1) * 100);
