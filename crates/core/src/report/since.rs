@@ -89,15 +89,15 @@ pub fn is_event(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
 }
 
 /// Does another member lead PD than the report before said? A report from the middle of an election names
-/// none: the first one after it tells of the new leader. Nor does one from before the cluster started,
-/// which had no members.
+/// none: the first one after it tells of the new leader. The first leader that there is, before any store
+/// is made, is part of a start and no election.
 fn is_elected(old: &TikvClusterStatus, new: &TikvClusterStatus) -> bool {
-    let members = |status: &TikvClusterStatus| {
-        let members = status.pd.iter().flat_map(|pd| &pd.members);
-        members.map(|member| (member.name.clone(), member.leader)).collect::<Vec<_>>()
+    let leader = |status: &TikvClusterStatus| {
+        let mut members = status.pd.iter().flat_map(|pd| &pd.members);
+        members.find(|member| member.leader).map(|member| member.name.clone())
     };
-    let leader = |status| members(status).into_iter().find(|(_, leads)| *leads);
-    !members(old).is_empty() && leader(new).is_some_and(|new| leader(old) != Some(new))
+    let started = old.tikv.as_ref().is_some_and(|tikv| !tikv.stores.is_empty());
+    started && leader(new).is_some_and(|new| leader(old).as_ref() != Some(&new))
 }
 
 /// Did the store become what a task may wait for?
@@ -257,6 +257,11 @@ mod tests {
         assert!(is_event(&leads(None), &leads(Some(1))), "elected");
         assert!(!is_event(&leads(Some(0)), &leads(None)), "none leads yet");
         assert!(!is_event(&leads(Some(1)), &leads(Some(1))), "still");
+        let mut start = leads(None);
+        start.tikv.as_mut().expect("stores").stores.clear();
+        start.conditions.clear();
+        let first = TikvClusterStatus { tikv: start.tikv.clone(), ..leads(Some(1)) };
+        assert!(!is_event(&start, &first), "a start is no storm of writes");
     }
 
     fn upgrade() -> UpgradeStatus {

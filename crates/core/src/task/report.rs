@@ -199,8 +199,8 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
 /// Which clusters are left out of too many.
 fn left_out(world: &TaskWorld) -> String {
     let many = world.clusters.len();
-    let names: Vec<&str> = world.clusters.keys().skip(CLUSTERS_MAX).map(String::as_str).collect();
-    let (named, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
+    let out: Vec<&str> = world.clusters.keys().skip(CLUSTERS_MAX).map(String::as_str).collect();
+    let (named, more) = out.split_at(out.len().min(LEFT_OUT_NAMED));
     let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
     format!(
         "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name are looked \
