@@ -12,6 +12,7 @@ use tikv_operator_api::TikvTaskStatus;
 use tikv_operator_core::{
     check::{Problem, Rejection},
     task::{ClusterView, Task, TaskFacts, TaskPlan, TaskWorld, cluster_view, task_facts, turn},
+    world::Uid,
 };
 
 use super::{
@@ -77,9 +78,14 @@ enum Whose {
 impl TaskPass {
     /// Looks after one task, once.
     pub(super) async fn run(&self, key: &Key) -> Ended {
-        match self.attempt(key).await {
+        let Some(body) = self.tasks.task(key) else {
+            self.checks.forget(key);
+            self.calls.forget(key);
+            return Ended::Gone;
+        };
+        match self.attempt(key, &body).await {
             Ok(ended) => ended,
-            Err(error) if error.code() == Some(409) => self.written_by_others(key).await,
+            Err(error) if error.code() == Some(409) => self.written_by_others(key, &body).await,
             Err(error) => {
                 tracing::warn!("cannot look after the task: {error}");
                 Ended::Failed
@@ -87,23 +93,18 @@ impl TaskPass {
         }
     }
 
-    async fn attempt(&self, key: &Key) -> Result<Ended, ApiError> {
-        let Some(body) = self.tasks.task(key) else {
-            self.checks.forget(key);
-            self.calls.forget(key);
-            return Ok(Ended::Gone);
-        };
-        match self.whose(key, &body).await? {
+    async fn attempt(&self, key: &Key, body: &Value) -> Result<Ended, ApiError> {
+        match self.whose(key, body).await? {
             Whose::Ours => {}
             Whose::Theirs => return Ok(Ended::Done(THEIRS_WAKE)),
-            Whose::Shared(clusters) => return self.refuse_shared(key, &body, &clusters).await,
+            Whose::Shared(clusters) => return self.refuse_shared(key, body, &clusters).await,
         }
         let heard = self.calls.take(key);
-        let Some(world) = self.world(key, &body) else {
+        let Some(world) = self.world(key, body) else {
             tracing::warn!("the task's metadata or status cannot be read; nothing is done");
             return Ok(Ended::Failed);
         };
-        self.carry_out(key, &body, world, heard).await
+        self.carry_out(key, body, world, heard).await
     }
 
     /// Persists what follows from the look and from what was answered, then begins what is due.
@@ -146,21 +147,19 @@ impl TaskPass {
     /// Is what the watch told of the task the newest that there is? Where nothing is to be persisted,
     /// nothing else would prove it before a step.
     async fn is_present(&self, key: &Key, body: &Value) -> Result<bool, ApiError> {
-        let Some(live) = self.worker.kubernetes.get(place(key)).await? else { return Ok(false) };
-        let present = version_of(&live) == version_of(body);
-        self.tasks.set_task(live, false);
+        let live = self.worker.kubernetes.get(place(key)).await?;
+        let present = live.as_ref().is_some_and(|live| version_of(live) == version_of(body));
+        self.tasks.answered_task(key, &uid_of(body), live);
         Ok(present)
     }
 
     /// The next pass is over what others wrote, also where the watch has not told of it yet.
-    async fn written_by_others(&self, key: &Key) -> Ended {
+    async fn written_by_others(&self, key: &Key, body: &Value) -> Ended {
         match self.worker.kubernetes.get(place(key)).await {
-            Ok(Some(live)) => {
-                self.tasks.set_task(live, false);
+            Ok(live) => {
+                self.tasks.answered_task(key, &uid_of(body), live);
                 Ended::Done(Duration::ZERO)
             }
-            // It is gone, and the watch will say so; or nobody can say.
-            Ok(None) => Ended::Done(SOON),
             Err(error) => {
                 tracing::warn!("cannot read the task: {error}");
                 Ended::Failed
@@ -259,7 +258,7 @@ impl TaskPass {
         });
         let written = self.worker.kubernetes.patch(place(key), Change::ApplyStatus(&body)).await?;
         // Until the watch has heard of it, this is the newest that is known.
-        self.tasks.set_task(written, false);
+        self.tasks.answered_task(key, &task.uid, Some(written));
         Ok(())
     }
 }
@@ -274,6 +273,11 @@ fn meant(task: &Task, cluster: &Value) -> Option<String> {
 
 fn place(key: &Key) -> Place<'_> {
     Place { resource: Resource::Task, namespace: &key.namespace, name: &key.name }
+}
+
+fn uid_of(body: &Value) -> Uid {
+    let uid = body.pointer("/metadata/uid").and_then(Value::as_str);
+    Uid(uid.unwrap_or_default().to_owned())
 }
 
 fn version_of(body: &Value) -> Value {

@@ -50,12 +50,24 @@ fn conflict() -> String {
     .to_string()
 }
 
+fn missing() -> String {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
+        "code": 404, "reason": "NotFound", "message": "there is none",
+    })
+    .to_string()
+}
+
 /// A pass of an operator that watches `own` of the clusters `all`.
 async fn pass(task: &Value, all: Vec<Value>, own: Vec<Value>) -> (TaskPass, Fake) {
     let stored = std::sync::Mutex::new(task.clone());
     let fake = Fake::run(move |asked| {
         let mut stored = stored.lock().unwrap();
-        if asked.line.starts_with("PATCH") {
+        let patched = asked.line.starts_with("PATCH");
+        if stored["gone"] == true {
+            return Some(if patched { (409, conflict()) } else { (404, missing()) });
+        }
+        if patched {
             let written: Value = serde_json::from_str(&asked.body).unwrap();
             let version = stored["metadata"]["resourceVersion"].clone();
             if written["metadata"]["resourceVersion"] != version {
@@ -231,6 +243,19 @@ async fn an_answer_that_could_not_be_persisted_is_heard_again() {
     assert_eq!(pass.calls.take(&key()).answers().len(), 1);
     pass.run(&key()).await;
     assert!(stored(&fake).contains("Succeeded"), "{:?}", fake.changes());
+}
+
+/// Otherwise it is asked for again and again until the watch tells of its end.
+#[tokio::test]
+async fn a_task_that_the_api_server_does_not_have_is_forgotten() {
+    let all = vec![cluster("c", &json!(null))];
+    let mut gone = task(&json!({"cluster": "c"}));
+    gone["gone"] = json!(true);
+    let (mut pass, fake) = pass(&gone, all.clone(), all).await;
+    pass.clusters.selected = false;
+    assert!(matches!(pass.run(&key()).await, Ended::Done(Duration::ZERO)));
+    assert!(matches!(pass.run(&key()).await, Ended::Gone));
+    assert_eq!(fake.asked().len(), 2, "one write and one read");
 }
 
 /// A look that is stale takes no step: what it would do may be done.
