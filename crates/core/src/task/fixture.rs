@@ -87,6 +87,7 @@ impl Stage {
             task: facts,
             clusters: [("c".to_owned(), view)].into(),
             clusters_are_known: true,
+            unreadable: std::collections::BTreeSet::new(),
             jobs: Some(BTreeMap::new()),
         };
         Self { task, world, cluster, spec: json!({}) }

@@ -76,7 +76,8 @@ fn wake(advanced: &Advanced, now: Timestamp) -> Duration {
 fn take_up(task: &Task, world: &TaskWorld, status: &mut TikvTaskStatus) -> Vec<Timestamp> {
     if world.clusters_are_known {
         // A cluster that is pushed out by others of earlier names goes as one that is gone does.
-        let looked_at: BTreeSet<&String> = world.clusters.keys().take(CLUSTERS_MAX).collect();
+        let present = world.clusters.keys().take(CLUSTERS_MAX);
+        let looked_at: BTreeSet<&String> = present.chain(&world.unreadable).collect();
         status.clusters.retain(|seen| looked_at.contains(&seen.name));
     }
     let mut wakes = Vec::new();

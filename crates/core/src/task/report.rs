@@ -169,7 +169,9 @@ impl Verdict {
 fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
     let many = world.clusters.len();
     match &task.target {
-        TaskTarget::Name(name) if world.clusters_are_known && many == 0 => {
+        TaskTarget::Name(name)
+            if world.clusters_are_known && many == 0 && world.unreadable.is_empty() =>
+        {
             let way = "Create it, or correct spec.cluster";
             let words = format!("spec.cluster: there is no TikvCluster {name}. {way}.");
             return Verdict::no("NoCluster", words);
@@ -178,6 +180,14 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
             return Verdict::no(TOO_MANY_CLUSTERS, left_out(world));
         }
         TaskTarget::Name(_) | TaskTarget::Labels(_) => {}
+    }
+    if !world.unreadable.is_empty() {
+        let names = named(world.unreadable.iter());
+        let words = format!(
+            "what TikvCluster {names} says in metadata or status cannot be read: nothing starts for it \
+             until somebody corrects that."
+        );
+        return Verdict::no("ClusterUnreadable", words);
     }
     if lacks_jobs(task, world, status) {
         return Verdict::no("JobsUnknown", format!("no Job is made: {UNREAD_JOBS}."));
@@ -199,14 +209,19 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
 /// Which clusters are left out of too many.
 fn left_out(world: &TaskWorld) -> String {
     let many = world.clusters.len();
-    let names: Vec<&str> = world.clusters.keys().skip(CLUSTERS_MAX).map(String::as_str).collect();
-    let (named, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
-    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let names = named(world.clusters.keys().skip(CLUSTERS_MAX));
     format!(
         "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name are looked \
-         after. Left out: {}{more}. Make several tasks, each with fewer.",
-        named.join(", ")
+         after. Left out: {names}. Make several tasks, each with fewer."
     )
+}
+
+/// The first of these names, and how many more there are.
+fn named<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let (named, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", named.join(", "))
 }
 
 /// A run has waited for Jobs to be read for longer than a start of the operator takes.

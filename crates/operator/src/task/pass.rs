@@ -4,7 +4,11 @@
 //! is persisted is persisted on the very version that was planned on, so a stale look changes nothing.
 //! What is begun is answered beside the passes, and heard by a later one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -217,26 +221,24 @@ impl TaskPass {
     fn world(&self, key: &Key, body: &Value) -> Option<TaskWorld> {
         let task = task_facts(body)?;
         let jobs = self.tasks.jobs(key, &task.uid);
-        let mut clusters_are_known = self.clusters.cache.is_filled(&self.clusters.scopes);
+        let clusters_are_known = self.clusters.cache.is_filled(&self.clusters.scopes);
         let now = Timestamp::now();
         let mut clusters: BTreeMap<String, ClusterView> = BTreeMap::new();
+        let mut unreadable = BTreeSet::new();
         self.specs.keep(|of| self.clusters.cache.resource(of).is_some());
         if let Ok(checked) = self.checks.of(key, body) {
             let keys = self.clusters.cache.keys().into_iter();
             for of in keys.filter(|of| of.namespace == key.namespace) {
                 let Some(body) = self.clusters.cache.resource(&of) else { continue };
-                if meant(&checked, &body).is_none() {
-                    continue;
-                }
+                let Some(name) = meant(&checked, &body) else { continue };
                 let in_force = self.specs.in_force(&of, &body);
                 match cluster_view(&body, in_force.as_ref()) {
                     Some(view) => drop(clusters.insert(view.name.clone(), view)),
-                    // One that cannot be read is not gone.
-                    None => clusters_are_known = false,
+                    None => drop(unreadable.insert(name)),
                 }
             }
         }
-        Some(TaskWorld { now, task, clusters, clusters_are_known, jobs })
+        Some(TaskWorld { now, task, clusters, clusters_are_known, unreadable, jobs })
     }
 
     /// Writes the status on the version that was planned on.

@@ -135,12 +135,23 @@ async fn the_task_of_another_operator_s_cluster_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_cannot_be_read_is_not_gone() {
-    let odd = cluster("c", &json!({"conditions": "odd"}));
-    let task = task(&json!({"cluster": "c"}));
-    let (pass, _fake) = pass(&task, vec![odd.clone()], vec![odd]).await;
+async fn a_cluster_that_cannot_be_read_is_not_gone_and_holds_up_no_other() {
+    let odd = cluster("odd", &json!({"conditions": "odd"}));
+    let all = vec![cluster("c", &json!(null)), odd];
+    let task = task(&json!({"cluster": null, "clusterSelector": {"matchLabels": {"team": "a"}}}));
+    let (mut pass, fake) = pass(&task, all.clone(), all).await;
     let world = pass.world(&key(), &task).unwrap();
-    assert!(!world.clusters_are_known && world.clusters.is_empty());
+    assert!(world.clusters_are_known && world.clusters.contains_key("c"));
+    assert_eq!(world.unreadable, ["odd".to_owned()].into());
+    pass.clusters.selected = false;
+    pass.run(&key()).await;
+    let written = stored(&fake);
+    assert!(
+        written.contains("ClusterUnreadable") && written.contains("TikvCluster odd"),
+        "{written}"
+    );
+    let Ended::Quiet(wake) = pass.run(&key()).await else { panic!("nothing more") };
+    assert!(wake > UNFILLED, "not one pass each second: {wake:?}");
 }
 
 #[tokio::test]
