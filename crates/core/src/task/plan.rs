@@ -14,6 +14,7 @@ use tikv_operator_api::v1alpha1::{
 
 use super::admit::{self, Due, of_cluster};
 use super::advance::{Advanced, advance};
+use super::ends;
 use super::history;
 use super::marks::{self, Look, Old};
 use super::own;
@@ -59,7 +60,8 @@ pub(super) fn plan(task: &Task, world: &TaskWorld) -> TaskPlan {
     settle_gates(&mut status);
     own::note(task, world, &mut status);
     let mut steps = advanced.steps.clone();
-    if let Some(at) = history::prune(task, &mut status, world.now) {
+    ends::note(&world.task, &mut status, world.now);
+    if let Some(at) = history::prune(task, world, &mut status) {
         advanced.look_at(at);
     }
     steps.extend(history::stop_jobs(world, &status));

@@ -57,8 +57,9 @@ impl Calls {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the call, and wakes the task when it was answered.
-    pub(super) fn begin(&self, key: &Key, task: &Arc<Task>, step: TaskStep) {
+    /// Begins the call, and wakes the task when it was answered. Without a valid task only what needs none
+    /// is done: a Job is deleted.
+    pub(super) fn begin(&self, key: &Key, task: Option<&Arc<Task>>, step: TaskStep) {
         let about = step.about().to_owned();
         let term = {
             let mut inner = self.inner();
@@ -67,11 +68,11 @@ impl Calls {
             }
             inner.term
         };
-        let (calls, key, task) = (self.clone(), key.clone(), Arc::clone(task));
+        let (calls, key, task) = (self.clone(), key.clone(), task.cloned());
         let making = async move {
             // Also when it breaks down the call is over.
             let _over = Over { calls: calls.clone(), key: key.clone(), about };
-            let answer = calls.make(&task, &step).await;
+            let answer = calls.make(&key, task.as_deref(), &step).await;
             if let Some((answer, run)) = answer.zip(step.run()) {
                 tracing::info!(%run, ?answer, "attempt");
                 let answered = Answered { key: run.clone(), answer };
@@ -81,14 +82,18 @@ impl Calls {
         tokio::spawn(making.in_current_span());
     }
 
-    async fn make(&self, task: &Task, step: &TaskStep) -> Option<Answer> {
+    async fn make(&self, key: &Key, task: Option<&Task>, step: &TaskStep) -> Option<Answer> {
         let _turn = match step {
             TaskStep::Call { .. } => None,
             TaskStep::CreateJob { .. } | TaskStep::FindJob { .. } | TaskStep::DeleteJob { .. } => {
                 self.at_once.acquire().await.ok()
             }
         };
-        self.worker.act(task, step).await
+        if let TaskStep::DeleteJob { name, uid } = step {
+            self.worker.delete(&key.namespace, name, uid).await;
+            return None;
+        }
+        self.worker.act(task?, step).await
     }
 
     /// What was answered to this task's calls and no pass has persisted, and which calls go on.
@@ -228,7 +233,7 @@ mod tests {
         .await;
         let (calls, mut woken) = calls(&api);
         for run in 0..JOBS {
-            calls.begin(&key(), &task(), create(run));
+            calls.begin(&key(), Some(&task()), create(run));
         }
         for _ in 0..JOBS {
             woken.recv().await.unwrap();
@@ -242,7 +247,7 @@ mod tests {
     async fn a_call_that_ends_during_a_pass_still_counts_as_going_on_in_it() {
         let api = Fake::run(|asked| Some((201, asked.body.clone()))).await;
         let (calls, mut woken) = calls(&api);
-        calls.begin(&key(), &task(), create(1));
+        calls.begin(&key(), Some(&task()), create(1));
         let heard = calls.take(&key());
         woken.recv().await.unwrap();
         assert!(heard.is_going(&create(1)) && heard.answers().is_empty());
@@ -264,21 +269,21 @@ mod tests {
     async fn answers_do_not_outlive_the_leadership_in_which_they_were_asked_for() {
         let api = Fake::run(|asked| Some((201, asked.body.clone()))).await;
         let (calls, mut woken) = calls(&api);
-        calls.begin(&key(), &task(), create(1));
+        calls.begin(&key(), Some(&task()), create(1));
         woken.recv().await.unwrap();
         calls.forget_answers();
         assert_eq!(calls.take(&key()).answers(), [], "heard by no pass before");
-        calls.begin(&key(), &task(), create(2));
+        calls.begin(&key(), Some(&task()), create(2));
         calls.forget_answers();
         woken.recv().await.unwrap();
         assert_eq!(calls.take(&key()).answers(), [], "the call went on");
-        calls.begin(&key(), &task(), create(3));
+        calls.begin(&key(), Some(&task()), create(3));
         woken.recv().await.unwrap();
         let of_a_pass = calls.take(&key());
         calls.forget_answers();
         drop(of_a_pass);
         assert_eq!(calls.take(&key()).answers(), [], "a pass had it, and was stopped");
-        calls.begin(&key(), &task(), create(4));
+        calls.begin(&key(), Some(&task()), create(4));
         woken.recv().await.unwrap();
         assert_eq!(calls.take(&key()).answers().len(), 1);
     }

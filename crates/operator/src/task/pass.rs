@@ -23,7 +23,7 @@ use super::{
     Clusters,
     act::Worker,
     cache::TaskCache,
-    calls::{Calls, Heard},
+    calls::Calls,
     specs::{Checks, Specs},
 };
 use crate::{
@@ -54,6 +54,9 @@ pub(super) struct TaskPass {
     /// The checks of tasks.
     pub(super) checks: Checks,
 }
+
+/// A task that was checked.
+type Checked = Result<Arc<Task>, Rejection>;
 
 /// How a pass ended.
 #[derive(Debug)]
@@ -103,12 +106,7 @@ impl TaskPass {
             Whose::Theirs => return Ok(Ended::Done(THEIRS_WAKE)),
             Whose::Shared(clusters) => return self.refuse_shared(key, body, &clusters).await,
         }
-        let heard = self.calls.take(key);
-        let Some(world) = self.world(key, body) else {
-            tracing::warn!("the task's metadata or status cannot be read; nothing is done");
-            return Ok(Ended::Failed);
-        };
-        self.carry_out(key, body, world, heard).await
+        self.carry_out(key, body, self.checks.of(key, body)).await
     }
 
     /// Persists what follows from the look and from what was answered, then begins what is due.
@@ -116,12 +114,15 @@ impl TaskPass {
         &self,
         key: &Key,
         body: &Value,
-        world: TaskWorld,
-        heard: Heard<'_>,
+        checked: Checked,
     ) -> Result<Ended, ApiError> {
+        let heard = self.calls.take(key);
+        let Some(world) = self.world(key, body) else {
+            tracing::warn!("the task's metadata or status cannot be read; nothing is done");
+            return Ok(Ended::Failed);
+        };
         let facts = world.task.clone();
         let filled = world.clusters_are_known && world.jobs.is_some();
-        let checked = self.checks.of(key, body);
         let TaskPlan { status, mut steps, wake } = turn(&checked, world, heard.answers());
         steps.retain(|step| !heard.is_going(step));
         let wake = if filled { wake } else { UNFILLED.min(wake) };
@@ -135,10 +136,10 @@ impl TaskPass {
             return Ok(Ended::Done(Duration::ZERO));
         }
         heard.are_persisted();
-        let Ok(task) = checked else { return Ok(Ended::Done(wake)) };
+        let task = checked.ok();
         let wake = if steps.is_empty() { wake } else { SOON.min(wake) };
         for step in steps {
-            self.calls.begin(key, &task, step);
+            self.calls.begin(key, task.as_ref(), step);
         }
         Ok(Ended::Done(wake))
     }
@@ -199,22 +200,13 @@ impl TaskPass {
         body: &Value,
         clusters: &str,
     ) -> Result<Ended, ApiError> {
-        let Some(world) = self.world(key, body) else { return Ok(Ended::Failed) };
-        let facts = world.task.clone();
         let problem = Problem {
             field: "spec.clusterSelector".to_owned(),
             sentence: format!(
                 "Selects clusters of more than one operator ({clusters}). Write a task for each."
             ),
         };
-        let rejection = Err(Rejection { problems: vec![problem] });
-        let heard = self.calls.take(key);
-        let TaskPlan { status, wake, .. } = turn(&rejection, world, heard.answers());
-        if status != facts.status {
-            self.persist(key, &facts, &status, version_of(body)).await?;
-        }
-        heard.are_persisted();
-        Ok(Ended::Done(wake))
+        self.carry_out(key, body, Err(Rejection { problems: vec![problem] })).await
     }
 
     /// Everything that is known; `None` where the task cannot be read.

@@ -9,6 +9,7 @@ use crate::{
     observe::{Cache, News},
     task::{Accounts, Egress},
 };
+use tikv_operator_core::task::TaskStep;
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, sync::mpsc};
 
 const KEY: (&str, &str) = ("ns", "t");
@@ -236,6 +237,37 @@ async fn an_answer_is_recorded_though_the_spec_is_not_valid_any_more() {
     pass.run(&key()).await;
     let written = stored(&fake);
     assert!(written.contains("InvalidSpec") && written.contains("Succeeded"), "{written}");
+}
+
+/// Whatever becomes of the spec, a run whose time is over takes its Job along.
+#[tokio::test]
+async fn a_job_goes_with_its_run_though_the_spec_is_not_valid_any_more() {
+    let all = vec![cluster("c", &json!(null))];
+    let mut bad = task(&json!({"cluster": "c", "when": "event.type =="}));
+    let past = "2026-11-22T12:00:00Z";
+    bad["status"] = json!({"runs": [{
+        "key": "k", "cluster": "c", "since": past, "outcome": "Running", "started": past,
+        "deadline": past, "attempts": 1, "job": "t-k", "jobMade": true,
+    }]});
+    let (pass, fake) = pass(&bad, all.clone(), all).await;
+    let metadata = json!({
+        "name": "t-k", "namespace": "ns", "uid": "of-the-job",
+        "labels": {"tikv.org/task": "t", "tikv.org/task-run": "k"},
+        "ownerReferences": [{"uid": "u", "controller": true}],
+    });
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata});
+    pass.tasks.set_job(&job, false);
+    pass.run(&key()).await;
+    while pass
+        .calls
+        .take(&key())
+        .is_going(&TaskStep::DeleteJob { name: "t-k".into(), uid: Uid("of-the-job".into()) })
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let changes = fake.changes();
+    assert!(changes[0].contains("its time is over"), "{changes:?}");
+    assert!(changes[1].starts_with("DELETE") && changes[1].contains("jobs/t-k"), "{changes:?}");
 }
 
 #[tokio::test]
