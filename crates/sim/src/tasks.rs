@@ -4,7 +4,7 @@
 //! clusters'. Each write and each call counts as a step, after any of which the process may end; with it
 //! goes what it had in memory: answers that no pass has persisted, and the last valid specs of clusters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -89,6 +89,7 @@ impl TaskLoop {
             now: moment,
             clusters: views.filter(about).map(|view| (view.name.clone(), view)).collect(),
             clusters_are_known: true,
+            unreadable: BTreeSet::new(),
             jobs: Some(jobs_of(kube, &facts.uid.0)),
             task: facts,
         };

@@ -255,7 +255,7 @@ pub(super) fn hear_job(run: &mut RunStatus, job: &JobFacts, now: Timestamp) {
 /// Does the attempt, or does it again where its end is not known.
 fn attempt(task: &Task, world: &TaskWorld, run: &mut RunStatus, advanced: &mut Advanced) {
     let Some(view) = world.clusters.get(&run.cluster) else {
-        if world.clusters_are_known {
+        if world.clusters_are_known && !world.unreadable.contains(&run.cluster) {
             let message = format!("there is no cluster {} any more", run.cluster);
             end(run, RunOutcome::Failed, message, world.now);
         }

@@ -87,6 +87,7 @@ impl Stage {
             task: facts,
             clusters: [("c".to_owned(), view)].into(),
             clusters_are_known: true,
+            unreadable: std::collections::BTreeSet::new(),
             jobs: Some(BTreeMap::new()),
         };
         Self { task, world, cluster, spec: json!({}) }
@@ -148,8 +149,7 @@ impl Stage {
 
     /// Hears these answers and reports, as the next pass does first.
     pub(super) fn hear(&mut self, answers: &[Answered]) {
-        let stored = self.world.task.status.clone();
-        let status = heard(Some(self.task.backoff_limit), stored, answers, self.world.now);
+        let status = heard(Some(self.task.backoff_limit), &self.world, answers);
         let heard = TaskPlan { status, steps: Vec::new(), wake: std::time::Duration::ZERO };
         self.world.task.status = report(&self.task, &self.world, &heard);
     }

@@ -1,7 +1,7 @@
 //! Which runs are remembered, and which Jobs are deleted?
 
 use jiff::{SignedDuration, Timestamp};
-use tikv_operator_api::v1alpha1::{RunOutcome, TikvTaskStatus};
+use tikv_operator_api::v1alpha1::{RunOutcome, RunStatus, TikvTaskStatus};
 
 use super::spec::Task;
 use super::step::TaskStep;
@@ -9,35 +9,29 @@ use super::world::{JobState, TaskWorld};
 
 /// Forgets runs that ended: beyond the limits, the oldest first, and after their time. Returns when
 /// the next one's time is over.
-pub(super) fn prune(task: &Task, status: &mut TikvTaskStatus, now: Timestamp) -> Option<Timestamp> {
+pub(super) fn prune(
+    task: &Task,
+    world: &TaskWorld,
+    status: &mut TikvTaskStatus,
+) -> Option<Timestamp> {
     let ttl = task.ttl.and_then(|ttl| SignedDuration::try_from(ttl).ok());
-    let over = |finished: Option<Timestamp>| {
-        let (Some(ttl), Some(finished)) = (ttl, finished) else { return None };
-        finished.checked_add(ttl).ok()
+    let over = |run: &RunStatus| {
+        let (Some(ttl), Some(finished)) = (ttl, run.finished.as_ref()) else { return None };
+        finished.0.checked_add(ttl).ok()
     };
-    status.runs.retain(|run| {
-        let end = over(run.finished.as_ref().map(|at| at.0));
-        !run.outcome.is_final() || end.is_none_or(|end| end > now)
-    });
+    let may_go = |run: &RunStatus| run.outcome.is_final() && !stops_job(world, run);
+    status.runs.retain(|run| !may_go(run) || over(run).is_none_or(|end| end > world.now));
     for (succeeded, keep) in [(true, task.keep_succeeded), (false, task.keep_failed)] {
-        let counts = |outcome: RunOutcome| {
-            outcome.is_final() && (outcome == RunOutcome::Succeeded) == succeeded
-        };
-        let mut ends: Vec<Timestamp> = status
-            .runs
-            .iter()
-            .filter(|run| counts(run.outcome))
-            .filter_map(|run| run.finished.as_ref().map(|at| at.0))
-            .collect();
-        ends.sort_unstable();
-        let mut surplus = ends.len().saturating_sub(keep);
+        let counts =
+            |run: &RunStatus| may_go(run) && (run.outcome == RunOutcome::Succeeded) == succeeded;
+        let mut surplus = status.runs.iter().filter(|run| counts(run)).count().saturating_sub(keep);
         // The list is in the order of the starts; of two that ended, the earlier end goes.
         while surplus > 0 {
             let oldest = status
                 .runs
                 .iter()
                 .enumerate()
-                .filter(|(_, run)| counts(run.outcome))
+                .filter(|(_, run)| counts(run))
                 .min_by_key(|(_, run)| run.finished.as_ref().map(|at| at.0))
                 .map(|(index, _)| index);
             let Some(index) = oldest else { break };
@@ -45,8 +39,18 @@ pub(super) fn prune(task: &Task, status: &mut TikvTaskStatus, now: Timestamp) ->
             surplus -= 1;
         }
     }
-    let ends = status.runs.iter().filter(|run| run.outcome.is_final());
-    ends.filter_map(|run| over(run.finished.as_ref().map(|at| at.0))).min()
+    status.runs.iter().filter(|run| may_go(run)).filter_map(over).min()
+}
+
+/// Is the run's Job still to be deleted, or may it be? Without the run nobody would know whose Job it is, and
+/// one that goes on would do so to its end where the first deletion failed.
+fn stops_job(world: &TaskWorld, run: &RunStatus) -> bool {
+    match &world.jobs {
+        Some(jobs) => jobs
+            .get(&run.key)
+            .is_some_and(|job| !job.deleting && matches!(job.state, JobState::Active { .. })),
+        None => run.job.is_some(),
+    }
 }
 
 /// Jobs that are to go: of runs that were ended, and of runs that are no longer remembered. A Job

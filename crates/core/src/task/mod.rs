@@ -15,6 +15,7 @@ mod call;
 mod check;
 mod condition;
 mod edge;
+mod ends;
 mod facts;
 mod history;
 mod job;

@@ -14,6 +14,7 @@ use tikv_operator_api::v1alpha1::{
 
 use super::admit::{self, Due, of_cluster};
 use super::advance::{Advanced, advance};
+use super::ends;
 use super::history;
 use super::marks::{self, Look, Old};
 use super::own;
@@ -59,7 +60,8 @@ pub(super) fn plan(task: &Task, world: &TaskWorld) -> TaskPlan {
     settle_gates(&mut status);
     own::note(task, world, &mut status);
     let mut steps = advanced.steps.clone();
-    if let Some(at) = history::prune(task, &mut status, world.now) {
+    ends::note(&world.task, &mut status, world.now);
+    if let Some(at) = history::prune(task, world, &mut status) {
         advanced.look_at(at);
     }
     steps.extend(history::stop_jobs(world, &status));
@@ -76,7 +78,8 @@ fn wake(advanced: &Advanced, now: Timestamp) -> Duration {
 fn take_up(task: &Task, world: &TaskWorld, status: &mut TikvTaskStatus) -> Vec<Timestamp> {
     if world.clusters_are_known {
         // A cluster that is pushed out by others of earlier names goes as one that is gone does.
-        let looked_at: BTreeSet<&String> = world.clusters.keys().take(CLUSTERS_MAX).collect();
+        let present = world.clusters.keys().take(CLUSTERS_MAX);
+        let looked_at: BTreeSet<&String> = present.chain(&world.unreadable).collect();
         status.clusters.retain(|seen| looked_at.contains(&seen.name));
     }
     let mut wakes = Vec::new();

@@ -1,22 +1,20 @@
 //! What is said about a task?
 
-use std::collections::BTreeMap;
-
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tikv_operator_api::v1alpha1::{RunKey, RunOutcome, RunStatus, TikvTaskStatus};
 
 use super::admit::end;
 use super::advance::{UNREAD_JOBS, hear_job, pause};
+use super::ends::{self, Verdict};
 use super::history;
 use super::plan::{CLUSTERS_MAX, TaskPlan, settle_gates};
 use super::spec::{Task, TaskTarget, Trigger};
-use super::world::{JobFacts, TaskFacts, TaskWorld};
+use super::world::TaskWorld;
 use crate::check::Rejection;
 
-/// Condition types.
+/// Condition type.
 const READY: &str = "Ready";
-const FAILED: &str = "Failed";
 /// Why a task is not ready that selects too many; a gate says so of the clusters that are left out.
 pub(crate) const TOO_MANY_CLUSTERS: &str = "TooManyClusters";
 /// So many clusters that are left out are named: the condition is read by people.
@@ -56,15 +54,11 @@ pub(super) fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTas
     let mut status = plan.status.clone();
     settle_gates(&mut status);
     if !world.task.deleting {
-        history::prune(task, &mut status, world.now);
+        history::prune(task, world, &mut status);
     }
     let ready = ready(task, world, &status);
-    let failed = last(&status).and_then(failed);
-    status.conditions = conditions(&world.task, world.now, ready, failed);
+    conditions(world, ready, &mut status);
     status.active = count(&status, |run| !run.outcome.is_final());
-    if let Some(run) = last(&status) {
-        status.last_outcome = Some(run.outcome.as_str().to_owned());
-    }
     status.summary = Some(summary(task, world, &status));
     status
 }
@@ -73,47 +67,49 @@ pub(super) fn report(task: &Task, world: &TaskWorld, plan: &TaskPlan) -> TikvTas
 /// the first one: unknown where its spec is not valid, and then none is made until it is.
 pub(super) fn heard(
     attempts_more: Option<i32>,
-    mut status: TikvTaskStatus,
+    world: &TaskWorld,
     answers: &[Answered],
-    now: Timestamp,
 ) -> TikvTaskStatus {
+    let mut status = world.task.status.clone();
     for Answered { key, answer } in answers {
+        // A Job that is there was made, whatever was answered: its end is the run's, and a run that
+        // failed here would take it along.
+        let there = world.jobs.as_ref().is_some_and(|jobs| jobs.contains_key(key));
+        if there && matches!(answer, Answer::Again(_)) {
+            continue;
+        }
         let mut runs = status.runs.iter_mut();
         // One that ended meanwhile, by its time or by another run in its place, stays as it ended.
         if let Some(run) = runs.find(|r| r.key == *key && r.outcome == RunOutcome::Running) {
-            hear(attempts_more, run, answer, now);
+            hear(attempts_more, run, answer, world.now);
         }
     }
     settle_gates(&mut status);
+    ends::note(&world.task, &mut status, world.now);
     status
 }
 
 /// The status of a task that cannot be carried out. What was seen stays, and goes on from there once
 /// it can. The end of a Job that goes on is an end all the same, and so is the end of a run's time.
-pub(super) fn rejected(
-    facts: &TaskFacts,
-    jobs: Option<&BTreeMap<RunKey, JobFacts>>,
-    rejection: &Rejection,
-    now: Timestamp,
-) -> TikvTaskStatus {
-    let mut status = facts.status.clone();
+pub(super) fn rejected(world: &TaskWorld, rejection: &Rejection) -> TikvTaskStatus {
+    let mut status = world.task.status.clone();
     for run in status.runs.iter_mut().filter(|run| run.outcome == RunOutcome::Running) {
-        if let Some(job) = jobs.and_then(|jobs| jobs.get(&run.key)) {
-            hear_job(run, job, now);
+        if let Some(job) = world.jobs.as_ref().and_then(|jobs| jobs.get(&run.key)) {
+            hear_job(run, job, world.now);
         }
-        let over = run.deadline.as_ref().is_some_and(|deadline| deadline.0 <= now);
+        let over = run.deadline.as_ref().is_some_and(|deadline| deadline.0 <= world.now);
         if over && !run.outcome.is_final() {
             let message = "its time is over, and the spec is not valid any more".to_owned();
-            end(run, RunOutcome::Failed, message, now);
+            end(run, RunOutcome::Failed, message, world.now);
         }
     }
     settle_gates(&mut status);
+    ends::note(&world.task, &mut status, world.now);
     status.active = count(&status, |run| !run.outcome.is_final());
-    status.observed_generation = Some(facts.generation);
+    status.observed_generation = Some(world.task.generation);
     let words = clip(&rejection.to_string());
-    let failed = last(&status).and_then(failed);
-    let ready = Verdict { is: false, reason: "InvalidSpec", words: words.clone() };
-    status.conditions = conditions(facts, now, ready, failed);
+    let ready = Verdict::no("InvalidSpec", words.clone());
+    conditions(world, ready, &mut status);
     status.summary = Some(format!("The spec is not valid and nothing is done: {words}"));
     status
 }
@@ -142,34 +138,12 @@ fn hear(attempts_more: Option<i32>, run: &mut RunStatus, answer: &Answer, now: T
     }
 }
 
-/// The run that ended last.
-fn last(status: &TikvTaskStatus) -> Option<&RunStatus> {
-    let ended = status.runs.iter().filter(|run| run.outcome.is_final());
-    ended.max_by_key(|run| run.finished.as_ref().map(|at| at.0))
-}
-
-fn failed(run: &RunStatus) -> Option<String> {
-    let words = run.message.as_deref().unwrap_or("no reason is known");
-    (run.outcome == RunOutcome::Failed).then(|| format!("run {}: {words}", run.key))
-}
-
-/// What a condition says.
-struct Verdict {
-    is: bool,
-    reason: &'static str,
-    words: String,
-}
-
-impl Verdict {
-    fn no(reason: &'static str, words: String) -> Self {
-        Self { is: false, reason, words }
-    }
-}
-
 fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
     let many = world.clusters.len();
     match &task.target {
-        TaskTarget::Name(name) if world.clusters_are_known && many == 0 => {
+        TaskTarget::Name(name)
+            if world.clusters_are_known && many == 0 && world.unreadable.is_empty() =>
+        {
             let way = "Create it, or correct spec.cluster";
             let words = format!("spec.cluster: there is no TikvCluster {name}. {way}.");
             return Verdict::no("NoCluster", words);
@@ -178,6 +152,14 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
             return Verdict::no(TOO_MANY_CLUSTERS, left_out(world));
         }
         TaskTarget::Name(_) | TaskTarget::Labels(_) => {}
+    }
+    if !world.unreadable.is_empty() {
+        let names = named(world.unreadable.iter());
+        let words = format!(
+            "what TikvCluster {names} says in metadata or status cannot be read: nothing starts for it \
+             until somebody corrects that."
+        );
+        return Verdict::no("ClusterUnreadable", words);
     }
     if lacks_jobs(task, world, status) {
         return Verdict::no("JobsUnknown", format!("no Job is made: {UNREAD_JOBS}."));
@@ -199,14 +181,19 @@ fn ready(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> Verdict {
 /// Which clusters are left out of too many.
 fn left_out(world: &TaskWorld) -> String {
     let many = world.clusters.len();
-    let out: Vec<&str> = world.clusters.keys().skip(CLUSTERS_MAX).map(String::as_str).collect();
-    let (named, more) = out.split_at(out.len().min(LEFT_OUT_NAMED));
-    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let names = named(world.clusters.keys().skip(CLUSTERS_MAX));
     format!(
         "spec.clusterSelector: selects {many} clusters; only the first {CLUSTERS_MAX} by name are looked \
-         after. Left out: {}{more}. Make several tasks, each with fewer.",
-        named.join(", ")
+         after. Left out: {names}. Make several tasks, each with fewer."
     )
+}
+
+/// The first of these names, and how many more there are.
+fn named<'n>(names: impl Iterator<Item = &'n String>) -> String {
+    let all: Vec<&str> = names.map(String::as_str).collect();
+    let (first, more) = all.split_at(all.len().min(LEFT_OUT_NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("{}{more}", first.join(", "))
 }
 
 /// A run has waited for Jobs to be read for longer than a start of the operator takes.
@@ -225,33 +212,11 @@ fn tries_again(status: &TikvTaskStatus) -> Option<String> {
         .find_map(|run| Some(format!("run {} is tried again: {}", run.key, run.message.as_ref()?)))
 }
 
-fn conditions(
-    facts: &TaskFacts,
-    now: Timestamp,
-    ready: Verdict,
-    failed: Option<String>,
-) -> Vec<Condition> {
-    let fine = || "the last run did not fail".to_owned();
-    let failed = match failed {
-        Some(words) => Verdict { is: true, reason: "RunFailed", words },
-        None => Verdict { is: false, reason: "AsExpected", words: fine() },
-    };
-    let drafts = [(READY, ready), (FAILED, failed)];
-    let conditions = drafts.into_iter().map(|(type_, Verdict { is, reason, words })| {
-        let status = if is { "True" } else { "False" };
-        let before = facts.status.conditions.iter();
-        let before = before.filter(|c| c.type_ == type_ && c.status == status);
-        let since = before.map(|c| c.last_transition_time.clone()).next().unwrap_or(Time(now));
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message: words,
-            last_transition_time: since,
-            observed_generation: Some(facts.generation),
-        }
-    });
-    conditions.collect()
+fn conditions(world: &TaskWorld, ready: Verdict, status: &mut TikvTaskStatus) {
+    let (before, generation) = (&world.task.status.conditions, world.task.generation);
+    let ready = ready.condition(READY, before, generation, world.now);
+    let failed = ends::said(&status.conditions, generation, world.now);
+    status.conditions = vec![ready, failed];
 }
 
 fn count(status: &TikvTaskStatus, is: impl Fn(&RunStatus) -> bool) -> i32 {
@@ -280,8 +245,8 @@ fn summary(task: &Task, world: &TaskWorld, status: &TikvTaskStatus) -> String {
             Some(next) => format!("Next at {next}"),
             None => "Never due again".to_owned(),
         },
-        Trigger::Once => match last(status) {
-            Some(run) => format!("Ran once: {}", run.outcome.as_str()),
+        Trigger::Once => match &status.last_outcome {
+            Some(outcome) => format!("Ran once: {outcome}"),
             None => "Waits for its cluster".to_owned(),
         },
     }

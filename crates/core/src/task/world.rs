@@ -1,6 +1,6 @@
 //! What is true right now about one task?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -18,8 +18,11 @@ pub struct TaskWorld {
     /// The clusters of its namespace that it is about, by name. Those that were not read yet are
     /// not known to be gone: see [`Self::clusters_are_known`].
     pub clusters: BTreeMap<String, ClusterView>,
-    /// All clusters of the namespace have been read.
+    /// All clusters of the namespace have been listed.
     pub clusters_are_known: bool,
+    /// Clusters that the task is about and that are there, but cannot be understood: they are left out, not
+    /// gone, and the others need not wait for them.
+    pub unreadable: BTreeSet<String>,
     /// Jobs that this task owns, by the key of their run; `None` until they have been read.
     pub jobs: Option<BTreeMap<RunKey, JobFacts>>,
 }

@@ -54,6 +54,11 @@ impl ApiError {
         }
     }
 
+    /// It was not sent: this replica may not write now.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self.cause, Cause::Fenced(_))
+    }
+
     /// 409 because an object of the name exists (and not because of a version).
     pub fn already_exists(&self) -> bool {
         self.reason() == Some("AlreadyExists")

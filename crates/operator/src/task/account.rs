@@ -14,7 +14,10 @@ use kube::{Client, Config, config::AuthInfo};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::kubernetes::{Kubernetes, words};
+use crate::{
+    kubernetes::{Kubernetes, words},
+    lease::Fenced,
+};
 
 /// How long a token is valid: the least that the API server gives.
 const VALID: Duration = Duration::from_mins(10);
@@ -53,6 +56,9 @@ pub enum AccountError {
          deploy/optional/task-accounts.yaml"
     )]
     NotAllowed(String),
+    /// This replica may not ask for one now.
+    #[error(transparent)]
+    Fenced(#[from] Fenced),
     /// The operator does not know how to reach the API server as somebody else.
     #[error("this operator cannot act as a service account")]
     NoConfig,
@@ -62,7 +68,7 @@ impl AccountError {
     /// May it work another time without an edit?
     pub fn passes(&self) -> bool {
         match self {
-            Self::Unknown(_) | Self::NotAllowed(_) | Self::Refused(..) => true,
+            Self::Unknown(_) | Self::NotAllowed(_) | Self::Refused(..) | Self::Fenced(_) => true,
             Self::NoConfig => false,
         }
     }
@@ -106,12 +112,7 @@ impl Accounts {
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string().into_bytes())
             .map_err(|error| refused(error.to_string()))?;
-        let _permit = self
-            .kubernetes
-            .fence()
-            .permit(TIME)
-            .await
-            .map_err(|fenced| refused(fenced.to_string()))?;
+        let _permit = self.kubernetes.fence().permit(TIME).await?;
         let asked = self.kubernetes.client().request::<Value>(request);
         let answer = match tokio::time::timeout(TIME, asked).await {
             Ok(Ok(answer)) => answer,

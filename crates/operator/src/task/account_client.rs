@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use http::{Request, header::CONTENT_TYPE};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
 use tikv_operator_api::labels::{CLUSTER, MANAGER};
@@ -23,6 +23,20 @@ pub(super) struct AccountClient<'a> {
     pub(super) namespace: &'a str,
     /// The account, for messages.
     pub(super) account: &'a str,
+}
+
+/// Most that the clocks of the operator and of the API server differ by.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(2);
+
+/// How an object stands by a wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bears {
+    /// It bears it.
+    Wish,
+    /// It was made after the run began, and was left alone: what bore the wish may have been before it.
+    Newer,
+    /// There is none of the name.
+    Gone,
 }
 
 /// A Secret's data.
@@ -67,14 +81,14 @@ impl AccountClient<'_> {
         Ok(secret.data.into_iter().flatten().map(|(key, value)| (key, value.0)).collect())
     }
 
-    /// Writes an annotation on an object that is this cluster's. False where there is none of the name.
-    pub(super) async fn annotate(&self, wish: &Annotation, name: &str) -> Result<bool, Answer> {
+    /// Writes an annotation on an object that is this cluster's.
+    pub(super) async fn annotate(&self, wish: &Annotation, name: &str) -> Result<Bears, Answer> {
         let Annotation { cluster, on, key, value, made_before, .. } = wish;
         let path = format!("/api/v1/namespaces/{}/{}/{name}", self.namespace, on.plural());
         let what = format!("{} {name} (as service account {})", on.word(), self.account);
         let object = match self.get(&path).await {
             Ok(object) => object,
-            Err(Refusal::No(404, _)) => return Ok(false),
+            Err(Refusal::No(404, _)) => return Ok(Bears::Gone),
             Err(refusal) => return Err(refusal.answer(&what)),
         };
         let labels = object.pointer("/metadata/labels");
@@ -88,17 +102,21 @@ impl AccountClient<'_> {
         let made: Option<Timestamp> = made.and_then(|made| made.parse().ok());
         let annotations = object.pointer("/metadata/annotations");
         let present = annotations.and_then(|all| all.get(key)).and_then(Value::as_str);
-        let later = made_before.zip(made).is_some_and(|(before, made)| made > before);
         // An earlier attempt came to it already.
-        if later || present == value.as_deref() {
-            return Ok(true);
+        if present == value.as_deref() {
+            return Ok(Bears::Wish);
+        }
+        // The one time is the operator's, the other the API server's.
+        let later = |(before, made): (Timestamp, Timestamp)| made > before + CLOCKS_DIFFER;
+        if made_before.zip(made).is_some_and(later) {
+            return Ok(Bears::Newer);
         }
         let uid = object.pointer("/metadata/uid").cloned().unwrap_or_default();
         // With its uid: another one of the name is not meant.
         let body = json!({"metadata": {"uid": uid, "annotations": {(*key): value}}});
         match self.patch(&path, &body).await {
-            Ok(_) => Ok(true),
-            Err(Refusal::No(404, _)) => Ok(false),
+            Ok(_) => Ok(Bears::Wish),
+            Err(Refusal::No(404, _)) => Ok(Bears::Gone),
             Err(refusal) => Err(refusal.answer(&what)),
         }
     }

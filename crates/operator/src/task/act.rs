@@ -7,23 +7,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tikv_operator_core::{
-    task::{Annotation, Answer, Call, HttpCall, Task, TaskStep},
+    task::{Annotated, Annotation, Answer, Call, HttpCall, Task, TaskStep},
     world::Uid,
 };
 
 use super::{
-    account::Accounts,
-    account_client::AccountClient,
+    account::{AccountError, Accounts},
+    account_client::{AccountClient, Bears},
     egress::{Egress, Way},
     http::{LONGEST, Outgoing, post},
 };
 use crate::{
     kubernetes::{ApiError, Kubernetes, Place, Resource, UnknownFields, WRITE_TIME},
+    lease::Fenced,
     metrics::CallOutcome,
 };
 
-/// Pause after a Job could not be deleted.
-const DELETED_AGAIN: Duration = Duration::from_secs(2);
+/// Pause after a step of which nothing came. The end of its call wakes the task, which plans it again.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What steps are done with.
 pub struct Worker {
@@ -35,6 +36,16 @@ pub struct Worker {
     pub egress: Egress,
 }
 
+/// Nothing came of a step, or nobody can say what did: it is no attempt, and is made again under its key.
+#[derive(Debug)]
+struct NoAnswer(String);
+
+impl From<Fenced> for NoAnswer {
+    fn from(fenced: Fenced) -> Self {
+        Self(fenced.to_string())
+    }
+}
+
 impl Worker {
     /// Does one step. `None` where it is no attempt of a run.
     pub async fn act(&self, task: &Task, step: &TaskStep) -> Option<Answer> {
@@ -42,40 +53,60 @@ impl Worker {
             TaskStep::CreateJob { job, .. } => ("task-create-job", self.create(task, job).await),
             TaskStep::FindJob { name, .. } => return Some(self.find(task, name).await),
             TaskStep::DeleteJob { name, uid } => {
-                self.delete(task, name, uid).await;
+                self.delete(&task.namespace, name, uid).await;
                 return None;
             }
             TaskStep::Call { call, .. } => (call_name(call), self.call(task, call).await),
         };
         let outcome = match &answer {
-            Answer::Begun | Answer::Done(_) => CallOutcome::Ok,
-            Answer::Refused(_) => CallOutcome::Refused,
-            Answer::Again(_) => CallOutcome::Failed,
+            Ok(Answer::Begun | Answer::Done(_)) => CallOutcome::Ok,
+            Ok(Answer::Refused(_)) => CallOutcome::Refused,
+            Ok(Answer::Again(_)) | Err(_) => CallOutcome::Failed,
         };
         self.kubernetes.metrics().step(name, outcome);
-        Some(answer)
-    }
-
-    async fn create(&self, task: &Task, job: &Value) -> Answer {
-        let name = job.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
-        match self.kubernetes.create(place, job, UnknownFields::Refused).await {
-            Ok(_) => Answer::Begun,
-            Err(error) if error.already_exists() => self.whose(task, place).await,
-            Err(error) => refused(&error),
+        match answer {
+            Ok(answer) => Some(answer),
+            Err(NoAnswer(words)) => {
+                tracing::warn!("{name} is made again: {words}");
+                tokio::time::sleep(PAUSE).await;
+                None
+            }
         }
     }
 
-    /// The Job exists: it is this run's, if this very task owns it.
-    async fn whose(&self, task: &Task, place: Place<'_>) -> Answer {
+    async fn create(&self, task: &Task, job: &Value) -> Result<Answer, NoAnswer> {
+        let name = job.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
+        let error = match self.kubernetes.create(place, job, UnknownFields::Refused).await {
+            Ok(_) => return Ok(Answer::Begun),
+            Err(error) => error,
+        };
+        if error.is_fenced() {
+            return Err(NoAnswer(error.to_string()));
+        }
+        // Without an answer, and with one of a server that failed within, it may have been made.
+        let open = matches!(error.code(), None | Some(500..));
+        if !open && !error.already_exists() {
+            return Ok(refused(&error));
+        }
+        Ok(match self.whose(task, place).await? {
+            Some(answer) => answer,
+            None if open => Answer::Again(error.to_string()),
+            None => Answer::Again(format!("Job {name} went in this moment")),
+        })
+    }
+
+    /// A Job that exists is this run's, if this very task owns it; `None` where there is none. Where it cannot
+    /// be looked at nothing is known: a run that failed by that would take its Job along.
+    async fn whose(&self, task: &Task, place: Place<'_>) -> Result<Option<Answer>, NoAnswer> {
         match self.kubernetes.get(place).await {
-            Ok(Some(job)) if owns(task, &job) => Answer::Begun,
-            Ok(Some(_)) => Answer::Refused(format!(
+            Ok(Some(job)) if owns(task, &job) => Ok(Some(Answer::Begun)),
+            Ok(Some(_)) => Ok(Some(Answer::Refused(format!(
                 "Job {} exists and is not of this task; delete or rename it",
                 place.name
-            )),
-            Ok(None) => Answer::Again(format!("Job {} went in this moment", place.name)),
-            Err(error) => refused(&error),
+            )))),
+            Ok(None) => Ok(None),
+            Err(error) => Err(NoAnswer(error.to_string())),
         }
     }
 
@@ -92,28 +123,29 @@ impl Worker {
         }
     }
 
-    async fn delete(&self, task: &Task, name: &str, uid: &Uid) {
-        let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
+    /// Deletes a Job with its pods.
+    pub(super) async fn delete(&self, namespace: &str, name: &str, uid: &Uid) {
+        let place = Place { resource: Resource::Job, namespace, name };
         let deleted = self.kubernetes.delete(place, uid, None).await;
         let outcome = match &deleted {
             Ok(()) => CallOutcome::Ok,
             Err(error) => {
                 tracing::warn!("Job not deleted: {error}");
-                // The end of this call wakes the task, which plans the deletion again.
-                tokio::time::sleep(DELETED_AGAIN).await;
+                tokio::time::sleep(PAUSE).await;
                 CallOutcome::Failed
             }
         };
         self.kubernetes.metrics().step("task-delete-job", outcome);
     }
 
-    async fn call(&self, task: &Task, call: &Call) -> Answer {
+    async fn call(&self, task: &Task, call: &Call) -> Result<Answer, NoAnswer> {
         let account = task.account.as_deref().unwrap_or_default();
         let client = if call.needs_account() {
             match self.accounts.client(&task.namespace, account).await {
                 Ok(client) => Some(client),
-                Err(error) if error.passes() => return Answer::Again(error.to_string()),
-                Err(error) => return Answer::Refused(error.to_string()),
+                Err(AccountError::Fenced(fenced)) => return Err(fenced.into()),
+                Err(error) if error.passes() => return Ok(Answer::Again(error.to_string())),
+                Err(error) => return Ok(Answer::Refused(error.to_string())),
             }
         } else {
             None
@@ -122,7 +154,7 @@ impl Worker {
             client.map(|client| AccountClient { client, namespace: &task.namespace, account });
         match (call, acting) {
             (Call::Http(call), acting) => self.post(task, call, acting.as_ref()).await,
-            (_, None) => Answer::Refused("there is no service account to do it as".to_owned()),
+            (_, None) => Ok(Answer::Refused("there is no service account to do it as".to_owned())),
             (Call::Annotate(wish), Some(acting)) => self.annotate(wish, &acting).await,
             (Call::SetConfig { cluster, component, config }, Some(acting)) => {
                 self.as_account(acting.set_config(cluster, component, config)).await
@@ -134,35 +166,45 @@ impl Worker {
     }
 
     /// Makes a change while the lease covers it.
-    async fn as_account(&self, change: impl Future<Output = Answer>) -> Answer {
-        let Ok(_permit) = self.kubernetes.fence().permit(WRITE_TIME).await else {
-            return Answer::Again("this replica does not hold the lease".to_owned());
-        };
+    async fn as_account(&self, change: impl Future<Output = Answer>) -> Result<Answer, NoAnswer> {
+        let _permit = self.kubernetes.fence().permit(WRITE_TIME).await?;
         let answer = tokio::time::timeout(WRITE_TIME, change).await;
-        answer.unwrap_or_else(|_| Answer::Again("no answer in time".to_owned()))
+        Ok(answer.unwrap_or_else(|_| Answer::Again("no answer in time".to_owned())))
     }
 
     /// Writes an annotation on objects, one after the other, each with a time of its own. One that is
     /// gone does not keep it from the others.
-    async fn annotate(&self, wish: &Annotation, acting: &AccountClient<'_>) -> Answer {
+    async fn annotate(
+        &self,
+        wish: &Annotation,
+        acting: &AccountClient<'_>,
+    ) -> Result<Answer, NoAnswer> {
         let Annotation { on, names, key, .. } = wish;
-        let (mut done, mut gone) = (0, Vec::new());
+        let (mut done, mut newer, mut gone) = (0, Vec::new(), Vec::new());
         for name in names {
-            let Ok(_permit) = self.kubernetes.fence().permit(WRITE_TIME).await else {
-                return Answer::Again("this replica does not hold the lease".to_owned());
-            };
+            let _permit = self.kubernetes.fence().permit(WRITE_TIME).await?;
             match tokio::time::timeout(WRITE_TIME, acting.annotate(wish, name)).await {
-                Ok(Ok(true)) => done += 1,
-                Ok(Ok(false)) => gone.push(name.as_str()),
-                Ok(Err(answer)) => return answer,
-                Err(_) => return Answer::Again(format!("{} {name}: no answer in time", on.word())),
+                Ok(Ok(Bears::Wish)) => done += 1,
+                Ok(Ok(Bears::Newer)) => newer.push(name.as_str()),
+                Ok(Ok(Bears::Gone)) => gone.push(name.as_str()),
+                Ok(Err(answer)) => return Ok(answer),
+                Err(_) => {
+                    return Ok(Answer::Again(format!("{} {name}: no answer in time", on.word())));
+                }
             }
         }
         let mut words = format!("{key} on {done} {}s", on.word());
         if !gone.is_empty() {
             words = format!("{words}; not there: {}", gone.join(", "));
         }
-        if done == 0 { Answer::Again(words) } else { Answer::Done(words) }
+        if !newer.is_empty() {
+            let names = newer.join(", ");
+            words = format!("{words}; made after the run began and left alone: {names}");
+        }
+        // A pod that is new was restarted, by an earlier attempt or for another reason. A claim that is new may
+        // be of a store that nobody asked to replace.
+        let is_done = done > 0 || (*on == Annotated::Pods && !newer.is_empty());
+        Ok(if is_done { Answer::Done(words) } else { Answer::Again(words) })
     }
 
     async fn post(
@@ -170,18 +212,18 @@ impl Worker {
         task: &Task,
         call: &HttpCall,
         acting: Option<&AccountClient<'_>>,
-    ) -> Answer {
+    ) -> Result<Answer, NoAnswer> {
         let outgoing = match outgoing(call, acting).await {
             Ok(outgoing) => outgoing,
-            Err(answer) => return answer,
+            Err(answer) => return Ok(answer),
         };
         if !self.kubernetes.fence().is_open() {
-            return Answer::Again("this replica does not hold the lease".to_owned());
+            return Err(Fenced.into());
         }
         let way =
             Way { egress: &self.egress, kubernetes: &self.kubernetes, namespace: &task.namespace };
         let posted = tokio::time::timeout(LONGEST, post(&outgoing, way)).await;
-        posted.unwrap_or_else(|_| Answer::Again("no answer in time".to_owned()))
+        Ok(posted.unwrap_or_else(|_| Answer::Again("no answer in time".to_owned())))
     }
 }
 
@@ -247,108 +289,4 @@ fn missing(secret: &str, key: &str) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use kube::Client;
-    use serde_json::json;
-    use tikv_operator_core::task::{Annotated, check_task};
-
-    use super::*;
-    use crate::{fake::Fake, lease::Fence, metrics::Metrics};
-
-    fn worker(api: &Fake) -> (Worker, Client) {
-        let config = kube::Config::new(format!("http://{}", api.address).parse().unwrap());
-        let client = Client::try_from(config).unwrap();
-        let fence = Fence::new();
-        fence.open(tokio::time::Instant::now() + std::time::Duration::from_mins(5));
-        let kubernetes = Kubernetes::new(client.clone(), fence, Metrics::new());
-        let accounts = Accounts::new(kubernetes.clone(), None);
-        (Worker { kubernetes, accounts, egress: Egress::default() }, client)
-    }
-
-    fn status(code: u16) -> String {
-        let reason = if code == 404 { "NotFound" } else { "Forbidden" };
-        json!({
-            "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
-            "code": code, "reason": reason, "message": "no",
-        })
-        .to_string()
-    }
-
-    fn pod(uid: &str, annotations: &Value) -> String {
-        let labels = json!({"tikv.org/cluster": "c"});
-        let metadata = json!({"uid": uid, "labels": labels, "annotations": annotations});
-        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata}).to_string()
-    }
-
-    /// Two hundred stores, of which one pod is gone and one fails once.
-    #[tokio::test]
-    async fn an_attempt_goes_on_where_the_one_before_it_ended() {
-        let done = std::sync::Arc::new(Mutex::new(std::collections::BTreeSet::new()));
-        let held = std::sync::Arc::clone(&done);
-        let failed = Mutex::new(false);
-        let api = Fake::run(move |asked| {
-            let path = asked.line.split_whitespace().nth(1).unwrap_or_default();
-            let path = path.split('?').next().unwrap_or_default();
-            let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-            let mut done = held.lock().unwrap();
-            if name == "c-tikv-7" {
-                return Some((404, status(404)));
-            }
-            if asked.line.starts_with("GET") {
-                let value = done.contains(&name).then_some("true");
-                return Some((200, pod(&name, &json!({"tikv.org/restart": value}))));
-            }
-            let mut failed = failed.lock().unwrap();
-            if name == "c-tikv-150" && !*failed {
-                *failed = true;
-                return Some((403, status(403)));
-            }
-            done.insert(name.clone());
-            Some((200, pod(&name, &json!({}))))
-        })
-        .await;
-        let (worker, client) = worker(&api);
-        let acting = AccountClient { client, namespace: "ns", account: "a" };
-        let call = Annotation {
-            cluster: "c".into(),
-            on: Annotated::Pods,
-            names: (0..200).map(|ordinal| format!("c-tikv-{ordinal}")).collect(),
-            key: "tikv.org/restart",
-            value: Some("true".into()),
-            made_before: None,
-        };
-        let first = worker.annotate(&call, &acting).await;
-        assert!(matches!(first, Answer::Again(_)), "{first:?}");
-        assert_eq!(done.lock().unwrap().len(), 149);
-        let Answer::Done(words) = worker.annotate(&call, &acting).await else { panic!("again") };
-        assert!(words.contains("199 pods") && words.contains("not there: c-tikv-7"), "{words}");
-        assert_eq!(api.changes().len(), 200, "each once, and one twice");
-    }
-
-    #[tokio::test]
-    async fn a_job_is_gone_only_when_the_api_server_says_so() {
-        let mut body = json!({
-            "metadata": {"name": "t", "namespace": "ns", "uid": "u", "generation": 1},
-            "spec": tikv_operator_api::cases::task_spec(),
-        });
-        body["spec"]["cluster"] = json!("c");
-        let task = check_task(&body, jiff::Timestamp::UNIX_EPOCH).unwrap();
-        let job = |owner: &str| {
-            let owners = json!([{"uid": owner, "controller": true}]);
-            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"ownerReferences": owners}})
-        };
-        for (code, answer, there) in [
-            (200, job("u").to_string(), true),
-            (200, job("another").to_string(), false),
-            (404, status(404), false),
-            (403, status(403), true),
-        ] {
-            let api = Fake::run(move |_| Some((code, answer.clone()))).await;
-            let (worker, _) = worker(&api);
-            let found = worker.find(&task, "t-1").await;
-            assert_eq!(matches!(found, Answer::Begun), there, "{code}");
-        }
-    }
-}
+mod tests;

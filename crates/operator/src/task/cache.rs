@@ -122,7 +122,23 @@ impl TaskCache {
         });
     }
 
-    /// A task is so now, or gone. Returns it.
+    /// The answer to a read or a write of the task with this uid: so it is, or it is gone. Only the watch makes
+    /// a task known. It may have told of the end of this one already, and would not do so again.
+    pub(super) fn answered_task(&self, key: &Key, uid: &Uid, body: Option<Value>) {
+        let uid_of = |body: &Value| {
+            body.pointer("/metadata/uid").and_then(Value::as_str) == Some(uid.0.as_str())
+        };
+        self.write(|inner| {
+            let Some(known) = inner.tasks.get(key).filter(|known| uid_of(known)) else { return };
+            match body.filter(uid_of) {
+                Some(body) if is_older(&body, known) => {}
+                Some(body) => drop(inner.tasks.insert(key.clone(), Arc::new(body))),
+                None => drop(inner.tasks.remove(key)),
+            }
+        });
+    }
+
+    /// A task is so now, or gone, as the watch tells. Returns it.
     pub(super) fn set_task(&self, body: Value, gone: bool) -> Option<Key> {
         let key = own_key(&body)?;
         self.write(|inner| {
@@ -306,5 +322,36 @@ mod tests {
             cache.set_job(&json!({"metadata": {"name": "x", "namespace": "ns"}}), false),
             None
         );
+    }
+
+    /// Its gate would hold upgrades for ever: no watch tells of a task that is gone a second time.
+    #[test]
+    fn an_answer_brings_back_no_task_that_the_watch_knows_to_be_gone() {
+        let cache = TaskCache::new();
+        let body = |uid: &str, version: u32| {
+            json!({"metadata": {
+                "name": "t", "namespace": "ns", "uid": uid, "resourceVersion": version.to_string(),
+            }})
+        };
+        let u = Uid("u".into());
+        let known = |cache: &TaskCache| {
+            let task = cache.task(&key("t"))?;
+            Some(task["metadata"]["resourceVersion"].as_str()?.to_owned())
+        };
+        cache.set_task(body("u", 5), false);
+        cache.set_task(body("u", 5), true);
+        cache.answered_task(&key("t"), &u, Some(body("u", 6)));
+        assert_eq!(known(&cache), None);
+        cache.set_task(body("another", 9), false);
+        cache.answered_task(&key("t"), &u, Some(body("u", 6)));
+        cache.answered_task(&key("t"), &u, None);
+        assert_eq!(known(&cache).as_deref(), Some("9"), "another of the name");
+        let another = Uid("another".into());
+        cache.answered_task(&key("t"), &another, Some(body("another", 8)));
+        assert_eq!(known(&cache).as_deref(), Some("9"), "an earlier answer");
+        cache.answered_task(&key("t"), &another, Some(body("another", 10)));
+        assert_eq!(known(&cache).as_deref(), Some("10"));
+        cache.answered_task(&key("t"), &another, None);
+        assert_eq!(known(&cache), None);
     }
 }

@@ -34,6 +34,17 @@ struct Inner {
     /// Tasks and what each of their calls is about ([`TaskStep::about`]).
     going: BTreeSet<(Key, String)>,
     answers: BTreeMap<Key, Vec<Answered>>,
+    /// How often this replica began or ceased to lead. An answer is to an attempt of its term: meanwhile
+    /// another replica may have made further ones under the same key.
+    term: u64,
+}
+
+impl Inner {
+    fn keep(&mut self, term: u64, key: &Key, answers: impl IntoIterator<Item = Answered>) {
+        if term == self.term {
+            self.answers.entry(key.clone()).or_default().extend(answers);
+        }
+    }
 }
 
 impl Calls {
@@ -46,34 +57,43 @@ impl Calls {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the call, and wakes the task when it was answered.
-    pub(super) fn begin(&self, key: &Key, task: &Arc<Task>, step: TaskStep) {
+    /// Begins the call, and wakes the task when it was answered. Without a valid task only what needs none
+    /// is done: a Job is deleted.
+    pub(super) fn begin(&self, key: &Key, task: Option<&Arc<Task>>, step: TaskStep) {
         let about = step.about().to_owned();
-        if !self.inner().going.insert((key.clone(), about.clone())) {
-            return;
-        }
-        let (calls, key, task) = (self.clone(), key.clone(), Arc::clone(task));
+        let term = {
+            let mut inner = self.inner();
+            if !inner.going.insert((key.clone(), about.clone())) {
+                return;
+            }
+            inner.term
+        };
+        let (calls, key, task) = (self.clone(), key.clone(), task.cloned());
         let making = async move {
             // Also when it breaks down the call is over.
             let _over = Over { calls: calls.clone(), key: key.clone(), about };
-            let answer = calls.make(&task, &step).await;
+            let answer = calls.make(&key, task.as_deref(), &step).await;
             if let Some((answer, run)) = answer.zip(step.run()) {
                 tracing::info!(%run, ?answer, "attempt");
                 let answered = Answered { key: run.clone(), answer };
-                calls.inner().answers.entry(key).or_default().push(answered);
+                calls.inner().keep(term, &key, [answered]);
             }
         };
         tokio::spawn(making.in_current_span());
     }
 
-    async fn make(&self, task: &Task, step: &TaskStep) -> Option<Answer> {
+    async fn make(&self, key: &Key, task: Option<&Task>, step: &TaskStep) -> Option<Answer> {
         let _turn = match step {
             TaskStep::Call { .. } => None,
             TaskStep::CreateJob { .. } | TaskStep::FindJob { .. } | TaskStep::DeleteJob { .. } => {
                 self.at_once.acquire().await.ok()
             }
         };
-        self.worker.act(task, step).await
+        if let TaskStep::DeleteJob { name, uid } = step {
+            self.worker.delete(&key.namespace, name, uid).await;
+            return None;
+        }
+        self.worker.act(task?, step).await
     }
 
     /// What was answered to this task's calls and no pass has persisted, and which calls go on.
@@ -84,7 +104,15 @@ impl Calls {
         let going = inner.going.iter().filter(|(of, _)| of == key);
         let going = going.map(|(_, about)| about.clone()).collect();
         let answers = inner.answers.remove(key).unwrap_or_default();
-        Heard { calls: self, key: key.clone(), answers, going }
+        Heard { calls: self, key: key.clone(), term: inner.term, answers, going }
+    }
+
+    /// Another replica led or will lead: what was answered and not persisted is forgotten, as when the
+    /// process ends, and so is what will be answered to calls that go on.
+    pub(super) fn forget_answers(&self) {
+        let mut inner = self.inner();
+        inner.term += 1;
+        inner.answers.clear();
     }
 
     /// There is no such task any more.
@@ -97,6 +125,7 @@ impl Calls {
 pub(super) struct Heard<'a> {
     calls: &'a Calls,
     key: Key,
+    term: u64,
     answers: Vec<Answered>,
     going: BTreeSet<String>,
 }
@@ -122,7 +151,7 @@ impl Drop for Heard<'_> {
     fn drop(&mut self) {
         if !self.answers.is_empty() {
             let answers = std::mem::take(&mut self.answers);
-            self.calls.inner().answers.entry(self.key.clone()).or_default().extend(answers);
+            self.calls.inner().keep(self.term, &self.key, answers);
         }
     }
 }
@@ -204,7 +233,7 @@ mod tests {
         .await;
         let (calls, mut woken) = calls(&api);
         for run in 0..JOBS {
-            calls.begin(&key(), &task(), create(run));
+            calls.begin(&key(), Some(&task()), create(run));
         }
         for _ in 0..JOBS {
             woken.recv().await.unwrap();
@@ -218,7 +247,7 @@ mod tests {
     async fn a_call_that_ends_during_a_pass_still_counts_as_going_on_in_it() {
         let api = Fake::run(|asked| Some((201, asked.body.clone()))).await;
         let (calls, mut woken) = calls(&api);
-        calls.begin(&key(), &task(), create(1));
+        calls.begin(&key(), Some(&task()), create(1));
         let heard = calls.take(&key());
         woken.recv().await.unwrap();
         assert!(heard.is_going(&create(1)) && heard.answers().is_empty());
@@ -233,5 +262,29 @@ mod tests {
         );
         calls.take(&key()).are_persisted();
         assert!(calls.take(&key()).answers().is_empty());
+    }
+
+    /// Another replica made more attempts meanwhile, and an answer does not say to which it is.
+    #[tokio::test]
+    async fn answers_do_not_outlive_the_leadership_in_which_they_were_asked_for() {
+        let api = Fake::run(|asked| Some((201, asked.body.clone()))).await;
+        let (calls, mut woken) = calls(&api);
+        calls.begin(&key(), Some(&task()), create(1));
+        woken.recv().await.unwrap();
+        calls.forget_answers();
+        assert_eq!(calls.take(&key()).answers(), [], "heard by no pass before");
+        calls.begin(&key(), Some(&task()), create(2));
+        calls.forget_answers();
+        woken.recv().await.unwrap();
+        assert_eq!(calls.take(&key()).answers(), [], "the call went on");
+        calls.begin(&key(), Some(&task()), create(3));
+        woken.recv().await.unwrap();
+        let of_a_pass = calls.take(&key());
+        calls.forget_answers();
+        drop(of_a_pass);
+        assert_eq!(calls.take(&key()).answers(), [], "a pass had it, and was stopped");
+        calls.begin(&key(), Some(&task()), create(4));
+        woken.recv().await.unwrap();
+        assert_eq!(calls.take(&key()).answers().len(), 1);
     }
 }

@@ -10,8 +10,11 @@ use std::{
     str::FromStr,
 };
 
-use serde_json::Value;
-use tikv_operator_api::{labels, names};
+use serde_json::{Map, Value};
+use tikv_operator_api::{
+    labels,
+    names::{self, Component},
+};
 use tikv_operator_core::{task::Target, world::Kind};
 
 use crate::kubernetes::{Kubernetes, Place, Resource};
@@ -19,6 +22,9 @@ use crate::kubernetes::{Kubernetes, Place, Resource};
 /// Ports of PD and TiKV in their pods.
 const SERVED: [u16; 4] =
     [names::PD_CLIENT_PORT, names::PD_PEER_PORT, names::TIKV_PORT, names::TIKV_STATUS_PORT];
+
+/// Names of the same ports in the containers.
+const NAMED: [&str; 4] = ["client", "peer", "server", "status"];
 
 /// Hosts and networks that tasks may call besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,23 +153,63 @@ impl Way<'_> {
 /// Is it a Service of the operator's, or somebody's own that selects pods of a cluster or leads to their
 /// ports?
 fn leads_to_a_cluster(service: &Value) -> bool {
-    let ours = [(labels::MANAGED_BY, labels::MANAGER), (labels::NAME, labels::APP)];
-    let is_ours = |found: Option<&Value>| {
-        let found = found.and_then(Value::as_object);
-        found.into_iter().flatten().any(|(key, value)| {
-            key.starts_with(labels::PREFIX)
-                || ours.iter().any(|(known, text)| key == known && value.as_str() == Some(*text))
-        })
-    };
+    let labels = |pointer| service.pointer(pointer).and_then(Value::as_object);
     let ports = service.pointer("/spec/ports").and_then(Value::as_array);
-    let reached = |port: &Value| {
-        let number = |field: &str| port.get(field).and_then(Value::as_u64);
-        let port = number("targetPort").or_else(|| number("port"));
-        port.is_some_and(|port| SERVED.iter().any(|served| u64::from(*served) == port))
-    };
-    is_ours(service.pointer("/metadata/labels"))
-        || is_ours(service.pointer("/spec/selector"))
-        || ports.is_some_and(|ports| ports.iter().any(reached))
+    let selector = labels("/spec/selector");
+    let any = |leads: fn(&Value) -> bool| ports.is_some_and(|ports| ports.iter().any(leads));
+    let may_select_ours = !selects_others(selector) && (is_ours(selector) || any(is_named));
+    may_select_ours || is_managed(labels("/metadata/labels")) || any(is_served)
+}
+
+/// Does a selector ask for what our pods have? Which instances are clusters is not asked: that label alone
+/// counts.
+fn is_ours(selector: Option<&Map<String, Value>>) -> bool {
+    selector.into_iter().flatten().any(|(key, value)| {
+        let value = value.as_str().unwrap_or_default();
+        let known = key == labels::INSTANCE || has_ours(key, value) == Some(true);
+        known || key.starts_with(labels::PREFIX)
+    })
+}
+
+/// Is it a Service that the operator made?
+fn is_managed(labels: Option<&Map<String, Value>>) -> bool {
+    labels.into_iter().flatten().any(|(key, value)| {
+        let ours = [(labels::MANAGED_BY, labels::MANAGER), (labels::NAME, labels::APP)];
+        let ours = ours.iter().any(|(known, text)| key == known && value == text);
+        ours || key.starts_with(labels::PREFIX)
+    })
+}
+
+/// Does the selector ask for a label with a value that none of our pods can have? Users cannot change these
+/// labels of them.
+fn selects_others(selector: Option<&Map<String, Value>>) -> bool {
+    selector
+        .into_iter()
+        .flatten()
+        .any(|(key, value)| has_ours(key, value.as_str().unwrap_or_default()) == Some(false))
+}
+
+/// Has an object of ours this label with this value? `None` where the label says nothing of that.
+fn has_ours(key: &str, value: &str) -> Option<bool> {
+    match key {
+        labels::NAME => Some(value == labels::APP),
+        labels::MANAGED_BY => Some(value == labels::MANAGER),
+        labels::COMPONENT => Some(Component::ALL.iter().any(|of| of.as_str() == value)),
+        _ => None,
+    }
+}
+
+/// Does the port of a Service lead to a number that PD or TiKV serves?
+fn is_served(port: &Value) -> bool {
+    let number = |field: &str| port.get(field).and_then(Value::as_u64);
+    let port = number("targetPort").or_else(|| number("port"));
+    port.is_some_and(|port| SERVED.iter().any(|served| u64::from(*served) == port))
+}
+
+/// Does it lead to a name that our containers give to their ports? Which number that is is the pod's to say.
+fn is_named(port: &Value) -> bool {
+    let name = port.get("targetPort").and_then(Value::as_str);
+    name.is_some_and(|name| NAMED.contains(&name))
 }
 
 /// The name of the Service of this namespace that is meant.
@@ -253,6 +299,29 @@ mod tests {
                     "clusterIP": "10.96.0.9", "selector": {"app": "x"},
                     "ports": [{"port": 80, "targetPort": 2379}],
                 }),
+                // By the names that PD's and TiKV's own containers give to their ports.
+                "named" => json!({
+                    "clusterIP": "10.96.0.9", "selector": {"app": "x"},
+                    "ports": [{"port": 80, "targetPort": "http"}, {"port": 81, "targetPort": "client"}],
+                }),
+                "part" => json!({
+                    "clusterIP": "10.96.0.9", "selector": {"app.kubernetes.io/component": "pd"},
+                }),
+                "instance" => json!({
+                    "clusterIP": "10.96.0.9", "selector": {"app.kubernetes.io/instance": "c"},
+                }),
+                // A chart's: none of our pods has another name.
+                "chart" => json!({
+                    "clusterIP": "10.96.0.7", "ports": [{"port": 81, "targetPort": "server"}],
+                    "selector": {
+                        "app.kubernetes.io/name": "receiver", "app.kubernetes.io/instance": "x",
+                        "app.kubernetes.io/component": "web",
+                    },
+                }),
+                "http" => json!({
+                    "clusterIP": "10.96.0.7", "selector": {"app": "x"},
+                    "ports": [{"port": 81, "targetPort": "http"}],
+                }),
                 "away" => json!({"type": "ExternalName", "externalName": "c-pd.b.svc"}),
                 _ => return Some((404, json!({
                     "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
@@ -312,13 +381,17 @@ mod tests {
         {
             assert_eq!(reached(url, &[]).await.as_deref(), Ok("10.96.0.7:81"), "{url}");
         }
+        for service in ["chart", "http"] {
+            let found = reached(&format!("http://{service}.a.svc:81/"), &[]).await;
+            assert_eq!(found.as_deref(), Ok("10.96.0.7:81"), "{service}");
+        }
         for service in ["byhand", "headless", "away"] {
             let words = reached(&format!("http://{service}.a.svc/"), &[]).await.unwrap_err();
             assert!(words.contains("no selector or no cluster IP"), "{words}");
         }
-        for service in ["c-pd", "mine", "ported"] {
+        for service in ["c-pd", "mine", "ported", "named", "part", "instance"] {
             let url = format!("http://{service}.a.svc/pd/api/v1/store/1/state?state=Offline");
-            let words = reached(&url, &[]).await.unwrap_err();
+            let words = reached(&url, &[]).await.expect_err(service);
             assert!(words.contains("leads to PD or TiKV"), "{words}");
         }
         assert!(reached("http://gone.a.svc/", &[]).await.unwrap_err().contains("no Service gone"));

@@ -196,6 +196,7 @@ impl TaskController {
 
     fn leadership_changed(&self, state: &mut State, leads: bool) {
         state.running.abort_all();
+        self.pass.calls.forget_answers();
         state.backoff = Backoff::default();
         state.schedule.clear();
         if leads {

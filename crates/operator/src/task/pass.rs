@@ -4,7 +4,11 @@
 //! is persisted is persisted on the very version that was planned on, so a stale look changes nothing.
 //! What is begun is answered beside the passes, and heard by a later one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -12,13 +16,14 @@ use tikv_operator_api::TikvTaskStatus;
 use tikv_operator_core::{
     check::{Problem, Rejection},
     task::{ClusterView, Task, TaskFacts, TaskPlan, TaskWorld, cluster_view, task_facts, turn},
+    world::Uid,
 };
 
 use super::{
     Clusters,
     act::Worker,
     cache::TaskCache,
-    calls::{Calls, Heard},
+    calls::Calls,
     specs::{Checks, Specs},
 };
 use crate::{
@@ -50,6 +55,9 @@ pub(super) struct TaskPass {
     pub(super) checks: Checks,
 }
 
+/// A task that was checked.
+type Checked = Result<Arc<Task>, Rejection>;
+
 /// How a pass ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -77,9 +85,14 @@ enum Whose {
 impl TaskPass {
     /// Looks after one task, once.
     pub(super) async fn run(&self, key: &Key) -> Ended {
-        match self.attempt(key).await {
+        let Some(body) = self.tasks.task(key) else {
+            self.checks.forget(key);
+            self.calls.forget(key);
+            return Ended::Gone;
+        };
+        match self.attempt(key, &body).await {
             Ok(ended) => ended,
-            Err(error) if error.code() == Some(409) => self.written_by_others(key).await,
+            Err(error) if error.code() == Some(409) => self.written_by_others(key, &body).await,
             Err(error) => {
                 tracing::warn!("cannot look after the task: {error}");
                 Ended::Failed
@@ -87,23 +100,13 @@ impl TaskPass {
         }
     }
 
-    async fn attempt(&self, key: &Key) -> Result<Ended, ApiError> {
-        let Some(body) = self.tasks.task(key) else {
-            self.checks.forget(key);
-            self.calls.forget(key);
-            return Ok(Ended::Gone);
-        };
-        match self.whose(key, &body).await? {
+    async fn attempt(&self, key: &Key, body: &Value) -> Result<Ended, ApiError> {
+        match self.whose(key, body).await? {
             Whose::Ours => {}
             Whose::Theirs => return Ok(Ended::Done(THEIRS_WAKE)),
-            Whose::Shared(clusters) => return self.refuse_shared(key, &body, &clusters).await,
+            Whose::Shared(clusters) => return self.refuse_shared(key, body, &clusters).await,
         }
-        let heard = self.calls.take(key);
-        let Some(world) = self.world(key, &body) else {
-            tracing::warn!("the task's metadata or status cannot be read; nothing is done");
-            return Ok(Ended::Failed);
-        };
-        self.carry_out(key, &body, world, heard).await
+        self.carry_out(key, body, self.checks.of(key, body)).await
     }
 
     /// Persists what follows from the look and from what was answered, then begins what is due.
@@ -111,12 +114,15 @@ impl TaskPass {
         &self,
         key: &Key,
         body: &Value,
-        world: TaskWorld,
-        heard: Heard<'_>,
+        checked: Checked,
     ) -> Result<Ended, ApiError> {
+        let heard = self.calls.take(key);
+        let Some(world) = self.world(key, body) else {
+            tracing::warn!("the task's metadata or status cannot be read; nothing is done");
+            return Ok(Ended::Failed);
+        };
         let facts = world.task.clone();
         let filled = world.clusters_are_known && world.jobs.is_some();
-        let checked = self.checks.of(key, body);
         let TaskPlan { status, mut steps, wake } = turn(&checked, world, heard.answers());
         steps.retain(|step| !heard.is_going(step));
         let wake = if filled { wake } else { UNFILLED.min(wake) };
@@ -130,10 +136,10 @@ impl TaskPass {
             return Ok(Ended::Done(Duration::ZERO));
         }
         heard.are_persisted();
-        let Ok(task) = checked else { return Ok(Ended::Done(wake)) };
+        let task = checked.ok();
         let wake = if steps.is_empty() { wake } else { SOON.min(wake) };
         for step in steps {
-            self.calls.begin(key, &task, step);
+            self.calls.begin(key, task.as_ref(), step);
         }
         Ok(Ended::Done(wake))
     }
@@ -146,21 +152,19 @@ impl TaskPass {
     /// Is what the watch told of the task the newest that there is? Where nothing is to be persisted,
     /// nothing else would prove it before a step.
     async fn is_present(&self, key: &Key, body: &Value) -> Result<bool, ApiError> {
-        let Some(live) = self.worker.kubernetes.get(place(key)).await? else { return Ok(false) };
-        let present = version_of(&live) == version_of(body);
-        self.tasks.set_task(live, false);
+        let live = self.worker.kubernetes.get(place(key)).await?;
+        let present = live.as_ref().is_some_and(|live| version_of(live) == version_of(body));
+        self.tasks.answered_task(key, &uid_of(body), live);
         Ok(present)
     }
 
     /// The next pass is over what others wrote, also where the watch has not told of it yet.
-    async fn written_by_others(&self, key: &Key) -> Ended {
+    async fn written_by_others(&self, key: &Key, body: &Value) -> Ended {
         match self.worker.kubernetes.get(place(key)).await {
-            Ok(Some(live)) => {
-                self.tasks.set_task(live, false);
+            Ok(live) => {
+                self.tasks.answered_task(key, &uid_of(body), live);
                 Ended::Done(Duration::ZERO)
             }
-            // It is gone, and the watch will say so; or nobody can say.
-            Ok(None) => Ended::Done(SOON),
             Err(error) => {
                 tracing::warn!("cannot read the task: {error}");
                 Ended::Failed
@@ -196,48 +200,37 @@ impl TaskPass {
         body: &Value,
         clusters: &str,
     ) -> Result<Ended, ApiError> {
-        let Some(world) = self.world(key, body) else { return Ok(Ended::Failed) };
-        let facts = world.task.clone();
         let problem = Problem {
             field: "spec.clusterSelector".to_owned(),
             sentence: format!(
                 "Selects clusters of more than one operator ({clusters}). Write a task for each."
             ),
         };
-        let rejection = Err(Rejection { problems: vec![problem] });
-        let heard = self.calls.take(key);
-        let TaskPlan { status, wake, .. } = turn(&rejection, world, heard.answers());
-        if status != facts.status {
-            self.persist(key, &facts, &status, version_of(body)).await?;
-        }
-        heard.are_persisted();
-        Ok(Ended::Done(wake))
+        self.carry_out(key, body, Err(Rejection { problems: vec![problem] })).await
     }
 
     /// Everything that is known; `None` where the task cannot be read.
     fn world(&self, key: &Key, body: &Value) -> Option<TaskWorld> {
         let task = task_facts(body)?;
         let jobs = self.tasks.jobs(key, &task.uid);
-        let mut clusters_are_known = self.clusters.cache.is_filled(&self.clusters.scopes);
+        let clusters_are_known = self.clusters.cache.is_filled(&self.clusters.scopes);
         let now = Timestamp::now();
         let mut clusters: BTreeMap<String, ClusterView> = BTreeMap::new();
+        let mut unreadable = BTreeSet::new();
         self.specs.keep(|of| self.clusters.cache.resource(of).is_some());
         if let Ok(checked) = self.checks.of(key, body) {
             let keys = self.clusters.cache.keys().into_iter();
             for of in keys.filter(|of| of.namespace == key.namespace) {
                 let Some(body) = self.clusters.cache.resource(&of) else { continue };
-                if meant(&checked, &body).is_none() {
-                    continue;
-                }
+                let Some(name) = meant(&checked, &body) else { continue };
                 let in_force = self.specs.in_force(&of, &body);
                 match cluster_view(&body, in_force.as_ref()) {
                     Some(view) => drop(clusters.insert(view.name.clone(), view)),
-                    // One that cannot be read is not gone.
-                    None => clusters_are_known = false,
+                    None => drop(unreadable.insert(name)),
                 }
             }
         }
-        Some(TaskWorld { now, task, clusters, clusters_are_known, jobs })
+        Some(TaskWorld { now, task, clusters, clusters_are_known, unreadable, jobs })
     }
 
     /// Writes the status on the version that was planned on.
@@ -259,7 +252,7 @@ impl TaskPass {
         });
         let written = self.worker.kubernetes.patch(place(key), Change::ApplyStatus(&body)).await?;
         // Until the watch has heard of it, this is the newest that is known.
-        self.tasks.set_task(written, false);
+        self.tasks.answered_task(key, &task.uid, Some(written));
         Ok(())
     }
 }
@@ -274,6 +267,11 @@ fn meant(task: &Task, cluster: &Value) -> Option<String> {
 
 fn place(key: &Key) -> Place<'_> {
     Place { resource: Resource::Task, namespace: &key.namespace, name: &key.name }
+}
+
+fn uid_of(body: &Value) -> Uid {
+    let uid = body.pointer("/metadata/uid").and_then(Value::as_str);
+    Uid(uid.unwrap_or_default().to_owned())
 }
 
 fn version_of(body: &Value) -> Value {

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tikv_operator_api::v1alpha1::RunOutcome as R;
 
-use super::super::fixture::{Stage, calls, cordon, hook, manifest, now, outcomes, task};
+use super::super::fixture::{Stage, again, calls, cordon, hook, manifest, now, outcomes, task};
 use super::*;
 
 #[test]
@@ -154,8 +154,7 @@ fn a_job_ends_its_run_though_the_spec_is_not_valid_any_more() {
     stage.end_jobs(&JobState::Complete);
     let bad = manifest(&hook(&json!({"when": "event.type =="})));
     let rejection = check_task(&bad, now()).expect_err("bad");
-    let world = &stage.world;
-    let status = rejected(&world.task, world.jobs.as_ref(), &rejection, world.now);
+    let status = rejected(&stage.world, &rejection);
     assert_eq!((status.runs[0].outcome, status.active), (R::Succeeded, 0));
 }
 
@@ -210,8 +209,7 @@ fn a_run_of_a_task_that_is_not_valid_any_more_ends_with_its_time() {
     let rejection = check_task(&bad, now()).expect_err("bad");
     let mut left = |seconds| {
         stage.wait(SignedDuration::from_secs(seconds));
-        let world = &stage.world;
-        rejected(&world.task, world.jobs.as_ref(), &rejection, world.now).runs[0].outcome
+        rejected(&stage.world, &rejection).runs[0].outcome
     };
     assert_eq!(left(29), R::Running);
     assert_eq!(left(1), R::Failed);
@@ -239,4 +237,63 @@ fn a_compaction_without_a_valid_cluster_fails_and_says_why() {
     assert!(stage.pass().steps.is_empty());
     let words = stage.runs()[0].message.as_deref().expect("words");
     assert!(words.contains("no spec of the cluster is valid"), "{words}");
+}
+
+/// The answer to its creation was lost, or came after another replica's attempt.
+#[test]
+fn a_job_that_is_there_was_made_whatever_was_answered() {
+    let mut stage = Stage::new(&json!({"events": ["NodeCordoned"], "backoffLimit": 0}));
+    cordon(&mut stage, 0..1);
+    stage.pass();
+    let answers = [Answered { key: stage.runs()[0].key.clone(), answer: again() }];
+    let checked = Ok(std::sync::Arc::new(stage.task.clone()));
+    let plan = turn(&checked, stage.world.clone(), &answers);
+    assert_eq!(plan.steps, [], "it goes on");
+    stage.world.task.status = plan.status;
+    assert_eq!(outcomes(&stage), [R::Running]);
+    stage.end_jobs(&JobState::Complete);
+    stage.pass();
+    assert_eq!(outcomes(&stage), [R::Succeeded]);
+}
+
+/// A deletion that fails, or an operator that ends before it, is made good by a later pass.
+#[test]
+fn a_run_is_remembered_until_its_job_goes() {
+    for limit in ["failedRunsHistoryLimit", "ttlSecondsAfterFinished"] {
+        let spec = json!({"events": ["NodeCordoned"], "timeout": "30s", limit: 0});
+        let mut stage = Stage::new(&spec);
+        cordon(&mut stage, 0..1);
+        stage.pass();
+        stage.wait(SignedDuration::from_secs(30));
+        for _ in 0..3 {
+            let plan = plan(&stage.task, &stage.world);
+            let [TaskStep::DeleteJob { .. }] = plan.steps.as_slice() else { panic!("{plan:?}") };
+            assert!(plan.wake > std::time::Duration::from_mins(1), "nothing is due: {plan:?}");
+            // The status was written, and the operator ended.
+            stage.world.task.status = plan.status;
+            assert_eq!(outcomes(&stage), [R::Failed], "{limit}");
+        }
+        let jobs = stage.world.jobs.take();
+        stage.pass();
+        assert_eq!(stage.runs().len(), 1, "{limit}: whether its Job goes on is not known");
+        stage.world.jobs = jobs;
+        for job in stage.world.jobs.iter_mut().flatten().map(|(_, job)| job) {
+            job.deleting = true;
+        }
+        assert_eq!(stage.pass().steps, []);
+        assert_eq!(stage.runs(), [], "{limit}");
+    }
+}
+
+#[test]
+fn a_run_takes_its_job_along_though_the_spec_is_not_valid_any_more() {
+    let mut stage = Stage::new(&json!({"events": ["NodeCordoned"], "timeout": "30s"}));
+    cordon(&mut stage, 0..1);
+    stage.pass();
+    let bad = manifest(&hook(&json!({"when": "event.type =="})));
+    let rejection = check_task(&bad, now()).map(std::sync::Arc::new);
+    assert_eq!(turn(&rejection, stage.world.clone(), &[]).steps, [], "its time is not over");
+    stage.wait(SignedDuration::from_secs(30));
+    let plan = turn(&rejection, stage.world.clone(), &[]);
+    assert!(matches!(plan.steps.as_slice(), [TaskStep::DeleteJob { .. }]), "{plan:?}");
 }

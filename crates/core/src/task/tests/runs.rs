@@ -83,6 +83,49 @@ fn history_is_limited_in_number_and_time() {
     assert_eq!(stage.runs(), []);
 }
 
+/// An alarm that ends with the history is none.
+#[test]
+fn a_failure_is_told_until_another_run_ends() {
+    for limit in ["failedRunsHistoryLimit", "ttlSecondsAfterFinished"] {
+        let told = |stage: &Stage| {
+            let status = &stage.world.task.status;
+            let failed = status.conditions.iter().find(|c| c.type_ == "Failed").expect("told");
+            (failed.status.clone(), failed.message.contains("404"), status.last_outcome.clone())
+        };
+        let yes = ("True".to_owned(), true, Some("Failed".to_owned()));
+        let mut stage = Stage::new(&hook(&json!({limit: 0})));
+        cordon(&mut stage, 0..1);
+        stage.pass_with(Some(&done()));
+        cordon(&mut stage, 0..2);
+        stage.pass_with(Some(&failed()));
+        let since = stage.world.task.status.conditions[1].last_transition_time.clone();
+        for _ in 0..3 {
+            assert_eq!(told(&stage), yes, "{limit}");
+            stage.wait(SignedDuration::from_hours(1));
+            stage.pass();
+        }
+        let status = &stage.world.task.status;
+        assert!(status.runs.iter().all(|run| run.outcome == R::Succeeded), "{limit}");
+        assert_eq!(status.conditions[1].last_transition_time, since);
+        cordon(&mut stage, 0..3);
+        stage.pass_with(Some(&done()));
+        assert_eq!(told(&stage), ("False".to_owned(), false, Some("Succeeded".to_owned())));
+    }
+}
+
+#[test]
+fn a_failure_is_told_though_the_spec_is_not_valid_any_more() {
+    let mut stage = Stage::new(&hook(&json!({"timeout": "30s"})));
+    cordon(&mut stage, 0..1);
+    stage.pass();
+    stage.wait(SignedDuration::from_secs(30));
+    let bad = manifest(&hook(&json!({"when": "event.type =="})));
+    let rejection = check_task(&bad, now()).expect_err("bad");
+    let status = rejected(&stage.world, &rejection);
+    assert_eq!(status.last_outcome.as_deref(), Some("Failed"));
+    assert_eq!(status.conditions[1].status, "True");
+}
+
 #[test]
 fn a_suspended_task_passes_events_over() {
     let mut stage = Stage::new(&hook(&json!({"suspend": true})));
@@ -129,7 +172,8 @@ fn what_is_wrong_is_said_and_nothing_seen_is_forgotten() {
     bad["metadata"]["generation"] = json!(2);
     let rejection = check_task(&bad, now()).expect_err("bad");
     let facts = TaskFacts { generation: 2, ..stage.world.task.clone() };
-    let status = rejected(&facts, None, &rejection, now());
+    let world = TaskWorld { task: facts, ..stage.world.clone() };
+    let status = rejected(&world, &rejection);
     let ready = &status.conditions[0];
     assert_eq!((ready.type_.as_str(), ready.status.as_str()), ("Ready", "False"));
     assert!(ready.message.contains("spec.when"), "{}", ready.message);

@@ -2,8 +2,10 @@
 
 use jiff::SignedDuration;
 use serde_json::json;
+use tikv_operator_api::v1alpha1::RunOutcome as R;
 
-use super::super::fixture::{HOOK, Stage, calls, done, task};
+use super::super::fixture::{HOOK, Stage, calls, cordon, done, hook, task};
+use super::*;
 
 #[test]
 fn a_schedule_starts_from_the_first_look_and_misses_nothing() {
@@ -34,6 +36,59 @@ fn a_time_that_is_due_while_clusters_are_not_known_is_not_lost() {
     assert_eq!(calls(&stage.pass_with(Some(&done()))), 0);
     (stage.world.clusters, stage.world.clusters_are_known) = (clusters, true);
     assert_eq!(calls(&stage.pass_with(Some(&done()))), 1);
+}
+
+/// One whose status somebody wrote by hand, say.
+#[test]
+fn a_cluster_that_cannot_be_read_keeps_no_other_from_its_time() {
+    let mut stage = Stage::new(&json!({
+        "events": null, "schedule": "0 * * * *", "run": {"http": {"url": HOOK}},
+        "cluster": null, "clusterSelector": {"matchLabels": {"a": "b"}},
+    }));
+    let view = stage.world.clusters["c"].clone();
+    let odd = ClusterView { name: "odd".into(), ..view };
+    stage.world.clusters.insert("odd".into(), odd.clone());
+    stage.wait(SignedDuration::from_hours(1));
+    stage.pass_with(None);
+    assert_eq!(stage.runs().len(), 2, "both go on");
+    stage.world.clusters.remove("odd");
+    stage.world.unreadable.insert("odd".into());
+    stage.pass_with(Some(&done()));
+    stage.wait(SignedDuration::from_mins(59));
+    stage.wait(SignedDuration::from_mins(1));
+    stage.pass_with(Some(&done()));
+    let of = |stage: &Stage, name: &str| {
+        stage
+            .runs()
+            .iter()
+            .filter(|run| run.cluster == name)
+            .map(|run| run.outcome)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(&stage, "c"), [R::Succeeded, R::Succeeded]);
+    assert_eq!(of(&stage, "odd"), [R::Failed], "by its time, and not as one that is gone");
+    let message = stage.runs().iter().find(|run| run.cluster == "odd").expect("it").message.clone();
+    assert!(message.expect("words").contains("did not end within"));
+    let ready = &stage.world.task.status.conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "ClusterUnreadable"));
+    assert!(ready.message.contains("TikvCluster odd"), "{}", ready.message);
+}
+
+#[test]
+fn what_was_seen_of_a_cluster_that_cannot_be_read_is_kept() {
+    let mut stage = Stage::new(&hook(&json!({})));
+    cordon(&mut stage, 0..1);
+    stage.pass_with(Some(&done()));
+    let view = stage.world.clusters.remove("c").expect("a cluster");
+    stage.world.unreadable.insert("c".into());
+    stage.pass();
+    let ready = &stage.world.task.status.conditions[0];
+    assert_eq!(ready.reason, "ClusterUnreadable");
+    stage.world.unreadable.clear();
+    stage.world.clusters.insert("c".into(), view);
+    assert_eq!(calls(&stage.pass()), 0, "it was told");
+    cordon(&mut stage, 0..2);
+    assert_eq!(calls(&stage.pass()), 1);
 }
 
 #[test]

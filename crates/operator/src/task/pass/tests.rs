@@ -9,6 +9,7 @@ use crate::{
     observe::{Cache, News},
     task::{Accounts, Egress},
 };
+use tikv_operator_core::task::TaskStep;
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, sync::mpsc};
 
 const KEY: (&str, &str) = ("ns", "t");
@@ -50,12 +51,24 @@ fn conflict() -> String {
     .to_string()
 }
 
+fn missing() -> String {
+    json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "metadata": {},
+        "code": 404, "reason": "NotFound", "message": "there is none",
+    })
+    .to_string()
+}
+
 /// A pass of an operator that watches `own` of the clusters `all`.
 async fn pass(task: &Value, all: Vec<Value>, own: Vec<Value>) -> (TaskPass, Fake) {
     let stored = std::sync::Mutex::new(task.clone());
     let fake = Fake::run(move |asked| {
         let mut stored = stored.lock().unwrap();
-        if asked.line.starts_with("PATCH") {
+        let patched = asked.line.starts_with("PATCH");
+        if stored["gone"] == true {
+            return Some(if patched { (409, conflict()) } else { (404, missing()) });
+        }
+        if patched {
             let written: Value = serde_json::from_str(&asked.body).unwrap();
             let version = stored["metadata"]["resourceVersion"].clone();
             if written["metadata"]["resourceVersion"] != version {
@@ -123,12 +136,23 @@ async fn the_task_of_another_operator_s_cluster_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_cannot_be_read_is_not_gone() {
-    let odd = cluster("c", &json!({"conditions": "odd"}));
-    let task = task(&json!({"cluster": "c"}));
-    let (pass, _fake) = pass(&task, vec![odd.clone()], vec![odd]).await;
+async fn a_cluster_that_cannot_be_read_is_not_gone_and_holds_up_no_other() {
+    let odd = cluster("odd", &json!({"conditions": "odd"}));
+    let all = vec![cluster("c", &json!(null)), odd];
+    let task = task(&json!({"cluster": null, "clusterSelector": {"matchLabels": {"team": "a"}}}));
+    let (mut pass, fake) = pass(&task, all.clone(), all).await;
     let world = pass.world(&key(), &task).unwrap();
-    assert!(!world.clusters_are_known && world.clusters.is_empty());
+    assert!(world.clusters_are_known && world.clusters.contains_key("c"));
+    assert_eq!(world.unreadable, ["odd".to_owned()].into());
+    pass.clusters.selected = false;
+    pass.run(&key()).await;
+    let written = stored(&fake);
+    assert!(
+        written.contains("ClusterUnreadable") && written.contains("TikvCluster odd"),
+        "{written}"
+    );
+    let Ended::Quiet(wake) = pass.run(&key()).await else { panic!("nothing more") };
+    assert!(wake > UNFILLED, "not one pass each second: {wake:?}");
 }
 
 #[tokio::test]
@@ -215,6 +239,37 @@ async fn an_answer_is_recorded_though_the_spec_is_not_valid_any_more() {
     assert!(written.contains("InvalidSpec") && written.contains("Succeeded"), "{written}");
 }
 
+/// Whatever becomes of the spec, a run whose time is over takes its Job along.
+#[tokio::test]
+async fn a_job_goes_with_its_run_though_the_spec_is_not_valid_any_more() {
+    let all = vec![cluster("c", &json!(null))];
+    let mut bad = task(&json!({"cluster": "c", "when": "event.type =="}));
+    let past = "2026-11-22T12:00:00Z";
+    bad["status"] = json!({"runs": [{
+        "key": "k", "cluster": "c", "since": past, "outcome": "Running", "started": past,
+        "deadline": past, "attempts": 1, "job": "t-k", "jobMade": true,
+    }]});
+    let (pass, fake) = pass(&bad, all.clone(), all).await;
+    let metadata = json!({
+        "name": "t-k", "namespace": "ns", "uid": "of-the-job",
+        "labels": {"tikv.org/task": "t", "tikv.org/task-run": "k"},
+        "ownerReferences": [{"uid": "u", "controller": true}],
+    });
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata});
+    pass.tasks.set_job(&job, false);
+    pass.run(&key()).await;
+    while pass
+        .calls
+        .take(&key())
+        .is_going(&TaskStep::DeleteJob { name: "t-k".into(), uid: Uid("of-the-job".into()) })
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let changes = fake.changes();
+    assert!(changes[0].contains("its time is over"), "{changes:?}");
+    assert!(changes[1].starts_with("DELETE") && changes[1].contains("jobs/t-k"), "{changes:?}");
+}
+
 #[tokio::test]
 async fn an_answer_that_could_not_be_persisted_is_heard_again() {
     let hook = Hook::listen().await;
@@ -231,6 +286,19 @@ async fn an_answer_that_could_not_be_persisted_is_heard_again() {
     assert_eq!(pass.calls.take(&key()).answers().len(), 1);
     pass.run(&key()).await;
     assert!(stored(&fake).contains("Succeeded"), "{:?}", fake.changes());
+}
+
+/// Otherwise it is asked for again and again until the watch tells of its end.
+#[tokio::test]
+async fn a_task_that_the_api_server_does_not_have_is_forgotten() {
+    let all = vec![cluster("c", &json!(null))];
+    let mut gone = task(&json!({"cluster": "c"}));
+    gone["gone"] = json!(true);
+    let (mut pass, fake) = pass(&gone, all.clone(), all).await;
+    pass.clusters.selected = false;
+    assert!(matches!(pass.run(&key()).await, Ended::Done(Duration::ZERO)));
+    assert!(matches!(pass.run(&key()).await, Ended::Gone));
+    assert_eq!(fake.asked().len(), 2, "one write and one read");
 }
 
 /// A look that is stale takes no step: what it would do may be done.
