@@ -50,6 +50,10 @@ impl Operator {
                 return;
             }
             let result = self.judge(universe, &look.world, step, answer);
+            let refused = result.as_ref().is_err_and(|f| f.kind == FailureKind::Refused);
+            if matches!(step, Step::TransferPdLeader { .. }) && !refused {
+                self.gave_leadership();
+            }
             let ends = result.as_ref().is_err_and(|f| f.kind != FailureKind::Refused);
             if let Step::TryPod { component, revision, .. } = step {
                 self.note_trial(*component, revision, &result, universe.now);
