@@ -4,16 +4,22 @@
 //! Each write and each call counts as a step, after any of which the process may end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tikv_operator_core::check::check_value;
+use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::task::{
     Answer, Answered, JobFacts, TaskPlan, TaskStep, TaskWorld, check_task, cluster_view, job_facts,
     plan, rejected, report, task_facts,
 };
 
 use crate::clock::{self, SECOND};
-use crate::kube::{Key, Kube, at, set, text};
+use crate::kube::{Key, Kube, Object, at, set, text};
+use crate::search::Likeness;
+
+/// A Job about which nothing is said.
+const USUALLY: JobEnds = JobEnds::Well(5);
 
 /// How Jobs end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +42,25 @@ pub struct TaskLoop {
     /// Runs that were begun: task, what they are about, and their key.
     pub begun: Vec<(String, String, String)>,
     down_until: u64,
+    /// It looks then, also where nothing has changed.
+    wake_at: u64,
+    /// Clusters as they were checked, with the generation of that, by uid.
+    checked: BTreeMap<String, (u64, Option<Arc<Cluster>>)>,
 }
 
 impl TaskLoop {
+    /// The process ends; another one starts after `pause` milliseconds.
+    fn restart(&mut self, now: u64, pause: u64) {
+        (self.down_until, self.wake_at) = (now + pause, 0);
+    }
+
     /// A step was made; does the process end with it?
     fn ends(&mut self, now: u64) -> bool {
         self.steps += 1;
         let ends = self.crash_after.is_some_and(|after| self.steps == after);
         if ends {
             // Another one takes over.
-            self.down_until = now + 3 * SECOND;
+            self.restart(now, 3 * SECOND);
         }
         ends
     }
@@ -57,6 +72,7 @@ impl TaskLoop {
         }
         let names: Vec<String> =
             kube.list("TikvTask").map(|task| text(task, "/metadata/name").to_owned()).collect();
+        self.wake_at = u64::MAX;
         for name in names {
             if self.pass(kube, &name, now) {
                 return;
@@ -79,8 +95,8 @@ impl TaskLoop {
             }
         };
         let views = kube.list("TikvCluster").filter_map(|cluster| {
-            let checked = check_value(cluster.body()).ok();
-            cluster_view(cluster.body(), checked.as_ref())
+            let checked = self.checked(cluster);
+            cluster_view(cluster.body(), checked.as_deref())
         });
         let views = views.filter(|view| task.is_about(&view.name, &view.labels));
         let world = TaskWorld {
@@ -91,6 +107,8 @@ impl TaskLoop {
             task: facts,
         };
         let planned = plan(&task, &world);
+        let wake = u64::try_from(planned.wake.as_millis()).unwrap_or(u64::MAX / 4);
+        self.wake_at = self.wake_at.min(now + wake.max(SECOND));
         if self.persist(kube, name, &json!(planned.status), now) {
             return true;
         }
@@ -105,6 +123,18 @@ impl TaskLoop {
         }
         let status = report(&task, &world, &planned, &answers);
         self.persist(kube, name, &json!(status), now)
+    }
+
+    /// The real `check`, once per generation.
+    fn checked(&mut self, cluster: &Object) -> Option<Arc<Cluster>> {
+        let generation = at(cluster, "/metadata/generation").as_u64().unwrap_or_default();
+        let known = self.checked.get(cluster.uid()).filter(|(of, _)| *of == generation);
+        if let Some((_, known)) = known {
+            return known.clone();
+        }
+        let checked = check_value(cluster.body()).ok().map(Arc::new);
+        self.checked.insert(cluster.uid().to_owned(), (generation, checked.clone()));
+        checked
     }
 
     /// Writes the status where it differs. Whether the process ended with it.
@@ -160,8 +190,74 @@ fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<String, JobFacts> {
     own.filter_map(|job| job_facts(job.body())).collect()
 }
 
-/// What Kubernetes' Job controller and the pods of Jobs come to.
-pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) {
+/// The operator's loop over tasks in a run, and what comes of the Jobs that it makes.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    /// The loop.
+    pub looping: TaskLoop,
+    /// How the Jobs of a task end; those of others end well.
+    ends: BTreeMap<String, JobEnds>,
+    /// How many changes of the API server it has seen.
+    seen: usize,
+    /// When a Job ends.
+    job_ends_at: u64,
+}
+
+impl Tasks {
+    /// The first so many changes of the API server have been seen here.
+    pub(crate) fn has_seen(&self) -> usize {
+        self.seen
+    }
+
+    /// The next moment in which there is something to do, as things are.
+    pub fn next_look(&self, kube: &Kube) -> u64 {
+        let told = kube.has_news(self.seen, &["TikvTask", "TikvCluster", "Job"]);
+        let due = if told { 0 } else { self.looping.wake_at };
+        due.max(self.looping.down_until).min(self.job_ends_at)
+    }
+
+    /// One pass, if something has changed or it is time.
+    pub fn tick(&mut self, kube: &mut Kube, now: u64) {
+        if now < self.next_look(kube) {
+            return;
+        }
+        let seen = kube.version();
+        self.looping.tick(kube, now);
+        if now >= self.looping.down_until {
+            self.seen = seen;
+        }
+        let ends = |task: &str| self.ends.get(task).copied().unwrap_or(USUALLY);
+        self.job_ends_at = end_jobs(kube, &ends, now);
+    }
+
+    /// Says how the Jobs of a task end, those that run included.
+    pub fn say(&mut self, task: &str, ends: JobEnds) {
+        self.ends.insert(task.to_owned(), ends);
+        self.job_ends_at = 0;
+    }
+
+    /// Every Job ends well.
+    pub fn all_well(&mut self) {
+        self.ends.clear();
+        self.job_ends_at = 0;
+    }
+
+    /// The operator's process ends; another one starts after `pause` milliseconds.
+    pub fn restart(&mut self, now: u64, pause: u64) {
+        self.looping.restart(now, pause);
+    }
+
+    /// What decides what happens next; the rest is in objects.
+    pub(crate) fn tell(&self, kube: &Kube, to: &mut Likeness) {
+        to.due(self.next_look(kube));
+        for (task, ends) in &self.ends {
+            to.same((task, format!("{ends:?}")));
+        }
+    }
+}
+
+/// What Kubernetes' Job controller and the pods of Jobs come to. Returns when the next one ends.
+pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) -> u64 {
     let jobs: Vec<(Key, JobEnds, u64)> = kube
         .list("Job")
         .filter(|job| at(job, "/status/conditions").is_null())
@@ -172,7 +268,13 @@ pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) {
             Some((Key::of(job), ends(task), u64::try_from(age).unwrap_or_default()))
         })
         .collect();
+    let mut next = u64::MAX;
     for (key, ends, age) in jobs {
+        if let JobEnds::Well(after) | JobEnds::Badly(after) = ends
+            && age < after
+        {
+            next = next.min(now + (after - age) * SECOND);
+        }
         let condition = match ends {
             JobEnds::Well(after) if age >= after => json!({"type": "Complete", "status": "True"}),
             JobEnds::Badly(after) if age >= after => json!({
@@ -183,4 +285,5 @@ pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) {
         };
         kube.edit(&key, |job| set(job, &["status", "conditions"], json!([condition])));
     }
+    next
 }
