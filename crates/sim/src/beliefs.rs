@@ -19,7 +19,7 @@ use crate::clock::SECOND;
 
 /// Kinds with a generation among those that the operator touches.
 pub const GENERATION: Belief<&[&str]> = belief(
-    &["TikvCluster"],
+    &["TikvCluster", "TikvTask"],
     "metadata.generation of a custom resource with a status subresource grows with spec changes and with deletion",
     Source::Documented("Kubernetes: Custom Resources, status subresource"),
 );

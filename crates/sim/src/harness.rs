@@ -5,13 +5,17 @@ use serde_json::{Value, json};
 use crate::auditor::{Auditor, condition};
 use crate::clock::SECOND;
 use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, set};
-use crate::operator::{Brain, Faults, Operator};
+use crate::operator::{Brain, Faults, MOST_LAG, Operator};
 use crate::search::{Alike as _, Likeness};
+use crate::tasks::Tasks;
 use crate::universe::{NAMESPACE, Universe};
 
 /// How long nothing must have been written before a run counts as settled: longer than the waits
 /// of a PD leader that has just changed.
 const CALM: u64 = 75 * SECOND;
+
+/// As many changes of the API server are told before those that everybody has seen are let go.
+const TOLD: usize = 150;
 
 /// How many writes are told of a run that ended badly.
 const SHOWN: usize = 4;
@@ -29,6 +33,8 @@ pub struct Harness {
     pub brain: Brain,
     /// What goes wrong for every operator.
     pub faults: Faults,
+    /// The operator's loop over tasks, where it is of interest.
+    pub tasks: Option<Tasks>,
     /// Every granted write of every operator, as `verb kind`.
     pub writes: Vec<(Verb, Key)>,
     /// When each of them was made.
@@ -53,6 +59,7 @@ impl Harness {
             auditor: Auditor::default(),
             brain: Brain::default(),
             faults: Faults::default(),
+            tasks: None,
             writes: Vec::new(),
             written_at: Vec::new(),
             looks: (0, 0),
@@ -149,9 +156,26 @@ impl Harness {
             self.writes.extend(pass.writes.iter().map(|write| (write.verb, write.key.clone())));
             self.written_at.resize(self.writes.len(), self.universe.now);
         }
+        self.look_after_tasks();
         if let Some(watch) = self.watcher {
             watch(&mut self.universe);
         }
+    }
+
+    fn look_after_tasks(&mut self) {
+        let Some(tasks) = &mut self.tasks else { return };
+        let version = self.universe.kube.version();
+        tasks.tick(&mut self.universe.kube, self.universe.now);
+        if self.universe.kube.version() != version {
+            self.universe.stir();
+        }
+    }
+
+    /// The next moment in which an operator or its loop over tasks has cause to look.
+    fn next_look(&self) -> u64 {
+        let looks = self.operators.iter().map(|operator| operator.next_look(&self.universe));
+        let tasks = self.tasks.iter().map(|tasks| tasks.next_look(&self.universe.kube));
+        looks.chain(tasks).min().unwrap_or(u64::MAX)
     }
 
     /// Lets time pass.
@@ -160,7 +184,25 @@ impl Harness {
         self.universe.stir();
         while self.universe.now < end && !self.is_over() {
             self.pass_until(end);
+            self.trim();
         }
+    }
+
+    /// Lets go of versions of objects that everybody has seen: memory that is used again is in the
+    /// processor's caches, and that of a whole run is not.
+    fn trim(&mut self) {
+        if self.universe.kube.told() < TOLD {
+            return;
+        }
+        let seen = self.seen().min(self.universe.kube.version().saturating_sub(MOST_LAG));
+        self.universe.kube.trim(seen);
+    }
+
+    /// The first so many changes of the API server have been seen by everybody.
+    fn seen(&self) -> usize {
+        let operators = self.operators.iter().map(Operator::has_seen);
+        let tasks = self.tasks.iter().map(Tasks::has_seen);
+        operators.chain(tasks).min().unwrap_or(usize::MAX).min(self.universe.has_seen())
     }
 
     /// Chance begins anew from a seed, here and for every operator.
@@ -175,22 +217,21 @@ impl Harness {
     pub(crate) fn tell(&self, to: &mut Likeness) {
         self.universe.tell(to);
         to.each(&self.operators, |to, operator| operator.tell(&self.universe, to));
+        to.each(self.tasks.as_slice(), |to, tasks| tasks.tell(&self.universe.kube, to));
         self.auditor.tell(&self.universe, to);
     }
 
     /// Lets go of what everybody has seen and of what was written: of use where many copies of a run
     /// are kept.
     pub fn forget(&mut self) {
-        let seen = self.operators.iter().map(Operator::has_seen).min().unwrap_or(usize::MAX);
-        self.universe.kube.forget(seen.min(self.universe.has_seen()));
+        self.universe.kube.forget(self.seen());
         (self.writes, self.written_at) = (Vec::new(), Vec::new());
     }
 
     /// Lets the next second pass in which something may happen, `end` at the latest.
     pub fn pass_until(&mut self, end: u64) {
         if !self.ticks_each_second {
-            let looks = self.operators.iter().map(|operator| operator.next_look(&self.universe));
-            let look = looks.min().unwrap_or(u64::MAX).min(end);
+            let look = self.next_look().min(end);
             if look > self.universe.now + SECOND {
                 let due = self.universe.next_due().min(look);
                 self.universe.skip(due);
@@ -209,6 +250,7 @@ impl Harness {
         while self.universe.now < end && !self.is_over() {
             let settled = calm_since + CALM;
             self.pass_until(end.min(settled.max(self.universe.now + SECOND)));
+            self.trim();
             if self.writes.len() != written || !self.is_settled() {
                 written = self.writes.len();
                 calm_since = self.universe.now;

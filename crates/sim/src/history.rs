@@ -6,6 +6,7 @@
 //! alone, and be made smaller.
 
 mod events;
+mod gates;
 mod lasting;
 mod smaller;
 
@@ -122,6 +123,9 @@ fn played(script: &[String], prepare: impl Fn(&mut Harness)) -> Play {
 struct History {
     play: Play,
     dice: Dice,
+    /// For what tasks do.
+    task_dice: Dice,
+    has_tasks: bool,
     script: Vec<String>,
     /// The clusters that were created.
     clusters: Vec<String>,
@@ -136,6 +140,8 @@ impl History {
         let mut history = Self {
             play: Play::default(),
             dice: Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d)),
+            task_dice: Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)),
+            has_tasks: false,
             script: Vec::new(),
             clusters: Vec::new(),
             lost_for_ever: false,
@@ -156,10 +162,12 @@ impl History {
         let faults = self.faults();
         self.obey(faults);
         self.create("c");
+        self.begin_with_tasks();
         for _ in 0..self.dice.between(2, 9) {
             let pause = self.dice.between(1, 90);
             self.pause(pause);
             self.event();
+            self.gate_event();
         }
         while let Some(due) = self.open.iter().map(|(due, _)| *due).max() {
             self.pause(due.saturating_sub(self.play.harness.universe.now) / SECOND);

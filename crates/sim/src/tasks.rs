@@ -16,7 +16,11 @@ use tikv_operator_core::task::{
 };
 
 use crate::clock::{self, SECOND};
-use crate::kube::{Key, Kube, at, set, text};
+use crate::kube::{Key, Kube, Object, at, set, text};
+use crate::search::Likeness;
+
+/// A Job about which nothing is said.
+const USUALLY: JobEnds = JobEnds::Well(5);
 
 /// How Jobs end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +43,29 @@ pub struct TaskLoop {
     /// Runs that were begun: task, what they are about, and their key.
     pub begun: Vec<(String, String, String)>,
     down_until: u64,
+    /// It looks then, also where nothing has changed.
+    wake_at: u64,
     /// What was answered to calls of a task, until a pass persists it.
     answers: BTreeMap<String, Vec<Answered>>,
-    /// The specs of clusters that are in force.
-    specs: BTreeMap<String, Cluster>,
+    /// The specs of clusters that are in force, with the generation that was checked last, by uid.
+    checked: BTreeMap<String, (u64, Option<Arc<Cluster>>)>,
 }
 
 impl TaskLoop {
+    /// The process ends; another one starts after `pause` milliseconds.
+    fn restart(&mut self, now: u64, pause: u64) {
+        (self.down_until, self.wake_at) = (now + pause, 0);
+        self.answers.clear();
+        self.checked.clear();
+    }
+
     /// A step was made; does the process end with it?
     fn ends(&mut self, now: u64) -> bool {
         self.steps += 1;
         let ends = self.crash_after.is_some_and(|after| self.steps == after);
         if ends {
             // Another one takes over.
-            self.down_until = now + 3 * SECOND;
-            self.answers.clear();
-            self.specs.clear();
+            self.restart(now, 3 * SECOND);
         }
         ends
     }
@@ -66,6 +77,7 @@ impl TaskLoop {
         }
         let names: Vec<String> =
             kube.list("TikvTask").map(|task| text(task, "/metadata/name").to_owned()).collect();
+        self.wake_at = u64::MAX;
         for name in names {
             if self.pass(kube, &name, now) {
                 return;
@@ -95,6 +107,8 @@ impl TaskLoop {
         };
         let answers = self.answers.remove(name).unwrap_or_default();
         let planned = turn(&checked, world, &answers);
+        let wake = u64::try_from(planned.wake.as_millis()).unwrap_or(u64::MAX / 4);
+        self.wake_at = self.wake_at.min(now + wake.max(SECOND));
         if self.persist(kube, name, &json!(planned.status), now) {
             return true;
         }
@@ -103,23 +117,33 @@ impl TaskLoop {
             if self.ends(now) {
                 return true;
             }
-            let answered = answer.zip(step.run());
-            let answered = answered.map(|(answer, key)| Answered { key: key.clone(), answer });
-            self.answers.entry(name.to_owned()).or_default().extend(answered);
+            if let Some((answer, key)) = answer.zip(step.run()) {
+                let answered = Answered { key: key.clone(), answer };
+                self.answers.entry(name.to_owned()).or_default().push(answered);
+                self.wake_at = now;
+            }
         }
         false
     }
 
-    /// The clusters, each with the spec that is in force: the present one, or the last that was valid.
+    /// The clusters, each with the spec that is in force.
     fn views(&mut self, kube: &Kube) -> Vec<ClusterView> {
         let clusters = kube.list("TikvCluster").filter_map(|cluster| {
-            let name = text(cluster, "/metadata/name").to_owned();
-            if let Ok(checked) = check_value(cluster.body()) {
-                self.specs.insert(name.clone(), checked);
-            }
-            cluster_view(cluster.body(), self.specs.get(&name))
+            let checked = self.checked(cluster);
+            cluster_view(cluster.body(), checked.as_deref())
         });
         clusters.collect()
+    }
+
+    /// The present spec or the last that was valid: the real `check`, once per generation.
+    fn checked(&mut self, cluster: &Object) -> Option<Arc<Cluster>> {
+        let generation = at(cluster, "/metadata/generation").as_u64().unwrap_or_default();
+        let known = self.checked.entry(cluster.uid().to_owned()).or_default();
+        if known.0 != generation {
+            let checked = check_value(cluster.body()).ok().map(Arc::new);
+            *known = (generation, checked.or_else(|| known.1.take()));
+        }
+        known.1.clone()
     }
 
     /// Writes the status where it differs. Whether the process ended with it.
@@ -175,8 +199,77 @@ fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<RunKey, JobFacts> {
     own.filter_map(|job| job_facts(job.body())).collect()
 }
 
-/// What Kubernetes' Job controller and the pods of Jobs come to.
-pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) {
+/// The operator's loop over tasks in a run, and what comes of the Jobs that it makes.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    /// The loop.
+    pub looping: TaskLoop,
+    /// How the Jobs of a task end; those of others end well.
+    ends: BTreeMap<String, JobEnds>,
+    /// How many changes of the API server it has seen.
+    seen: usize,
+    /// When a Job ends.
+    job_ends_at: u64,
+}
+
+impl Tasks {
+    /// The first so many changes of the API server have been seen here.
+    pub(crate) fn has_seen(&self) -> usize {
+        self.seen
+    }
+
+    /// The next moment in which there is something to do, as things are.
+    pub fn next_look(&self, kube: &Kube) -> u64 {
+        let told = kube.has_news(self.seen, &["TikvTask", "TikvCluster", "Job"]);
+        let due = if told { 0 } else { self.looping.wake_at };
+        due.max(self.looping.down_until).min(self.job_ends_at)
+    }
+
+    /// One pass, if something has changed or it is time.
+    pub fn tick(&mut self, kube: &mut Kube, now: u64) {
+        if now < self.next_look(kube) {
+            return;
+        }
+        let seen = kube.version();
+        self.looping.tick(kube, now);
+        if now >= self.looping.down_until {
+            self.seen = seen;
+        }
+        let ends = |task: &str| self.ends.get(task).copied().unwrap_or(USUALLY);
+        self.job_ends_at = end_jobs(kube, &ends, now);
+    }
+
+    /// Says how the Jobs of a task end, those that run included.
+    pub fn say(&mut self, task: &str, ends: JobEnds) {
+        self.ends.insert(task.to_owned(), ends);
+        self.job_ends_at = 0;
+    }
+
+    /// Every Job ends well.
+    pub fn all_well(&mut self) {
+        self.ends.clear();
+        self.job_ends_at = 0;
+    }
+
+    /// The operator's process ends; another one starts after `pause` milliseconds.
+    pub fn restart(&mut self, now: u64, pause: u64) {
+        self.looping.restart(now, pause);
+    }
+
+    /// What decides what happens next; the rest is in objects.
+    pub(crate) fn tell(&self, kube: &Kube, to: &mut Likeness) {
+        to.due(self.next_look(kube));
+        for (task, ends) in &self.ends {
+            to.same((task, format!("{ends:?}")));
+        }
+        for (task, answers) in &self.looping.answers {
+            to.same((task, format!("{answers:?}")));
+        }
+    }
+}
+
+/// What Kubernetes' Job controller and the pods of Jobs come to. Returns when the next one ends.
+pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) -> u64 {
     let jobs: Vec<(Key, JobEnds, u64)> = kube
         .list("Job")
         .filter(|job| at(job, "/status/conditions").is_null())
@@ -187,7 +280,13 @@ pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) {
             Some((Key::of(job), ends(task), u64::try_from(age).unwrap_or_default()))
         })
         .collect();
+    let mut next = u64::MAX;
     for (key, ends, age) in jobs {
+        if let JobEnds::Well(after) | JobEnds::Badly(after) = ends
+            && age < after
+        {
+            next = next.min(now + (after - age) * SECOND);
+        }
         let condition = match ends {
             JobEnds::Well(after) if age >= after => json!({"type": "Complete", "status": "True"}),
             JobEnds::Badly(after) if age >= after => json!({
@@ -198,4 +297,5 @@ pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) {
         };
         kube.edit(&key, |job| set(job, &["status", "conditions"], json!([condition])));
     }
+    next
 }

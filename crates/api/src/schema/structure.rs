@@ -5,7 +5,8 @@
 //! the same answer, for every field at once and with its path. Covered is what this crate's schemas
 //! use: types, required and unknown fields, bounds, patterns, enumerations, list types.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use regex_lite::Regex;
 use serde_json::{Map, Value};
@@ -137,12 +138,11 @@ impl Walk {
             self.invalid(path, format!("Has {length} characters; at most {max} are allowed."));
         } else if let Some(min) = bound(schema, "minLength").filter(|min| length < *min) {
             self.invalid(path, format!("Has {length} characters; at least {min} are needed."));
-        } else if let Some(pattern) = schema.get("pattern").and_then(Value::as_str) {
-            // A pattern that does not compile is a defect of the schema, which its test finds.
-            if Regex::new(pattern).is_ok_and(|regex| !regex.is_match(text)) {
-                let wanted = describe(pattern);
-                self.invalid(path, format!("Is {text:?}, which is not {wanted}."));
-            }
+        } else if let Some(pattern) = schema.get("pattern").and_then(Value::as_str)
+            && !matches(pattern, text)
+        {
+            let wanted = describe(pattern);
+            self.invalid(path, format!("Is {text:?}, which is not {wanted}."));
         }
     }
 
@@ -156,6 +156,19 @@ impl Walk {
             self.invalid(path, format!("Is {number}; at most {max} is allowed."));
         }
     }
+}
+
+/// Patterns are compiled once: that takes many times as long as to match, and schemas have few. One that
+/// does not compile is a defect of the schema, which its test finds.
+fn matches(pattern: &str, text: &str) -> bool {
+    static COMPILED: LazyLock<Mutex<BTreeMap<String, Option<Regex>>>> =
+        LazyLock::new(Mutex::default);
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !compiled.contains_key(pattern) {
+        compiled.insert(pattern.to_owned(), Regex::new(pattern).ok());
+    }
+    let regex = compiled.get(pattern).and_then(Option::as_ref);
+    regex.is_none_or(|regex| regex.is_match(text))
 }
 
 fn join(path: &str, name: &str) -> String {

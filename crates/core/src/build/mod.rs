@@ -54,7 +54,7 @@ pub struct Furnishing {
 /// Everything of a cluster that is neither pod nor volume: client and peer Services, the current
 /// ConfigMaps, disruption budgets, the connection.
 pub fn furniture<'a>(cluster: &'a Cluster, furnishing: &Furnishing) -> Vec<Cow<'a, Object>> {
-    let prepared = cluster.prepared();
+    let prepared = cluster.prepared().furnished(cluster);
     let mut objects: Vec<_> = prepared.services.iter().map(Cow::Borrowed).collect();
     objects.push(match &furnishing.start {
         PdStart::Join => Cow::Borrowed(&prepared.pd_config),

@@ -14,18 +14,8 @@ use crate::world::{BootstrapRecord, Component, Object, Slot};
 /// What is made once per spec.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// The client Service and the headless ones.
-    pub(super) services: [Object; 3],
-    /// PD's ConfigMap for members that join.
-    pub(super) pd_config: Object,
-    /// PD's ConfigMap for the first members, by the record of the bootstrap.
-    pub(super) pd_first: OnceLock<(BootstrapRecord, Object)>,
-    /// TiKV's ConfigMap.
-    pub(super) tikv_config: Object,
-    /// Disruption budgets that leave as many pods as are wanted, or one less.
-    pub(super) budgets: Vec<(Component, u32, Object)>,
-    /// The connection.
-    pub(super) connection: Object,
+    /// Apart, since a pod is made without it.
+    furnished: OnceLock<Furnished>,
     /// Names of the present ConfigMaps.
     pub(super) config_names: [String; 2],
     /// The halves of the revisions.
@@ -46,12 +36,25 @@ pub(crate) struct Prepared {
     pub(crate) pd_hashes: BTreeMap<String, String>,
 }
 
-impl Prepared {
-    /// Derives everything. Calls nothing that asks the cluster for what is being prepared.
-    pub(crate) fn of(cluster: &Cluster) -> Self {
-        let (pd, tikv) = (&cluster.pd.common, &cluster.tikv.common);
-        let pd_online = settings::online_items(Component::Pd, &pd.version, &pd.config);
-        let tikv_online = settings::online_items(Component::Tikv, &tikv.version, &tikv.config);
+/// Furniture that depends on little else than the spec.
+#[derive(Debug)]
+pub(super) struct Furnished {
+    /// The client Service and the headless ones.
+    pub(super) services: [Object; 3],
+    /// PD's ConfigMap for members that join.
+    pub(super) pd_config: Object,
+    /// PD's ConfigMap for the first members, by the record of the bootstrap.
+    pub(super) pd_first: OnceLock<(BootstrapRecord, Object)>,
+    /// TiKV's ConfigMap.
+    pub(super) tikv_config: Object,
+    /// Disruption budgets that leave as many pods as are wanted, or one less.
+    pub(super) budgets: Vec<(Component, u32, Object)>,
+    /// The connection.
+    pub(super) connection: Object,
+}
+
+impl Furnished {
+    fn of(cluster: &Cluster) -> Self {
         Self {
             services: [
                 service::client(cluster),
@@ -63,6 +66,23 @@ impl Prepared {
             tikv_config: config::tikv(cluster),
             budgets: budgets(cluster),
             connection: service::connection(cluster),
+        }
+    }
+}
+
+impl Prepared {
+    /// The furniture of the cluster that all this is of.
+    pub(super) fn furnished(&self, cluster: &Cluster) -> &Furnished {
+        self.furnished.get_or_init(|| Furnished::of(cluster))
+    }
+
+    /// Derives everything else. Calls nothing that asks the cluster for what is being prepared.
+    pub(crate) fn of(cluster: &Cluster) -> Self {
+        let (pd, tikv) = (&cluster.pd.common, &cluster.tikv.common);
+        let pd_online = settings::online_items(Component::Pd, &pd.version, &pd.config);
+        let tikv_online = settings::online_items(Component::Tikv, &tikv.version, &tikv.config);
+        Self {
+            furnished: OnceLock::new(),
             config_names: Component::ALL.map(|component| config::content_name(cluster, component)),
             revisions: Component::ALL.map(|component| revision::halves(cluster, component)),
             store_suffix: address::store_suffix(cluster),

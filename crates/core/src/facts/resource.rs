@@ -1,5 +1,6 @@
 //! What is the resource like, apart from its spec?
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use tikv_operator_api::{TikvClusterStatus, labels};
 
@@ -17,7 +18,7 @@ const ORPHAN: &str = "orphan";
 pub fn resource_facts(body: &Value, finalizer: &str) -> Option<ResourceFacts> {
     let status = match body.get("status") {
         None | Some(Value::Null) => TikvClusterStatus::default(),
-        Some(status) => serde_json::from_value(status.clone()).ok()?,
+        Some(status) => TikvClusterStatus::deserialize(status).ok()?,
     };
     let has = |name: &str| list(body, "/metadata/finalizers").any(|f| f.as_str() == Some(name));
     Some(ResourceFacts {

@@ -7,14 +7,27 @@ use serde_json::Value;
 
 use crate::world::Uid;
 
+/// The value at a JSON pointer: [`Value::pointer`] copies each segment, and objects are read often.
+fn at<'a>(body: &'a Value, pointer: &str) -> Option<&'a Value> {
+    if pointer.contains('~') {
+        return body.pointer(pointer);
+    }
+    let step = |place: &'a Value, segment: &str| match place {
+        Value::Object(map) => map.get(segment),
+        Value::Array(list) => segment.parse::<usize>().ok().and_then(|index| list.get(index)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    };
+    pointer.split('/').skip(1).try_fold(body, step)
+}
+
 /// The text at a JSON pointer.
 pub(crate) fn text<'a>(body: &'a Value, pointer: &str) -> Option<&'a str> {
-    body.pointer(pointer)?.as_str()
+    at(body, pointer)?.as_str()
 }
 
 /// The elements of the list at a JSON pointer.
 pub(crate) fn list<'a>(body: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
-    body.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+    at(body, pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// The time at a JSON pointer.
@@ -24,7 +37,7 @@ pub(crate) fn time(body: &Value, pointer: &str) -> Option<Timestamp> {
 
 /// The texts in the map at a JSON pointer.
 pub(crate) fn texts(body: &Value, pointer: &str) -> BTreeMap<String, String> {
-    let map = body.pointer(pointer).and_then(Value::as_object);
+    let map = at(body, pointer).and_then(Value::as_object);
     map.into_iter()
         .flatten()
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))

@@ -14,7 +14,7 @@ const FRESH: SignedDuration = SignedDuration::from_secs(20);
 /// this much, and both give whole seconds.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(2);
 /// After so long a pod that is not ready will hardly become so, whatever of it is not well.
-const A_START_TAKES: SignedDuration = SignedDuration::from_secs(30);
+pub(crate) const A_START_TAKES: SignedDuration = SignedDuration::from_secs(30);
 /// PD's `Up` means heard within 20 s, so a container that has run for longer is the one that was
 /// heard, whatever the clocks of two machines say.
 const HEARD_IS_THIS_ONE: SignedDuration = SignedDuration::from_secs(30);
@@ -75,14 +75,19 @@ fn unsettled(scene: &Scene<'_>, member: &Member<'_>) -> Option<&'static str> {
     }
     // PD may hear a server before its kubelet has looked, and disruption budgets count what is Ready, our
     // gate included. A sidecar that never gets ready holds nothing up for longer.
-    let starts = |at| scene.world.now.duration_since(at) < A_START_TAKES;
-    if known && !pod.ready && pod.started.is_some_and(starts) {
+    if known && !pod.ready && pod.started.is_some() && is_young(scene, pod) {
         return Some("was started a moment ago and is not ready yet");
     }
     let silent = member
         .store
         .is_some_and(|store| store.state == StoreState::Up && !runs_in(scene, store, pod));
     silent.then_some("runs and its store is not back yet")
+}
+
+/// The pod, or its present process, was made so lately that it may not be ready for that alone.
+pub(crate) fn is_young(scene: &Scene<'_>, pod: &PodFacts) -> bool {
+    let since = pod.started.unwrap_or(pod.created);
+    scene.world.now.duration_since(since) < A_START_TAKES
 }
 
 /// The store in this slot is Up, heard a moment ago, and it is the process of the pod that exists:

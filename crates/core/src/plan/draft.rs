@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Plan, Scene, Severity, Step, Wait};
 use crate::rules::{self, RULES, Rule};
-use crate::world::Slot;
+use crate::world::{Kind, ObjectKey, Slot};
 
 /// Look again soon after having acted: the next step usually follows from this one.
 const AFTER_STEPS: Duration = Duration::from_millis(250);
@@ -129,6 +129,12 @@ impl<'a> Draft<'a> {
     pub(super) fn deletes_pod(&self, slot: Slot) -> bool {
         let pod = slot.pod_name(self.scene.name());
         self.steps.iter().any(|step| matches!(step, Step::DeletePod { name, .. } if *name == pod))
+    }
+
+    /// Is this slot's pod made in this pass?
+    pub(super) fn makes_pod(&self, slot: Slot) -> bool {
+        let pod = ObjectKey::new(Kind::Pod, slot.pod_name(self.scene.name()));
+        self.steps.iter().any(|step| matches!(step, Step::Create(object) if object.key == pod))
     }
 
     /// Does anybody want this slot's leaders away in this pass?

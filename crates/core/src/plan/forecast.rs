@@ -194,6 +194,7 @@ mod tests {
         world.gates = crate::world::Gates::Known(vec![crate::world::Gate {
             task: "backup".into(),
             before: true,
+            suspended: false,
             created: fixture::now(),
             answer: None,
             problem: None,

@@ -189,7 +189,7 @@ fn is_refused(scene: &Scene<'_>, member: &Member<'_>) -> bool {
 
 /// Why the upgrade to what the spec asks for may not go on; nothing where it may.
 fn closed(scene: &Scene<'_>) -> Vec<Hold> {
-    if scene.world.gates == Gates::default() {
+    if !scene.world.gates.ask() {
         return Vec::new();
     }
     let mut holds = unanswered(scene);
@@ -213,13 +213,14 @@ fn unanswered(scene: &Scene<'_>) -> Vec<Hold> {
         }
         Gates::Known(gates) => gates,
     };
+    let gates = gates.iter().filter(|gate| !gate.suspended);
     let Some(announced) = announced else {
-        let names: Vec<&str> = gates.iter().map(|gate| gate.task.as_str()).collect();
+        let names: Vec<&str> = gates.map(|gate| gate.task.as_str()).collect();
         let detail = format!("the upgrade is announced to tasks first: {}", names.join(", "));
         return vec![Hold::before(detail)];
     };
     let way = skip(scene, announced);
-    let before = gates.iter().filter(|gate| gate.before && existed_at(gate.created, announced));
+    let before = gates.filter(|gate| gate.before && existed_at(gate.created, announced));
     let waited = scene.world.now.duration_since(announced.since.0);
     before.filter_map(|gate| held_by(gate, announced, waited, &way)).collect()
 }

@@ -8,7 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{LEAVE, Scene, wishes};
 use crate::rules::REPLACED;
-use crate::world::{Component, NodeView, PodPhase, Slot, StoreId, StoreState, VolumeFacts};
+use crate::world::{
+    Component, NodeView, PodPhase, Slot, StoreFacts, StoreId, StoreState, VolumeFacts,
+};
+
+/// A member that is there and not well ([`Scene::health`]).
+const UNWELL: u32 = 1;
 
 /// The roster of one component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,7 +167,17 @@ impl Scene<'_> {
         let mut order: Vec<(u32, Slot)> =
             active.iter().map(|slot| (self.reluctance(*slot), *slot)).collect();
         order.sort_by(|(a, left), (b, right)| a.cmp(b).then(right.cmp(left)));
-        order.into_iter().map(|(_, slot)| slot).take(count).collect()
+        let mut leaving: Vec<Slot> = order.into_iter().map(|(_, slot)| slot).take(count).collect();
+        // A store that is well leaves when all is calm, and it is those others that disturb.
+        leaving.sort_by_key(|slot| !self.goes_before_others(*slot));
+        leaving
+    }
+
+    /// Of stores that leave: one that PD is emptying already, or one that is not well.
+    fn goes_before_others(&self, slot: Slot) -> bool {
+        let emptied = |store: &StoreFacts| store.state == StoreState::Offline;
+        slot.component == Component::Tikv
+            && (self.member(slot).store.is_some_and(emptied) || self.health(slot) == UNWELL)
     }
 
     fn reluctance(&self, slot: Slot) -> u32 {
@@ -191,7 +206,7 @@ impl Scene<'_> {
         store.is_some_and(|store| store.state != StoreState::Tombstone)
     }
 
-    /// 0: never was a member; 1: unwell; 2: well.
+    /// 0: never was a member; 1: [`UNWELL`]; 2: well.
     fn health(&self, slot: Slot) -> u32 {
         let member = self.member(slot);
         let runs = member.pod.is_some_and(|pod| pod.phase == PodPhase::Running);
@@ -204,7 +219,7 @@ impl Scene<'_> {
         };
         match (known, well && runs) {
             (false, _) => 0,
-            (true, false) => 1,
+            (true, false) => UNWELL,
             (true, true) => 2,
         }
     }

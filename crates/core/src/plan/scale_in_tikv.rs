@@ -35,12 +35,21 @@ pub(super) fn leave(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for slot in &apart {
         go(scene, *slot, &apart, draft);
     }
+    let begins = |slot: &Slot| {
+        let volume = scene.member(*slot).volume;
+        volume.is_some_and(|volume| volume.marks.leaving.is_none())
+    };
+    let begin = apart.iter().any(begins);
     // Behind a store that may not leave nothing moves.
     let severity = if underway(scene).is_some() { Severity::Progress } else { Severity::Held };
     for slot in roster.leaving.iter().skip(at_a_time) {
         let name = slot.pod_name(scene.name());
         let detail = format!("{name} leaves later: {at_a_time} at a time (scaleInParallelism)");
         draft.wait_as(name, &rules::STORES_LEAVE_IN_TURN, severity, detail);
+        // One that had begun lets those begin that are not well: they are what it waits for.
+        if begin && scene.member(*slot).store.is_some_and(|store| store.state == StoreState::Up) {
+            stay(scene, *slot, draft);
+        }
     }
 }
 
@@ -173,10 +182,12 @@ fn never_registered(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_
     {
         return;
     }
-    // The slot may have been without a pod all the while: this one is given its minute too.
+    // The slot may have been without a pod all the while: this one is given its minute too, from the
+    // pass on in which it is made.
     let is_young = |pod: &PodFacts| scene.world.now.duration_since(pod.created) < NEVER_REGISTERED;
     if scene.world.seen_for(&Symptom::PodNotRunning(slot)) < NEVER_REGISTERED
         || member.pod.is_some_and(is_young)
+        || draft.makes_pod(slot)
     {
         let detail = format!("{name} goes when it has not run for a minute: no store of it yet");
         if draft.holds(&name, &rules::NEVER_REGISTERED_GRACE, detail) {

@@ -27,7 +27,7 @@ fn upgrade_to(version: &str, gates: Vec<Gate>) -> (Cluster, World) {
 
 fn gate(before: bool) -> Gate {
     let created = fixture::now() - SignedDuration::from_hours(1);
-    Gate { task: "backup".into(), before, created, answer: None, problem: None }
+    Gate { task: "backup".into(), before, created, suspended: false, answer: None, problem: None }
 }
 
 fn restarts(plan: &Plan) -> bool {
@@ -69,6 +69,30 @@ fn a_task_that_only_hears_of_it_lets_it_go_on_once_it_is_announced() {
     let first = pass(&cluster, &mut world);
     assert!(!restarts(&first) && wait(&first, &rules::GATE_BEFORE_UPGRADE).is_some());
     assert!(restarts(&pass(&cluster, &mut world)));
+}
+
+#[test]
+fn a_gate_that_is_there_holds_however_slow_the_operators_clock_is() {
+    use tikv_operator_api::v1alpha1::RunOutcome as R;
+    let created = fixture::now() + SignedDuration::from_mins(30);
+    let (cluster, mut world) = upgrade(vec![Gate { created, ..gate(true) }]);
+    pass(&cluster, &mut world);
+    let plan = pass(&cluster, &mut world);
+    assert!(!restarts(&plan) && wait(&plan, &rules::GATE_BEFORE_UPGRADE).is_some());
+    answer(&mut world, R::Succeeded);
+    assert!(restarts(&pass(&cluster, &mut world)));
+}
+
+#[test]
+fn a_suspended_gate_holds_nothing_until_it_is_resumed() {
+    let created = fixture::now() + SignedDuration::from_mins(30);
+    let suspended = Gate { created, suspended: true, ..gate(true) };
+    let (cluster, mut world) = upgrade(vec![suspended.clone()]);
+    assert!(restarts(&pass(&cluster, &mut world)));
+    assert!(world.resource.status.upgrade.is_some());
+    world.gates = Gates::Known(vec![Gate { suspended: false, ..suspended }]);
+    let plan = pass(&cluster, &mut world);
+    assert!(!restarts(&plan) && wait(&plan, &rules::GATE_BEFORE_UPGRADE).is_some());
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tikv_operator_api::v1alpha1::UpgradeStatus;
 
@@ -62,15 +62,25 @@ pub(super) fn of(scene: &Scene<'_>, plan: &Plan) -> Option<UpgradeStatus> {
     let from = from.into_iter().collect::<Vec<_>>().join(", ");
     let spec = format!("{} {} {to}", scene.cluster.uid, scene.cluster.generation);
     let id = hash_hex(&spec, DIGITS);
-    let moved = now.clone();
-    Some(UpgradeStatus { id, from, to, since: now, remaining, moved, finished: None })
+    let since = Time(scene.world.now.max(latest_gate(scene)));
+    Some(UpgradeStatus { id, from, to, since, remaining, moved: now, finished: None })
+}
+
+/// When the last of the tasks was made that are there now, suspended or not. What is announced to them is not from before
+/// them, however slow this clock is beside the API server's: a gate would be passed over.
+fn latest_gate(scene: &Scene<'_>) -> Timestamp {
+    match &scene.world.gates {
+        Gates::Known(gates) => gates.iter().map(|gate| gate.created).max(),
+        Gates::Unknown(_) => None,
+    }
+    .unwrap_or(Timestamp::MIN)
 }
 
 /// Is the upgrade what is done next, but for a task that asks to be told of it first? While the cluster
 /// is paused or its spec is refused nothing is announced: the answer would be about another moment.
 fn is_next(scene: &Scene<'_>, plan: &Plan) -> bool {
     let says = |rule: &rules::Rule| plan.waits.iter().any(|wait| *wait.rule == *rule);
-    if scene.world.gates != Gates::default() {
+    if scene.world.gates.ask() {
         return says(&rules::GATE_BEFORE_UPGRADE);
     }
     let not_yet =

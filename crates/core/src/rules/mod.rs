@@ -131,7 +131,7 @@ rules! {
     PD_QUORUM_SURVIVES = "pd-quorum-survives", Degraded, Some(pd::pd_quorum_survives),
         "No PD member is removed or restarted unless a majority of all that are left is healthy without it; a healthy one stays while another is not, and while PD does not answer only a pod that does not run may be made anew, from a corrected spec or because its ConfigMap is gone.";
     PD_RESTARTS_ONE_AT_A_TIME = "pd-restarts-one-at-a-time", Progress, Some(pd::pd_restarts_one_at_a_time),
-        "A running PD pod is restarted only when it was made from an earlier spec, every other PD member is healthy on a running pod, and no store is missing.";
+        "A running PD pod is restarted only when it was made from an earlier spec, every other PD member is healthy on a running pod, and no store is missing. While PD does not answer, one that has just been started has the time of a start.";
     TRANSFER_BEFORE_REMOVAL = "transfer-before-removal", Progress, Some(pd::transfer_before_removal),
         "PD's leader is neither removed nor restarted: its leadership moves to another member first, and PD says so.";
     PD_LEADER_MOVES_TO_A_HEALTHY_MEMBER = "pd-leader-moves-to-a-healthy-member", Progress, Some(pd::pd_leader_moves_to_a_healthy_member),

@@ -131,12 +131,27 @@ fn silent_restart(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Verdict {
     }
 }
 
+/// Kubernetes says of a server that has just been started that it is not ready, and it may be one of
+/// those that are about to be PD's majority. It has the time of a start, by the clock and by what this
+/// process has seen: a clock that is fast shortens nothing.
+fn is_starting(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> bool {
+    let ended = matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded);
+    let failing = scene.world.seen_for(&Symptom::PodFailing(slot));
+    let unseen = pod.started.is_some() && failing < calm::A_START_TAKES;
+    pod.trouble.is_none() && !ended && (calm::is_young(scene, pod) || unseen)
+}
+
 pub(super) fn pd_restarts_one_at_a_time(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let serves = |slot: Slot| calm::serves(scene, &scene.member(slot));
-    let Some((slot, pod)) = deleted(step, scene).filter(|(slot, _)| serves(*slot)) else {
-        return Ok(());
-    };
+    let Some((slot, pod)) = deleted(step, scene) else { return Ok(()) };
     let name = slot.pod_name(scene.name());
+    if !calm::serves(scene, &scene.member(slot)) {
+        return match scene.pd() {
+            None if is_starting(scene, slot, pod) => {
+                Err(format!("{name} has just been started, and PD may answer when it is ready"))
+            }
+            Some(_) | None => Ok(()),
+        };
+    }
     if scene.member(slot).listed.is_none() && scene.pd().is_some() {
         return Ok(());
     }

@@ -1,6 +1,8 @@
 //! Tables of the rules that protect PD: for each the scene in which it holds a step, and the
 //! nearest one in which it does not.
 
+mod starts;
+
 use jiff::SignedDuration;
 use serde_json::json;
 

@@ -1,5 +1,6 @@
 //! What do objects say about tasks, clusters and Jobs?
 
+use serde::Deserialize as _;
 use serde_json::Value;
 use tikv_operator_api::v1alpha1::RunKey;
 use tikv_operator_api::{TikvClusterStatus, TikvTaskStatus, names};
@@ -14,7 +15,7 @@ use crate::facts::text::{self, list, text};
 pub fn task_facts(body: &Value) -> Option<TaskFacts> {
     let status = match body.get("status") {
         None | Some(Value::Null) => TikvTaskStatus::default(),
-        Some(status) => serde_json::from_value(status.clone()).ok()?,
+        Some(status) => TikvTaskStatus::deserialize(status).ok()?,
     };
     Some(TaskFacts {
         name: text(body, "/metadata/name")?.to_owned(),
@@ -31,7 +32,7 @@ pub fn task_facts(body: &Value) -> Option<TaskFacts> {
 pub fn cluster_view(body: &Value, in_force: Option<&Cluster>) -> Option<ClusterView> {
     let status = match body.get("status") {
         None | Some(Value::Null) => TikvClusterStatus::default(),
-        Some(status) => serde_json::from_value(status.clone()).ok()?,
+        Some(status) => TikvClusterStatus::deserialize(status).ok()?,
     };
     let name = text(body, "/metadata/name")?.to_owned();
     let namespace = text(body, "/metadata/namespace")?;

@@ -34,6 +34,8 @@ pub struct Gate {
     pub task: String,
     /// The upgrade waits for its run.
     pub before: bool,
+    /// It asks for nothing until it is resumed.
+    pub suspended: bool,
     /// When it was created: what was announced before does not wait for it.
     pub created: Timestamp,
     /// What it last said to an announcement of this cluster.
@@ -43,8 +45,8 @@ pub struct Gate {
 }
 
 impl Gates {
-    /// Of all tasks in a cluster's namespace, those that ask for the start of its upgrade. One that
-    /// is being deleted or is suspended asks for nothing.
+    /// Of all tasks in a cluster's namespace, those that ask for the start of its upgrade, or will when
+    /// they are resumed. One that is being deleted asks for nothing.
     pub fn of<'a>(
         tasks: impl Iterator<Item = &'a Value>,
         cluster: &str,
@@ -55,14 +57,23 @@ impl Gates {
     }
 }
 
+impl Gates {
+    /// Is anybody to be asked? Where that is not known, yes.
+    pub(crate) fn ask(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Known(gates) => gates.iter().any(|gate| !gate.suspended),
+        }
+    }
+}
+
 fn gate(
     body: &Value,
     cluster: &str,
     labels: &BTreeMap<String, String>,
     now: Timestamp,
 ) -> Option<Gate> {
-    let suspended = body.pointer("/spec/suspend") == Some(&Value::Bool(true));
-    let going = text(body, "/metadata/deletionTimestamp").is_some() || suspended;
+    let going = text(body, "/metadata/deletionTimestamp").is_some();
     let asks = list(body, "/spec/events")
         .any(|event| event.as_str() == Some(TaskEvent::UpgradeStarting.as_str()));
     if going || !asks || !(text(body, "/spec/cluster") == Some(cluster) || selects(body, labels)) {
@@ -90,6 +101,7 @@ fn gate(
     Some(Gate {
         task: text(body, "/metadata/name").unwrap_or_default().to_owned(),
         before: text(body, "/spec/gate") == Some("before"),
+        suspended: body.pointer("/spec/suspend") == Some(&Value::Bool(true)),
         // One whose age is not known is as old as any.
         created: created.unwrap_or(Timestamp::MIN),
         answer,
@@ -157,7 +169,6 @@ mod tests {
             selector(json!({"matchLabels": {"team": "b"}})),
             selector(json!({"matchLabels": {}})),
             json!({"cluster": "d"}),
-            json!({"suspend": true}),
             json!({"events": ["StoreDown"]}),
         ] {
             assert_eq!(of(&body(&other, &json!(null))), None, "{other}");
@@ -166,6 +177,9 @@ mod tests {
         going["metadata"]["deletionTimestamp"] = json!("2026-11-22T12:00:00Z");
         assert_eq!(of(&going), None);
         assert!(!of(&body(&json!({"gate": "after"}), &json!(null))).expect("a gate").before);
+        let suspended = of(&body(&json!({"suspend": true}), &json!(null))).expect("known of");
+        assert!(suspended.suspended && !gate.suspended);
+        assert!(Gates::Known(vec![gate]).ask() && !Gates::Known(vec![suspended]).ask());
     }
 
     #[test]

@@ -195,6 +195,9 @@ fn remember(memory: &mut Memory, outcome: &Outcome) {
     let failure = outcome.result.as_ref().err();
     let refusal = failure.filter(|failure| failure.kind == FailureKind::Refused);
     let refused = refusal.map(|failure| failure.message.clone());
+    if matches!(outcome.step, Step::TransferPdLeader { .. }) && refused.is_none() {
+        memory.gave_leadership();
+    }
     if let Step::ResizeVolume { name, .. } = &outcome.step {
         memory.grew(name, refused, Instant::now());
     } else if let Step::Apply { object, .. } = &outcome.step

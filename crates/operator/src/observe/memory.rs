@@ -227,6 +227,12 @@ impl Memory {
         LeaderFacts { id, seen_for: signed(now.duration_since(since)), changed: self.had_another }
     }
 
+    /// PD's leadership was given on, or may have been: who leads at the next look may have lost it and
+    /// won it again since the last one.
+    pub fn gave_leadership(&mut self) {
+        self.had_another |= self.leader.take().is_some();
+    }
+
     /// PD was not asked because it has no pods.
     pub fn no_pd(&mut self) -> PdView {
         self.had_another |= self.leader.take().is_some();
@@ -313,6 +319,15 @@ mod tests {
         assert_eq!(silent(&mut memory, at(10)), 0);
         assert_eq!(silent(&mut memory, at(25)), 15);
         assert_eq!(leader(&mut memory, 1, at(26)), (0, true));
+    }
+
+    #[test]
+    fn whoever_leads_after_leadership_was_given_on_is_seen_anew() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let at = |s| now + Duration::from_secs(s);
+        leader(&mut memory, 1, at(0));
+        memory.gave_leadership();
+        assert_eq!(leader(&mut memory, 1, at(7)), (0, true));
     }
 
     #[test]

@@ -32,6 +32,8 @@ impl Auditor {
             back: _,
             refused,
             idle_writes,
+            // Of interest where there are gates, which no situation has.
+            announced: _,
             noted: _,
             now: _,
         } = self;

@@ -107,6 +107,8 @@ pub struct Auditor {
     back: BTreeMap<(usize, u64), u64>,
     /// When objects were applied to no effect, by key.
     idle_writes: BTreeMap<String, Vec<u64>>,
+    /// When upgrades were announced first, by the uid of the resource and the announcement's id.
+    announced: BTreeMap<(String, String), u64>,
     /// How many changes of the API server there were when resources were last noted.
     noted: usize,
     now: u64,

@@ -221,7 +221,10 @@ impl Auditor {
     fn judge_cause(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         let Some(pod) = write.before.as_deref() else { return };
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
-        let same = self.made_of.get(uid_of(pod)) == Some(&generation(resource));
+        // One that was made before a gate opened runs the image of before.
+        let component = text(pod, "/metadata/labels/app.kubernetes.io~1component");
+        let current = image_tag(pod, component) == wanted_version(universe, cluster, component);
+        let same = current && self.made_of.get(uid_of(pod)) == Some(&generation(resource));
         let asked = ["tikv.org/restart", "tikv.org/leave"]
             .iter()
             .any(|mark| at(pod, "/metadata/annotations").get(mark).is_some());
@@ -359,7 +362,7 @@ pub(super) fn main_claims<'a>(
 }
 
 /// The tag of the image of one of a pod's containers.
-fn image_tag<'a>(pod: &'a Object, container: &str) -> &'a str {
+pub(super) fn image_tag<'a>(pod: &'a Object, container: &str) -> &'a str {
     let mut containers = at(pod, "/spec/containers").as_array().into_iter().flatten();
     let image = containers.find(|c| text(c, "/name") == container).map(|c| text(c, "/image"));
     image.and_then(|image| image.rsplit_once(':')).map_or("", |(_, tag)| tag)
@@ -377,7 +380,11 @@ fn members(universe: &Universe, index: usize) -> Vec<(String, Release)> {
     processes.filter_map(|p| Some((p.start.name.clone(), release(&p.start.version)?))).collect()
 }
 
-fn wanted_version<'a>(universe: &'a Universe, cluster: &str, component: &str) -> &'a str {
+pub(super) fn wanted_version<'a>(
+    universe: &'a Universe,
+    cluster: &str,
+    component: &str,
+) -> &'a str {
     setting(universe, cluster, component, "/version").as_str().unwrap_or_default()
 }
 

@@ -1,7 +1,5 @@
 //! Was anything removed for good that may still be needed, or without a trace of the intent?
 
-use serde_json::Value;
-
 use super::disruption::{present_stores, well_members};
 use super::loss::pod_of;
 use super::{Auditor, may_delete_volumes};
@@ -301,6 +299,7 @@ pub(super) fn belongs(claim: &Object, cluster: &str) -> bool {
 
 /// An annotation of ours.
 pub(super) fn note<'a>(claim: &'a Object, name: &str) -> &'a str {
-    let notes = at(claim, "/metadata/annotations");
-    notes.get(format!("tikv.org/{name}")).and_then(Value::as_str).unwrap_or_default()
+    let mut notes = at(claim, "/metadata/annotations").as_object().into_iter().flatten();
+    let note = notes.find(|(key, _)| key.strip_prefix("tikv.org/") == Some(name));
+    note.and_then(|(_, value)| value.as_str()).unwrap_or_default()
 }

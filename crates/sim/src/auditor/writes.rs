@@ -100,6 +100,7 @@ impl Auditor {
     /// The id in status is written once and is true.
     fn judge_resource(&mut self, cluster: &str, write: &Write) {
         let Some(after) = write.after.as_deref() else { return };
+        self.note_announcement(after);
         let id = text(after, "/status/clusterId").to_owned();
         let before = write.before.as_deref().map_or("", |b| text(b, "/status/clusterId"));
         let seen = self.seen.entry(uid_of(after).to_owned()).or_default();
@@ -145,6 +146,7 @@ impl Auditor {
             self.find("the cluster id is recorded before the first store", what);
         }
         self.judge_start(universe, cluster, pod);
+        self.judge_gated_pod(universe, cluster, write);
         self.judge_format(universe, cluster, pod);
         for volume in at(pod, "/spec/volumes").as_array().into_iter().flatten() {
             let claim = text(volume, "/persistentVolumeClaim/claimName");

@@ -25,6 +25,7 @@ impl Alike for Kube {
             // Who has seen how many of them tells by himself whether that is all.
             changes: _,
             forgotten: _,
+            base: _,
             applied,
             rigid_classes,
             full_claims,

@@ -23,9 +23,14 @@ impl Cache {
             let seen = self.seen.get(*kind).copied().unwrap_or_default();
             // A watch that has missed what is not told any more begins with a list.
             if seen < kube.forgotten && *until > seen {
-                let listed = kube.objects.get(*kind).cloned().unwrap_or_default();
+                let (listed, version) = match &kube.base {
+                    Some(base) if *until >= kube.forgotten => (base, kube.forgotten),
+                    Some(_) | None => (&kube.objects, end),
+                };
+                let listed = listed.get(*kind).cloned().unwrap_or_default();
                 self.objects.insert((*kind).to_owned(), listed);
-                self.seen.insert((*kind).to_owned(), end);
+                self.seen.insert((*kind).to_owned(), version);
+                from = from.min(version);
             } else {
                 from = from.min(seen);
             }
@@ -100,6 +105,29 @@ mod tests {
         assert!(cache.get("Pod", "a").is_some(), "a watch never goes back, nor ahead of time");
         cache.follow(&kube, &[("Pod", kube.version())]);
         assert!(cache.get("Pod", "a").is_none());
+    }
+
+    #[test]
+    fn who_begins_after_a_trim_sees_everything_as_it_came_to_be() {
+        let mut kube = Kube::default();
+        for name in ["a", "b"] {
+            kube.create(json!({"kind": "Pod", "metadata": {"name": name}})).unwrap();
+        }
+        kube.delete(&Key::new("Pod", "a"), None).unwrap();
+        kube.create(json!({"kind": "Pod", "metadata": {"name": "c"}})).unwrap();
+        let whole = kube.clone();
+        kube.trim(2);
+        assert_eq!((kube.version(), kube.told()), (4, 2));
+        for until in 2..=4 {
+            let names = |kube: &Kube| {
+                let mut cache = Cache::default();
+                cache.follow(kube, &[("Pod", until)]);
+                assert_eq!(cache.seen(), until);
+                let names = cache.list("Pod").map(|pod| pod.name().to_owned());
+                names.collect::<Vec<_>>()
+            };
+            assert_eq!(names(&kube), names(&whole), "{until}");
+        }
     }
 
     #[test]

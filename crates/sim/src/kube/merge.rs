@@ -8,7 +8,10 @@ pub(super) fn apply(current: &mut Value, wanted: &Value) {
     match (current, wanted) {
         (Value::Object(current), Value::Object(wanted)) => {
             for (name, value) in wanted {
-                apply(current.entry(name.clone()).or_insert(Value::Null), value);
+                match current.get_mut(name) {
+                    Some(place) => apply(place, value),
+                    None => drop(current.insert(name.clone(), value.clone())),
+                }
             }
         }
         (Value::Array(current), Value::Array(wanted)) if is_keyed(wanted) => {

@@ -83,16 +83,31 @@ struct Change {
     cluster: Option<String>,
 }
 
+impl Change {
+    fn put_into(self, objects: &mut Objects) {
+        let kind = match objects.get_mut(&self.key.kind) {
+            Some(kind) => kind,
+            None => objects.entry(self.key.kind).or_default(),
+        };
+        match self.object {
+            Some(object) => kind.insert(self.key.name, object),
+            None => kind.remove(&self.key.name),
+        };
+    }
+}
+
 /// Objects by kind and name.
 type Objects = BTreeMap<String, BTreeMap<String, Arc<Object>>>;
 
 /// The API server with its store.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Kube {
     objects: Objects,
     changes: Vec<Change>,
     /// How many changes there were before those that are still told ([`Kube::forget`]).
     forgotten: usize,
+    /// Everything as it was before the changes that are still told, where that is known ([`Kube::trim`]).
+    base: Option<Objects>,
     /// What the operator applied last, by uid: server-side apply takes away what is left out, but
     /// not what a create put there ([`crate::beliefs::CREATE_IS_NOT_APPLIED`]).
     applied: BTreeMap<(String, Subresource), Value>,
@@ -181,6 +196,26 @@ impl Kube {
         let gone = version.min(self.version()).saturating_sub(self.forgotten);
         self.changes.drain(..gone);
         self.forgotten += gone;
+        self.base = None;
+    }
+
+    /// As [`Kube::forget`], and whoever begins later still sees everything as it came to be: changes are
+    /// put together, so that a long run does not hold every version of every object.
+    pub fn trim(&mut self, version: usize) {
+        if self.forgotten == 0 {
+            self.base.get_or_insert_default();
+        }
+        let gone = version.min(self.version()).saturating_sub(self.forgotten);
+        let Some(base) = &mut self.base else { return };
+        for change in self.changes.drain(..gone) {
+            change.put_into(base);
+        }
+        self.forgotten += gone;
+    }
+
+    /// How many changes are still told.
+    pub fn told(&self) -> usize {
+        self.changes.len()
     }
 
     /// Has some object of these kinds changed since `version`?
@@ -236,6 +271,24 @@ impl Kube {
         }
         self.put(key.clone(), object);
         true
+    }
+}
+
+/// Without the changes that are still told: two runs in which the same happened read the same.
+impl fmt::Debug for Kube {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { objects, applied, rigid_classes, full_claims, quota, webhooks, denied, .. } =
+            self;
+        f.debug_struct("Kube")
+            .field("version", &self.version())
+            .field("objects", objects)
+            .field("applied", applied)
+            .field("rigid_classes", rigid_classes)
+            .field("full_claims", full_claims)
+            .field("quota", quota)
+            .field("webhooks", webhooks)
+            .field("denied", denied)
+            .finish()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::json::{at, set, text};
 use super::{Key, Kube, Object, Refusal, merge};
@@ -72,19 +72,19 @@ impl Kube {
 
     /// Server-side apply with force. `metadata.uid` in the body makes it refuse to create the
     /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name. What was applied before and is left out now goes.
-    pub fn apply(&mut self, body: &Value, part: Subresource) -> Result<(), Refusal> {
-        let key = Key::of(body);
+    pub fn apply(&mut self, body: Value, part: Subresource) -> Result<(), Refusal> {
+        let key = Key::of(&body);
         let Some(current) = self.shared(&key) else {
             return Err(Refusal::new(
                 409,
                 format!("{key}: uid given, but there is no such object"),
             ));
         };
-        let wanted_uid = text(body, "/metadata/uid");
+        let wanted_uid = text(&body, "/metadata/uid");
         if !wanted_uid.is_empty() && wanted_uid != current.uid() {
             return Err(Refusal::new(422, format!("{key}: metadata.uid is immutable")));
         }
-        let version = text(body, "/metadata/resourceVersion");
+        let version = text(&body, "/metadata/resourceVersion");
         if !version.is_empty() && version != text(&current, "/metadata/resourceVersion") {
             return Err(Refusal::new(409, format!("{key} has been modified")));
         }
@@ -178,22 +178,22 @@ fn grow_generation(object: &mut Value) {
 }
 
 /// The part of an applied body that the request may change.
-fn part_of(body: &Value, part: Subresource) -> Value {
-    let mut wanted = Map::new();
-    for (name, value) in body.as_object().into_iter().flatten() {
-        let is_status = name == "status";
-        if name == "metadata" && part == Subresource::Main {
-            let mut metadata = value.clone();
-            if let Some(map) = metadata.as_object_mut() {
-                map.remove("uid");
-                map.remove("resourceVersion");
+fn part_of(body: Value, part: Subresource) -> Value {
+    let Value::Object(mut body) = body else { return json!({}) };
+    match part {
+        Subresource::Status => {
+            let status = body.remove("status");
+            Value::Object(status.map(|status| ("status".to_owned(), status)).into_iter().collect())
+        }
+        Subresource::Main => {
+            body.shift_remove("status");
+            if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.remove("uid");
+                metadata.remove("resourceVersion");
             }
-            wanted.insert(name.clone(), metadata);
-        } else if is_status == (part == Subresource::Status) && name != "metadata" {
-            wanted.insert(name.clone(), value.clone());
+            Value::Object(body)
         }
     }
-    Value::Object(wanted)
 }
 
 #[cfg(test)]
@@ -221,12 +221,12 @@ mod tests {
     fn an_apply_with_uid_neither_creates_nor_touches_another_incarnation() {
         let mut kube = Kube::default();
         let body = with_uid(service(1), "uid-0001");
-        assert_eq!(kube.apply(&body, Subresource::Main).unwrap_err().code, 409);
+        assert_eq!(kube.apply(body.clone(), Subresource::Main).unwrap_err().code, 409);
         kube.create(service(1)).unwrap();
-        assert!(kube.apply(&body, Subresource::Main).is_ok());
+        assert!(kube.apply(body.clone(), Subresource::Main).is_ok());
         kube.delete(&Key::new("Service", "s"), Some("uid-0001")).unwrap();
         kube.create(service(3)).unwrap();
-        assert_eq!(kube.apply(&body, Subresource::Main).unwrap_err().code, 422);
+        assert_eq!(kube.apply(body, Subresource::Main).unwrap_err().code, 422);
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let mut kube = Kube::default();
         kube.create(service(1)).unwrap();
         let version = kube.version();
-        kube.apply(&with_uid(service(1), "uid-0001"), Subresource::Main).unwrap();
+        kube.apply(with_uid(service(1), "uid-0001"), Subresource::Main).unwrap();
         assert_eq!(kube.version(), version);
     }
 
@@ -253,6 +253,6 @@ mod tests {
         let mut kube = Kube::default();
         let pod = |image: &str| json!({"kind": "Pod", "metadata": {"name": "p"}, "spec": {"image": image}});
         kube.create(pod("a")).unwrap();
-        assert_eq!(kube.apply(&pod("b"), Subresource::Main).unwrap_err().code, 422);
+        assert_eq!(kube.apply(pod("b"), Subresource::Main).unwrap_err().code, 422);
     }
 }

@@ -136,8 +136,7 @@ impl Nodes {
         }
         if let Some(shown) = run.shown.as_mut().filter(|shown| shown.ready) {
             shown.ready = false;
-            let container = Launch::of(pod).map(|launch| launch.container).unwrap_or_default();
-            show::write(kube, &Key::of(pod), &container, shown);
+            show::write(kube, &Key::of(pod), Launch::name_and_image(pod).0, shown);
         }
     }
 }
@@ -207,14 +206,14 @@ impl Nodes {
 
     /// How long the image takes; `None` where no registry has it.
     fn pull(&mut self, pod: &Object, node: &str, dice: &mut Dice) -> Option<u64> {
-        let image = Launch::of(pod).map(|launch| launch.image).unwrap_or_default();
+        let image = Launch::name_and_image(pod).1;
         let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
         if self.missing_tags.contains(tag) {
             return None;
         }
         let machine = self.machines.get_mut(node)?;
         let (low, high) = beliefs::PULL_TAKES.value;
-        Some(if machine.images.insert(image) { dice.between(low, high) } else { 0 })
+        Some(if machine.images.insert(image.to_owned()) { dice.between(low, high) } else { 0 })
     }
 
     /// Kubelet notices a changed ConfigMap some time after the change
@@ -303,8 +302,8 @@ impl Nodes {
             has_run: run.started > 0,
         };
         if run.shown.as_ref() != Some(&shown) {
-            let container = Launch::of(pod).map(|launch| launch.container).unwrap_or_default();
-            show::write(keeper.kube, &Key::new("Pod", name_of(pod)), &container, &shown);
+            let container = Launch::name_and_image(pod).0;
+            show::write(keeper.kube, &Key::new("Pod", name_of(pod)), container, &shown);
             run.shown = Some(shown);
         }
     }

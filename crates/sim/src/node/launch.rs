@@ -36,11 +36,22 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// The container of PD or TiKV.
+    fn container(pod: &Value) -> Option<&Value> {
+        let mut containers = at(pod, "/spec/containers").as_array()?.iter();
+        containers.find(|container| matches!(text(container, "/name"), "pd" | "tikv"))
+    }
+
+    /// Name and image of the pod's container; empty where it has none of ours.
+    pub fn name_and_image(pod: &Value) -> (&str, &str) {
+        let container = Self::container(pod);
+        container
+            .map_or(("", ""), |container| (text(container, "/name"), text(container, "/image")))
+    }
+
     /// Reads a pod. `None` where it has neither container, which a pod of ours always has.
     pub fn of(pod: &Value) -> Option<Self> {
-        let containers = at(pod, "/spec/containers").as_array()?;
-        let of_ours = |c: &&Value| matches!(text(c, "/name"), "pd" | "tikv");
-        let container = containers.iter().find(of_ours)?;
+        let container = Self::container(pod)?;
         let flags = scripted(pod, container).unwrap_or_else(|| arguments(container));
         let volume_at = |path: &str| mounted_at(pod, container, path);
         let data = flags.get("data-dir").and_then(|dir| volume_at(dir));

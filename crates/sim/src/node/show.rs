@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::kube::{Key, Kube, at, set, text};
+use crate::kube::{Key, Kube, set, text};
 
 /// What a pod's status is made from. Written only when it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,22 +45,31 @@ pub(super) fn write(kube: &mut Kube, key: &Key, container: &str, shown: &Shown) 
             "lastState": last,
         }]);
         set(pod, &["status", "containerStatuses"], status);
+        let mut conditions = taken(pod);
         for (kind, holds) in [
             ("Initialized", true),
             ("ContainersReady", shown.ready),
             ("Ready", shown.ready && shown.gates),
         ] {
-            set_condition(pod, kind, holds);
+            set_condition(&mut conditions, kind, holds);
         }
+        set(pod, &["status", "conditions"], Value::Array(conditions));
     });
 }
 
-fn set_condition(pod: &mut Value, kind: &str, holds: bool) {
-    let mut conditions = at(pod, "/status/conditions").as_array().cloned().unwrap_or_default();
+/// The conditions, out of the pod.
+fn taken(pod: &mut Value) -> Vec<Value> {
+    let conditions = pod.pointer_mut("/status/conditions").map(Value::take);
+    match conditions {
+        Some(Value::Array(conditions)) => conditions,
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn set_condition(conditions: &mut Vec<Value>, kind: &str, holds: bool) {
     let new = json!({"type": kind, "status": if holds { "True" } else { "False" }});
     match conditions.iter_mut().find(|c| text(c, "/type") == kind) {
         Some(old) => *old = new,
         None => conditions.push(new),
     }
-    set(pod, &["status", "conditions"], Value::Array(conditions));
 }

@@ -50,6 +50,10 @@ impl Operator {
                 return;
             }
             let result = self.judge(universe, &look.world, step, answer);
+            let refused = result.as_ref().is_err_and(|f| f.kind == FailureKind::Refused);
+            if matches!(step, Step::TransferPdLeader { .. }) && !refused {
+                self.gave_leadership();
+            }
             let ends = result.as_ref().is_err_and(|f| f.kind != FailureKind::Refused);
             if let Step::TryPod { component, revision, .. } = step {
                 self.note_trial(*component, revision, &result, universe.now);
@@ -338,7 +342,7 @@ fn apply(wire: &mut Wire<'_>, object: &Object, uid: &str) -> Answer {
     let mut body = object.body.clone();
     set(&mut body, &["metadata", "uid"], json!(uid));
     let call = Call { verb: Verb::Apply, key: key_of(&object.key), uid: Some(uid) };
-    wire.call(call, |kube| kube.apply(&body, Subresource::Main))
+    wire.call(call, |kube| kube.apply(body, Subresource::Main))
 }
 
 /// A status write: exactly this incarnation of the resource, at exactly this version, so that a
@@ -346,18 +350,18 @@ fn apply(wire: &mut Wire<'_>, object: &Object, uid: &str) -> Answer {
 fn apply_status(wire: &mut Wire<'_>, look: &mut Look, status: &TikvClusterStatus) -> Answer {
     let uid = look.world.resource.uid.0.as_str();
     let status = serde_json::to_value(status).unwrap_or_default();
-    let body = json!({
+    let mut body = json!({
         "kind": "TikvCluster",
         "metadata": {
             "name": look.world.resource.name,
             "uid": uid,
             "resourceVersion": look.version,
         },
-        "status": status,
     });
+    set(&mut body, &["status"], status);
     let key = Key::of(&body);
     let call = Call { verb: Verb::ApplyStatus, key, uid: Some(uid) };
-    let answer = wire.call(call, |kube| kube.apply(&body, Subresource::Status));
+    let answer = wire.call(call, |kube| kube.apply(body, Subresource::Status));
     if answer == Answer::Done {
         look.renew(&wire.universe.kube);
     }

@@ -18,6 +18,7 @@ impl Operator {
             known: _,
             memory,
             checked: _,
+            valid,
             written,
             seen_version: _,
             wake_at,
@@ -33,6 +34,7 @@ impl Operator {
         to.due(*wake_at);
         to.due(*busy_until);
         to.due(*down_until);
+        to.same(valid.as_ref().map(|(_, cluster)| cluster.generation));
         memory.tell(to);
     }
 

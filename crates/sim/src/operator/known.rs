@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tikv_operator_core::facts::{Belongings, Owner, node_facts, resource_facts};
 use tikv_operator_core::world::{
-    Kind, NodeFacts, NodeView, ObjectKey, ResourceFacts, Slot, Uid, World,
+    Gates, Kind, NodeFacts, NodeView, ObjectKey, ResourceFacts, Slot, Uid, World,
 };
 
 use super::FINALIZER;
@@ -25,6 +26,15 @@ pub(super) struct Known {
     lent: bool,
     resource: Option<(Arc<Object>, ResourceFacts)>,
     nodes: BTreeMap<String, (Arc<Object>, NodeFacts)>,
+    gates: Option<KnownGates>,
+}
+
+/// What came of tasks, and the labels of the cluster that they were read for.
+#[derive(Clone)]
+struct KnownGates {
+    tasks: Vec<Arc<Object>>,
+    labels: BTreeMap<String, String>,
+    gates: Gates,
 }
 
 impl Known {
@@ -96,6 +106,30 @@ impl Known {
             (name.clone(), facts.map_or(NodeView::Gone, NodeView::Known))
         };
         names.into_iter().map(&mut view).collect()
+    }
+
+    /// The tasks that ask for the start of this cluster's upgrade. Time decides of schedules alone,
+    /// which are no gates.
+    pub(super) fn gates(
+        &mut self,
+        tasks: &[&Arc<Object>],
+        cluster: &str,
+        labels: BTreeMap<String, String>,
+        now: Timestamp,
+    ) -> Gates {
+        let same = |known: &&KnownGates| {
+            let mut pairs = known.tasks.iter().zip(tasks);
+            known.tasks.len() == tasks.len()
+                && known.labels == labels
+                && pairs.all(|(old, new)| Arc::ptr_eq(old, new))
+        };
+        if let Some(known) = self.gates.as_ref().filter(same) {
+            return known.gates.clone();
+        }
+        let gates = Gates::of(tasks.iter().map(|task| task.body()), cluster, &labels, now);
+        let tasks = tasks.iter().map(|task| Arc::clone(task)).collect();
+        self.gates = Some(KnownGates { tasks, labels, gates: gates.clone() });
+        gates
     }
 
     fn node(&mut self, object: &Arc<Object>) -> Option<NodeFacts> {

@@ -28,7 +28,7 @@ use tikv_operator_api::v1alpha1::{TikvCluster, TikvClusterStatus};
 use tikv_operator_core::check::{Rejection, check};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{self, Plan, Step};
-use tikv_operator_core::report::{self, Outcome};
+use tikv_operator_core::report::{self, Kept, Outcome};
 use tikv_operator_core::world::{
     Component, ConfigItem, ObjectKey, PdView, Refusal, StoreId, Symptom, Trial, Uid, World,
 };
@@ -36,7 +36,7 @@ pub use wire::{Faults, Write};
 
 use crate::clock::SECOND;
 use crate::dice::Dice;
-use crate::kube::{Cache, Object};
+use crate::kube::{Cache, Object, at};
 use crate::universe::Universe;
 
 /// Decides what is to be done. The real one, or a broken one in tests that the auditor must catch.
@@ -144,6 +144,8 @@ pub struct Operator {
     known: Known,
     memory: Memory,
     checked: Option<Checked>,
+    /// The last spec that was valid, and whose: as far back as this process goes.
+    valid: Option<(Uid, Arc<Cluster>)>,
     /// Writes since the beginning, over restarts.
     pub written: usize,
     seen_version: usize,
@@ -152,6 +154,9 @@ pub struct Operator {
     busy_until: u64,
     down_until: u64,
 }
+
+/// A watch that lags is less than so many changes behind.
+pub(crate) const MOST_LAG: usize = 30;
 
 /// The kinds that the operator watches.
 const WATCHED: [&str; 7] = [
@@ -178,6 +183,7 @@ impl Operator {
             known: Known::default(),
             memory: Memory::default(),
             checked: None,
+            valid: None,
             written: 0,
             seen_version: usize::MAX,
             wake_at: 0,
@@ -191,6 +197,7 @@ impl Operator {
         self.cache = Cache::default();
         self.known = Known::default();
         self.memory = Memory::default();
+        self.valid = None;
         // A new process begins with a list of every kind.
         self.deaf.clear();
         self.seen_version = usize::MAX;
@@ -238,7 +245,11 @@ impl Operator {
             if self.deaf.contains(kind) {
                 return (kind, 0);
             }
-            let lag = if self.dice.chance(self.faults.stale) { self.dice.below(30) } else { 0 };
+            let lag = if self.dice.chance(self.faults.stale) {
+                self.dice.below(MOST_LAG as u64)
+            } else {
+                0
+            };
             (kind, version.saturating_sub(usize::try_from(lag).unwrap_or_default()))
         });
         self.cache.follow(&universe.kube, &watches);
@@ -286,6 +297,9 @@ impl Operator {
         }
         match judged {
             Judgement::Planned(_, plan) => pass.plan = Some(plan),
+            Judgement::Kept(rejection, _, plan) => {
+                (pass.plan, pass.rejected) = (Some(plan), Some(rejection.to_string()));
+            }
             Judgement::Rejected(rejection, _) => pass.rejected = Some(rejection.to_string()),
         }
         Some((look, due))
@@ -303,16 +317,21 @@ impl Operator {
         world.pd == pd && world.processes == processes && world.seen_for == seen_for
     }
 
-    /// What is to be done. A rejected spec has no steps, except that a resource that is being
-    /// deleted is let go. `None` where the resource does not parse, which the API server's schema
+    /// What is to be done. While a spec is rejected the last valid one stays in force. Where none is
+    /// known there are no steps, except that a resource that is being deleted is let go. `None` where the resource does not parse, which the API server's schema
     /// rules out.
     fn judge_spec(&mut self, look: &Look) -> Option<Judgement> {
         match self.checked(look)? {
             Ok(cluster) => {
+                self.valid = Some((look.world.resource.uid.clone(), Arc::clone(&cluster)));
                 let plan = (self.brain.plan)(&cluster, &look.world);
                 Some(Judgement::Planned(cluster, plan))
             }
             Err(rejection) => {
+                if let Some(cluster) = self.kept(look) {
+                    let plan = (self.brain.plan)(&cluster, &look.world);
+                    return Some(Judgement::Kept(rejection, cluster, plan));
+                }
                 let resource = &look.world.resource;
                 let going = resource.deleting_since.is_some() && resource.finalizer;
                 let steps = if going { vec![Step::ReleaseFinalizer] } else { Vec::new() };
@@ -334,10 +353,22 @@ impl Operator {
         Some(verdict)
     }
 
+    /// The last valid spec of the same resource, unless the present one asks for a pause: whoever pauses
+    /// means it.
+    fn kept(&self, look: &Look) -> Option<Arc<Cluster>> {
+        let paused = at(&look.resource, "/spec/paused").as_bool() == Some(true);
+        let of = |(uid, _): &&(Uid, _)| *uid == look.world.resource.uid && !paused;
+        self.valid.as_ref().filter(of).map(|(_, cluster)| Arc::clone(cluster))
+    }
+
     fn report(&self, look: &Look, judged: &Judgement, pass: &Pass) -> TikvClusterStatus {
         match judged {
             Judgement::Planned(cluster, plan) => {
                 (self.brain.report)(cluster, &look.world, plan, &pass.outcomes)
+            }
+            Judgement::Kept(rejection, cluster, plan) => {
+                let kept = Kept { rejection, cluster };
+                report::report_kept(&kept, &look.world, plan, &pass.outcomes).0
             }
             Judgement::Rejected(rejection, _) => report::report_rejection(&look.world, rejection).0,
         }
@@ -347,13 +378,14 @@ impl Operator {
 /// What the pure part made of a look.
 enum Judgement {
     Planned(Arc<Cluster>, Plan),
+    Kept(Rejection, Arc<Cluster>, Plan),
     Rejected(Rejection, Vec<Step>),
 }
 
 impl Judgement {
     fn steps(&self) -> &[Step] {
         match self {
-            Self::Planned(_, plan) => &plan.steps,
+            Self::Planned(_, plan) | Self::Kept(_, _, plan) => &plan.steps,
             Self::Rejected(_, steps) => steps,
         }
     }

@@ -105,17 +105,15 @@ impl Operator {
 
     /// Tasks that ask for the start of an upgrade. They are few and always read live: their watch
     /// would take its lag from the same dice as the others'.
-    fn gates(&self, resource: &Object, universe: &Universe) -> Gates {
-        let tasks: Vec<&Object> = universe.kube.list("TikvTask").collect();
+    fn gates(&mut self, resource: &Object, universe: &Universe) -> Gates {
+        let tasks: Vec<&Arc<Object>> = universe.kube.list_shared("TikvTask").collect();
         if tasks.is_empty() {
             return Gates::default();
         }
         let labels = labels(resource).into_iter().flatten();
         let labels =
             labels.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
-        let labels: BTreeMap<String, String> = labels.collect();
-        let now = clock::instant(universe.now);
-        Gates::of(tasks.into_iter().map(Object::body), &self.cluster, &labels, now)
+        self.known.gates(&tasks, &self.cluster, labels.collect(), clock::instant(universe.now))
     }
 
     /// What PD and the stores say, and how long that has been so.

@@ -39,6 +39,12 @@ impl Operator {
         }
     }
 
+    /// PD's leadership was given on, or may have been: who leads at the next look may have lost it and
+    /// won it again since the last one.
+    pub(super) fn gave_leadership(&mut self) {
+        self.memory.leader_changed |= self.memory.leader.take().is_some();
+    }
+
     fn remember_leader(&mut self, leader: u64, now: u64) -> LeaderFacts {
         let since = match self.memory.leader {
             Some((known, since)) if known == leader => since,

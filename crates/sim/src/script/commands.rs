@@ -97,6 +97,9 @@ impl Play {
                 for operator in &mut self.harness.operators {
                     operator.restart(now, pause * 1000);
                 }
+                if let Some(tasks) = &mut self.harness.tasks {
+                    tasks.restart(now, pause * 1000);
+                }
             }
             ("second-operator", [cluster]) => self.harness.second_operator(cluster),
             ("one-operator", [cluster]) => self.harness.one_operator(cluster),

@@ -4,8 +4,9 @@ use serde_json::json;
 use tikv_operator_api::labels::SKIP_GATE;
 
 use super::Play;
-use super::commands::Printed;
+use super::commands::{Printed, number};
 use crate::kube::{Key, Propagation, patch, set, text, uid_of};
+use crate::tasks::JobEnds;
 use crate::universe::NAMESPACE;
 
 impl Play {
@@ -34,6 +35,7 @@ impl Play {
             ("gate", [task, cluster]) => self.gate(task, cluster),
             ("gate-answers", [task, outcome]) => self.answer(task, outcome),
             ("skip-gate", [cluster]) => self.skip_gate(cluster),
+            ("jobs", [task, how @ ..]) => self.end_jobs_of(task, how),
             ("made-by", [operator, cluster]) => self.made_by(operator, cluster),
             _ => self.in_pd(verb, rest),
         }
@@ -70,6 +72,18 @@ impl Play {
         let answer = json!({"id": id, "outcome": outcome, "message": "as the script says"});
         let seen = json!([{"name": cluster, "uid": uid_of(resource), "gate": answer}]);
         kube.edit(&key, |task| set(task, &["status", "clusters"], seen));
+        Ok(String::new())
+    }
+
+    /// From now on the operator looks after tasks too, and the Jobs of this one end so.
+    fn end_jobs_of(&mut self, task: &str, how: &[&str]) -> Printed {
+        let ends = match how {
+            ["well", seconds] => JobEnds::Well(number(seconds)?),
+            ["badly", seconds] => JobEnds::Badly(number(seconds)?),
+            ["never"] => JobEnds::Never,
+            _ => return Err("want well SECONDS, badly SECONDS or never".to_owned()),
+        };
+        self.harness.tasks.get_or_insert_default().say(task, ends);
         Ok(String::new())
     }
 

@@ -7,7 +7,8 @@ use tikv_operator_core::build;
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Plan, plan};
 use tikv_operator_core::world::{
-    Component, Maintenance, NodeView, PdFacts, PdView, Replication, StoreProcess, StoreState, World,
+    Component, Gates, Maintenance, NodeView, PdFacts, PdView, Replication, StoreProcess,
+    StoreState, World,
 };
 
 /// What an operator of this thread remembers.
@@ -211,4 +212,8 @@ pub(crate) fn takes_every_tombstone_for_its_own(cluster: &Cluster, world: &World
             }
         }
     })
+}
+
+pub(crate) fn sees_no_gate(cluster: &Cluster, world: &World) -> Plan {
+    believes(cluster, world, |world| world.gates = Gates::default())
 }

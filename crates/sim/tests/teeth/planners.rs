@@ -1,5 +1,6 @@
 //! Operators that take wrong steps: the real plan with something added, left out or turned round.
 
+use tikv_operator_core::build;
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::plan::{Plan, Step, plan};
 use tikv_operator_core::world::{
@@ -213,5 +214,17 @@ pub(crate) fn prunes_the_configuration_in_use(cluster: &Cluster, world: &World) 
     let maps = world.objects.iter().filter(|(key, _)| key.kind == Kind::ConfigMap);
     plan.steps
         .extend(maps.map(|(key, facts)| Step::Prune { key: key.clone(), uid: facts.uid.clone() }));
+    plan
+}
+
+pub(crate) fn makes_pods_with_the_new_image(cluster: &Cluster, world: &World) -> Plan {
+    let mut plan = plan(cluster, world);
+    for step in &mut plan.steps {
+        let Step::Create(object) = step else { continue };
+        let slot = Slot::of_pod(cluster.name.as_str(), &object.key.name);
+        if let Some(slot) = slot.filter(|_| object.key.kind == Kind::Pod) {
+            *object = build::pod(cluster, slot);
+        }
+    }
     plan
 }

@@ -165,6 +165,29 @@ fn s44_the_sick_store_leaves_first_and_without_waiting_for_calm() {
     assert!(steps(&cluster, &world)[0].starts_with("offline-store store 2"));
 }
 
+/// A well one leaves when all is calm, and calm it is when the sick one is gone.
+#[test]
+fn of_two_that_leave_the_sick_one_goes_before_the_one_that_was_named_or_had_begun() {
+    let cluster = stores(3);
+    let mut world = fixture::settled(&stores(5));
+    let pod = world.pods.get_mut(&Slot::tikv(3)).expect("a pod");
+    pod.annotations.insert(LEAVE.into(), String::new());
+    assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-3"]);
+    let mut begun = world.clone();
+    begin_leaving(&mut begun, 3);
+    for world in [&mut world, &mut begun] {
+        store_of(world, 1).state = StoreState::Down;
+        world.pods.get_mut(&Slot::tikv(1)).expect("a pod").containers_ready = false;
+    }
+    assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-1"]);
+    assert_eq!(steps(&cluster, &begun), ["mark PersistentVolumeClaim tikv-c-tikv-3"]);
+    // What PD is emptying goes on.
+    store_of(&mut begun, 3).state = StoreState::Offline;
+    let roster = Scene::new(&cluster, &begun).roster(Component::Tikv).clone();
+    assert_eq!(roster.leaving, [Slot::tikv(3), Slot::tikv(1)]);
+    assert_eq!(steps(&cluster, &begun), NOTHING);
+}
+
 #[test]
 fn a_store_that_is_well_leaves_only_when_all_is_calm() {
     let mut world = fixture::settled(&stores(5));
@@ -193,6 +216,9 @@ fn s47_a_member_that_never_registered_goes_after_a_grace_time() {
     let mut made_now = world.clone();
     made_now.pods.get_mut(&Slot::tikv(3)).expect("a pod").created = fixture::now();
     assert_eq!(steps(&cluster, &made_now), NOTHING);
+    // So has one that is made in this pass.
+    made_now.pods.remove(&Slot::tikv(3));
+    assert_eq!(steps(&cluster, &made_now), ["create Pod c-tikv-3"]);
     assert_eq!(steps(&cluster, &world), ["mark-volume tikv-c-tikv-3"]);
     begin_leaving(&mut world, 3);
     let deleted = steps(&cluster, &world);

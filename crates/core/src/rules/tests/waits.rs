@@ -325,7 +325,7 @@ fn gated(outcome: Option<RunOutcome>) -> (Cluster, World) {
     fixture::accept(&cluster, &mut world);
     let created = fixture::now() - SignedDuration::from_hours(1);
     let task = "backup".to_owned();
-    let gate = Gate { task, before: true, created, answer: None, problem: None };
+    let gate = Gate { task, before: true, created, suspended: false, answer: None, problem: None };
     world.gates = Gates::Known(vec![gate.clone()]);
     let announced = plan(&cluster, &world);
     (world.resource.status, _) = report(&cluster, &world, &announced, &[]);
