@@ -21,43 +21,68 @@ struct Outside {
     answers: Vec<Answered>,
 }
 
-/// Counts steps down to the one after which the operator ends.
+/// What befalls a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The operator ends after it, and with it what was answered and no pass has persisted.
+    End,
+    /// It is done, and its answer is lost: the operator takes it for one that failed.
+    Lost,
+    /// It is not made: the lease does not cover it, and nothing is said of it.
+    Fenced,
+}
+
+/// Counts steps down to the one that a fault befalls.
 struct Crash {
     left: Option<u32>,
     steps: u32,
+    fault: Fault,
 }
 
 impl Crash {
-    /// A step was made. Does the operator end after it?
-    fn comes(&mut self) -> bool {
+    fn end(left: Option<u32>) -> Self {
+        Self { left, steps: 0, fault: Fault::End }
+    }
+
+    /// A step is made. What befalls it?
+    fn comes(&mut self) -> Option<Fault> {
         self.steps += 1;
         match &mut self.left {
             Some(0) => {
                 self.left = None;
-                true
+                Some(self.fault)
             }
             Some(left) => {
                 *left -= 1;
-                false
+                None
             }
-            None => false,
+            None => None,
         }
     }
 }
 
-/// One pass, which may end anywhere: after the write, after each call, and with it what was answered.
+/// One pass, in which a fault may befall the write and each call.
 fn pass(stage: &mut Stage, outside: &mut Outside, crash: &mut Crash) {
     let checked = Ok(std::sync::Arc::new(stage.task.clone()));
-    let answers = std::mem::take(&mut outside.answers);
-    let plan = turn(&checked, stage.world.clone(), &answers);
+    let heard = std::mem::take(&mut outside.answers);
+    let plan = turn(&checked, stage.world.clone(), &heard);
     if plan.status != stage.world.task.status {
-        stage.world.task.status = plan.status.clone();
-        if crash.comes() {
+        let fault = crash.comes();
+        if fault != Some(Fault::Fenced) {
+            stage.world.task.status = plan.status.clone();
+        }
+        if fault.is_some() {
+            // What no write is known to have persisted is heard again, as long as the operator lives.
+            outside.answers = if fault == Some(Fault::End) { Vec::new() } else { heard };
             return;
         }
     }
     let mut answers = Vec::new();
     for step in &plan.steps {
+        let fault = crash.comes();
+        if fault == Some(Fault::Fenced) {
+            continue;
+        }
         let about = |key: &RunKey| {
             let run = plan.status.runs.iter().find(|run| run.key == *key).expect("its run");
             run.subject.clone().unwrap_or_default()
@@ -90,8 +115,14 @@ fn pass(stage: &mut Stage, outside: &mut Outside, crash: &mut Crash) {
                 answers.push(Answered { key: key.clone(), answer: Answer::Done("200".into()) });
             }
         }
-        if crash.comes() {
-            return;
+        match fault {
+            Some(Fault::End) => return,
+            Some(Fault::Lost) => {
+                let lost = answers.last_mut().filter(|answered| step.run() == Some(&answered.key));
+                lost.into_iter()
+                    .for_each(|answered| answered.answer = Answer::Again("none".into()));
+            }
+            Some(Fault::Fenced) | None => {}
         }
     }
     outside.answers = answers;
@@ -150,17 +181,40 @@ fn specs() -> [Value; 3] {
 #[test]
 fn f78_a_crash_after_any_step_loses_nothing_and_makes_no_second_key() {
     for spec in specs() {
-        let mut none = Crash { left: None, steps: 0 };
+        let mut none = Crash::end(None);
         let (stage, outside) = play(&spec, &mut none);
         audit(&outside, &stage, "without a crash");
         assert_eq!(outside.done.len(), 6, "without a crash each is done once");
         let steps = none.steps;
         assert!(steps > 15, "{steps}");
         for at in 0..steps {
-            let mut crash = Crash { left: Some(at), steps: 0 };
+            let mut crash = Crash::end(Some(at));
             let (stage, outside) = play(&spec, &mut crash);
             audit(&outside, &stage, &format!("a crash after step {at} of {spec}"));
             assert!(outside.done.len() <= 8, "one crash repeats the calls of one pass at most");
+        }
+    }
+}
+
+/// The one attempt that there is was made, and neither a lost answer nor a lost lease makes it a failure.
+#[test]
+fn a_step_that_is_not_answered_loses_no_job_and_makes_no_second_one() {
+    let limits = json!({
+        "events": ["NodeCordoned"], "successfulRunsHistoryLimit": 20, "backoffLimit": 0,
+    });
+    let mut calls = limits.clone();
+    (calls["run"], calls["concurrencyPolicy"]) =
+        (json!({"http": {"url": "http://a"}}), json!("Allow"));
+    for (fault, spec) in [(Fault::Lost, &limits), (Fault::Fenced, &limits), (Fault::Fenced, &calls)]
+    {
+        let mut none = Crash::end(None);
+        play(spec, &mut none);
+        for at in 0..none.steps {
+            let mut crash = Crash { left: Some(at), steps: 0, fault };
+            let (stage, outside) = play(spec, &mut crash);
+            let when = format!("{fault:?} at step {at} of {spec}");
+            audit(&outside, &stage, &when);
+            assert_eq!(outside.done.len(), 6, "{when}: each is done once");
         }
     }
 }
@@ -171,7 +225,7 @@ fn two_crashes_do_no_more_harm_than_one() {
     for spec in specs() {
         for first in 0..25 {
             for second in 0..6 {
-                let mut crash = Crash { left: Some(first), steps: 0 };
+                let mut crash = Crash::end(Some(first));
                 let mut stage = Stage::unseen(&spec);
                 let mut outside = Outside::default();
                 pass(&mut stage, &mut outside, &mut crash);
