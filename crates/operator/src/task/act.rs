@@ -77,10 +77,8 @@ impl Worker {
     async fn create(&self, task: &Task, job: &Value) -> Result<Answer, NoAnswer> {
         let name = job.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let place = Place { resource: Resource::Job, namespace: &task.namespace, name };
-        let error = match self.kubernetes.create(place, job, UnknownFields::Refused).await {
-            Ok(_) => return Ok(Answer::Begun),
-            Err(error) => error,
-        };
+        let created = self.kubernetes.create(place, job, UnknownFields::Refused).await;
+        let Err(error) = created else { return Ok(Answer::Begun) };
         if error.is_fenced() {
             return Err(NoAnswer(error.to_string()));
         }
