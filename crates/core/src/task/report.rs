@@ -191,9 +191,9 @@ fn left_out(world: &TaskWorld) -> String {
 /// The first of these names, and how many more there are.
 fn named<'n>(names: impl Iterator<Item = &'n String>) -> String {
     let names: Vec<&str> = names.map(String::as_str).collect();
-    let (named, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
+    let (first, more) = names.split_at(names.len().min(LEFT_OUT_NAMED));
     let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-    format!("{}{more}", named.join(", "))
+    format!("{}{more}", first.join(", "))
 }
 
 /// A run has waited for Jobs to be read for longer than a start of the operator takes.
