@@ -27,6 +27,9 @@ struct Inner {
     /// How far the watches of tasks are.
     tasks_seen: BTreeMap<Scope, Seen>,
     jobs_listed: BTreeSet<Scope>,
+    /// How often it was written: what is in one write, nobody sees a part of.
+    #[cfg(test)]
+    writes: usize,
 }
 
 /// A Job, and the uid of the task that owns it.
@@ -59,7 +62,12 @@ impl TaskCache {
     }
 
     fn write<T>(&self, write: impl FnOnce(&mut Inner) -> T) -> T {
-        write(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        #[cfg(test)]
+        {
+            inner.writes += 1;
+        }
+        write(&mut inner)
     }
 
     /// The task called `key`.
@@ -273,16 +281,11 @@ mod tests {
             names.collect()
         };
         cache.all_tasks(&None, bodies());
-        let reader = cache.clone();
-        // It ends by itself, and the lists come as long as it reads: neither is over before the other.
-        let reading = std::thread::spawn(move || {
-            let seen = (0..2_000).map(|_| reader.of_namespace("ns").map_or(0, |tasks| tasks.len()));
-            seen.min()
-        });
-        while !reading.is_finished() {
-            cache.all_tasks(&None, bodies());
-        }
-        assert_eq!(reading.join().unwrap(), Some(200));
+        // Threads that read meanwhile would hit the gap between two writes once in a thousand lists.
+        let writes = |cache: &TaskCache| cache.read(|inner| inner.writes);
+        let before = writes(&cache);
+        cache.all_tasks(&None, bodies());
+        assert_eq!((writes(&cache) - before, cache.keys().len()), (1, 200));
     }
 
     #[test]

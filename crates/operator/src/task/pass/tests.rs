@@ -166,6 +166,9 @@ async fn the_world_is_that_of_the_task_as_it_is_now() {
     pass.tasks.seen(&None, super::super::cache::Seen::NotInstalled);
     pass.tasks.all_tasks(&None, vec![cached]);
     pass.run(&key()).await;
+    // The server refuses what was planned on an earlier version, for the write names it.
+    let refused = stored(&fake);
+    assert!(refused.contains(r#""resourceVersion":"5""#), "{refused}");
     pass.run(&key()).await;
     let written = stored(&fake);
     assert!(written.contains(r#""name":"d""#) && !written.contains(r#""name":"c""#), "{written}");
