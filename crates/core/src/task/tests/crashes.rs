@@ -83,49 +83,55 @@ fn pass(stage: &mut Stage, outside: &mut Outside, crash: &mut Crash) {
         if fault == Some(Fault::Fenced) {
             continue;
         }
-        let about = |key: &RunKey| {
-            let run = plan.status.runs.iter().find(|run| run.key == *key).expect("its run");
-            run.subject.clone().unwrap_or_default()
-        };
-        match step {
-            TaskStep::CreateJob { key, job } => {
-                let name = job["metadata"]["name"].as_str().expect("a name").to_owned();
-                let jobs = stage.world.jobs.get_or_insert_default();
-                if !jobs.contains_key(key) {
-                    outside.done.push((about(key), key.to_string()));
-                    let uid = crate::world::Uid(format!("uid-{name}"));
-                    let active = JobState::Active { failed: 0 };
-                    jobs.insert(
-                        key.clone(),
-                        JobFacts { name, uid, state: active, deleting: false },
-                    );
-                }
-                answers.push(Answered { key: key.clone(), answer: Answer::Begun });
-            }
-            TaskStep::FindJob { key, .. } => {
-                let there = stage.world.jobs.iter().flatten().any(|(of, _)| of == key);
-                assert!(there, "nobody deletes a Job here");
-                answers.push(Answered { key: key.clone(), answer: Answer::Begun });
-            }
-            TaskStep::DeleteJob { name, .. } => {
-                stage.world.jobs.get_or_insert_default().retain(|_, job| job.name != *name);
-            }
-            TaskStep::Call { key, .. } => {
-                outside.done.push((about(key), key.to_string()));
-                answers.push(Answered { key: key.clone(), answer: Answer::Done("200".into()) });
-            }
-        }
+        let mut answer = done(stage, outside, &plan, step);
         match fault {
             Some(Fault::End) => return,
-            Some(Fault::Lost) => {
-                let lost = answers.last_mut().filter(|answered| step.run() == Some(&answered.key));
-                lost.into_iter()
-                    .for_each(|answered| answered.answer = Answer::Again("none".into()));
-            }
+            Some(Fault::Lost) => answer = answer.map(|_| Answer::Again("none".into())),
             Some(Fault::Fenced) | None => {}
         }
+        let answered = answer.zip(step.run());
+        answers.extend(answered.map(|(answer, key)| Answered { key: key.clone(), answer }));
     }
     outside.answers = answers;
+}
+
+/// What a step comes to, and is answered.
+fn done(
+    stage: &mut Stage,
+    outside: &mut Outside,
+    plan: &TaskPlan,
+    step: &TaskStep,
+) -> Option<Answer> {
+    let about = |key: &RunKey| {
+        let run = plan.status.runs.iter().find(|run| run.key == *key).expect("its run");
+        run.subject.clone().unwrap_or_default()
+    };
+    match step {
+        TaskStep::CreateJob { key, job } => {
+            let name = job["metadata"]["name"].as_str().expect("a name").to_owned();
+            let jobs = stage.world.jobs.get_or_insert_default();
+            if !jobs.contains_key(key) {
+                outside.done.push((about(key), key.to_string()));
+                let uid = crate::world::Uid(format!("uid-{name}"));
+                let state = JobState::Active { failed: 0 };
+                jobs.insert(key.clone(), JobFacts { name, uid, state, deleting: false });
+            }
+            Some(Answer::Begun)
+        }
+        TaskStep::FindJob { key, .. } => {
+            let there = stage.world.jobs.iter().flatten().any(|(of, _)| of == key);
+            assert!(there, "nobody deletes a Job here");
+            Some(Answer::Begun)
+        }
+        TaskStep::DeleteJob { name, .. } => {
+            stage.world.jobs.get_or_insert_default().retain(|_, job| job.name != *name);
+            None
+        }
+        TaskStep::Call { key, .. } => {
+            outside.done.push((about(key), key.to_string()));
+            Some(Answer::Done("200".into()))
+        }
+    }
 }
 
 /// Six nodes are cordoned one after the other, some of them at once; Jobs end a second later.
