@@ -113,8 +113,8 @@ fn done(
             if !jobs.contains_key(key) {
                 outside.done.push((about(key), key.to_string()));
                 let uid = crate::world::Uid(format!("uid-{name}"));
-                let state = JobState::Active { failed: 0 };
-                jobs.insert(key.clone(), JobFacts { name, uid, state, deleting: false });
+                let active = JobState::Active { failed: 0 };
+                jobs.insert(key.clone(), JobFacts { name, uid, state: active, deleting: false });
             }
             Some(Answer::Begun)
         }
