@@ -247,10 +247,10 @@ async fn an_answer_is_recorded_though_the_spec_is_not_valid_any_more() {
 async fn a_job_goes_with_its_run_though_the_spec_is_not_valid_any_more() {
     let all = vec![cluster("c", &json!(null))];
     let mut bad = task(&json!({"cluster": "c", "when": "event.type =="}));
-    let past = "2026-11-22T12:00:00Z";
+    let long_ago = "2026-11-22T12:00:00Z";
     bad["status"] = json!({"runs": [{
-        "key": "k", "cluster": "c", "since": past, "outcome": "Running", "started": past,
-        "deadline": past, "attempts": 1, "job": "t-k", "jobMade": true,
+        "key": "k", "cluster": "c", "since": long_ago, "outcome": "Running", "started": long_ago,
+        "deadline": long_ago, "attempts": 1, "job": "t-k", "jobMade": true,
     }]});
     let (pass, fake) = pass(&bad, all.clone(), all).await;
     let metadata = json!({
