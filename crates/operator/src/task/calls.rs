@@ -223,10 +223,14 @@ mod tests {
         use std::sync::atomic::Ordering::SeqCst;
         const JOBS: usize = 2 * AT_ONCE;
         let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
-        let seen = Arc::clone(&most);
+        let (seen, begin) = (Arc::clone(&most), std::time::Instant::now());
         let api = Fake::run(move |asked| {
             seen.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
-            std::thread::sleep(Duration::from_millis(400));
+            // Those that may come together are waited for, and then for a moment one more.
+            while seen.load(SeqCst) < AT_ONCE && begin.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            std::thread::sleep(Duration::from_millis(200));
             now.fetch_sub(1, SeqCst);
             Some((201, asked.body.clone()))
         })
