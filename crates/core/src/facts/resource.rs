@@ -2,7 +2,7 @@
 
 use serde::Deserialize as _;
 use serde_json::Value;
-use tikv_operator_api::{TikvClusterStatus, labels};
+use tikv_operator_api::{TikvClusterStatus, conditions, labels};
 
 use super::text::{self, list, text, time};
 use crate::world::ResourceFacts;
@@ -16,10 +16,12 @@ const ORPHAN: &str = "orphan";
 /// without name or uid, or where the status is not one: a status that was misread as empty would
 /// be written back without the record of the bootstrap.
 pub fn resource_facts(body: &Value, finalizer: &str) -> Option<ResourceFacts> {
-    let status = match body.get("status") {
+    let mut status = match body.get("status") {
         None | Some(Value::Null) => TikvClusterStatus::default(),
         Some(status) => TikvClusterStatus::deserialize(status).ok()?,
     };
+    // Conditions of others stay theirs. A report does not have them, and would differ for ever.
+    status.conditions.retain(|condition| conditions::TYPES.contains(&condition.type_.as_str()));
     let has = |name: &str| list(body, "/metadata/finalizers").any(|f| f.as_str() == Some(name));
     Some(ResourceFacts {
         name: text(body, "/metadata/name")?.to_owned(),

@@ -274,3 +274,22 @@ fn a_status_that_cannot_be_read_is_not_an_empty_one() {
     let body = json!({"metadata": {"name": "a", "uid": "u"}, "status": {"bootstrap": 3}});
     assert!(resource_facts(&body, "ours").is_none());
 }
+
+/// A report never has them: it would differ from the status for ever, and be written at every pass.
+#[test]
+fn conditions_of_others_are_not_read() {
+    let condition = |kind: &str| {
+        json!({"type": kind, "status": "True", "reason": "R", "message": "",
+            "lastTransitionTime": "2026-11-22T22:00:00Z"})
+    };
+    let body = |ours: &str| {
+        json!({"metadata": {"name": "a", "namespace": "ns", "uid": "u"},
+            "status": {"conditions": [condition("Theirs"), condition(ours)]}})
+    };
+    let cluster = resource_facts(&body("Degraded"), "ours").unwrap().status.conditions;
+    let task = crate::task::task_facts(&body("Failed")).unwrap().status.conditions;
+    for (conditions, ours) in [(cluster, "Degraded"), (task, "Failed")] {
+        let types: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
+        assert_eq!(types, [ours]);
+    }
+}

@@ -10,7 +10,7 @@ use tikv_operator_api::v1alpha1::{RunOutcome, RunStatus, TikvTaskStatus};
 use super::world::TaskFacts;
 
 /// Condition type.
-const FAILED: &str = "Failed";
+pub(super) const FAILED: &str = "Failed";
 
 /// What a condition says.
 pub(super) struct Verdict {

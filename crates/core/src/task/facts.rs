@@ -6,6 +6,7 @@ use tikv_operator_api::v1alpha1::RunKey;
 use tikv_operator_api::{TikvClusterStatus, TikvTaskStatus, names};
 
 use super::job::TASK_RUN_LABEL;
+use super::report::CONDITIONS;
 use super::world::{ClusterView, ImageSettings, JobFacts, JobState, TaskFacts};
 use crate::cluster::Cluster;
 use crate::facts::text::{self, list, text};
@@ -13,10 +14,12 @@ use crate::facts::text::{self, list, text};
 /// The task apart from its spec; `None` where it has no name or uid, or its status is not one: a
 /// status that was misread as empty would forget what has happened.
 pub fn task_facts(body: &Value) -> Option<TaskFacts> {
-    let status = match body.get("status") {
+    let mut status = match body.get("status") {
         None | Some(Value::Null) => TikvTaskStatus::default(),
         Some(status) => TikvTaskStatus::deserialize(status).ok()?,
     };
+    // Conditions of others stay theirs, as with clusters.
+    status.conditions.retain(|condition| CONDITIONS.contains(&condition.type_.as_str()));
     Some(TaskFacts {
         name: text(body, "/metadata/name")?.to_owned(),
         namespace: text(body, "/metadata/namespace")?.to_owned(),

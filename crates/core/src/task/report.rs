@@ -14,7 +14,9 @@ use super::world::TaskWorld;
 use crate::check::Rejection;
 
 /// Condition type.
-const READY: &str = "Ready";
+pub(super) const READY: &str = "Ready";
+/// The conditions of a task.
+pub(super) const CONDITIONS: [&str; 2] = [READY, ends::FAILED];
 /// Why a task is not ready that selects too many; a gate says so of the clusters that are left out.
 pub(crate) const TOO_MANY_CLUSTERS: &str = "TooManyClusters";
 /// So many clusters that are left out are named: the condition is read by people.
