@@ -120,6 +120,12 @@ impl Kube {
         self.json(&Method::POST, &strict, "application/json", object)
     }
 
+    /// POST without a body, as text: a question to PD through the API server's proxy that changes
+    /// something there.
+    pub(crate) fn post(&self, path: &str) -> Result<String> {
+        self.call(&Method::POST, path, "application/json", Vec::new())
+    }
+
     /// PATCH with merge semantics.
     pub(crate) fn merge(&self, path: &str, change: &Value) -> Result<Value> {
         self.json(&Method::PATCH, path, "application/merge-patch+json", change)

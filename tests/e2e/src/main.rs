@@ -10,6 +10,7 @@ mod chaos;
 mod client;
 mod cluster;
 mod control;
+mod delay;
 mod diagnose;
 mod kube;
 mod links;

@@ -86,6 +86,24 @@ impl Lab {
         Ok(read_only)
     }
 
+    /// Lets a store write only so often a second to its disk until the answer is dropped.
+    pub(crate) fn slow_disk(
+        &self,
+        place: &Place,
+        cluster: &Cluster,
+        iops: u32,
+    ) -> Result<SlowDisk<'_>> {
+        let Place { pod, node } = place;
+        let words = ["slow", node, &cluster.namespace, pod, "tikv", "--mount", "/var/lib/tikv"];
+        let words = words.map(str::to_owned).to_vec();
+        let slow = SlowDisk { lab: self, words };
+        let iops = iops.to_string();
+        let mut all: Vec<&str> = slow.words.iter().map(String::as_str).collect();
+        all.extend(["--iops", &iops]);
+        self.command(&all)?;
+        Ok(slow)
+    }
+
     /// Sends the operator's process a signal.
     pub(crate) fn signal(&self, signal: &str, pod: &Value) -> Result<()> {
         let field = |path: &str| text(pod, path).with_context(|| format!("a pod without {path}"));
@@ -144,6 +162,23 @@ impl Drop for ReadOnly<'_> {
     fn drop(&mut self) {
         if let Err(e) = self.lab.command(&["read-only", &self.node, &self.path, "--end"]) {
             eprintln!("{} on {} stays read-only: {e:#}", self.path, self.node);
+        }
+    }
+}
+
+/// A store whose disk is slow.
+#[must_use = "dropped, it has its pace again"]
+pub(crate) struct SlowDisk<'a> {
+    lab: &'a Lab,
+    words: Vec<String>,
+}
+
+impl Drop for SlowDisk<'_> {
+    fn drop(&mut self) {
+        let mut words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        words.push("--end");
+        if let Err(e) = self.lab.command(&words) {
+            eprintln!("a disk stays slow: {e:#}");
         }
     }
 }

@@ -77,6 +77,12 @@ impl<'a> Pd<'a> {
         }
     }
 
+    /// Asks PD that this member leads.
+    pub(crate) fn give_leadership(&self, member: &str) -> Result<()> {
+        let path = self.path(member, &format!("leader/transfer/{member}"));
+        self.kube.post(&path).map(drop)
+    }
+
     /// Names of the members that this member knows.
     pub(crate) fn members(&self, pod: &str) -> Result<Vec<String>> {
         let members = self.ask(pod, "members")?.unwrap_or_default();

@@ -48,7 +48,7 @@ pub(crate) struct Case {
 }
 
 /// All cases, those that run alone in an order that starts few clusters: the first ten share one.
-const CASES: [Case; 47] = [
+const CASES: [Case; 51] = [
     cases::basic::START,
     cases::basic::WRITES,
     // While nothing else is on its way in or out.
@@ -74,11 +74,14 @@ const CASES: [Case; 47] = [
     cases::life_pd::CASE,
     cases::failover_pd::CASE,
     cases::failover_store::CASE,
+    cases::failover_store::LEADER_CASE,
+    cases::failover_store::UNSEEN_CASE,
     cases::absence::CASE,
     cases::absence::REBOOTS_CASE,
     cases::zone_gone::CASE,
     cases::force_deleted::CASE,
     cases::read_only::CASE,
+    cases::slow_disk::CASE,
     cases::partition::CASE,
     cases::operator_killed::CASE,
     cases::api_frozen::CASE,
@@ -95,6 +98,7 @@ const CASES: [Case; 47] = [
     cases::task_examples::VERIFY,
     cases::drain_roll::CASE,
     cases::revert::CASE,
+    cases::revert::CONFIG_CASE,
     cases::online_config::CASE,
     cases::grow::CASE,
 ];

@@ -148,6 +148,24 @@ impl Trees {
         }
     }
 
+    /// Lets the group of a process write only so often a second to a disk, or as often as it likes.
+    pub(crate) fn limit_writes(&self, pid: i32, disk: &str, most: Option<u32>) -> Result<()> {
+        let file = format!("/proc/{pid}/cgroup");
+        let groups = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        let controller = if self.unified { "" } else { "blkio" };
+        let group = group_of(&groups, controller)
+            .with_context(|| format!("the process {pid} is in no cgroup that counts writes"))?;
+        let root = Path::new(ROOT).join(controller).join(group.trim_start_matches('/'));
+        let (file, limit) = if self.unified {
+            let most = most.map_or("max".to_owned(), |most| most.to_string());
+            ("io.max", format!("{disk} wiops={most}"))
+        } else {
+            ("blkio.throttle.write_iops_device", format!("{disk} {}", most.unwrap_or(0)))
+        };
+        let file = root.join(file);
+        fs::write(&file, limit).with_context(|| format!("cannot write {}", file.display()))
+    }
+
     /// Removes a group and all below it; its processes must have ended.
     pub(crate) fn remove(&self, group: &str) -> Result<()> {
         let begin = Instant::now();
@@ -209,6 +227,15 @@ fn with_children(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
+/// The group of a process in the tree of one controller, or with an empty name in the one of version 2.
+fn group_of<'a>(proc_cgroup: &'a str, controller: &str) -> Option<&'a str> {
+    let mut lines = proc_cgroup.lines().filter_map(|line| {
+        let (controllers, group) = line.split_once(':')?.1.split_once(':')?;
+        controllers.split(',').any(|name| name == controller).then_some(group)
+    });
+    lines.next()
+}
+
 /// Inside a container the kernel shows the container's own groups before ours.
 fn is_member(proc_cgroup: &str, group: &str) -> bool {
     proc_cgroup.lines().any(|line| {
@@ -252,6 +279,15 @@ mod tests {
         assert!(!is_member(text, "lab/node"));
         assert!(!is_member(text, "lab/node-2"));
         assert!(!is_member("", "lab"));
+    }
+
+    #[test]
+    fn a_process_has_a_group_in_each_tree() {
+        let text = "7:blkio:/lab/pods/a\n6:cpu,cpuacct:/lab/pods/b\n0::/lab/pods/c";
+        assert_eq!(group_of(text, "blkio"), Some("/lab/pods/a"));
+        assert_eq!(group_of(text, "cpuacct"), Some("/lab/pods/b"));
+        assert_eq!(group_of(text, ""), Some("/lab/pods/c"));
+        assert_eq!(group_of(text, "memory"), None);
     }
 
     #[test]

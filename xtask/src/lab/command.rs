@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use super::delay::{self, Lateness};
 use super::image::{self, Archive, Image};
 use super::loss::Loss;
+use super::slow::SlowDisk;
 use super::{Lab, control, down, selftest, status};
 use crate::tools::shell;
 
@@ -89,6 +90,14 @@ enum Action {
         /// Lets it take writes again.
         #[arg(long)]
         end: bool,
+    },
+    /// Lets a container write only so often a second to one of its volumes, until `--end` or the
+    /// container's own.
+    Slow {
+        /// The node, for example `node-2`.
+        node: String,
+        #[command(flatten)]
+        slow: SlowDisk,
     },
     /// Sends the process of a container a signal; its kubelet starts it again where it ends.
     Kill {
@@ -180,6 +189,7 @@ impl LabArgs {
             Action::Delay { node, delay } => Lab::open()?.delay(node, delay),
             Action::HoldBack { millis } => delay::hold_back(Duration::from_millis(*millis)),
             Action::ReadOnly { node, path, end } => Lab::open()?.read_only(node, path, !end),
+            Action::Slow { node, slow } => Lab::open()?.slow(node, slow),
             Action::Kill { signal, node, namespace, pod, container } => {
                 Lab::open()?.kill(signal, node, &[namespace, pod, container])
             }
@@ -226,6 +236,7 @@ impl LabArgs {
             | Action::Delay { .. }
             | Action::HoldBack { .. }
             | Action::ReadOnly { .. }
+            | Action::Slow { .. }
             | Action::Kill { .. }
             | Action::Selftest => {
                 bail!("only a lab can be broken, not the cluster of context {context}")

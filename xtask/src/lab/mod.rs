@@ -18,6 +18,7 @@ mod pki;
 mod preflight;
 mod process;
 mod selftest;
+mod slow;
 mod state;
 mod status;
 mod sysctl;
@@ -235,7 +236,20 @@ impl Lab {
     /// Sends a signal to the process of a container, named by namespace, pod and container.
     pub(crate) fn kill(&self, signal: &str, node: &str, named: &[&String; 3]) -> Result<()> {
         let machine = Machine::node(node, self.nodes)?;
-        let node = self.node(&machine);
+        let (id, _) = self.task(&machine, named)?;
+        let mut ctr = self.node(&machine).ctr()?;
+        shell::output(ctr.args(["tasks", "kill", "--signal", signal, &id])).map(drop)
+    }
+
+    /// Slows down what a container writes to a volume, or ends that.
+    pub(crate) fn slow(&self, node: &str, slow: &slow::SlowDisk) -> Result<()> {
+        let (_, pid) = self.task(&Machine::node(node, self.nodes)?, &slow.named())?;
+        slow.apply(&self.trees, pid)
+    }
+
+    /// The running container's id, and its first process.
+    fn task(&self, machine: &Machine, named: &[&String; 3]) -> Result<(String, i32)> {
+        let node = self.node(machine);
         let labels = ["io.kubernetes.pod.namespace", "io.kubernetes.pod.name"];
         let labels = labels.into_iter().chain(["io.kubernetes.container.name"]);
         let rules: Vec<String> = labels
@@ -245,12 +259,13 @@ impl Lab {
         let mut list = node.ctr()?;
         let listed = shell::output(list.args(["containers", "list", "-q", &rules.join(",")]))?;
         // Ended containers of the same name are listed too; they have no task.
-        let tasks = shell::output(node.ctr()?.args(["tasks", "list", "-q"]))?;
-        let runs = |id: &&str| tasks.lines().any(|task| task == *id);
-        let Some(id) = listed.lines().find(runs) else {
-            bail!("no such container runs on {}: {named:?}", machine.name);
-        };
-        shell::output(node.ctr()?.args(["tasks", "kill", "--signal", signal, id])).map(drop)
+        let tasks = shell::output(node.ctr()?.args(["tasks", "list"]))?;
+        let running = tasks.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            let (id, pid) = (words.next()?, words.next()?.parse().ok()?);
+            listed.lines().any(|listed| listed == id).then(|| (id.to_owned(), pid))
+        });
+        running.with_context(|| format!("no such container runs on {}: {named:?}", machine.name))
     }
 
     fn control(&self) -> Control<'_> {

@@ -20,7 +20,7 @@ use crate::{PATIENCE, operator::create_cluster, server::api, stage::Stage};
 const OUTAGE: Duration = Duration::from_secs(12);
 
 /// A wire to the API server that can be cut.
-async fn wire(config: &mut Config) -> Arc<AtomicBool> {
+pub(crate) async fn wire(config: &mut Config) -> Arc<AtomicBool> {
     let target = config.cluster_url.authority().unwrap().to_string();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -28,6 +28,7 @@ pub(crate) mod quorum_lost;
 pub(crate) mod read_only;
 pub(crate) mod recreate;
 pub(crate) mod revert;
+pub(crate) mod slow_disk;
 pub(crate) mod standby;
 pub(crate) mod strangers;
 pub(crate) mod task_delay;

@@ -5,6 +5,7 @@
 //! it should be. A client writes throughout, and what it saw becomes one page with pictures.
 
 mod act;
+mod books;
 mod page;
 mod rest;
 
@@ -72,11 +73,14 @@ impl Soak {
         let stage = Stage { scene, lab, cluster, spared };
         let begin = Instant::now();
         let mut rest = Rest::of(&stage)?;
+        let audit = scene.audit()?.context("only a lab has the API server's audit log at hand")?;
         let (mut done, mut violated) = (Vec::new(), Vec::new());
         let ended = self.rounds(&stage, (&mut rest, begin), &mut done);
         violated.extend(ended.err().map(|e| format!("{e:#}")));
         violated.extend(rest.heard(&watchman.heard()));
         violated.extend(rest.grows());
+        violated
+            .extend(books::wrong(&audit.calls(&scene.operator.user)?, &stage.cluster.namespace));
         let report = writer.stop()?;
         println!("      {report}");
         violated.extend(report.nothing_lost().err().map(|e| format!("{e:#}")));

@@ -81,6 +81,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
         ),
     ),
     ("73", EndToEnd("failover-store")),
+    ("73", EndToEnd("failover-leader")),
     ("75", HISTORIES),
     ("75", BROKEN),
     (
@@ -167,6 +168,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "anothers_lease_is_taken_only_after_it_was_seen_unchanged_for_its_whole_time",
         ),
     ),
+    ("F8", EndToEnd("failover-unseen")),
     (
         "F10",
         Test(
@@ -203,7 +205,6 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
         ),
     ),
     ("F12", HISTORIES),
-    ("F12", Open("histories have watches that fall silent or lag; 410 Gone is made nowhere")),
     ("F14", Script("f15_lost_answers")),
     ("F14", HISTORIES),
     (
@@ -211,12 +212,6 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
         Test(
             "crates/operator/tests/apiserver/strangers.rs",
             "who_writes_the_status_all_the_time_neither_stops_the_operator_nor_makes_it_write",
-        ),
-    ),
-    (
-        "F14",
-        Open(
-            "up to 30 % of writes conflict at random; a conflict at every first one is made nowhere",
         ),
     ),
     ("F16", EndToEnd("api-frozen")),
@@ -289,6 +284,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
         ),
     ),
     ("F35", EndToEnd("revert")),
+    ("F36", EndToEnd("revert-config")),
     ("F38", Checked(AUDITOR)),
     ("F38", EndToEnd("force-deleted")),
     ("F39", EndToEnd("absence")),
@@ -302,7 +298,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ),
     ("F42", EndToEnd("grow")),
     ("F42", EndToEnd("read-only")),
-    ("F42", Open("a disk that is slow is made nowhere")),
+    ("F42", EndToEnd("slow-disk")),
     ("F50", Test("crates/operator/src/pd/hostile_tests.rs", "half_an_answer_is_none")),
     ("F50", Test("crates/operator/src/pd/hostile_tests.rs", "a_huge_body_is_not_read_to_its_end")),
     ("F52", EndToEnd("quorum-lost")),
