@@ -43,3 +43,17 @@ fn f80_a_hundred_clusters_that_lose_pd_at_once_lose_nothing_else() {
     assert!(told <= 6 * CLUSTERS, "{told} writes of statuses");
     assert_eq!(harness.auditor.findings, Vec::new());
 }
+
+#[test]
+fn s93_a_hundred_idle_clusters_are_not_written_for_ten_minutes() {
+    let mut harness = Harness::new(1);
+    for n in 0..CLUSTERS {
+        let spec = json!({"pd": {"replicas": 1}, "tikv": {"replicas": 1}});
+        harness.create(&format!("c-{n}"), &spec).unwrap();
+    }
+    harness.settle(600).expect("settles");
+    let writes = harness.writes.len();
+    harness.run(600);
+    assert_eq!(harness.writes.get(writes..), Some(&[][..]));
+    assert_eq!(harness.auditor.findings, Vec::new());
+}

@@ -46,6 +46,15 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// Whether a client that begins now gets a key written within seconds.
+    pub(crate) fn is_reached(&self, cluster: &Cluster) -> Result<bool> {
+        let name = format!("client-reach-{}", cluster.name);
+        let pd = format!("--pd={}", cluster.pd_address());
+        let args = ["write", &pd, "--prefix=reach", "--count=1", "--patience=10"];
+        let pod = hardened(self.image, &name, &args.map(str::to_owned), None);
+        Ok(self.ended(cluster, &name, &pod)?.0)
+    }
+
     /// Fills a volume to its last byte, from a pod on the node where it is.
     pub(crate) fn occupy(&self, cluster: &Cluster, claim: &str, node: &str) -> Result<String> {
         let name = format!("client-occupy-{claim}");
@@ -67,8 +76,17 @@ impl<'a> Client<'a> {
         self.finish(cluster, &name, &hardened(self.image, &name, &args, None))
     }
 
-    /// Runs the pod to its end; its log.
+    /// Runs the pod to its end, which has to be a good one; its log.
     pub(crate) fn finish(&self, cluster: &Cluster, name: &str, pod: &Value) -> Result<String> {
+        let (well, log) = self.ended(cluster, name, pod)?;
+        if !well {
+            bail!("{name} failed: {log}");
+        }
+        Ok(log)
+    }
+
+    /// Runs the pod to its end: whether that was a good one, and its log.
+    fn ended(&self, cluster: &Cluster, name: &str, pod: &Value) -> Result<(bool, String)> {
         let pods = cluster.core("pods");
         let path = format!("{pods}/{name}");
         self.kube.delete(&path, Some(0))?;
@@ -85,10 +103,7 @@ impl<'a> Client<'a> {
         })?;
         let log = self.kube.text(&format!("{path}/log"))?;
         self.kube.delete(&path, Some(0))?;
-        if phase == "Failed" {
-            bail!("{name} failed: {log}");
-        }
-        Ok(log)
+        Ok((phase == "Succeeded", log))
     }
 }
 

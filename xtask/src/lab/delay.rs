@@ -88,8 +88,19 @@ pub(crate) fn begin(processes: &Processes, node: &Machine, delay: &Lateness) -> 
     .map(drop)
 }
 
-/// Starts the program, and lets what comes back from it go on as if it had never left.
+/// Starts the program with all that it needs. One that has only a part of it would lead packets astray.
 fn start(processes: &Processes, node: &Machine, millis: &str) -> Result<()> {
+    begun(processes, node, millis).inspect_err(|_| {
+        clear(processes, node);
+        if let Some(record) = processes.running(node, NAME) {
+            // What goes wrong now is less than what went wrong before.
+            drop(process::signal(&record, Signal::KILL));
+        }
+    })
+}
+
+/// Starts the program, and lets what comes back from it go on as if it had never left.
+fn begun(processes: &Processes, node: &Machine, millis: &str) -> Result<()> {
     // A node that went off meanwhile took the program with it, and nothing else.
     clear(processes, node);
     let program = std::env::current_exe()?;

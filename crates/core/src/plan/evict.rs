@@ -17,7 +17,7 @@ use crate::world::{
 };
 
 /// After a leader change PD counts leaders from 0 until all regions have sent their heartbeats
-/// (60 s when idle): its count is no proof before (pd-api §4).
+/// (60 s when idle): its count is no proof before.
 const COUNTS_SETTLE: SignedDuration = SignedDuration::from_mins(1);
 
 /// How far a store is with giving up its leaders.

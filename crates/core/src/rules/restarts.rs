@@ -139,7 +139,7 @@ pub(super) fn no_downgrade(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Some((slot, wanted)) = renewed else { return Ok(()) };
     let Some(pd) = scene.pd() else { return blind_downgrade(scene, slot, &wanted) };
     // PD's cluster version: the oldest store's. It rises when the last store is upgraded, and PD
-    // refuses stores of an earlier minor version from then on (pd-api §4).
+    // refuses stores of an earlier minor version from then on.
     let running = pd.live_stores().map(|store| release(&store.version));
     let oldest = running.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
     match (release(wanted.as_str()), oldest) {

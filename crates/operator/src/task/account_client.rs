@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
 use tikv_operator_api::labels::{CLUSTER, MANAGER};
+use tikv_operator_core::build::marks_from_annotations;
 use tikv_operator_core::task::{Annotation, Answer, Call};
 
 use crate::kubernetes::words;
@@ -35,8 +36,14 @@ pub(super) enum Bears {
     Wish,
     /// It was made after the run began, and was left alone: what bore the wish may have been before it.
     Newer,
-    /// There is none of the name.
+    /// There is none of the name, or it is the volume of a store that was removed before the run began.
     Gone,
+}
+
+fn annotations(object: &Value) -> BTreeMap<String, String> {
+    let found = object.pointer("/metadata/annotations").and_then(Value::as_object);
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    found.into_iter().flatten().filter_map(text).collect()
 }
 
 /// A Secret's data.
@@ -100,10 +107,16 @@ impl AccountClient<'_> {
         }
         let made = object.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
         let made: Option<Timestamp> = made.and_then(|made| made.parse().ok());
-        let annotations = object.pointer("/metadata/annotations");
-        let present = annotations.and_then(|all| all.get(key)).and_then(Value::as_str);
+        let annotations = annotations(&object);
+        let wished = annotations.get(*key).map(String::as_str) == value.as_deref();
+        let marks = marks_from_annotations(&annotations);
+        // Whose store has left has nothing to be replaced, unless it left by this run's own wish.
+        let left = marks.retired_since.zip(*made_before).is_some_and(|(at, begun)| at > begun);
+        if marks.retired && !(wished && left) {
+            return Ok(Bears::Gone);
+        }
         // An earlier attempt came to it already.
-        if present == value.as_deref() {
+        if wished {
             return Ok(Bears::Wish);
         }
         // The one time is the operator's, the other the API server's.

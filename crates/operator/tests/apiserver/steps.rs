@@ -159,28 +159,35 @@ async fn apply_neither_makes_nor_touches_another_object_of_the_name() {
 }
 
 #[tokio::test]
-async fn a_nodeport_stays_when_a_service_is_applied() {
+async fn s14_a_service_is_changed_in_place_and_keeps_its_port_and_address() {
     let bench = Bench::new("step-service").await;
-    let service = |selector: &str, kind: &str| {
+    let service = |selector: &str, kind: &str, note: &str| {
         bench.object(
             Kind::Service,
             "c-pd",
-            &json!({ "spec": {
+            &json!({ "metadata": { "annotations": { "example.org/note": note } }, "spec": {
             "type": kind, "selector": { "x": selector },
             "ports": [{ "name": "client", "port": 2379, "targetPort": 2379 }],
         } }),
         )
     };
-    bench.one(Step::Create(service("a", "NodePort"))).await.unwrap();
-    let uid = bench.uid("Service", "c-pd").await;
+    bench.one(Step::Create(service("a", "NodePort", "one"))).await.unwrap();
     let before = bench.get("Service", "c-pd").await.unwrap();
-    let object = service("b", "NodePort");
-    assert_eq!(bench.one(Step::Apply { object, uid }).await, Ok(()));
-    let after = bench.get("Service", "c-pd").await.unwrap();
-    assert_eq!(after["spec"]["selector"]["x"], "b");
     assert!(before["spec"]["ports"][0]["nodePort"].is_u64());
-    assert_eq!(after["spec"]["ports"], before["spec"]["ports"]);
-    assert_eq!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);
+    for (selector, kind, note) in
+        [("b", "NodePort", "one"), ("b", "NodePort", "two"), ("b", "LoadBalancer", "two")]
+    {
+        let uid = bench.uid("Service", "c-pd").await;
+        let object = service(selector, kind, note);
+        assert_eq!(bench.one(Step::Apply { object, uid }).await, Ok(()));
+        let after = bench.get("Service", "c-pd").await.unwrap();
+        assert_eq!(after["spec"]["selector"]["x"], selector);
+        assert_eq!(after["spec"]["type"], kind);
+        assert_eq!(after["metadata"]["annotations"]["example.org/note"], note);
+        assert_eq!(after["spec"]["ports"], before["spec"]["ports"]);
+        assert_eq!(after["spec"]["clusterIP"], before["spec"]["clusterIP"]);
+        assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    }
 }
 
 fn version_of(object: &serde_json::Value) -> String {

@@ -377,7 +377,7 @@ async fn a_verb_is_done_with_the_rights_of_the_account_and_no_others() {
 async fn verbs_reach_the_pods_and_the_spec_of_their_own_cluster_only() {
     let stage = Stage::new("task-pods").await;
     stage.account("hands", json!([
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "patch"]},
+        {"apiGroups": [""], "resources": ["pods", "persistentvolumeclaims"], "verbs": ["get", "patch"]},
         {"apiGroups": ["tikv.org"], "resources": ["tikvclusters"], "verbs": ["get", "patch"]},
     ]))
     .await;
@@ -397,12 +397,21 @@ async fn verbs_reach_the_pods_and_the_spec_of_their_own_cluster_only() {
         )
         .await;
     }
+    let claims = api(&stage.admin, "", "PersistentVolumeClaim", &stage.namespace);
+    apply(&stage.admin, &json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "tikv-c-tikv-0", "namespace": stage.namespace,
+            "labels": {"tikv.org/cluster": "c"}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }))
+    .await;
     let verb = |run: Value| json!({"events": ["NodeCordoned"], "serviceAccountName": "hands", "backoffLimit": 0, "run": run});
     stage.task("evict", verb(json!({"evictLeaders": {"pods": ["c-tikv-0"]}}))).await;
     stage.task("foreign", verb(json!({"restart": {"pods": ["d-tikv-0"]}}))).await;
     let config = json!({"gc": {"max-write-bytes-per-sec": "1MB"}});
     stage.task("set", verb(json!({"configSet": {"component": "tikv", "config": config}}))).await;
-    for task in ["evict", "foreign", "set"] {
+    stage.task("replace", verb(json!({"storeReplace": {"pods": ["c-tikv-0"]}}))).await;
+    for task in ["evict", "foreign", "set", "replace"] {
         stage.looked(task).await;
     }
     stage.cordon(&["n1"]).await;
@@ -412,6 +421,9 @@ async fn verbs_reach_the_pods_and_the_spec_of_their_own_cluster_only() {
     };
     let pod = pods.get("c-tikv-0").await.unwrap();
     assert_eq!(annotation(pod, "tikv.org/evict-leaders").as_deref(), Some("true"));
+    stage.until("replace", |status| outcome(status, 0) == "Succeeded").await;
+    let claim = claims.get("tikv-c-tikv-0").await.unwrap();
+    assert_eq!(annotation(claim, "tikv.org/replace").as_deref(), Some("true"));
     let status = stage.until("foreign", |status| outcome(status, 0) == "Failed").await;
     assert!(status["runs"][0]["message"].as_str().unwrap().contains("no pod of cluster c"));
     assert_eq!(annotation(pods.get("d-tikv-0").await.unwrap(), "tikv.org/restart"), None);
@@ -448,6 +460,55 @@ async fn without_the_role_for_accounts_a_verb_says_what_to_apply_and_jobs_work()
     assert!(words.contains("deploy/optional/task-accounts.yaml"), "{words}");
     stage.allow_accounts().await;
     stage.until("verb", |status| outcome(status, 0) == "Succeeded").await;
+}
+
+/// A Secret that is not there, one without the key, and a receiver that nobody reaches: said on the task while it tries
+/// again, and mended without an edit of the task.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_call_lacks_is_said_until_it_is_there() {
+    let stage = Stage::new("task-lacks").await;
+    let receiver = Receiver::run(&[202, 202]).await;
+    stage
+        .account("pager", json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]))
+        .await;
+    let secret = |name: &str, key: &str| {
+        let metadata = json!({"name": name, "namespace": stage.namespace});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {key: "a"}})
+    };
+    apply(&stage.admin, &secret("other-key", "b")).await;
+    let hook = |address: &str, name: &str| {
+        let header =
+            json!({"name": "Authorization", "secretKeyRef": {"name": name, "key": "token"}});
+        let call = json!({"url": format!("http://{address}/hook"), "headersFrom": [header]});
+        json!({"events": ["NodeCordoned"], "serviceAccountName": "pager", "run": {"http": call}})
+    };
+    // A port that nobody listens on any more.
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let unheard = json!({"http": {"url": format!("http://{gone}/hook")}});
+    stage.task("absent", hook(&receiver.address, "absent")).await;
+    stage.task("other-key", hook(&receiver.address, "other-key")).await;
+    stage.task("unheard", json!({"events": ["NodeCordoned"], "run": unheard})).await;
+    stage.task("good", json!({"events": ["NodeCordoned"]})).await;
+    for task in ["absent", "other-key", "unheard", "good"] {
+        stage.looked(task).await;
+    }
+    stage.cordon(&["n1"]).await;
+    for (task, words) in [
+        ("absent", "Secret absent (read as service account pager)"),
+        ("other-key", "Secret other-key has no key token"),
+        ("unheard", &gone.to_string()),
+    ] {
+        let tries = |status: &Value| status["conditions"][0]["reason"] == "TriesAgain";
+        let status = stage.until(task, tries).await;
+        let message = status["conditions"][0]["message"].as_str().unwrap();
+        assert!(message.contains(words), "{task}: {message}");
+    }
+    stage.until("good", |status| outcome(status, 0) == "Running").await;
+    for name in ["absent", "other-key"] {
+        apply(&stage.admin, &secret(name, "token")).await;
+        stage.until(name, |status| outcome(status, 0) == "Succeeded").await;
+    }
+    assert_eq!(receiver.heard().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

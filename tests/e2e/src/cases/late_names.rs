@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tikv_operator_api::names::Component;
 
-use crate::cluster::{Cluster, Incarnation, START, same_volumes, unchanged};
+use crate::cluster::{Cluster, Incarnation, START, is_ready, same_volumes, unchanged};
 use crate::control::Control;
 use crate::kube::until;
 use crate::manifest::{self, set};
@@ -53,6 +53,8 @@ fn run(scene: &Scene) -> Result<Verdict> {
     let (before, claims) = (cluster.incarnations()?, cluster.claims()?);
     let frozen = lab.freeze("dns")?;
     sleep(LIVING);
+    let reached = scene.client().is_reached(&cluster)?;
+    ensure!(!reached, "a client found the cluster by its name: names were answered");
     unchanged(&before, &cluster.incarnations()?).context("while no name was answered")?;
     drop(frozen);
     cluster.wait_ready(LIMIT)?;
@@ -82,6 +84,7 @@ fn born_without_names(
     })?;
     let early = pd_pods(&cluster)?;
     sleep(UNBORN);
+    ensure!(!is_ready(&cluster.get()?), "Ready while no name was answered");
     drop(frozen);
     let answered = Instant::now();
     cluster.wait_ready(scene.patience(LIMIT))?;

@@ -25,13 +25,16 @@ pub(super) fn check(task: &TikvTask, template: &Value, problems: &mut Problems) 
         problems
             .reject(format!("{pod_field}.containers"), "Is empty. Name at least one container.");
     }
-    let account = template.pointer(&format!("{pod}/serviceAccountName")).and_then(Value::as_str);
-    if account.is_some() && account != task.spec.service_account_name.as_deref() {
-        problems.reject(
-            format!("{pod_field}.serviceAccountName"),
-            "Differs from spec.serviceAccountName, as which the work is done. Set that one, and \
-             remove this one.",
-        );
+    // The API server still takes the older name, too.
+    for name in ["serviceAccountName", "serviceAccount"] {
+        let account = template.pointer(&format!("{pod}/{name}")).and_then(Value::as_str);
+        if account.is_some() && account != task.spec.service_account_name.as_deref() {
+            problems.reject(
+                format!("{pod_field}.{name}"),
+                "Differs from spec.serviceAccountName, as which the work is done. Set that one, and \
+                 remove this one.",
+            );
+        }
     }
     let volumes = template.pointer(&format!("{pod}/volumes")).and_then(Value::as_array);
     let taken = |volume: &Value| volume.get("name").and_then(Value::as_str) == Some(VOLUME);

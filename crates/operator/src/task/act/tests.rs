@@ -111,6 +111,46 @@ async fn a_run_that_left_everything_alone_has_replaced_nothing() {
     }
 }
 
+/// With `Retain` the claim of a store that left stays: a run that names it has nothing to replace, unless it was
+/// this run that made it leave.
+#[tokio::test]
+async fn the_volume_of_a_store_that_left_is_not_replaced() {
+    let began: jiff::Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let at = |seconds: i64| (began + jiff::SignedDuration::from_secs(seconds)).to_string();
+    let key = "tikv.org/replace";
+    for (annotations, done) in [
+        (json!({"tikv.org/retired": "true", "tikv.org/retired-since": at(-60)}), false),
+        (
+            json!({"tikv.org/retired": "true", "tikv.org/retired-since": at(-60), key: "true"}),
+            false,
+        ),
+        (json!({"tikv.org/retired": "unproven", key: "true"}), false),
+        (json!({"tikv.org/retired": "true", "tikv.org/retired-since": at(60)}), false),
+        (json!({"tikv.org/retired": "true", "tikv.org/retired-since": at(60), key: "true"}), true),
+    ] {
+        let metadata = json!({
+            "uid": "u", "labels": {"tikv.org/cluster": "c"}, "creationTimestamp": at(-600),
+            "annotations": annotations,
+        });
+        let api = Fake::run(move |_| Some((200, json!({"metadata": metadata}).to_string()))).await;
+        let (worker, client) = worker(&api);
+        let acting = AccountClient { client, namespace: "ns", account: "a" };
+        let wish = Annotation {
+            cluster: "c".into(),
+            on: Annotated::Claims,
+            names: vec!["x".into()],
+            key,
+            value: Some("true".into()),
+            made_before: Some(began),
+        };
+        let answer = worker.annotate(&wish, &acting).await.unwrap();
+        assert_eq!(matches!(answer, Answer::Done(_)), done, "{annotations}: {answer:?}");
+        assert_eq!(api.changes().len(), 0, "{annotations}");
+        let (Answer::Done(words) | Answer::Again(words)) = answer else { panic!("{answer:?}") };
+        assert_eq!(words.contains("not there: x"), !done, "{words}");
+    }
+}
+
 #[tokio::test]
 async fn a_job_is_gone_only_when_the_api_server_says_so() {
     let mut body = json!({
