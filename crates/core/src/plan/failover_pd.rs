@@ -1,7 +1,7 @@
 //! Which PD members are lost, and what is in the way of their successors?
 //!
 //! The dead one is removed first and then another is added, the opposite of stores: etcd lets
-//! nobody join while a member does not answer (pd-api trap 8). The successor is the roster's: a new
+//! nobody join while a member does not answer (the stand-in's `trap_08`). The successor is the roster's: a new
 //! ordinal with a new volume.
 
 use jiff::SignedDuration;

@@ -1,7 +1,7 @@
 //! How does a PD member leave for good?
 //!
 //! Its leadership first, then the intent on its volume, then its place behind the client Service
-//! (a removed member keeps answering: pd-api trap 6), then PD's list, then its volume, which is never
+//! (a removed member keeps answering: the stand-in's `trap_06`), then PD's list, then its volume, which is never
 //! mounted again, then its pod. Each pass does the next of these from what it sees, so that a
 //! crash between any two of them only costs time. Until PD's list is changed all of it can be taken
 //! back.

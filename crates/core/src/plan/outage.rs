@@ -11,7 +11,7 @@ use crate::world::{LostZones, PdFacts, StoreFacts, StoreId, StoreState};
 
 /// A store that has not sent a heartbeat for this long is away, whatever its state says: PD itself
 /// waits 20 s before it calls a store Disconnected, and says so of Up stores only: one that is being
-/// removed reads Offline, dead or alive (pd-api trap 3).
+/// removed reads Offline, dead or alive (the stand-in's `trap_03`).
 const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(20);
 
 /// As many stores are named in a sentence.

@@ -65,7 +65,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The slot held a member once, and PD does not have it any more: the data on its volume are
-    /// useless, and a process on them hangs (pd-api trap 6). A slot that is still to join is none.
+    /// useless, and a process on them hangs (the stand-in's `trap_06`). A slot that is still to join is none.
     pub fn was_removed(&self, member: &Member<'_>) -> bool {
         let marks = member.volume.map(|volume| &volume.marks);
         let was_member =
@@ -120,7 +120,7 @@ impl<'a> Scene<'a> {
 
 impl Member<'_> {
     /// The slot's main volume was a member's: once PD has removed that, a process on it stays out
-    /// (pd-api trap 6).
+    /// (the stand-in's `trap_06`).
     pub fn was_listed(&self) -> bool {
         self.volume.is_some_and(|volume| volume.marks.member.is_some())
     }

@@ -110,7 +110,7 @@ fn explain_stores(scene: &Scene<'_>, pd: &PdFacts, draft: &mut Draft<'_>) {
             StoreState::Offline if removed_by_us(scene, store) => continue,
             StoreState::Offline => "Offline (being removed)",
         };
-        // Registered a moment ago and not heard yet reads Down (pd-api trap 1).
+        // Registered a moment ago and not heard yet reads Down (the stand-in's `trap_01`).
         let severity = match store.last_heartbeat {
             Some(_) => Severity::Degraded,
             None => Severity::Progress,

@@ -233,7 +233,7 @@ pub(super) fn pd_removal_is_intended(step: &Step, scene: &Scene<'_>) -> Verdict 
     }
 }
 
-/// A half-joined member keeps all others from joining (pd-api trap 7). It is removed when no pod
+/// A half-joined member keeps all others from joining (the stand-in's `trap_07`). It is removed when no pod
 /// of ours can be the one that is joining, or when it has not come for long.
 fn never_joins(scene: &Scene<'_>, member: &PdMember) -> Verdict {
     let seen = scene.world.seen_for(&Symptom::HalfJoined(member.id));

@@ -104,7 +104,7 @@ pub enum Maintenance {
 
 /// A new PD leader knows only the heartbeat times that were written down, every 5 minutes: it hears
 /// stores within 10 s and every region within 60 s when they are idle. Before that its counts are
-/// small and its lists of sick regions short because they are empty (pd-api trap 2; observed on
+/// small and its lists of sick regions short because they are empty (the stand-in's `trap_02`; observed on
 /// v8.5.7).
 pub const LEADER_SETTLES: SignedDuration = SignedDuration::from_mins(1);
 
@@ -274,8 +274,8 @@ const MACHINE: [&str; 3] = ["host", "hostname", "kubernetes.io/hostname"];
 
 impl StoreFacts {
     /// The store has been heard once, and not lately. One that never was heard holds nothing yet
-    /// (pd-api trap 1). PD says Disconnected of Up stores only: one that is being removed reads
-    /// Offline, dead or alive (pd-api trap 3).
+    /// (the stand-in's `trap_01`). PD says Disconnected of Up stores only: one that is being removed reads
+    /// Offline, dead or alive (the stand-in's `trap_03`).
     pub fn is_away(&self, now: Timestamp) -> bool {
         let Some(heard) = self.last_heartbeat else {
             return false;
