@@ -3,17 +3,15 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use tikv_operator_api::names::Component;
+use anyhow::{Result, ensure};
 
-use crate::cluster::{Cluster, START, same_volumes, text, unchanged};
+use crate::cluster::{Cluster, START, same_volumes, unchanged};
 use crate::control::Control;
-use crate::kube::until;
 use crate::manifest;
 use crate::nodes::{Lab, Place};
 use crate::scene::Scene;
 use crate::suite::{Case, Lane, Verdict};
-use crate::watchman::{self, Watchman};
+use crate::watchman::Watchman;
 
 const LIMIT: Duration = Duration::from_mins(5);
 /// Well above `failover.after`, and PD's and Kubernetes' times before it.
@@ -65,7 +63,7 @@ fn run(scene: &Scene) -> Result<Verdict> {
     Ok(Verdict::Held(format!("left alone, Ready {back:.1} s after; {report}")))
 }
 
-/// The disk is slow all the time, which its own counters show; nobody does anything about it.
+/// The disk is slow for a while, and nobody does anything about it.
 fn stays_slow(scene: &Scene, lab: &Lab, cluster: &Cluster) -> Result<()> {
     let place = Place::of(cluster, VICTIM)?;
     let before = cluster.incarnations()?;
