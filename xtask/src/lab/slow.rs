@@ -54,7 +54,7 @@ impl SlowDisk {
 /// `major:minor` of what is mounted there last; none if that is no block device.
 fn device_of(mountinfo: &str, mount: &Path) -> Option<String> {
     let at = |line: &&str| line.split(' ').nth(4).is_some_and(|point| Path::new(point) == mount);
-    let device = mountinfo.lines().filter(at).last()?.split(' ').nth(2)?;
+    let device = mountinfo.lines().rfind(at)?.split(' ').nth(2)?;
     (!device.starts_with("0:")).then(|| device.to_owned())
 }
 

@@ -167,7 +167,7 @@ async fn f14_every_first_write_of_an_object_conflicts_and_the_cluster_is_made_an
     let _operator = Operator::start(client, namespace, "operator", &pd.address);
     stage.ready("c").await;
     let made = contrary.conflicts();
-    assert!(made > 10, "{made} conflicts only");
+    assert!(made >= 5, "{made} conflicts only");
     let before = stage.pod_uids().await;
     let services = api(admin, "", "Service", namespace);
     let start = Instant::now();

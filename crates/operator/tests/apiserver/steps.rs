@@ -162,14 +162,11 @@ async fn apply_neither_makes_nor_touches_another_object_of_the_name() {
 async fn s14_a_service_is_changed_in_place_and_keeps_its_port_and_address() {
     let bench = Bench::new("step-service").await;
     let service = |selector: &str, kind: &str, note: &str| {
-        bench.object(
-            Kind::Service,
-            "c-pd",
-            &json!({ "metadata": { "annotations": { "example.org/note": note } }, "spec": {
-            "type": kind, "selector": { "x": selector },
-            "ports": [{ "name": "client", "port": 2379, "targetPort": 2379 }],
-        } }),
-        )
+        let ports = json!([{ "name": "client", "port": 2379, "targetPort": 2379 }]);
+        let spec = json!({ "type": kind, "selector": { "x": selector }, "ports": ports });
+        let mut object = bench.object(Kind::Service, "c-pd", &json!({ "spec": spec }));
+        object.body["metadata"]["annotations"] = json!({ "example.org/note": note });
+        object
     };
     bench.one(Step::Create(service("a", "NodePort", "one"))).await.unwrap();
     let before = bench.get("Service", "c-pd").await.unwrap();

@@ -410,7 +410,7 @@ async fn verbs_reach_the_pods_and_the_spec_of_their_own_cluster_only() {
     stage.task("foreign", verb(json!({"restart": {"pods": ["d-tikv-0"]}}))).await;
     let config = json!({"gc": {"max-write-bytes-per-sec": "1MB"}});
     stage.task("set", verb(json!({"configSet": {"component": "tikv", "config": config}}))).await;
-    stage.task("replace", verb(json!({"storeReplace": {"pods": ["c-tikv-0"]}}))).await;
+    stage.task("replace", verb(json!({"storeReplace": {"pod": "c-tikv-0"}}))).await;
     for task in ["evict", "foreign", "set", "replace"] {
         stage.looked(task).await;
     }
