@@ -141,6 +141,11 @@ impl Report {
         Ok(())
     }
 
+    /// One answer of a hundred took at least this long.
+    pub(crate) fn waited(&self, time: Duration) -> bool {
+        self.p99_ms.is_some_and(|ms| Duration::from_millis(ms) >= time)
+    }
+
     /// As [`Report::nothing_lost`], and nobody noticed anything: the promise for what is done on
     /// purpose. What misses it is said, and is an error if `strict`; what only a fault explains
     /// always is one. A machine that is busy with other things makes every server slow.
