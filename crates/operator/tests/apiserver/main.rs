@@ -45,6 +45,7 @@ mod stage;
 mod steps;
 mod strangers;
 mod task_gate;
+mod task_input;
 mod task_jobs;
 mod task_policy;
 mod tasks;
