@@ -18,6 +18,9 @@ use crate::pd::{Member, Stage};
 use crate::search::Likeness;
 use crate::universe::Universe;
 
+/// The public name of what the status has to say then.
+const LOST: &str = "pd-quorum-lost";
+
 /// Members that were added and have nothing on a disk, and PD pods that the operator deleted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Joins {
@@ -86,9 +89,9 @@ impl Auditor {
         self.now = universe.now;
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
         let mut waits = at(resource, "/status/waits").as_array().into_iter().flatten();
-        let says = waits.any(|wait| text(wait, "/subject") == "pd");
+        let says = waits.any(|wait| text(wait, "/rule") == LOST);
         if !says || condition(resource, "Degraded") != Some("True") {
-            let what = format!("PD of {cluster} has no leader, and Degraded does not say so");
+            let what = format!("PD of {cluster} has lost its quorum, and Degraded does not say so");
             self.find(super::SILENT, what);
         }
     }
