@@ -8,8 +8,8 @@ use jiff::SignedDuration;
 
 use super::draft::Draft;
 use super::{Identity, Member, Scene, Step, leave_pd};
-use crate::rules::{self, REPLACED};
-use crate::world::{Component, PdView, PodFacts, Symptom};
+use crate::rules::{self, NEVER_JOINED, REPLACED};
+use crate::world::{Component, Leaving, PdView, PodFacts, Slot, Symptom, VolumeMarks};
 
 /// Every restart makes a member unhealthy for a moment; its loss is not talked of before this.
 const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
@@ -27,7 +27,10 @@ pub(super) fn replace(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     };
     for member in pd.members.values().filter(|member| member.name.is_empty()) {
-        let step = Step::RemovePdMember { id: member.id, name: String::new() };
+        let half = scene.half_joined().into_iter().next();
+        let step = half
+            .and_then(|slot| leaves(scene, slot))
+            .unwrap_or(Step::RemovePdMember { id: member.id, name: String::new() });
         draft.propose(format!("pd member {}", member.id), step);
     }
     let surplus = &scene.roster(Component::Pd).leaving;
@@ -41,6 +44,16 @@ pub(super) fn replace(scene: &Scene<'_>, draft: &mut Draft<'_>) {
             return;
         }
     }
+}
+
+/// The intent to give up a slot's volume: a join that was broken off may have left on it who the
+/// members were, and no process that reads that starts with any others (PD v8.5 `join.go`).
+fn leaves(scene: &Scene<'_>, slot: Slot) -> Option<Step> {
+    let volume = scene.member(slot).volume?;
+    let leaving = Leaving { since: scene.world.now, reason: NEVER_JOINED.to_owned() };
+    let marks = VolumeMarks { leaving: Some(leaving), ..VolumeMarks::default() };
+    let name = slot.claim_name(scene.name());
+    Some(Step::MarkVolume { name, uid: volume.uid.clone(), marks })
 }
 
 /// Too few members run for PD to have a leader: nothing is removed and nothing is added, since
