@@ -155,6 +155,24 @@ pub const JOIN_TAKES: Belief<u64> = belief(
 );
 
 /// See `says`.
+pub const JOIN_FILE: Belief<u64> = belief(
+    SECOND,
+    "a member that was added keeps the list in a file as soon as it finds itself in it, which takes a moment; a start with that file and without data joins nothing and starts etcd as that member",
+    Source::Read(
+        "tikv/pd v8.5.7 server/join/join.go PrepareJoinCluster: the file `join`; later versions find their peer URL in the list instead",
+    ),
+);
+
+/// See `says`.
+pub const JOINED_LIST: Belief<()> = belief(
+    (),
+    "etcd's first start of an added member asks a peer for the list, without a majority too, and ends where that is not the one that it was told",
+    Source::Read(
+        "etcd v3.5 server/etcdserver GetClusterFromRemotePeers, membership.ValidateClusterAndAssignIDs: \"member count is unequal\"",
+    ),
+);
+
+/// See `says`.
 pub const HALF_JOINED_BLOCKS: Belief<()> = belief(
     (),
     "one member without a name makes every other join fail",

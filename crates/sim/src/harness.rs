@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::auditor::{Auditor, condition};
 use crate::clock::SECOND;
-use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, set};
+use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, name_of, set};
 use crate::operator::{Brain, Faults, MOST_LAG, Operator};
 use crate::search::{Alike as _, Likeness};
 use crate::tasks::Tasks;
@@ -273,12 +273,26 @@ impl Harness {
 
     /// Every cluster is Ready for its present generation, none is going.
     pub fn is_settled(&self) -> bool {
-        let mut clusters = self.universe.kube.list("TikvCluster");
-        clusters.all(|cluster| {
+        self.unsettled().is_empty() && !going(&self.universe.kube)
+    }
+
+    /// The clusters that are not Ready for their present generation, or are going.
+    fn unsettled(&self) -> Vec<&str> {
+        let clusters = self.universe.kube.list("TikvCluster").filter(|cluster| {
             let seen = cluster.pointer("/status/observedGeneration")
                 == cluster.pointer("/metadata/generation");
-            !is_deleting(cluster) && seen && condition(cluster, "Ready") == Some("True")
-        }) && !going(&self.universe.kube)
+            is_deleting(cluster) || !seen || condition(cluster, "Ready") != Some("True")
+        });
+        clusters.map(name_of).collect()
+    }
+
+    /// The clusters that are not settled, where each is one that none but a person can heal
+    /// ([`Auditor::is_lost_by_a_join`]); none where one is not.
+    pub fn lost_by_a_join(&self) -> Vec<String> {
+        let lost = self.unsettled();
+        let all = lost.iter().all(|name| self.auditor.is_lost_by_a_join(&self.universe, name));
+        let lost = lost.into_iter().filter(|_| all && !going(&self.universe.kube));
+        lost.map(str::to_owned).collect()
     }
 
     /// Compares status with truth where nothing is to be done any more.

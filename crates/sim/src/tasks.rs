@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use tikv_operator_core::check::check_value;
+use tikv_operator_core::check::{Rejection, check_value};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::task::{
-    Answer, Answered, ClusterView, JobFacts, RunKey, TaskPlan, TaskStep, TaskWorld, check_task,
-    cluster_view, job_facts, task_facts, turn,
+    Answer, Answered, ClusterView, JobFacts, RunKey, Task, TaskPlan, TaskStep, TaskWorld,
+    check_task, cluster_view, job_facts, task_facts, turn,
 };
 
 use crate::clock::{self, SECOND};
@@ -33,6 +34,9 @@ pub enum JobEnds {
     Never,
 }
 
+/// What `check_task` makes of a spec.
+type Verdict = Result<Arc<Task>, Rejection>;
+
 /// The loop over tasks of one operator process.
 #[derive(Clone, Debug, Default)]
 pub struct TaskLoop {
@@ -47,6 +51,8 @@ pub struct TaskLoop {
     wake_at: u64,
     /// What was answered to calls of a task, until a pass persists it.
     answers: BTreeMap<String, Vec<Answered>>,
+    /// What was made of the specs of tasks, with the generation, by uid.
+    verdicts: BTreeMap<String, (u64, Verdict)>,
     /// The specs of clusters that are in force, with the generation that was checked last, by uid.
     checked: BTreeMap<String, (u64, Option<Arc<Cluster>>)>,
 }
@@ -92,7 +98,7 @@ impl TaskLoop {
         };
         let Some(facts) = task_facts(&body) else { return false };
         let moment = clock::instant(now);
-        let checked = check_task(&body, moment).map(Arc::new);
+        let checked = self.checked_task(&body, moment);
         let views = self.views(kube).into_iter();
         let about = |view: &ClusterView| {
             checked.as_ref().is_ok_and(|task| task.is_about(&view.name, &view.labels))
@@ -126,6 +132,23 @@ impl TaskLoop {
         false
     }
 
+    /// The real `check_task`, once per generation of a task without a schedule, which alone asks for the
+    /// time.
+    fn checked_task(&mut self, body: &Value, moment: Timestamp) -> Verdict {
+        if !at(body, "/spec/schedule").is_null() {
+            return check_task(body, moment).map(Arc::new);
+        }
+        let generation = at(body, "/metadata/generation").as_u64().unwrap_or_default();
+        let uid = text(body, "/metadata/uid");
+        let known = self.verdicts.get(uid).filter(|(of, _)| *of == generation);
+        if let Some((_, verdict)) = known {
+            return verdict.clone();
+        }
+        let verdict = check_task(body, moment).map(Arc::new);
+        self.verdicts.insert(uid.to_owned(), (generation, verdict.clone()));
+        verdict
+    }
+
     /// The clusters, each with the spec that is in force.
     fn views(&mut self, kube: &Kube) -> Vec<ClusterView> {
         let clusters = kube.list("TikvCluster").filter_map(|cluster| {
@@ -149,6 +172,9 @@ impl TaskLoop {
     /// Writes the status where it differs. Whether the process ended with it.
     fn persist(&mut self, kube: &mut Kube, name: &str, status: &Value, now: u64) -> bool {
         let key = Key::new("TikvTask", name);
+        if kube.get("TikvTask", name).is_some_and(|task| at(task, "/status") == status) {
+            return false;
+        }
         let written = kube.edit(&key, |task| set(task, &["status"], status.clone()));
         written && self.ends(now)
     }

@@ -21,9 +21,8 @@ use tikv_operator_sim::history;
 use tikv_operator_sim::queue::each;
 
 /// Histories that the suite plays: as many as it has time for, since all suites together have 15 minutes
-/// and each history takes about 10 ms of a processor. What comes next, 4,828, is in `regressions/open`; more are
-/// for `SEEDS` and `cargo xtask sim`.
-const SEEDS: u64 = 4800;
+/// and each history takes about 10 ms of a processor. More are for `SEEDS` and `cargo xtask sim`.
+const SEEDS: u64 = 10_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -106,6 +106,19 @@ impl<'a> Scene<'a> {
         (!known.is_empty() && listed * 2 <= known.len()).then_some((listed, known.len()))
     }
 
+    /// PD slots whose volume may be that of a member which was added and never started: no member is
+    /// known to have been on it, and PD lists none of its name.
+    pub fn half_joined(&self) -> Vec<Slot> {
+        let may_be = |member: &Member<'_>| {
+            let new = |volume: &VolumeFacts| {
+                volume.marks.member.is_none() && volume.marks.leaving.is_none() && !volume.deleting
+            };
+            member.volume.is_some_and(new) && self.is_unlisted(member) == Some(true)
+        };
+        let members = self.pd_slots().into_iter();
+        members.filter(may_be).map(|member| member.slot).collect()
+    }
+
     /// PD pods whose member PD does not list and that may be about to join.
     pub fn joiners(&self) -> Vec<Slot> {
         let members = self.pd_slots().into_iter();

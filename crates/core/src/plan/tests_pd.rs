@@ -255,6 +255,22 @@ fn s25_a_spec_that_broke_all_of_pd_is_corrected_without_an_answer_of_pd() {
 }
 
 #[test]
+fn a_member_that_never_started_may_be_half_of_two() {
+    let mut world = fixture::settled(&pd(1));
+    let mut pod = world.pods[&Slot::pd(0)].clone();
+    let mut volume = world.volumes["pd-c-pd-0"].clone();
+    (pod.containers_ready, pod.has_run) = (false, true);
+    (volume.slot, volume.marks.member) = (Slot::pd(1), None);
+    world.pods.insert(Slot::pd(1), pod);
+    world.volumes.insert("pd-c-pd-1".to_owned(), volume);
+    world.pd = crate::world::PdView::Unreachable { seen_for: TEN_MINUTES, reason: "x".into() };
+    assert!(waits_for(&pd(2), &world, &rules::PD_QUORUM_LOST));
+    let pod = world.pods.get_mut(&Slot::pd(1)).expect("a pod");
+    pod.has_run = false;
+    assert!(!waits_for(&pd(2), &world, &rules::PD_QUORUM_LOST), "it has never been one");
+}
+
+#[test]
 fn s36_members_leave_before_others_are_restarted() {
     let mut world = fixture::settled(&pd(3));
     fixture::pd_of(&mut world).leader.id = id(1);

@@ -16,7 +16,7 @@ mod stores;
 mod suspend;
 mod volumes;
 
-pub(crate) use self::pd_loss::REPLACED;
+pub(crate) use self::pd_loss::{NEVER_JOINED, REPLACED};
 pub(crate) use self::restarts::waits_for_version;
 use crate::plan::{Scene, Severity, Step};
 
@@ -137,7 +137,7 @@ rules! {
     PD_LEADER_MOVES_TO_A_HEALTHY_MEMBER = "pd-leader-moves-to-a-healthy-member", Progress, Some(pd::pd_leader_moves_to_a_healthy_member),
         "PD's leadership is given only to a healthy member of ours that stays, and not again within seconds: PD itself does not look at the health of the member that it is given to.";
     PD_REMOVAL_IS_INTENDED = "pd-removal-is-intended", Progress, Some(pd::pd_removal_is_intended),
-        "A member is removed from PD by its id, after its volume was marked as leaving, and only if it is ours; a half-joined one when no pod can be the one that joins.";
+        "A member is removed from PD by its id, after its volume was marked as leaving, and only if it is ours; a half-joined one when no pod and no volume can be the one that joins, or when it has not come for `failover.after`.";
     PD_LABEL_BEFORE_REMOVAL = "pd-label-before-removal", Progress, Some(pd::pd_label_before_removal),
         "A PD member leaves the client Service before it leaves PD: a removed member keeps answering. Where its pod is not ours any more, the member stays until that pod is gone.";
     PD_LOSS_IS_PROVED = "pd-loss-is-proved", Degraded, Some(pd_loss::pd_loss_is_proved),

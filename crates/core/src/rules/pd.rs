@@ -6,9 +6,12 @@
 
 use crate::build;
 use crate::plan::{Member, Scene, Step, calm, disturbance};
-use crate::world::{Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, Uid};
+use crate::world::{
+    Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, Uid, VolumeMarks,
+};
 
 use super::guards::{Verdict, created_pod};
+use super::pd_loss::NEVER_JOINED;
 
 /// A leadership that moved is left alone for so long: PD's lease is 5 s, and members with a
 /// priority may pull it back, which must not become a race.
@@ -206,14 +209,18 @@ pub(super) fn pd_leader_moves_to_a_healthy_member(step: &Step, scene: &Scene<'_>
 
 pub(super) fn pd_removal_is_intended(step: &Step, scene: &Scene<'_>) -> Verdict {
     let Step::RemovePdMember { id, name } = step else {
-        return Ok(());
+        return gives_up_a_join(step, scene);
     };
     let listed = scene.pd().and_then(|pd| pd.members.get(id));
     let Some(member) = listed.filter(|member| member.name == *name) else {
         return Err(format!("PD does not list {name} as {id}"));
     };
     if name.is_empty() {
-        return never_joins(scene, member);
+        never_joins(scene, member)?;
+        return match scene.half_joined().first() {
+            Some(slot) => Err(format!("the volume of {slot} does not say that it leaves")),
+            None => Ok(()),
+        };
     }
     let Some(slot) = scene.pd_slot(member) else {
         return Err(format!("PD member {name} is not ours"));
@@ -233,12 +240,28 @@ pub(super) fn pd_removal_is_intended(step: &Step, scene: &Scene<'_>) -> Verdict 
     }
 }
 
-/// A half-joined member keeps all others from joining (the stand-in's `trap_07`). It is removed when no pod
-/// of ours can be the one that is joining, or when it has not come for long.
+/// The volume of a member that was added and never started is given up like the member.
+fn gives_up_a_join(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Step::MarkVolume { marks: VolumeMarks { leaving: Some(leaving), .. }, .. } = step else {
+        return Ok(());
+    };
+    if leaving.reason != NEVER_JOINED {
+        return Ok(());
+    }
+    let mut members = scene.pd().into_iter().flat_map(|pd| pd.members.values());
+    match members.find(|member| member.name.is_empty()) {
+        Some(half) => never_joins(scene, half),
+        None => Err("PD lists no half-joined member".to_owned()),
+    }
+}
+
+/// A half-joined member keeps all others from joining (the stand-in's `trap_07`). It is removed when no pod of
+/// ours can be the one that is joining, and none that is made on a volume of ours (PD keeps there that
+/// it was added), or when it has not come for long.
 fn never_joins(scene: &Scene<'_>, member: &PdMember) -> Verdict {
     let seen = scene.world.seen_for(&Symptom::HalfJoined(member.id));
     let after = scene.cluster.pd.common.failover.after;
-    match scene.joiners().first() {
+    match scene.joiners().first().or(scene.half_joined().first()) {
         Some(slot) if seen.unsigned_abs() < after => {
             let id = member.id;
             Err(format!("{slot} may still become member {id}; it has {} s", after.as_secs()))

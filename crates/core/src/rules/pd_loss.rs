@@ -16,6 +16,8 @@ use crate::world::{
 
 /// The reason that a volume carries whose member is being replaced.
 pub(crate) const REPLACED: &str = "replaced";
+/// The reason that a volume carries whose member was added to PD and never started.
+pub(crate) const NEVER_JOINED: &str = "never-joined";
 
 /// The member that a step gives up for lost, or whose intent to do so it writes, with its slot.
 fn given_up<'a>(step: &Step, scene: &Scene<'a>) -> Option<(&'a PdMember, Slot)> {

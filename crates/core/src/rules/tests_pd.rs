@@ -310,10 +310,20 @@ fn a_half_joined_member_is_removed_when_nobody_can_be_it() {
     volume(&mut world, 2).marks.member = None;
     let step = Step::RemovePdMember { id: id(2), name: String::new() };
     holds(rule, &cluster, &world, &step);
+    let leaving = Leaving { since: fixture::now(), reason: NEVER_JOINED.to_owned() };
+    let mark = mark(2, VolumeMarks { leaving: Some(leaving), ..VolumeMarks::default() });
+    holds(rule, &cluster, &world, &mark);
     world.seen_for.insert(Symptom::HalfJoined(id(2)), TEN_MINUTES);
+    // What the join left on the volume would keep its next process from starting.
+    holds(rule, &cluster, &world, &step);
+    allows(rule, &cluster, &world, &mark);
+    leaves(&mut world, 2, NEVER_JOINED);
     allows(rule, &cluster, &world, &step);
     world.seen_for.clear();
+    volume(&mut world, 2).marks.leaving = None;
     world.pods.remove(&Slot::pd(2));
+    holds(rule, &cluster, &world, &step);
+    world.volumes.remove("pd-c-pd-2");
     allows(rule, &cluster, &world, &step);
 }
 

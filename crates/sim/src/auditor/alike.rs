@@ -34,6 +34,7 @@ impl Auditor {
             idle_writes,
             // Of interest where there are gates, which no situation has.
             announced: _,
+            joins,
             noted: _,
             now: _,
         } = self;
@@ -64,11 +65,8 @@ impl Auditor {
         for pod in universe.kube.list("Pod") {
             to.same((name_of(pod), made_of.get(pod.uid())));
         }
-        for (what, times) in refused.iter().chain(idle_writes) {
-            let times: Vec<u64> = times.iter().copied().filter(|at| to.is_young(*at)).collect();
-            to.text(if times.is_empty() { "" } else { what });
-            to.each(&times, |to, at| to.time(*at));
-        }
+        tell_times(refused.iter().chain(idle_writes), to);
+        joins.tell(to);
         self.tell_patience(to);
     }
 
@@ -89,5 +87,14 @@ impl Auditor {
             to.id(*id);
             to.time(*since);
         }
+    }
+}
+
+/// When something was done often, as far as that may still be of interest.
+fn tell_times<'a>(all: impl Iterator<Item = (&'a String, &'a Vec<u64>)>, to: &mut Likeness) {
+    for (what, times) in all {
+        let times: Vec<u64> = times.iter().copied().filter(|at| to.is_young(*at)).collect();
+        to.text(if times.is_empty() { "" } else { what });
+        to.each(&times, |to, at| to.time(*at));
     }
 }

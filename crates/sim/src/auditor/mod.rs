@@ -7,6 +7,7 @@
 mod alike;
 mod disruption;
 mod gates;
+mod joined;
 mod left;
 mod loss;
 mod order;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use disruption::Disrupted;
+use joined::Joins;
 
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Pass;
@@ -109,6 +111,8 @@ pub struct Auditor {
     idle_writes: BTreeMap<String, Vec<u64>>,
     /// When upgrades were announced first, by the uid of the resource and the announcement's id.
     announced: BTreeMap<(String, String), u64>,
+    /// PD members that are being added, and whose doing it is when they never start.
+    joins: Joins,
     /// How many changes of the API server there were when resources were last noted.
     noted: usize,
     now: u64,
@@ -173,6 +177,7 @@ impl Auditor {
         self.follow_disruptions(universe);
         self.follow_silence(universe);
         self.follow_edits(universe);
+        self.follow_joins(universe);
         let leaders = universe.pd.ensembles.iter().enumerate();
         self.leaders = leaders.filter_map(|(index, e)| Some((index, e.leader?))).collect();
         for minted in std::mem::take(&mut universe.pd.minted) {

@@ -50,6 +50,7 @@ impl Auditor {
             (Verb::Delete, "Pod") => {
                 self.judge_lost_pod(universe, cluster, write);
                 self.judge_turn(universe, cluster, write);
+                self.note_taken(write);
             }
             (Verb::Delete, "PersistentVolumeClaim") => {
                 self.judge_lost_volume(universe, cluster, write);

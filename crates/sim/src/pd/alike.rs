@@ -1,6 +1,8 @@
 //! What of PD decides what happens next?
 
-use super::{Cluster, DataDir, Ensemble, Member, Minted, Peer, Process, Region, Stage, Store};
+use super::{
+    Cluster, DataDir, Ensemble, JoinFile, Member, Minted, Peer, Process, Region, Stage, Store,
+};
 use crate::search::{Alike, Likeness};
 
 impl Alike for Ensemble {
@@ -115,6 +117,13 @@ impl Alike for DataDir {
     }
 }
 
+impl Alike for JoinFile {
+    fn tell(&self, to: &mut Likeness) {
+        let Self { ensemble, own, members } = self;
+        to.same((ensemble, own, members));
+    }
+}
+
 impl Alike for Process {
     fn tell(&self, to: &mut Likeness) {
         // What it was started with the pod says, but for its configuration as it was then.
@@ -131,6 +140,7 @@ impl Alike for Process {
             }
             Stage::Running => to.same(2_u8),
             Stage::Hanging => to.same(3_u8),
+            Stage::Joined => to.same(4_u8),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What do the members of one PD set agree on?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::Cluster;
 
@@ -26,6 +26,17 @@ pub struct DataDir {
     pub member: u64,
     /// It holds what its ensemble has agreed on. False from a first start to the first election.
     pub synced: bool,
+}
+
+/// What a member that was added by `join` keeps until its etcd has started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinFile {
+    /// The history that it was added to.
+    pub ensemble: usize,
+    /// Its own peer URL.
+    pub own: String,
+    /// Peer URLs of all members as they were then, its own included.
+    pub members: BTreeSet<String>,
 }
 
 /// One consensus history of etcd, with what PD keeps in it.

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 
 pub use answer::{Answer, Body, Request};
 pub use cluster::{Cluster, Store, StoreState};
-pub use ensemble::{DataDir, Ensemble, Member};
+pub use ensemble::{DataDir, Ensemble, JoinFile, Member};
 pub use process::{Process, Stage, Start, StartMode};
 pub use region::{Peer, Region};
 pub use settings::Settings;
@@ -51,6 +51,8 @@ pub struct Pd {
     pub ensembles: Vec<Ensemble>,
     /// Data directories by the volume that they are on. A wiped volume has none.
     pub disks: BTreeMap<DiskId, DataDir>,
+    /// What joins have left on volumes without a data directory so far.
+    pub join_files: BTreeMap<DiskId, JoinFile>,
     /// Running processes, by the uid of their pod.
     pub processes: BTreeMap<String, Process>,
     /// Cluster ids made since the last look.
@@ -106,9 +108,10 @@ impl Pd {
         self.processes.remove(process);
     }
 
-    /// Empties the data directory on a volume.
+    /// Empties a volume.
     pub fn wipe(&mut self, disk: DiskId) {
         self.disks.remove(&disk);
+        self.join_files.remove(&disk);
     }
 
     /// The ensemble whose data a process has.

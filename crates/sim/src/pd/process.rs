@@ -1,13 +1,16 @@
 //! What does a PD process do from its start until it serves, or gives up?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{DataDir, DiskId, Ensemble, Member, Pd};
+use super::{DataDir, DiskId, Ensemble, JoinFile, Member, Pd};
 use crate::beliefs;
 use crate::dice::Dice;
 use crate::names::Names;
+
+/// From the file of a join to the first words of its member.
+const FIRST_WORDS: u64 = beliefs::JOIN_TAKES.value - beliefs::JOIN_FILE.value;
 
 /// How a process without data is told to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,9 @@ pub enum Stage {
         /// The id that it was given.
         member: u64,
     },
+    /// The list in which it found itself is on disk, and etcd is about to start
+    /// ([`beliefs::JOIN_FILE`]).
+    Joined,
     /// etcd runs: it votes, and its client port is open.
     Running,
     /// Its member was removed and it was started again: open to nobody
@@ -85,7 +91,7 @@ pub struct Process {
 impl Process {
     fn is_starting(&self) -> bool {
         match self.stage {
-            Stage::Starting | Stage::Joining { .. } => true,
+            Stage::Starting | Stage::Joining { .. } | Stage::Joined => true,
             Stage::Running | Stage::Hanging => false,
         }
     }
@@ -111,8 +117,10 @@ impl Pd {
             let waited = now.saturating_sub(process.since);
             let next = match process.stage {
                 Stage::Running | Stage::Hanging => continue,
-                Stage::Joining { .. } if waited < beliefs::JOIN_TAKES.value => continue,
-                Stage::Joining { ensemble, member } => self.publish(&process, ensemble, member),
+                Stage::Joining { .. } if waited < beliefs::JOIN_FILE.value => continue,
+                Stage::Joined if waited < FIRST_WORDS => continue,
+                Stage::Joining { ensemble, .. } => self.note_join(&process, ensemble),
+                Stage::Joined => self.publish(&process, names),
                 Stage::Starting => self.begin(&process, names, dice, now),
             };
             match next {
@@ -155,7 +163,8 @@ impl Pd {
     pub(super) fn process_due(&self, process: &Process, now: u64) -> u64 {
         match process.stage {
             Stage::Starting => now,
-            Stage::Joining { .. } => process.since + beliefs::JOIN_TAKES.value,
+            Stage::Joining { .. } => process.since + beliefs::JOIN_FILE.value,
+            Stage::Joined => process.since + FIRST_WORDS,
             Stage::Running | Stage::Hanging => self.gives_up_at(process).unwrap_or(u64::MAX),
         }
     }
@@ -173,6 +182,9 @@ impl Pd {
                 self.ensembles.get(data.ensemble).map(|e| e.members.contains_key(&data.member));
             let known = member.unwrap_or(false);
             return Ok(if known { Stage::Running } else { Stage::Hanging });
+        }
+        if self.join_files.contains_key(&process.disk) {
+            return Ok(Stage::Joined);
         }
         match &process.start.mode {
             StartMode::Bootstrap { token, members } => {
@@ -253,16 +265,38 @@ impl Pd {
         Ok(Stage::Joining { ensemble: index, member: id })
     }
 
-    /// The joined member starts and gives its name.
-    fn publish(
-        &mut self,
-        process: &Process,
-        ensemble: usize,
-        member: u64,
-    ) -> Result<Stage, String> {
-        let known = self.ensembles.get_mut(ensemble).and_then(|e| e.members.get_mut(&member));
-        let Some(known) = known else { return Err("the member was removed".to_owned()) };
-        known.name.clone_from(&process.start.name);
+    /// The member that was added has found itself in the list, and keeps it.
+    fn note_join(&mut self, process: &Process, ensemble: usize) -> Result<Stage, String> {
+        let Some(known) = self.ensembles.get(ensemble) else {
+            return Err("join failed".to_owned());
+        };
+        let members = peer_urls(known);
+        let own = process.start.peer_url.clone();
+        if !members.contains(&own) {
+            return Err("join failed, adds the new member may failed".to_owned());
+        }
+        self.join_files.insert(process.disk, JoinFile { ensemble, own, members });
+        Ok(Stage::Joined)
+    }
+
+    /// The joined member starts and gives its name. Where the members are not those of its file
+    /// any more etcd does not start ([`beliefs::JOINED_LIST`]).
+    fn publish(&mut self, process: &Process, names: &Names) -> Result<Stage, String> {
+        let file = self.join_files.get(&process.disk);
+        let Some(JoinFile { ensemble, own, members }) = file.cloned() else {
+            return Err("join failed".to_owned());
+        };
+        if self.reachable(ensemble, names).is_empty() {
+            return Err("cannot fetch cluster info from peer urls".to_owned());
+        }
+        let known = self.ensembles.get_mut(ensemble).filter(|known| peer_urls(known) == members);
+        let mut listed = known.into_iter().flat_map(|known| known.members.values_mut());
+        let Some(own) = listed.find(|member| member.peer_url == own) else {
+            return Err("error validating peerURLs: member count is unequal".to_owned());
+        };
+        own.name.clone_from(&process.start.name);
+        let member = own.id;
+        self.join_files.remove(&process.disk);
         self.disks.insert(process.disk, DataDir { ensemble, member, synced: false });
         Ok(Stage::Running)
     }
@@ -281,6 +315,10 @@ impl Pd {
             }
         }
     }
+}
+
+fn peer_urls(ensemble: &Ensemble) -> BTreeSet<String> {
+    ensemble.members.values().map(|member| member.peer_url.clone()).collect()
 }
 
 /// etcd computes a first member's id from its URL and the token, so a wiped member comes back with

@@ -69,10 +69,29 @@ impl Play {
     /// Waits until everything is at rest, and a while longer in which nothing may be written.
     pub(super) fn rest(&mut self, limit: u64) {
         if self.harness.settle(limit).is_none() {
-            let left = self.state();
-            self.broken.push(format!("I9 not at rest {limit} s after faults stopped: {left}"));
+            let lost = self.harness.lost_by_a_join();
+            if lost.is_empty() {
+                let left = self.state();
+                self.broken.push(format!("I9 not at rest {limit} s after faults stopped: {left}"));
+            } else {
+                self.rest_without_a_majority(&lost);
+            }
         } else if let Err(problem) = self.harness.stay_quiet(QUIET) {
             self.broken.push(format!("I5 {problem}"));
+        }
+    }
+
+    /// Where only a person can heal, nothing but the status may be written, and it must say so.
+    fn rest_without_a_majority(&mut self, lost: &[String]) {
+        let before = self.harness.writes.len();
+        self.harness.run(QUIET);
+        let mut writes = self.harness.writes.iter().skip(before);
+        if let Some((verb, key)) = writes.find(|(_, key)| key.kind != "TikvCluster") {
+            let what = format!("{} {key} while PD has lost its quorum for good", verb.as_str());
+            self.broken.push(format!("I5 {what}"));
+        }
+        for cluster in lost {
+            self.harness.auditor.judge_lost_by_a_join(&self.harness.universe, cluster);
         }
     }
 

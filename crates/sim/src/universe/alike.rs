@@ -25,7 +25,7 @@ impl Alike for Universe {
         kube.tell(to);
         to.same((*named_at == kube.version(), cuts));
         nodes.tell(kube, to);
-        let Pd { ensembles, disks: _, processes: _, minted, exited } = pd;
+        let Pd { ensembles, disks: _, join_files: _, processes: _, minted, exited } = pd;
         to.each(ensembles, |to, ensemble| ensemble.tell(to));
         to.each(minted, |to, minted| minted.tell(to));
         to.each(exited, tell_exit);
@@ -37,6 +37,11 @@ impl Alike for Universe {
             to.same((member.is_some(), store.is_some()));
             if let Some(data) = member {
                 data.tell(to);
+            }
+            let joined = pd.join_files.get(&disk.id);
+            to.same(joined.is_some());
+            if let Some(file) = joined {
+                file.tell(to);
             }
             if let Some(data) = store {
                 tell_data(data, ensembles, to);

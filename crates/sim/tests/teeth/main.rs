@@ -14,6 +14,7 @@
 )]
 
 mod believers;
+mod joins;
 mod planners;
 
 use std::time::Duration;
