@@ -171,6 +171,11 @@ mod tests {
                 vec!["tikv-1", "-tikv-1"],
             ),
             (
+                "another store's volume",
+                create(Kind::PersistentVolumeClaim, "tikv-c-tikv-0", "tikv", "0"),
+                vec!["tikv-0"],
+            ),
+            (
                 "a PD member's volume",
                 create(Kind::PersistentVolumeClaim, "pd-c-pd-2", "pd", "2"),
                 vec!["pd-0", "pd-1", "-pd-1"],

@@ -218,4 +218,17 @@ mod tests {
         assert!(found(unwell, &[]).is_some_and(|words| words.contains("not healthy")));
         assert_eq!(found(unwell, &[Slot::pd(0)]), None);
     }
+    #[test]
+    fn a_store_is_back_when_pd_heard_this_process_lately_and_calls_it_up() {
+        let cluster = fixture::cluster(json!({}));
+        let back = |change: fn(&mut StoreFacts)| {
+            let mut world = fixture::settled(&cluster);
+            let id = world.volumes["tikv-c-tikv-1"].marks.store.expect("a store");
+            change(fixture::pd_of(&mut world).stores.get_mut(&id).expect("a store"));
+            returned(&Scene::new(&cluster, &world), Slot::tikv(1))
+        };
+        assert!(back(|_| {}));
+        assert!(!back(|store| store.state = StoreState::Offline), "heard, and on its way out");
+        assert!(!back(|store| store.last_heartbeat = Some(fixture::now() - FRESH * 2)), "silent");
+    }
 }

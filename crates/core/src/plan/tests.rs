@@ -1,6 +1,8 @@
 //! What does a plan hold in the scenes that matter? Decisions over time are the simulator's
 //! business; here one scene gives one plan.
 
+mod drain;
+mod edges;
 mod exchange;
 mod failover;
 mod repair;

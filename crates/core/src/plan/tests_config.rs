@@ -354,3 +354,70 @@ fn f36_another_data_format_is_refused_and_the_first_one_is_noted() {
     let wait = planned.waits.iter().find(|w| *w.rule == rules::DATA_FORMAT_IS_FIXED);
     assert!(wait.expect("a wait").detail.contains("storage.api-version is 2 in the stores"));
 }
+
+/// Settings of the forecast for an edit of `before` to `after`.
+fn outstanding(after: &Cluster, before: Option<&Cluster>, world: &World) -> Vec<String> {
+    let settings = forecast(after, before, world).settings;
+    settings.into_iter().map(|set| format!("{} = {}", set.item, set.wanted)).collect()
+}
+
+#[test]
+fn of_what_is_noted_the_edit_alone_is_outstanding_and_what_was_never_set_is_no_drift() {
+    let both = |limit: u32| json!({"schedule": {"leader-schedule-limit": limit, "region-schedule-limit": 2}});
+    let (first, second) = (with_pd(&both(4)), with_pd(&both(8)));
+    let mut world = settled(&first, both(4));
+    run(&first, &mut world);
+    assert_eq!(drift(&second, &world), Vec::<[String; 4]>::new(), "8 was never set");
+    fixture::pd_of(&mut world).config = None;
+    let set = ["schedule.leader-schedule-limit = 8"];
+    assert_eq!(outstanding(&second, None, &world), set);
+    assert_eq!(outstanding(&first, None, &world), Vec::<String>::new());
+}
+
+#[test]
+fn a_store_is_asked_for_what_its_own_version_takes_over() {
+    let cluster = with_tikv(&json!({"raftstore": {"max-apply-unpersisted-log-limit": 1}}));
+    let items = |version: &str| super::config_tikv::Online::of(&cluster, version).items.len();
+    assert_eq!((items("8.5.7"), items("8.0.0")), (1, 0), "since 8.1");
+}
+
+#[test]
+fn a_process_is_asked_when_its_pod_is_ready_and_stays() {
+    let after = with_tikv(&gc(60));
+    let mut world = fixture::settled(&with_tikv(&gc(50)));
+    furnish(&after, &mut world);
+    says(&mut world, &gc(50));
+    let asked = |change: fn(&mut crate::world::PodFacts)| {
+        let mut world = world.clone();
+        change(world.pods.get_mut(&Slot::tikv(1)).expect("a pod"));
+        let steps = plan(&after, &world).steps;
+        steps.iter().any(|step| step.name() == "set-store-config" && step.subject() == "store 2")
+    };
+    assert!(asked(|_| {}));
+    assert!(!asked(|pod| pod.containers_ready = false));
+    assert!(!asked(|pod| pod.deleting_since = Some(fixture::now())));
+}
+
+#[test]
+fn the_start_of_the_process_that_was_configured_is_read_from_its_pod() {
+    let mut pod = fixture::pod(&fixture::cluster(json!({})), Slot::tikv(0));
+    assert_eq!(noted_start(&pod), None);
+    let note = |text: &str| (super::config_tikv::APPLIED_CONFIG.to_owned(), text.to_owned());
+    pod.annotations.extend([note(&format!("0123@{}", fixture::now()))]);
+    assert_eq!(noted_start(&pod), Some(fixture::now()));
+    pod.annotations.extend([note("0123@unknown")]);
+    assert_eq!(noted_start(&pod), None);
+}
+
+#[test]
+fn stores_that_no_volume_names_have_a_data_format_too() {
+    let cluster = with_tikv(&json!({"storage": {"api-version": 2}}));
+    let mut world = fixture::settled(&fixture::cluster(json!({})));
+    for volume in world.volumes.values_mut() {
+        volume.marks.store = None;
+    }
+    let verdict = |world: &World| super::data_format::verdict(&Scene::new(&cluster, world));
+    assert!(verdict(&world).is_err(), "PD knows of stores");
+    fixture::pd_of(&mut world).bootstrapped = false;
+    assert_eq!(verdict(&world), Ok(()));
+}

@@ -15,6 +15,8 @@ use crate::world::{
     BootstrapRecord, ClusterId, Kind, ObjectKey, PdMember, PdView, Slot, Uid, VolumeMarks, World,
 };
 
+mod edges;
+mod edges_pd;
 mod proofs;
 mod restarts;
 mod serving;

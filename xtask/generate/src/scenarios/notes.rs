@@ -316,6 +316,10 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("F75", Elsewhere(TLS)),
     ("F76", Elsewhere(BACKUP)),
     ("F77", Elsewhere(BACKUP)),
+    (
+        "F78",
+        Open("two loops over tasks at once, which the Lease keeps from acting, are run nowhere"),
+    ),
     ("I1", Checked(AUDITOR)),
     ("I2", Checked(AUDITOR)),
     ("I3", Checked(AUDITOR)),

@@ -437,3 +437,59 @@ fn replacement_is_ready() {
     store(&mut world, 4).available = Some(0);
     allows(rule, &cluster, &world, &remove(&world));
 }
+
+#[test]
+fn a_store_that_was_silent_alone_from_the_first_is_of_no_zone_that_comes_back() {
+    let cluster = three();
+    let mut world = replaced(&cluster);
+    for symptom in [Symptom::StoreSilent(StoreId(2)), SilentAlone(StoreId(2))] {
+        world.seen_for.insert(symptom, SignedDuration::from_mins(5));
+    }
+    allows(&ZONE_OUTAGE, &cluster, &world, &remove(&world));
+}
+
+#[test]
+fn a_refusal_names_the_store_and_its_address() {
+    let off = fixture::cluster(json!({"tikv": {"replicas": 3, "maxFailoverCount": 0}}));
+    let words = verdict(&FAILOVER_OFF, &off, &lost(&off), &replace(&off)).expect_err("a refusal");
+    assert!(words.starts_with("store 2 at c-tikv-1."), "{words}");
+}
+
+#[test]
+fn where_the_node_or_the_volume_is_lost_the_spec_is_not_to_blame() {
+    let (rule, cluster) = (&SPEC_IS_NOT_TO_BLAME, three());
+    let mut world = lost(&cluster);
+    world.seen_for.remove(&Symptom::NodeLost(Slot::tikv(1)));
+    lost_pod(&mut world).config_map = Some("of-nobody-else".into());
+    // Heard in the moment in which its pod was made: that was the process of the pod before.
+    lost_pod(&mut world).created = fixture::now() - HOUR;
+    holds(rule, &cluster, &world, &replace(&cluster));
+    for symptom in [Symptom::NodeLost(Slot::tikv(1)), Symptom::VolumeLost(Slot::tikv(1))] {
+        let otherwise = edited(&world, |w| w.seen_for.extend([(symptom, HOUR)]));
+        allows(rule, &cluster, &otherwise, &replace(&cluster));
+    }
+}
+
+fn edited(base: &World, change: impl FnOnce(&mut World)) -> World {
+    let mut world = base.clone();
+    change(&mut world);
+    world
+}
+
+#[test]
+fn what_is_missing_to_failover_after_is_said_in_tens_of_seconds() {
+    let cluster = three();
+    let nearly = SignedDuration::from_secs(599);
+    let world = edited(&lost(&cluster), |w| {
+        w.seen_for.insert(Symptom::StoreSilent(StoreId(2)), nearly);
+    });
+    let words = verdict(&FAILOVER_AFTER, &cluster, &world, &replace(&cluster)).expect_err("held");
+    assert!(words.contains("for 590 s, and") && words.contains("lost for 3600 s"), "{words}");
+}
+
+#[test]
+fn a_replacement_with_just_enough_room_is_ready() {
+    let cluster = three();
+    let world = edited(&replaced(&cluster), |w| store(w, 4).available = Some(1 << 30));
+    allows(&REPLACEMENT_IS_READY, &cluster, &world, &remove(&world));
+}
