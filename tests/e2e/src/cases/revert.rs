@@ -161,7 +161,8 @@ fn stops(
     if scene.controlled {
         let healthy = before.keys().find(|name| name.contains("-tikv-") && **name != broken);
         let healthy = healthy.context("no other store")?;
-        scene.kube.delete(&format!("{}/{healthy}", cluster.core("pods")), None)?;
+        // At once: with its grace it would first give its leaders away, for longer than is looked at.
+        scene.kube.delete(&format!("{}/{healthy}", cluster.core("pods")), Some(1))?;
     }
     sleep(HOLD);
     untouched(before, &cluster.incarnations()?, &broken)?;
