@@ -96,7 +96,7 @@ fn missing<'a>(wanted: &'a [String], there: &[String]) -> Vec<&'a String> {
     missing
 }
 
-/// Fails unless the page explains what survived, and nothing else.
+/// Fails unless everything was judged to its end, and the page explains what survived and nothing else.
 pub(crate) fn compare(root: &Path, mutants: &[Mutant], verdicts: &Verdicts) -> Result<()> {
     let page = std::fs::read_to_string(root.join(PAGE)).context(PAGE)?;
     let survived = mutants.iter().filter(|m| verdicts.of(m) == Some(&Verdict::Survived));
@@ -110,14 +110,17 @@ pub(crate) fn compare(root: &Path, mutants: &[Mutant], verdicts: &Verdicts) -> R
     for name in &gone {
         println!("explained in {PAGE}, and noticed by now: {name}");
     }
-    let ok = new.is_empty() && gone.is_empty();
+    let open =
+        mutants.iter().filter(|mutant| verdicts.of(mutant).is_none_or(Verdict::is_open)).count();
+    println!("{open} changes are not judged to their end");
+    let ok = new.is_empty() && gone.is_empty() && open == 0;
     println!(
         "{} changes are noticed by no test, {} of them unexplained",
         survivors.len(),
         new.len()
     );
     println!("test result: mutants. {} passed; {} failed; 0 ignored", u8::from(ok), u8::from(!ok));
-    if ok { Ok(()) } else { bail!("{PAGE} is not what was found") }
+    if ok { Ok(()) } else { bail!("not all is judged, or {PAGE} is not what was found") }
 }
 
 #[cfg(test)]
@@ -132,6 +135,8 @@ mod tests {
         let twice = [name.clone(), name.clone()];
         assert_eq!(missing(&twice, &once), [&name]);
         assert!(missing(&once, &twice).is_empty());
+        assert!(Verdict::Silent.is_open() && Verdict::Alone.is_open());
+        assert!(!Verdict::Survived.is_open() && !Verdict::Unviable.is_open());
     }
 
     #[test]

@@ -100,6 +100,14 @@ impl Verdicts {
 }
 
 impl Verdict {
+    /// Somebody has still to judge it.
+    pub(crate) fn is_open(&self) -> bool {
+        match self {
+            Self::Alone | Self::Silent => true,
+            Self::Unviable | Self::Noticed(_) | Self::Survived => false,
+        }
+    }
+
     fn words(&self) -> (&'static str, &str) {
         match self {
             Self::Unviable => ("unviable", ""),

@@ -115,11 +115,12 @@ impl MutantsArgs {
             .output()
             .context("cannot start git")?;
         let commit = String::from_utf8(output.stdout).context("a commit")?;
-        Ok(format!(
-            "Commit {}, cargo-mutants {VERSION}, {} random histories.",
-            commit.trim(),
-            self.seeds
-        ))
+        let tests = if self.core_only {
+            "tests of `core` only".to_owned()
+        } else {
+            format!("{} random histories", self.seeds)
+        };
+        Ok(format!("Commit {}, cargo-mutants {VERSION}, {tests}.", commit.trim()))
     }
 
     /// The files of this part, in order.
