@@ -162,9 +162,9 @@ impl<'a> Site<'a> {
             self.unseen()?;
             if !self.scene.controlled {
                 drop(gone);
+                println!("      the operator is back      {:6.1} s", begin.elapsed().as_secs_f64());
             }
             back = Instant::now();
-            println!("      the operator is back      {:6.1} s", begin.elapsed().as_secs_f64());
         }
         if self.scene.controlled && dead == Dead::StoreAndLeader {
             self.cluster.merge(&json!({ "spec": { "tikv": { "replicas": 4 } } }))?;
