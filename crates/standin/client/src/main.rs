@@ -14,6 +14,7 @@ mod history;
 mod keys;
 mod occupy;
 mod options;
+mod pulse;
 mod session;
 
 use std::process::ExitCode;
