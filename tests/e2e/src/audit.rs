@@ -75,6 +75,12 @@ impl Call {
         WRITES.contains(&self.verb.as_str()) && !self.apart()
     }
 
+    /// It took, kept or gave up the Lease that decides which replica acts.
+    pub(crate) fn renews_lease(&self) -> bool {
+        let done = (200..300).contains(&self.code);
+        self.resource == "leases" && WRITES.contains(&self.verb.as_str()) && done
+    }
+
     /// It is part of the leader election or an Event: counted apart.
     pub(crate) fn apart(&self) -> bool {
         self.resource == "leases" || self.resource == "events"

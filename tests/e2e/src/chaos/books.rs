@@ -15,7 +15,7 @@ pub(super) fn wrong(calls: &[Call], namespace: &str) -> Vec<String> {
     let writes: Vec<&Call> = calls.iter().filter(|call| call.counts_as_write()).collect();
     let mut found = BTreeSet::new();
     for call in &writes {
-        let what = format!("{} {} {}/{}", call.verb, call.resource, call.namespace, call.name);
+        let what = words(call);
         if call.verb.starts_with("delete") && !DELETED.contains(&call.resource.as_str()) {
             found.insert(format!("the operator deleted what has to stay: {what}"));
         }
@@ -26,24 +26,30 @@ pub(super) fn wrong(calls: &[Call], namespace: &str) -> Vec<String> {
     if writes.is_empty() {
         found.insert("the operator wrote nothing: is this its user?".to_owned());
     }
-    found.extend(turns(&writes));
+    found.extend(without_lease(calls));
     found.into_iter().collect()
 }
 
-/// One writes after the other: who has been followed by another one writes no more.
-fn turns(writes: &[&Call]) -> Vec<String> {
-    let mut left: BTreeSet<&str> = BTreeSet::new();
-    let (mut now, mut found) = ("", Vec::new());
-    for call in writes.iter().filter(|call| !call.pod.is_empty()) {
-        if call.pod != now {
-            left.insert(now);
-            if left.contains(call.pod.as_str()) {
-                found.push(format!("{} wrote after {now} had begun to", call.pod));
-            }
-            now = &call.pod;
+/// Writes of a replica that does not hold the Lease. Only who holds it, or takes it, succeeds in
+/// writing it. Before the first such write nobody knows who holds it.
+fn without_lease(calls: &[Call]) -> Vec<String> {
+    let (mut holder, mut found) = (None, Vec::new());
+    for call in calls.iter().filter(|call| !call.pod.is_empty()) {
+        if call.renews_lease() {
+            holder = Some(&call.pod);
+        } else if let Some(holder) = holder
+            && call.counts_as_write()
+            && call.pod != *holder
+        {
+            let (pod, what) = (&call.pod, words(call));
+            found.push(format!("{pod} wrote while {holder} held the Lease: {what}"));
         }
     }
     found
+}
+
+fn words(call: &Call) -> String {
+    format!("{} {} {}/{}", call.verb, call.resource, call.namespace, call.name)
 }
 
 #[cfg(test)]
@@ -80,13 +86,20 @@ mod tests {
     }
 
     #[test]
-    fn who_was_followed_writes_no_more() {
-        let by = |pods: &[&str]| -> Vec<String> {
-            let calls: Vec<Call> =
-                pods.iter().map(|pod| call("patch", "pods", "chaos", pod)).collect();
-            judged(&calls)
+    fn who_does_not_hold_the_lease_writes_nothing() {
+        let by = |calls: &[(&str, &str)]| -> Vec<String> {
+            let one = |(pod, resource): &(&str, &str)| call("patch", resource, "chaos", pod);
+            judged(&calls.iter().map(one).collect::<Vec<_>>())
         };
-        assert!(by(&["a", "a", "b", "b", "c"]).is_empty());
-        assert_eq!(by(&["a", "b", "a"]), ["a wrote after b had begun to"]);
+        let (pods, leases) = ("pods", "leases");
+        let turns =
+            [("a", leases), ("a", pods), ("b", leases), ("b", pods), ("a", leases), ("a", pods)];
+        assert!(by(&turns).is_empty(), "each may hold it again");
+        let late = by(&[("a", leases), ("b", leases), ("a", pods)]);
+        assert!(late.iter().any(|found| found.contains("while b held")), "{late:?}");
+        let mut refused = call("update", leases, "chaos", "b");
+        refused.code = 409;
+        let holder = call("patch", leases, "chaos", "a");
+        assert!(judged(&[holder, refused, call("patch", pods, "chaos", "a")]).is_empty());
     }
 }
