@@ -78,20 +78,20 @@ impl Rest {
                 && (up, word.stores.len(), word.healthy.len()) == (stores, stores, PD)
                 && word.evicting.is_empty()
                 && lock.is_none();
-            let words = || format!("{}; {word:?}, lock {lock:?}", summary(&object));
-            Ok(if calm { Ok(()) } else { Err(words()) })
+            let left = left_behind(stage, purposes)?;
+            let words = || format!("{}; {word:?}, lock {lock:?}, {left:?}", summary(&object));
+            Ok(if calm && left.is_none() { Ok(()) } else { Err(words()) })
         })?;
-        self.belongs(stage, purposes)?;
+        self.belongs(stage)?;
         self.sample(stage, begin)?;
         let kib = self.samples.last().map_or(0, |sample| sample.kib);
         let words = format!("{stores} stores, the operator has {kib} KiB");
         Ok(Rested { took: since.elapsed(), words })
     }
 
-    /// No pod, volume or namespace is left behind; the cluster and PD's members are the same.
-    fn belongs(&self, stage: &Stage<'_>, purposes: &Purposes) -> Result<()> {
+    /// No namespace is left behind; the cluster and PD's members are the same.
+    fn belongs(&self, stage: &Stage<'_>) -> Result<()> {
         let cluster = &stage.cluster;
-        let stores = usize::try_from(purposes.stores)?;
         ensure!(
             cluster.recorded_id()? == self.id,
             "another cluster id: {:?}",
@@ -103,12 +103,6 @@ impl Rest {
             "PD's members were {:?} and are {members:?}",
             self.members
         );
-        let pods: Vec<_> = cluster.pods(None)?.into_keys().collect();
-        ensure!(pods.len() == PD + stores, "pods are left behind: {pods:?}");
-        // The volumes of those that left stay, as `Retain` says.
-        let grown = usize::try_from(purposes.left)? + usize::from(purposes.stores == 4);
-        let claims: Vec<_> = cluster.claims()?.into_keys().collect();
-        ensure!(claims.len() == PD + 3 + grown, "volumes came or went: {claims:?}");
         let now = namespaces(stage)?;
         ensure!(now == self.namespaces, "namespaces came or went: {now:?}");
         Ok(())
@@ -184,6 +178,20 @@ fn hourly(samples: &[&Sample]) -> Option<f64> {
     let above: f64 = points.iter().map(|(x, y)| (x - hours) * (y - kib)).sum();
     let below: f64 = points.iter().map(|(x, _)| (x - hours).powi(2)).sum();
     Some(above / below / kib)
+}
+
+/// Pods or volumes that are too many or too few, if there are any. The pod of a store that has left
+/// goes some seconds after it.
+fn left_behind(stage: &Stage<'_>, purposes: &Purposes) -> Result<Option<String>> {
+    let stores = usize::try_from(purposes.stores)?;
+    let pods: Vec<_> = stage.cluster.pods(None)?.into_keys().collect();
+    if pods.len() != PD + stores {
+        return Ok(Some(format!("pods: {pods:?}")));
+    }
+    // The volumes of those that left stay, as `Retain` says.
+    let grown = usize::try_from(purposes.left)? + usize::from(purposes.stores == 4);
+    let claims: Vec<_> = stage.cluster.claims()?.into_keys().collect();
+    Ok((claims.len() != PD + 3 + grown).then(|| format!("volumes: {claims:?}")))
 }
 
 fn namespaces(stage: &Stage<'_>) -> Result<BTreeSet<String>> {
