@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 use super::Stage;
 use super::act::Purposes;
-use crate::cluster::{by_name, is_ready, summary, text};
+use crate::cluster::{by_name, is_ready, pod_ready, summary, text};
 use crate::kube::until;
 use crate::watchman::{self, Heard};
 
@@ -119,8 +120,7 @@ impl Rest {
         let bytes = own.and_then(|pod| pod.pointer("/containers/0/memory/rssBytes")?.as_u64());
         if let Some(bytes) = bytes {
             let restarts = leader.pointer("/status/containerStatuses/0/restartCount");
-            let pod =
-                format!("{name}/{}", restarts.and_then(serde_json::Value::as_u64).unwrap_or(0));
+            let pod = format!("{name}/{}", restarts.and_then(Value::as_u64).unwrap_or(0));
             let kib = u32::try_from(bytes / 1024)?;
             self.samples.push(Sample { at: begin.elapsed(), pod, kib });
         }
@@ -180,13 +180,17 @@ fn hourly(samples: &[&Sample]) -> Option<f64> {
     Some(above / below / kib)
 }
 
-/// Pods or volumes that are too many or too few, if there are any. The pod of a store that has left
-/// goes some seconds after it.
+/// What is not as it has to be of pods and volumes, if anything. The pod of a store that has left
+/// goes some seconds after it, and what was just done to a pod is not yet in the cluster's conditions.
 fn left_behind(stage: &Stage<'_>, purposes: &Purposes) -> Result<Option<String>> {
     let stores = usize::try_from(purposes.stores)?;
-    let pods: Vec<_> = stage.cluster.pods(None)?.into_keys().collect();
+    let pods = stage.cluster.pods(None)?;
     if pods.len() != PD + stores {
-        return Ok(Some(format!("pods: {pods:?}")));
+        return Ok(Some(format!("pods: {:?}", pods.keys())));
+    }
+    let going = |pod: &Value| !pod_ready(pod) || text(pod, "/metadata/deletionTimestamp").is_some();
+    if let Some((name, _)) = pods.iter().find(|(_, pod)| going(pod)) {
+        return Ok(Some(format!("{name} is not ready or goes")));
     }
     // The volumes of those that left stay, as `Retain` says.
     let grown = usize::try_from(purposes.left)? + usize::from(purposes.stores == 4);
