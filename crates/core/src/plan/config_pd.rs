@@ -137,19 +137,21 @@ fn set(scene: &Scene<'_>, item: &str, value: &Value, draft: &mut Draft<'_>) {
         return;
     };
     let subject = format!("spec.pd.config.{item}");
+    let live = settings::live(config, item);
     let refusal = scene.world.config_refusals.get(&ConfigItem::Pd(item.to_owned()));
     let why = if settings::is_founding_only(item) {
         Some(format!(
             "PD takes {item} from its configuration at its first start only; change it with `pd-ctl \
              config set label-property`, or remove it from spec.pd.config"
         ))
-    } else if settings::live(config, item).is_none() {
+    } else if live.is_none() {
         Some(format!("PD does not have {item}; remove it from spec.pd.config"))
     } else {
         let refusal = refusal.filter(|refusal| settings::same(&refusal.value, value));
         refusal.map(|refusal| format!("PD refuses {item} = {value}: {}", refusal.words))
     };
     if !why.is_some_and(|why| draft.holds(&subject, &rules::CONFIG_REFUSED, why)) {
-        draft.propose(subject, Step::SetPdConfig { item: item.to_owned(), value: value.clone() });
+        let value = live.map_or_else(|| value.clone(), |live| settings::as_shown(value, live));
+        draft.propose(subject, Step::SetPdConfig { item: item.to_owned(), value });
     }
 }

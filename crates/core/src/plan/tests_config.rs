@@ -123,6 +123,34 @@ fn of(subject: &str, key: &str, wanted: &str, live: &str) -> [String; 4] {
     [subject, key, wanted, live].map(str::to_owned)
 }
 
+/// PD shows truths and lists as text, and takes them so only.
+#[test]
+fn truths_and_lists_of_pd_are_set_as_text() {
+    let live = |truth: &str, labels: &str| {
+        json!({
+            "schedule": {"enable-debug-metrics": truth},
+            "replication": {"location-labels": labels},
+        })
+    };
+    let cluster = with_pd(&json!({
+        "schedule": {"enable-debug-metrics": true},
+        "replication": {"location-labels": ["zone", "host"]},
+    }));
+    let mut world = settled(&cluster, live("false", ""));
+    for store in fixture::pd_of(&mut world).stores.values_mut() {
+        store.labels = ["zone", "host"].map(|key| (key.to_owned(), store.id.to_string())).into();
+    }
+    let steps = run(&cluster, &mut world);
+    let set = [
+        "set-pd-config replication.location-labels = \"zone,host\"",
+        "set-pd-config schedule.enable-debug-metrics = \"true\"",
+    ];
+    assert_eq!(steps.get(..2), Some(&set.map(str::to_owned)[..]));
+    let config = fixture::pd_of(&mut world).config.clone().expect("a configuration");
+    assert_eq!(*config, live("true", "zone,host"));
+    assert_eq!(run(&cluster, &mut world), Vec::<String>::new());
+}
+
 #[test]
 fn s38_what_somebody_changes_in_pd_is_drift_and_stays_until_the_item_is_edited() {
     let both = |limit: u32, level: &str| {

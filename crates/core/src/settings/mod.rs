@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 pub use online::{FAMILIES, ONLINE_PD, ONLINE_TIKV, Online, is_founding_only, is_online};
-pub use value::{bytes, canonical};
+pub use value::{as_shown, bytes, canonical};
 
 use crate::cluster::Version;
 use crate::world::Component;

@@ -29,6 +29,21 @@ pub fn canonical(value: &Value) -> String {
     }
 }
 
+/// The value as PD takes it. Where PD shows a truth or a list as text it takes text only: JSON of the
+/// value's own kind is refused (`json:"…,string"` and `typeutil.StringSlice` in PD v8.5.7's
+/// `server/config`, and as a real one answered). Elsewhere, as under `keyspace`, it wants that kind.
+pub fn as_shown(value: &Value, shown: &Value) -> Value {
+    match (value, shown) {
+        (Value::Bool(truth), Value::String(_)) => Value::from(truth.to_string()),
+        (Value::Array(list), Value::String(_)) => {
+            let text =
+                |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            Value::from(list.iter().map(text).collect::<Vec<_>>().join(","))
+        }
+        _ => value.clone(),
+    }
+}
+
 /// Integral floats print as integers: JSON does not tell `1` from `1.0` for certain.
 fn float(number: f64) -> String {
     format!("{number}")
@@ -168,6 +183,22 @@ mod tests {
             (json!({"a": "1s", "b": 1}), json!({"b": 1, "a": "1000ms"})),
         ] {
             assert_eq!(canonical(&one), canonical(&other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn pd_takes_what_it_shows_as_text_as_text() {
+        for (value, shown, taken) in [
+            (json!(true), json!("false"), json!("true")),
+            (json!(["zone", "host"]), json!(""), json!("zone,host")),
+            (json!([]), json!("zone"), json!("")),
+            (json!([1, 2]), json!("1"), json!("1,2")),
+            (json!(true), json!(false), json!(true)),
+            (json!(["a"]), json!([]), json!(["a"])),
+            (json!(8), json!(4), json!(8)),
+            (json!("30m"), json!("1h0m0s"), json!("30m")),
+        ] {
+            assert_eq!(as_shown(&value, &shown), taken, "{value} for {shown}");
         }
     }
 
