@@ -2,13 +2,23 @@
 //! business; here one scene gives one plan.
 
 mod drain;
-mod edges;
 mod exchange;
 mod failover;
+mod failover_pd;
+mod furniture;
+mod gate;
+mod leave_pd;
+mod members;
+mod progress;
 mod repair;
+mod resize;
+mod retire;
+mod roster;
+mod scale_in_tikv;
+mod spare;
 mod suspend;
-
-use std::sync::Arc;
+mod upgrade_pd;
+mod upgrade_tikv;
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -18,8 +28,8 @@ use crate::build;
 use crate::fixture::{self, ID};
 use crate::rules::{self, Rule};
 use crate::world::{
-    Applied, BootstrapRecord, ClusterId, Component, Kind, ObjectKey, PdView, PodPhase, Replication,
-    Slot, StoreState, Uid, World,
+    BootstrapRecord, ClusterId, Component, Kind, ObjectKey, PdView, PodPhase, Replication, Slot,
+    StoreState, Uid, World,
 };
 
 mod scale;
@@ -124,46 +134,6 @@ fn s03_a_late_first_member_keeps_the_static_initial_cluster() {
     // The member lost its volume, was removed, and another one takes its ordinal: it joins.
     world.volumes.get_mut("pd-c-pd-2").expect("a volume").marks.bootstrap = None;
     assert_eq!(Scene::new(&cluster, &world).pd_start(), crate::build::PdStart::Join);
-}
-
-#[test]
-fn f20_what_is_changed_back_each_time_is_applied_less_and_less_often_and_named() {
-    let cluster = three();
-    let mut world = fixture::settled(&cluster);
-    let key = ObjectKey::new(Kind::Service, "c-pd");
-    let body = Arc::make_mut(&mut world.objects.get_mut(&key).expect("the Service").body);
-    let hash = body["metadata"]["annotations"][build::APPLIED].as_str().expect("a hash").to_owned();
-    body["spec"]["type"] = json!("NodePort");
-    let applies = |world: &World| {
-        let steps = plan(&cluster, world).steps;
-        steps.iter().any(|step| matches!(step, Step::Apply { object, .. } if object.key == key))
-    };
-    assert!(applies(&world));
-    let minutes = SignedDuration::from_mins;
-    for (times, ago, expected) in
-        [(2, minutes(0), true), (3, minutes(4), false), (9, minutes(5), true)]
-    {
-        world.applied.insert(key.clone(), Applied { hash: hash.clone(), times, ago });
-        assert_eq!(applies(&world), expected, "{times} times, the last {ago:#} ago");
-    }
-    let resting = Applied { hash, times: 3, ago: minutes(1) };
-    world.applied.insert(key.clone(), resting.clone());
-    let waits = plan(&cluster, &world).waits;
-    let wait = waits.iter().find(|wait| wait.rule.name == "changed-back").expect("a wait");
-    assert!(wait.detail.starts_with("spec.type of Service c-pd "), "{}", wait.detail);
-    // Another manifest is another matter.
-    world.applied.insert(key.clone(), Applied { hash: "earlier".into(), ..resting });
-    assert!(applies(&world));
-}
-
-#[test]
-fn s08_deleted_furniture_is_made_again_and_pods_are_left() {
-    let cluster = three();
-    let mut world = fixture::settled(&cluster);
-    world.objects.remove(&ObjectKey::new(Kind::Service, "c-pd"));
-    let plan = plan(&cluster, &world);
-    assert_eq!(made(&plan), ["Service c-pd"]);
-    assert_eq!(plan.steps.len(), 1);
 }
 
 #[test]
@@ -347,6 +317,21 @@ fn s19_with_policy_delete_stores_go_first_then_pd_then_volumes_then_the_finalize
 }
 
 #[test]
+fn the_resource_is_let_go_when_only_volumes_of_another_one_are_left() {
+    let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
+    let mut world = fixture::settled(&cluster);
+    world.resource.finalizer = true;
+    world.resource.deleting_since = Some(fixture::now());
+    world.pods.clear();
+    let lets_go = |world: &World| plan(&cluster, world).steps == [Step::ReleaseFinalizer];
+    assert!(!lets_go(&world));
+    for volume in world.volumes.values_mut() {
+        volume.marks.resource = Some(Uid("another".into()));
+    }
+    assert!(lets_go(&world));
+}
+
+#[test]
 fn f25_what_is_to_be_left_behind_is_left() {
     let cluster = fixture::cluster(json!({"pvReclaimPolicy": "Delete"}));
     let mut world = fixture::settled(&cluster);
@@ -435,27 +420,6 @@ fn whatever_keeps_a_cluster_from_ready_is_named() {
     let leader = &mut fixture::pd_of(&mut world).leader;
     (leader.changed, leader.seen_for) = (true, jiff::SignedDuration::from_secs(59));
     assert!(waits_for(&plan(&cluster, &world), &rules::PROOF_SETTLES));
-}
-
-#[test]
-fn config_maps_that_no_pod_mounts_are_pruned_and_only_those() {
-    let cluster = three();
-    let mut world = fixture::settled(&cluster);
-    let old = ObjectKey::new(Kind::ConfigMap, "c-tikv-0000000000");
-    let like = world.objects.values().next().expect("an object").clone();
-    world.objects.insert(old.clone(), like);
-    let prunes = |world: &World| {
-        plan(&cluster, world)
-            .steps
-            .iter()
-            .any(|s| matches!(s, Step::Prune { key, .. } if *key == old))
-    };
-    assert!(prunes(&world));
-    let pod = world.pods.get_mut(&Slot::tikv(0)).expect("a pod");
-    pod.config_map = Some(old.name.clone());
-    assert!(!prunes(&world));
-    world.pods.get_mut(&Slot::tikv(0)).expect("a pod").config_map = None;
-    assert!(!prunes(&world), "a pod that does not say what it mounts might mount it");
 }
 
 #[test]

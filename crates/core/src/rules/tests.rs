@@ -15,12 +15,14 @@ use crate::world::{
     BootstrapRecord, ClusterId, Kind, ObjectKey, PdMember, PdView, Slot, Uid, VolumeMarks, World,
 };
 
-mod edges;
-mod edges_pd;
+mod guards;
+mod leaving;
+mod pd;
 mod proofs;
 mod restarts;
 mod serving;
 mod stores;
+mod volumes;
 mod waits;
 
 fn verdict(rule: &Rule, cluster: &Cluster, world: &World, step: &Step) -> Result<(), String> {

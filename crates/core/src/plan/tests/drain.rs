@@ -87,6 +87,12 @@ fn pds_leadership_moves_off_a_cordoned_node_to_the_first_that_is_well() {
         assert_eq!(to(&edited(&leader, change)).as_deref(), Some("c-pd-2"), "{n}");
     }
     assert_eq!(to(&world(&[Slot::pd(1)])), None, "it does not lead");
+    let given_up = edited(&leader, |world| marks(world, Slot::pd(0)).retired = true);
+    assert_eq!(
+        to(&given_up),
+        None,
+        "a person gave its volume up: it is no member of ours to be moved"
+    );
 }
 
 /// Stores whose leaders are asked away in a pass.

@@ -121,3 +121,19 @@ fn two_at_once_are_two_more() {
     let scene = Scene::new(&cluster, &world);
     assert_eq!(scene.roster(Component::Tikv).joining, [Slot::tikv(3), Slot::tikv(4)]);
 }
+
+#[test]
+fn a_pod_that_is_being_deleted_does_not_stand_in_for_one_that_is_to_go() {
+    let cluster = fixture::cluster(json!({}));
+    let mut world = fixture::settled(&fixture::cluster(json!({"tikv": {"replicas": 4}})));
+    let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    pod.annotations.insert(REPLACE.into(), "true".into());
+    let said = |world: &World| {
+        let waits = plan(&cluster, world).waits;
+        waits.into_iter().find(|w| *w.rule == rules::NEW_STORE_FIRST).map(|wait| wait.detail)
+    };
+    assert_eq!(said(&world), None, "three others serve");
+    world.pods.get_mut(&Slot::tikv(2)).expect("a pod").deleting_since = Some(fixture::now());
+    let words = said(&world).expect("a wait");
+    assert!(words.ends_with(": 2 are"), "{words}");
+}

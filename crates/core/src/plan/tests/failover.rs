@@ -321,3 +321,88 @@ fn a_store_over_a_retired_volume_fills_no_place() {
     let scene = Scene::new(&cluster, &world);
     assert_eq!(scene.roster(Component::Tikv).joining, [Slot::tikv(4)]);
 }
+
+/// Rules by which the plan says that some store is not replaced now, and the claims that it makes.
+fn failover(cluster: &Cluster, world: &World) -> (Vec<&'static str>, Vec<String>) {
+    let plan = plan(cluster, world);
+    let of_a_store = plan.waits.iter().filter(|wait| wait.subject == "store 2");
+    let claims = made(&plan).into_iter().filter(|name| name.starts_with("Persist"));
+    (of_a_store.map(|wait| wait.rule.name).collect(), claims.collect())
+}
+
+#[test]
+fn a_store_is_thought_lost_when_it_is_away_for_a_minute_and_nobody_removes_it() {
+    let cluster = three();
+    let silent = Symptom::StoreSilent(StoreId(2));
+    let said = |change: &dyn Fn(&mut World)| {
+        let mut world = lost(&cluster);
+        change(&mut world);
+        let (rules, claims) = failover(&cluster, &world);
+        (rules.contains(&"store-not-up"), rules.len(), claims.len())
+    };
+    assert_eq!(said(&|_| {}), (true, 1, 1));
+    let seconds = |seconds| {
+        let silent = silent.clone();
+        move |world: &mut World| {
+            let seen = SignedDuration::from_secs(seconds);
+            world.seen_for.insert(silent.clone(), seen);
+        }
+    };
+    assert_eq!(said(&seconds(59)), (true, 1, 0));
+    assert_eq!(said(&seconds(60)), (true, 2, 0), "failover.after");
+    let state = |state: StoreState| {
+        move |world: &mut World| {
+            fixture::pd_of(world).stores.get_mut(&StoreId(2)).expect("a store").state = state;
+        }
+    };
+    assert_eq!(said(&state(StoreState::Offline)), (true, 1, 0), "somebody removes it");
+    // Up, and heard of late.
+    let heard = |world: &mut World| {
+        let store = fixture::pd_of(world).stores.get_mut(&StoreId(2)).expect("a store");
+        (store.state, store.last_heartbeat) = (StoreState::Up, Some(fixture::now()));
+    };
+    assert_eq!(said(&heard), (false, 0, 0));
+}
+
+/// It was about to be replaced for its silence; what broke it is corrected in the spec.
+#[test]
+fn a_store_whose_pod_is_made_anew_in_this_pass_is_not_replaced_in_it() {
+    let before = three();
+    let cluster = fixture::cluster(json!({"version": "v8.5.8"}));
+    let mut world = lost(&before);
+    let node = world.nodes.get_mut("dead").expect("a node");
+    let NodeView::Known(facts) = node else { panic!("{node:?}") };
+    facts.ready = true;
+    let pod = world.pods.get_mut(&Slot::tikv(1)).expect("a pod");
+    (pod.started, pod.trouble) = (None, Some("tikv: CrashLoopBackOff".into()));
+    watch_for_an_hour(&mut world);
+    let deletes = |step: &Step| matches!(step, Step::DeletePod { name, .. } if name == "c-tikv-1");
+    assert!(plan_of(&cluster, &world).iter().any(deletes));
+    assert_eq!(failover(&cluster, &world), (vec!["store-not-up"], vec![]));
+}
+
+/// PD hears it again, and its pod is not ready for what runs beside it: it is not on its way out any
+/// more, though it still counts as replaced.
+#[test]
+fn the_intent_to_replace_a_store_ends_when_pd_hears_it_again() {
+    let cluster = three();
+    let mut world = with_replacement(&cluster, fixture::settled(&cluster));
+    world.pods.get_mut(&Slot::tikv(1)).expect("a pod").containers_ready = false;
+    let leaving = Leaving { since: fixture::now(), reason: rules::REPLACED.to_owned() };
+    world.volumes.get_mut("tikv-c-tikv-1").expect("a volume").marks.leaving = Some(leaving);
+    let marked = |world: &World| {
+        let plan = plan(&cluster, world);
+        let mark =
+            |step: &&Step| matches!(step, Step::Mark { key, .. } if key.name == "tikv-c-tikv-1");
+        plan.steps.iter().filter(mark).count()
+    };
+    assert_eq!(marked(&world), 1);
+    let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(2)).expect("a store");
+    store.state = StoreState::Down;
+    assert_eq!(marked(&world), 0, "it is still away");
+    // A stray store over the volume of one that has left.
+    let mut world = with_a_stray(&cluster);
+    let store = fixture::pd_of(&mut world).stores.get_mut(&StoreId(9)).expect("a store");
+    store.state = StoreState::Up;
+    assert_eq!(marked(&world), 0, "its volume stays retired");
+}

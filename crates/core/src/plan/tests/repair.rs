@@ -83,3 +83,72 @@ fn f44_a_claim_that_has_its_labels_again_is_used_at_once() {
     let made = |step: &Step| matches!(step, Step::Create(object) if object.key.name == "c-tikv-1");
     assert!(plan(&cluster, &world).steps.iter().any(made));
 }
+
+fn reason(cluster: &Cluster, world: &World) -> Option<String> {
+    plan(cluster, world).steps.into_iter().find_map(|step| {
+        let Step::DeletePod { name, reason, .. } = step else { return None };
+        (name == "c-tikv-1").then_some(reason)
+    })
+}
+
+#[test]
+fn a_pod_of_an_earlier_spec_that_gives_no_reason_has_half_a_minute() {
+    let (cluster, mut world) = broken();
+    pod_of(&mut world).has_run = false;
+    let words = "it never ran and was made from an earlier spec";
+    assert_eq!(reason(&cluster, &world).as_deref(), Some(words));
+    pod_of(&mut world).has_run = true;
+    let words = "made from an earlier spec, it does not run: tikv: CrashLoopBackOff";
+    assert_eq!(reason(&cluster, &world).as_deref(), Some(words));
+    pod_of(&mut world).trouble = None;
+    for (seconds, words) in
+        [(29, None), (30, Some("made from an earlier spec, it does not get ready"))]
+    {
+        let symptom = Symptom::PodNotRunning(Slot::tikv(1));
+        world.seen_for.insert(symptom, SignedDuration::from_secs(seconds));
+        assert_eq!(reason(&cluster, &world).as_deref(), words, "{seconds} s");
+    }
+}
+
+#[test]
+fn of_two_pods_that_ended_pds_goes_first_and_each_once() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    for slot in [Slot::pd(1), Slot::tikv(1)] {
+        let pod = world.pods.get_mut(&slot).expect("a pod");
+        (pod.phase, pod.containers_ready, pod.started) = (PodPhase::Failed, false, None);
+    }
+    let deleted = |world: &World| {
+        let name = |step: Step| {
+            let Step::DeletePod { name, .. } = step else { return None };
+            Some(name)
+        };
+        plan(&cluster, world).steps.into_iter().filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(deleted(&world), ["c-pd-1"]);
+    for pod in world.pods.values_mut().filter(|pod| pod.phase == PodPhase::Failed) {
+        pod.deleting_since = Some(fixture::now());
+    }
+    assert_eq!(deleted(&world), [""; 0]);
+}
+
+#[test]
+fn a_pod_whose_volume_is_gone_goes_unless_it_serves_or_nobody_knows_its_store() {
+    let cluster = three();
+    let goes = |change: fn(&mut World)| {
+        let mut world = fixture::settled(&cluster);
+        world.volumes.remove("tikv-c-tikv-1");
+        (pod_of(&mut world).containers_ready, pod_of(&mut world).started) = (false, None);
+        change(&mut world);
+        reason(&cluster, &world).as_deref() == Some("its volume is gone")
+    };
+    assert!(goes(|_| {}));
+    assert!(!goes(|world| drop(fixture::pd_of(world).stores.remove(&StoreId(2)))));
+    assert!(!goes(|world| pod_of(world).containers_ready = true));
+    // A container beside the server crashes.
+    let serves = |world: &mut World| {
+        let started = fixture::now() - SignedDuration::from_mins(1);
+        (pod_of(world).started, pod_of(world).created) = (Some(started), started);
+    };
+    assert!(!goes(serves));
+}

@@ -126,7 +126,7 @@ fn s43_a_scale_in_that_can_never_end_is_not_begun() {
     let held = plan(&stores(2), &world);
     assert_eq!(named(&held), NOTHING);
     assert!(wait_of(&held, &rules::STORES_FIT_MAX_REPLICAS).contains("3 replicas"));
-    assert_eq!(scale_in_tikv::underway(&Scene::new(&stores(2), &world)), None);
+    assert_eq!(crate::plan::scale_in_tikv::underway(&Scene::new(&stores(2), &world)), None);
     // F64: nor is the part of it that could end.
     world = fixture::settled(&stores(5));
     let held = plan(&stores(1), &world);

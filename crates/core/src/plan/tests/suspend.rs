@@ -64,6 +64,24 @@ fn s16_a_stop_in_the_middle_of_a_removal_waits() {
     assert!(waits_for(&plan, &rules::SUSPEND_WAITS));
 }
 
+/// The stores have stopped, and PD is asked for what is half done before it stops too.
+#[test]
+fn pd_does_not_stop_in_the_middle_of_something_either() {
+    let cluster = suspended();
+    let mut world = fixture::settled(&cluster);
+    world.pods.retain(|slot, _| slot.component == Component::Pd);
+    let stops = |world: &World| Scene::new(&cluster, world).suspending(Component::Pd);
+    assert!(stops(&world));
+    let leaving = Leaving { since: fixture::now(), reason: "scale-in".into() };
+    world.volumes.get_mut("tikv-c-tikv-2").expect("a volume").marks.leaving = Some(leaving);
+    assert!(!stops(&world));
+    world.volumes.get_mut("tikv-c-tikv-2").expect("a volume").marks.retired = true;
+    assert!(stops(&world), "it has left");
+    world.volumes.get_mut("tikv-c-tikv-2").expect("a volume").marks.retired = false;
+    world.pods.clear();
+    assert!(stops(&world), "what has stopped stays so");
+}
+
 #[test]
 fn only_stores_may_be_suspended_and_pd_goes_on() {
     let cluster = fixture::cluster(json!({"tikv": {

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::world::{Maintenance, PdMemberId, PodPhase, StoreId, StoreState};
+use crate::world::{Leaving, Maintenance, PdMemberId, PodPhase, StoreId, StoreState};
 
 fn restart(slot: Slot) -> Step {
     Step::DeletePod {
@@ -255,4 +255,38 @@ fn pd_before_tikv() {
     // Back to an earlier version TiKV goes first, and PD waits for it.
     let back = fixture::cluster(json!({"version": "v8.1.2"}));
     allows(rule, &back, &world, &step);
+}
+
+#[test]
+fn pd_knows_all_regions_when_it_has_heard_of_95_in_100() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    let step = Step::DeletePod {
+        name: "c-tikv-0".into(),
+        uid: fixture::pod(&cluster, Slot::tikv(0)).uid,
+        reason: "test".into(),
+    };
+    let mut heard = |leaders: u64| {
+        let pd = fixture::pd_of(&mut world);
+        pd.regions = 100;
+        pd.stores.values_mut().for_each(|store| store.leaders = 0);
+        pd.stores.values_mut().next().expect("a store").leaders = leaders;
+        verdict(&PD_KNOWS_ALL_REGIONS, &cluster, &world, &step)
+    };
+    assert!(heard(94).is_err());
+    assert_eq!(heard(95), Ok(()));
+}
+
+#[test]
+fn a_process_that_leaves_for_good_is_not_waited_for() {
+    let (cluster, slot) = (three(), Slot::tikv(1));
+    let mut world = fixture::settled(&cluster);
+    let pod = world.pods.get_mut(&slot).expect("a pod");
+    (pod.containers_ready, pod.started) = (false, None);
+    let uid = pod.uid.clone();
+    let step = Step::DeletePod { name: slot.pod_name("c"), uid, reason: "test".into() };
+    holds(&PROCESS_MAY_RETURN, &cluster, &world, &step);
+    let leaving = Some(Leaving { since: fixture::now(), reason: "scale-in".into() });
+    world.volumes.get_mut("tikv-c-tikv-1").expect("a volume").marks.leaving = leaving;
+    allows(&PROCESS_MAY_RETURN, &cluster, &world, &step);
 }

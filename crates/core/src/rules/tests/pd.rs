@@ -1,9 +1,9 @@
-//! As `edges.rs`, for PD.
+//! What the rules that protect PD say, and the nearest scenes in which they let a step pass.
 
 use jiff::SignedDuration;
 
 use super::*;
-use crate::world::{Leaving, PdMemberId, PodFacts, PodPhase, Symptom};
+use crate::world::{Component, Leaving, PdMemberId, PodFacts, PodPhase, Symptom};
 
 const TEN_MINUTES: SignedDuration = SignedDuration::from_mins(10);
 
@@ -167,4 +167,50 @@ fn a_pd_volume_is_deleted_when_pd_does_not_list_the_member_that_it_names() {
     assert!(found(Some(id(1)), true).expect_err("listed").contains("still lists"));
     assert!(found(None, false).expect_err("unknown").contains("does not say whose"));
     assert_eq!(found(None, true), Ok(()), "it never was a member, and we took it away");
+}
+
+#[test]
+fn pds_leadership_rests_for_five_seconds() {
+    let (cluster, step) = (three(), Step::TransferPdLeader { to: "c-pd-1".into() });
+    let mut world = fixture::settled(&cluster);
+    fixture::pd_of(&mut world).leader.seen_for = SignedDuration::from_secs(5);
+    allows(&PD_LEADER_MOVES_TO_A_HEALTHY_MEMBER, &cluster, &world, &step);
+}
+
+#[test]
+fn replaced_stores_do_not_count_as_replaced_pd_members() {
+    let cluster = fixture::cluster(json!({"pd": {"maxFailoverCount": 1}}));
+    let mut world = fixture::settled(&cluster);
+    for slot in [Slot::tikv(1), Slot::pd(2)] {
+        let leaving = Some(Leaving { since: fixture::now(), reason: "replaced".into() });
+        world.volumes.get_mut(&slot.claim_name("c")).expect("a volume").marks.leaving = leaving;
+    }
+    let PdMember { id, name, .. } = fixture::pd_member(2);
+    let step = Step::RemovePdMember { id, name };
+    allows(&PD_FAILOVER_LIMIT, &cluster, &world, &step);
+}
+
+/// A setting that is taken online is in another ConfigMap, and in no revision.
+#[test]
+fn without_pds_word_a_pod_in_trouble_gets_the_configuration_that_was_corrected() {
+    let cluster = three();
+    let mut world = fixture::settled(&cluster);
+    world.pd = PdView::Unreachable { seen_for: SignedDuration::ZERO, reason: "x".into() };
+    let wanted = ObjectKey::new(Kind::ConfigMap, build::config_map_name(&cluster, Component::Pd));
+    let earlier = ObjectKey::new(Kind::ConfigMap, "c-pd-of-before");
+    world.objects.insert(earlier.clone(), world.objects[&wanted].clone());
+    let slot = Slot::pd(2);
+    let uid = fixture::pod(&cluster, slot).uid;
+    let step = Step::DeletePod { name: slot.pod_name("c"), uid, reason: "test".into() };
+    for (trouble, map, goes) in [
+        (Some("CrashLoopBackOff"), &earlier, true),
+        (None, &earlier, false),
+        (Some("CrashLoopBackOff"), &wanted, false),
+    ] {
+        let pod = world.pods.get_mut(&slot).expect("a pod");
+        (pod.containers_ready, pod.trouble) = (false, trouble.map(str::to_owned));
+        pod.config_map = Some(map.name.clone());
+        let found = verdict(&PD_QUORUM_SURVIVES, &cluster, &world, &step);
+        assert_eq!(found.is_ok(), goes, "{trouble:?} with {map}: {found:?}");
+    }
 }
