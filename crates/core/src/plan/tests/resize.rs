@@ -54,6 +54,8 @@ fn a_volume_that_goes_or_is_retired_is_not_made_larger() {
     of(&mut world, "tikv-c-tikv-0").deleting = true;
     of(&mut world, "tikv-c-tikv-1").marks.retired = true;
     assert_eq!(resized(&cluster, &world), ["tikv-c-tikv-2 20Gi"]);
+    // Nor is it said of them that they could not be.
+    assert!(!waits_for(&plan(&cluster, &world), &rules::VOLUMES_NEVER_SHRINK));
 }
 
 /// A claim says what it has when it has a volume.
