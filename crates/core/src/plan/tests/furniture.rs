@@ -40,7 +40,7 @@ fn with_an_earlier_config() -> (Cluster, World, ObjectKey) {
 fn an_earlier_config_that_says_found_is_made_to_say_join() {
     let (cluster, mut world, key) = with_an_earlier_config();
     let name = key.to_string();
-    assert_eq!(applied(&cluster, &world), [name.clone()]);
+    assert_eq!(applied(&cluster, &world), [name.as_str()]);
     let steps = plan(&cluster, &world).steps;
     let Some(Step::Apply { object, .. }) = steps.first() else { panic!("{steps:?}") };
     world.objects.get_mut(&key).expect("a ConfigMap").body = object.body.clone().into();

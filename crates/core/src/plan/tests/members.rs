@@ -106,21 +106,21 @@ fn each_thing_that_becomes_known_of_a_member_is_written_on_its_volume() {
         assert_eq!(name, slot.claim_name("c"));
         marks
     };
-    let (pd, tikv, none) = (Slot::pd(1), Slot::tikv(1), VolumeMarks::default);
+    let (pd, tikv, unset) = (Slot::pd(1), Slot::tikv(1), VolumeMarks::default);
     let resource = Some(Uid(fixture::UID.into()));
-    assert_eq!(news(pd, |marks| marks.resource = None), VolumeMarks { resource, ..none() });
-    let cluster_id = VolumeMarks { cluster: Some(ID), ..none() };
+    assert_eq!(news(pd, |marks| marks.resource = None), VolumeMarks { resource, ..unset() });
+    let cluster_id = VolumeMarks { cluster: Some(ID), ..unset() };
     assert_eq!(news(pd, |marks| marks.cluster = None), cluster_id);
-    let store = VolumeMarks { store: Some(StoreId(2)), ..none() };
+    let store = VolumeMarks { store: Some(StoreId(2)), ..unset() };
     assert_eq!(news(tikv, |marks| marks.store = None), store);
-    let member = VolumeMarks { member: Some(fixture::pd_member(1).id), ..none() };
+    let member = VolumeMarks { member: Some(fixture::pd_member(1).id), ..unset() };
     assert_eq!(news(pd, |marks| marks.member = None), member);
     for (slot, version) in [(pd, "v8.5.7"), (tikv, "8.5.7")] {
         let written_by = Some(version.to_owned());
         let marks = news(slot, |marks| marks.written_by = Some("8.5.6".into()));
-        assert_eq!(marks, VolumeMarks { written_by, ..none() });
+        assert_eq!(marks, VolumeMarks { written_by, ..unset() });
         let node = Some("node-1".to_owned());
-        assert_eq!(news(slot, |marks| marks.node = None), VolumeMarks { node, ..none() });
+        assert_eq!(news(slot, |marks| marks.node = None), VolumeMarks { node, ..unset() });
     }
 }
 

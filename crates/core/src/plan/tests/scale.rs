@@ -408,6 +408,24 @@ fn s41_new_stores_join_in_turn() {
     assert!(waits_for(&plan(&stores(6), &world), &rules::STORES_JOIN_IN_TURN));
 }
 
+/// As many stores as the policy says register at a time, once there are stores; PD has its own rule.
+#[test]
+fn the_first_stores_start_together_and_pd_members_are_not_counted() {
+    let cluster = stores(3);
+    let mut world = fixture::settled(&cluster);
+    world.pods.retain(|slot, _| slot.component == Component::Pd);
+    world.volumes.retain(|_, volume| volume.slot.component == Component::Pd);
+    let pd = fixture::pd_of(&mut world);
+    pd.stores.clear();
+    pd.bootstrapped = false;
+    let first = plan(&cluster, &world);
+    let pods = made(&first).into_iter().filter(|name| name.starts_with("Pod ")).count();
+    assert_eq!((pods, waits_for(&first, &rules::STORES_JOIN_IN_TURN)), (3, false));
+    let five = fixture::cluster(json!({"pd": {"replicas": 5}}));
+    let joining = plan(&five, &fixture::settled(&cluster));
+    assert!(!waits_for(&joining, &rules::STORES_JOIN_IN_TURN), "{:?}", joining.waits);
+}
+
 #[test]
 fn s52_a_claim_with_our_labels_and_no_mark_is_neither_used_nor_marked() {
     let cluster = stores(3);

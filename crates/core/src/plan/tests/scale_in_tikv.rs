@@ -122,21 +122,3 @@ fn the_pod_of_a_store_that_never_was_is_deleted_once() {
     let said = detail(&plan(&cluster, &world), &rules::POD_GOING_AWAY);
     assert!(said.is_some_and(|said| said.ends_with("it never registered a store")));
 }
-
-/// As many stores as the policy says register at a time, once there are stores; PD has its own rule.
-#[test]
-fn the_first_stores_start_together_and_pd_members_are_not_counted() {
-    let cluster = three();
-    let mut world = fixture::settled(&cluster);
-    world.pods.retain(|slot, _| slot.component == Component::Pd);
-    world.volumes.retain(|_, volume| volume.slot.component == Component::Pd);
-    let pd = fixture::pd_of(&mut world);
-    pd.stores.clear();
-    pd.bootstrapped = false;
-    let first = plan(&cluster, &world);
-    let pods = made(&first).into_iter().filter(|name| name.starts_with("Pod ")).count();
-    assert_eq!((pods, waits_for(&first, &rules::STORES_JOIN_IN_TURN)), (3, false));
-    let five = fixture::cluster(json!({"pd": {"replicas": 5}}));
-    let joining = plan(&five, &fixture::settled(&cluster));
-    assert!(!waits_for(&joining, &rules::STORES_JOIN_IN_TURN), "{:?}", joining.waits);
-}
