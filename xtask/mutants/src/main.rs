@@ -128,10 +128,13 @@ impl Run {
             return Ok(());
         }
         woven::prepare(self)?;
-        self.all(&|verdict| verdict.is_none(), Which::Core, &Verdict::Silent)?;
+        let new = |verdict: Option<&Verdict>| verdict.is_none();
+        // What is left from an earlier run needs no tests of core, which take minutes to build.
+        let both = !self.core_only && !self.left(new)?.is_empty();
+        self.all(&new, (Which::Core, both), &Verdict::Silent)?;
         if !self.core_only {
             let silent = |verdict: Option<&Verdict>| verdict == Some(&Verdict::Silent);
-            self.all(&silent, Which::Simulator, &Verdict::Survived)?;
+            self.all(&silent, (Which::Simulator, both), &Verdict::Survived)?;
             alone::judge(self)?;
         }
         Ok(())
@@ -164,9 +167,9 @@ impl Run {
         verdicts.note(self.mutant(id)?, verdict)
     }
 
-    /// A judge of what is woven.
-    fn bench(&self, which: Which) -> Result<Judge> {
-        let packages = if self.core_only { which.packages() } else { &judge::BOTH };
+    /// A judge of what is woven; `both`: the other one judges as well in this run.
+    fn bench(&self, (which, both): (Which, bool)) -> Result<Judge> {
+        let packages = if both { &judge::BOTH } else { which.packages() };
         let built = self.cargo.tests(packages)?;
         Judge::new(which, &built, self.seeds, self.directory.join("temporary"))
     }
@@ -181,7 +184,7 @@ impl Run {
     fn all(
         &self,
         asks: &dyn Fn(Option<&Verdict>) -> bool,
-        which: Which,
+        which: (Which, bool),
         otherwise: &Verdict,
     ) -> Result<()> {
         let mut todo = self.left(asks)?;
@@ -191,7 +194,7 @@ impl Run {
         if todo.is_empty() {
             return Ok(());
         }
-        println!("{which:?} judges {}", todo.len());
+        println!("{:?} judges {}", which.0, todo.len());
         let judge = self.bench(which)?;
         let next = Mutex::new(todo.into_iter());
         let work = || -> Result<()> {
