@@ -266,7 +266,7 @@ impl Kube {
         let Some(current) = self.find(&key.kind, &key.name) else { return false };
         let mut object = current.body().clone();
         change(&mut object);
-        if object == *current.body() {
+        if json::same(&object, current) {
             return false;
         }
         self.put(key.clone(), object);

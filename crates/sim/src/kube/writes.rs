@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::json::{at, set, text};
+use super::json::{at, same, set, text};
 use super::{Key, Kube, Object, Refusal, merge};
 use crate::beliefs;
 use crate::clock;
@@ -106,7 +106,7 @@ impl Kube {
             grow_generation(&mut object);
         }
         self.applied.insert(applied, wanted);
-        if object != *current.body() {
+        if !same(&object, &current) {
             self.put(key, object);
         }
         Ok(())
