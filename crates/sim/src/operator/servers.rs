@@ -116,6 +116,20 @@ impl Pd {
         self.ask(universe, "POST", path, body).map(drop)
     }
 
+    /// Both are asked of one member: the health of others is what this one could reach, and a member that
+    /// nobody hears answers that too.
+    fn members_and_health(&self, universe: &mut Universe) -> Result<(Value, Value), Refusal> {
+        for process in &self.pds {
+            let one = Self { pds: vec![process.clone()], cluster_id: self.cluster_id.clone() };
+            match one.get(universe, "v1/members") {
+                Ok(members) => return Ok((members, one.get(universe, "v1/health")?)),
+                Err(refused) if refused.code == 503 => {}
+                Err(refused) => return Err(refused),
+            }
+        }
+        Err(refusal(503, "no PD member answers through a leader"))
+    }
+
     /// Refuses where the PD that answers is another cluster's.
     fn is_the_same(&self, universe: &mut Universe) -> Result<(), Refusal> {
         let cluster = self.get(universe, "v1/cluster")?;
@@ -154,13 +168,12 @@ fn offline(wire: &mut Wire<'_>, pd: &Pd, store: StoreId, address: &str) -> Answe
 fn remove_member(wire: &mut Wire<'_>, pd: &Pd, id: PdMemberId, name: &str) -> Answer {
     wire.ask(what("RemovePdMember", &id.0), |u| {
         pd.is_the_same(u)?;
-        let members = pd.get(u, "v1/members")?;
+        let (members, health) = pd.members_and_health(u)?;
         let rows = at(&members, "/members").as_array().cloned().unwrap_or_default();
         let mut named = rows.iter().filter(|row| at(row, "/member_id").as_u64() == Some(id.0));
         if named.next().map(|row| text(row, "/name")) != Some(name) {
             return Err(refusal(409, "the member has another name now"));
         }
-        let health = pd.get(u, "v1/health")?;
         let healthy = |row: &&Value| {
             at(row, "/health").as_bool() == Some(true)
                 && at(row, "/member_id").as_u64() != Some(id.0)
