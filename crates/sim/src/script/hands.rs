@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Play;
 use super::commands::{Printed, number, value_of};
-use crate::kube::{Key, set, uid_of};
+use crate::kube::{Key, at, set, uid_of};
 use crate::node::OUT_OF_SERVICE;
 use crate::pd::Request;
 
@@ -155,10 +155,11 @@ impl Play {
         }
     }
 
-    /// PD has one entry per store: who asks for what is there adds nothing.
-    fn user_evicts(&mut self, cluster: &str, store: &str, evicts: bool) -> Printed {
-        let store = self.store_id(cluster, store)?;
-        let new = evicts && !self.is_evicted(cluster, store);
+    /// PD has one entry per store, which says nothing of who made it: who asks for what is there adds
+    /// nothing, nor does one who asks between the end of the operator's own eviction and that of its mark.
+    fn user_evicts(&mut self, cluster: &str, pod: &str, evicts: bool) -> Printed {
+        let store = self.store_id(cluster, pod)?;
+        let new = evicts && !self.is_evicted(cluster, store) && !self.is_marked(pod);
         let printed = if evicts {
             let body = json!({"name": "evict-leader-scheduler", "store_id": store});
             self.ask_pd(cluster, "POST", "/pd/api/v1/schedulers", &body)?
@@ -170,6 +171,13 @@ impl Play {
             self.harness.auditor.users_eviction(cluster, store, evicts);
         }
         Ok(printed)
+    }
+
+    /// The volume of a store says that the operator evicts its leaders.
+    fn is_marked(&self, pod: &str) -> bool {
+        let claim = self.harness.universe.kube.get("PersistentVolumeClaim", &format!("tikv-{pod}"));
+        let marks = claim.map(|claim| at(claim, "/metadata/annotations"));
+        marks.is_some_and(|marks| marks.get("tikv.org/evicting").is_some())
     }
 
     fn is_evicted(&self, cluster: &str, store: u64) -> bool {
