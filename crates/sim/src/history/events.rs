@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{BAD_VERSION, GOOD_VERSION, History};
 use crate::kube::{name_of, text};
+use crate::pd::StoreState;
 use crate::universe::Universe;
 
 impl History {
@@ -154,9 +155,13 @@ impl History {
                         && !gone.contains(disk)
                 })
             };
+            let stores = ensemble.cluster.stores.values();
+            let lost = stores.filter(|s| s.state != StoreState::Tombstone && !kept(s.id)).count();
             let regions = ensemble.cluster.regions.iter();
             members.count() >= ensemble.quorum()
                 && ensemble.cluster.stores.len() > 2
+                // Two stores that are lost at once are a person's work, also where one of them was new.
+                && lost <= 1
                 && regions
                     .into_iter()
                     .all(|r| r.voters().filter(|s| kept(*s)).count() >= r.quorum())
