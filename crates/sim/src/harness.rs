@@ -7,7 +7,7 @@ use crate::clock::SECOND;
 use crate::kube::{Key, Kube, Refusal, Verb, is_deleting, name_of, set};
 use crate::operator::{Brain, Faults, MOST_LAG, Operator};
 use crate::search::{Alike as _, Likeness};
-use crate::tasks::Tasks;
+use crate::tasks::{TaskBrain, Tasks};
 use crate::universe::{NAMESPACE, Universe};
 
 /// How long nothing must have been written before a run counts as settled: longer than the waits
@@ -31,6 +31,8 @@ pub struct Harness {
     pub auditor: Auditor,
     /// What every operator is made with.
     pub brain: Brain,
+    /// What the loop over tasks is made with.
+    pub task_brain: TaskBrain,
     /// What goes wrong for every operator.
     pub faults: Faults,
     /// The operator's loop over tasks, where it is of interest.
@@ -58,6 +60,7 @@ impl Harness {
             operators: Vec::new(),
             auditor: Auditor::default(),
             brain: Brain::default(),
+            task_brain: TaskBrain::default(),
             faults: Faults::default(),
             tasks: None,
             writes: Vec::new(),
@@ -147,7 +150,7 @@ impl Harness {
         self.auditor.after_tick(&mut self.universe);
         for operator in &mut self.operators {
             let Some(pass) = operator.tick(&mut self.universe) else { continue };
-            self.auditor.after_pass(&self.universe, &operator.cluster, &pass);
+            self.auditor.after_pass(&mut self.universe, &operator.cluster, &pass);
             self.looks.0 += 1;
             self.looks.1 += usize::from(pass.crashed || !pass.outcomes.is_empty());
             if !pass.writes.is_empty() {
@@ -162,10 +165,22 @@ impl Harness {
         }
     }
 
+    /// The operator looks after tasks too.
+    pub fn with_tasks(&mut self) -> &mut Tasks {
+        self.tasks.get_or_insert_with(|| Tasks::with(self.task_brain))
+    }
+
+    /// Sets what goes wrong with the calls of tasks.
+    pub fn set_faults_of_tasks(&mut self, faults: Faults) {
+        let seed = self.seed ^ 0x7a5c;
+        self.with_tasks().looping.set_faults(faults, seed);
+    }
+
     fn look_after_tasks(&mut self) {
         let Some(tasks) = &mut self.tasks else { return };
         let version = self.universe.kube.version();
         tasks.tick(&mut self.universe.kube, self.universe.now);
+        self.auditor.after_tasks(&self.universe, &tasks.looping.begun);
         if self.universe.kube.version() != version {
             self.universe.stir();
         }
@@ -300,6 +315,9 @@ impl Harness {
         let names: Vec<String> = self.operators.iter().map(|o| o.cluster.clone()).collect();
         for name in names {
             self.auditor.at_rest(&self.universe, &name);
+        }
+        if self.tasks.is_some() {
+            self.auditor.judge_runs_at_rest(&self.universe);
         }
     }
 

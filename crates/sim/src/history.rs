@@ -8,10 +8,12 @@
 mod events;
 mod gates;
 mod lasting;
+mod mistakes;
 mod smaller;
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+pub(crate) use mistakes::{corrections, is_mistaken};
 pub use smaller::smaller;
 
 use crate::clock::SECOND;
@@ -125,7 +127,12 @@ struct History {
     dice: Dice,
     /// For what tasks do.
     task_dice: Dice,
+    /// For the calls of tasks.
+    call_dice: Dice,
     has_tasks: bool,
+    /// For mistakes in specs.
+    mistake_dice: Dice,
+    has_mistakes: bool,
     script: Vec<String>,
     /// The clusters that were created.
     clusters: Vec<String>,
@@ -141,7 +148,10 @@ impl History {
             play: Play::default(),
             dice: Dice::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d)),
             task_dice: Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d)),
+            call_dice: Dice::new(seed.wrapping_mul(0xd6e8_feb8_6659_fd93)),
             has_tasks: false,
+            mistake_dice: Dice::new(seed.wrapping_mul(0x9fb2_1c65_1e98_df25)),
+            has_mistakes: false,
             script: Vec::new(),
             clusters: Vec::new(),
             lost_for_ever: false,
@@ -163,11 +173,13 @@ impl History {
         self.obey(faults);
         self.create("c");
         self.begin_with_tasks();
+        self.may_be_mistaken();
         for _ in 0..self.dice.between(2, 9) {
             let pause = self.dice.between(1, 90);
             self.pause(pause);
             self.event();
             self.gate_event();
+            self.mistake();
         }
         while let Some(due) = self.open.iter().map(|(due, _)| *due).max() {
             self.pause(due.saturating_sub(self.play.harness.universe.now) / SECOND);

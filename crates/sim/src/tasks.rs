@@ -1,74 +1,99 @@
-//! How does the operator's loop over tasks behave, and what do its Jobs come to?
+//! How does the operator's loop over tasks behave?
 //!
 //! The real check and the real pass of tasks ([`turn`]) run here against the same API server as the
 //! clusters'. Each write and each call counts as a step, after any of which the process may end; with it
 //! goes what it had in memory: answers that no pass has persisted, and the last valid specs of clusters.
 
+mod jobs;
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jobs::USUALLY;
+pub use jobs::{JobEnds, end_jobs};
 use serde_json::{Value, json};
+pub use steps::{Begun, Silence, TaskBrain, Turn};
+use steps::{Fate, Line};
 use tikv_operator_core::check::{Rejection, check_value};
 use tikv_operator_core::cluster::Cluster;
 use tikv_operator_core::task::{
-    Answer, Answered, ClusterView, JobFacts, RunKey, Task, TaskPlan, TaskStep, TaskWorld,
-    check_task, cluster_view, job_facts, task_facts, turn,
+    Answered, ClusterView, JobFacts, RunKey, Task, TaskPlan, TaskWorld, check_task, cluster_view,
+    job_facts, task_facts,
 };
 
 use crate::clock::{self, SECOND};
 use crate::kube::{Key, Kube, Object, at, set, text};
+use crate::operator::Faults;
 use crate::search::Likeness;
 
-/// A Job about which nothing is said.
-const USUALLY: JobEnds = JobEnds::Well(5);
-
-/// How Jobs end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JobEnds {
-    /// Well, after so many seconds.
-    Well(u64),
-    /// Badly, after so many seconds.
-    Badly(u64),
-    /// Never.
-    Never,
-}
-
 /// What `check_task` makes of a spec.
-type Verdict = Result<Arc<Task>, Rejection>;
+pub type Verdict = Result<Arc<Task>, Rejection>;
+
+/// Jobs of a task, by the key of their run.
+type Jobs = BTreeMap<RunKey, JobFacts>;
+
+/// After a call that nobody answered the operator looks again.
+const PAUSE: u64 = 2 * SECOND;
 
 /// The loop over tasks of one operator process.
 #[derive(Clone, Debug, Default)]
 pub struct TaskLoop {
+    /// What it decides with.
+    pub brain: TaskBrain,
     /// It ends after so many steps, counted over all lives.
     pub crash_after: Option<u64>,
     /// Steps that were made so far.
     pub steps: u64,
-    /// Runs that were begun: task, what they are about, and their key.
-    pub begun: Vec<(String, String, String)>,
+    /// Runs that were begun.
+    pub begun: Vec<Begun>,
+    /// What becomes of its calls.
+    line: Line,
     down_until: u64,
     /// It looks then, also where nothing has changed.
     wake_at: u64,
     /// What was answered to calls of a task, until a pass persists it.
     answers: BTreeMap<String, Vec<Answered>>,
+    /// The Jobs of a task that the watch has told of, by its name.
+    told: BTreeMap<String, Jobs>,
     /// What was made of the specs of tasks, with the generation, by uid.
     verdicts: BTreeMap<String, (u64, Verdict)>,
     /// The specs of clusters that are in force, with the generation that was checked last, by uid.
     checked: BTreeMap<String, (u64, Option<Arc<Cluster>>)>,
+    /// The clusters as they were seen last, by name.
+    views: BTreeMap<String, View>,
 }
+
+/// A version of a cluster, and how a task sees it.
+type View = (Arc<Object>, Option<ClusterView>);
 
 impl TaskLoop {
     /// The process ends; another one starts after `pause` milliseconds.
     fn restart(&mut self, now: u64, pause: u64) {
         (self.down_until, self.wake_at) = (now + pause, 0);
         self.answers.clear();
+        self.told.clear();
         self.checked.clear();
+        self.views.clear();
+    }
+
+    /// Sets what goes wrong with its calls: refused and lost writes, lost answers, old views, ends of its
+    /// process.
+    pub fn set_faults(&mut self, faults: Faults, seed: u64) {
+        self.line = Line::new(faults, seed);
+    }
+
+    /// It looks again after a pause: of something that it did not all is known.
+    fn look_soon(&mut self, now: u64) {
+        self.wake_at = self.wake_at.min(now + PAUSE);
     }
 
     /// A step was made; does the process end with it?
     fn ends(&mut self, now: u64) -> bool {
         self.steps += 1;
-        let ends = self.crash_after.is_some_and(|after| self.steps == after);
+        let planned = self.crash_after.is_some_and(|after| self.steps == after);
+        let ends = planned || self.line.crashes();
         if ends {
             // Another one takes over.
             self.restart(now, 3 * SECOND);
@@ -93,33 +118,46 @@ impl TaskLoop {
 
     /// Whether the process ended in it.
     fn pass(&mut self, kube: &mut Kube, name: &str, now: u64) -> bool {
-        let Some(body) = kube.get("TikvTask", name).map(|task| task.body().clone()) else {
-            return false;
-        };
-        let Some(facts) = task_facts(&body) else { return false };
+        let Some(task) = kube.find("TikvTask", name).cloned() else { return false };
+        let Some(facts) = task_facts(task.body()) else { return false };
         let moment = clock::instant(now);
-        let checked = self.checked_task(&body, moment);
-        let views = self.views(kube).into_iter();
-        let about = |view: &ClusterView| {
+        let checked = self.checked_task(task.body(), moment);
+        self.look_at_clusters(kube);
+        let views = self.views.values().filter_map(|(_, view)| view.as_ref());
+        let about = |view: &&ClusterView| {
             checked.as_ref().is_ok_and(|task| task.is_about(&view.name, &view.labels))
         };
+        let before = facts.status.clone();
         let world = TaskWorld {
             now: moment,
-            clusters: views.filter(about).map(|view| (view.name.clone(), view)).collect(),
+            clusters: views.filter(about).map(|view| (view.name.clone(), view.clone())).collect(),
             clusters_are_known: true,
             unreadable: BTreeSet::new(),
-            jobs: Some(jobs_of(kube, &facts.uid.0)),
+            jobs: Some(self.jobs(kube, name, &facts.uid.0, now)),
             task: facts,
         };
-        let answers = self.answers.remove(name).unwrap_or_default();
-        let planned = turn(&checked, world, &answers);
+        let heard = self.answers.get(name).map(Vec::as_slice).unwrap_or_default();
+        let planned = (self.brain.turn)(&checked, world, heard);
         let wake = u64::try_from(planned.wake.as_millis()).unwrap_or(u64::MAX / 4);
         self.wake_at = self.wake_at.min(now + wake.max(SECOND));
-        if self.persist(kube, name, &json!(planned.status), now) {
-            return true;
+        if planned.status != before {
+            if !self.persist(kube, name, &planned) {
+                // What was answered is heard again.
+                self.look_soon(now);
+                return false;
+            }
+            if self.ends(now) {
+                return true;
+            }
         }
+        self.answers.remove(name);
+        self.begin(kube, name, &planned, now)
+    }
+
+    /// Does what is to be done for a task. Whether the process ended in it.
+    fn begin(&mut self, kube: &mut Kube, name: &str, planned: &TaskPlan, now: u64) -> bool {
         for step in &planned.steps {
-            let answer = self.act(kube, name, &planned, step);
+            let answer = self.act(kube, name, planned, step);
             if self.ends(now) {
                 return true;
             }
@@ -127,9 +165,26 @@ impl TaskLoop {
                 let answered = Answered { key: key.clone(), answer };
                 self.answers.entry(name.to_owned()).or_default().push(answered);
                 self.wake_at = now;
+            } else {
+                self.look_soon(now);
             }
         }
         false
+    }
+
+    /// The Jobs of a task, as far as the watch has told of them.
+    fn jobs(&mut self, kube: &Kube, task: &str, uid: &str, now: u64) -> Jobs {
+        if self.line.lags() {
+            self.look_soon(now);
+            if let Some(told) = self.told.get(task) {
+                return told.clone();
+            }
+        }
+        let jobs = jobs_of(kube, uid);
+        if self.line.faults.stale > 0 {
+            self.told.insert(task.to_owned(), jobs.clone());
+        }
+        jobs
     }
 
     /// The real `check_task`, once per generation of a task without a schedule, which alone asks for the
@@ -149,13 +204,17 @@ impl TaskLoop {
         verdict
     }
 
-    /// The clusters, each with the spec that is in force.
-    fn views(&mut self, kube: &Kube) -> Vec<ClusterView> {
-        let clusters = kube.list("TikvCluster").filter_map(|cluster| {
-            let checked = self.checked(cluster);
-            cluster_view(cluster.body(), checked.as_deref())
-        });
-        clusters.collect()
+    /// Sees the clusters that have changed, each with the spec that is in force.
+    fn look_at_clusters(&mut self, kube: &Kube) {
+        self.views.retain(|name, _| kube.get("TikvCluster", name).is_some());
+        for cluster in kube.list_shared("TikvCluster") {
+            let known = self.views.get(cluster.name());
+            if known.is_none_or(|(known, _)| !Arc::ptr_eq(known, cluster)) {
+                let checked = self.checked(cluster);
+                let view = cluster_view(cluster.body(), checked.as_deref());
+                self.views.insert(cluster.name().to_owned(), (Arc::clone(cluster), view));
+            }
+        }
     }
 
     /// The present spec or the last that was valid: the real `check`, once per generation.
@@ -169,58 +228,20 @@ impl TaskLoop {
         known.1.clone()
     }
 
-    /// Writes the status where it differs. Whether the process ended with it.
-    fn persist(&mut self, kube: &mut Kube, name: &str, status: &Value, now: u64) -> bool {
+    /// Writes the status. Whether it is known to be there: where it is not, nothing is begun.
+    fn persist(&mut self, kube: &mut Kube, name: &str, planned: &TaskPlan) -> bool {
         let key = Key::new("TikvTask", name);
-        if kube.get("TikvTask", name).is_some_and(|task| at(task, "/status") == status) {
+        let fate = self.line.fate();
+        if fate == Fate::Lost || self.line.conflicts() {
             return false;
         }
-        let written = kube.edit(&key, |task| set(task, &["status"], status.clone()));
-        written && self.ends(now)
-    }
-
-    fn act(
-        &mut self,
-        kube: &mut Kube,
-        task: &str,
-        planned: &TaskPlan,
-        step: &TaskStep,
-    ) -> Option<Answer> {
-        match step {
-            TaskStep::CreateJob { key, job } => {
-                // 409: it is this run's, by its name.
-                if kube.create(job.clone()).is_ok() {
-                    self.note(task, planned, key);
-                }
-                Some(Answer::Begun)
-            }
-            TaskStep::FindJob { name, .. } => {
-                let gone = || Answer::Again(format!("Job {name} was deleted"));
-                Some(kube.get("Job", name).map_or_else(gone, |_| Answer::Begun))
-            }
-            TaskStep::DeleteJob { name, uid } => {
-                let _ = kube.delete(&Key::new("Job", name), Some(&uid.0));
-                None
-            }
-            TaskStep::Call { key, .. } => {
-                self.note(task, planned, key);
-                Some(Answer::Done("200".to_owned()))
-            }
-        }
-    }
-
-    fn note(&mut self, task: &str, planned: &TaskPlan, key: &RunKey) {
-        let run = planned.status.runs.iter().find(|run| run.key == *key);
-        let about = run.map(|run| {
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let event = run.event.map_or("-", |event| event.as_str());
-            format!("{event} {} {}>{}", text(&run.subject), text(&run.from), text(&run.to))
-        });
-        self.begun.push((task.to_owned(), about.unwrap_or_default(), key.to_string()));
+        let status = json!(planned.status);
+        kube.edit(&key, |task| set(task, &["status"], status));
+        fate == Fate::Answered
     }
 }
 
-fn jobs_of(kube: &Kube, task: &str) -> BTreeMap<RunKey, JobFacts> {
+fn jobs_of(kube: &Kube, task: &str) -> Jobs {
     let own = kube.list("Job").filter(|job| text(job, "/metadata/ownerReferences/0/uid") == task);
     own.filter_map(|job| job_facts(job.body())).collect()
 }
@@ -239,6 +260,12 @@ pub struct Tasks {
 }
 
 impl Tasks {
+    /// A loop that decides with these.
+    pub fn with(brain: TaskBrain) -> Self {
+        let looping = TaskLoop { brain, ..TaskLoop::default() };
+        Self { looping, ..Self::default() }
+    }
+
     /// The first so many changes of the API server have been seen here.
     pub(crate) fn has_seen(&self) -> usize {
         self.seen
@@ -271,10 +298,13 @@ impl Tasks {
         self.job_ends_at = 0;
     }
 
-    /// Every Job ends well.
+    /// Every Job ends well, and every call is answered.
     pub fn all_well(&mut self) {
         self.ends.clear();
         self.job_ends_at = 0;
+        self.looping.line.faults.stop();
+        // What was put off by a fault is not put off any more.
+        self.looping.wake_at = 0;
     }
 
     /// The operator's process ends; another one starts after `pause` milliseconds.
@@ -292,36 +322,4 @@ impl Tasks {
             to.same((task, format!("{answers:?}")));
         }
     }
-}
-
-/// What Kubernetes' Job controller and the pods of Jobs come to. Returns when the next one ends.
-pub fn end_jobs(kube: &mut Kube, ends: &dyn Fn(&str) -> JobEnds, now: u64) -> u64 {
-    let jobs: Vec<(Key, JobEnds, u64)> = kube
-        .list("Job")
-        .filter(|job| at(job, "/status/conditions").is_null())
-        .filter_map(|job| {
-            let task = at(job, "/metadata/labels").get("tikv.org/task")?.as_str()?;
-            let made: jiff::Timestamp = text(job, "/metadata/creationTimestamp").parse().ok()?;
-            let age = clock::instant(now).duration_since(made).as_secs();
-            Some((Key::of(job), ends(task), u64::try_from(age).unwrap_or_default()))
-        })
-        .collect();
-    let mut next = u64::MAX;
-    for (key, ends, age) in jobs {
-        if let JobEnds::Well(after) | JobEnds::Badly(after) = ends
-            && age < after
-        {
-            next = next.min(now + (after - age) * SECOND);
-        }
-        let condition = match ends {
-            JobEnds::Well(after) if age >= after => json!({"type": "Complete", "status": "True"}),
-            JobEnds::Badly(after) if age >= after => json!({
-                "type": "Failed", "status": "True",
-                "reason": "BackoffLimitExceeded", "message": "it did not work",
-            }),
-            JobEnds::Well(_) | JobEnds::Badly(_) | JobEnds::Never => continue,
-        };
-        kube.edit(&key, |job| set(job, &["status", "conditions"], json!([condition])));
-    }
-    next
 }

@@ -2,8 +2,9 @@
 
 mod alike;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
 use tikv_operator_core::world::PdFacts;
 
 use crate::clock::SECOND;
@@ -22,6 +23,15 @@ const MOVES_EVERY: u64 = 5 * SECOND;
 /// After so many seconds without a move there will be none.
 const STILL: u64 = 11 * SECOND;
 
+/// The last spec of a cluster that was valid.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InForce {
+    /// The generation that it had.
+    pub(crate) generation: u64,
+    /// Null where there has been none.
+    pub(crate) spec: Value,
+}
+
 /// Everything that is not the operator.
 #[derive(Clone, Debug)]
 pub struct Universe {
@@ -37,6 +47,8 @@ pub struct Universe {
     pub pd: Pd,
     /// TiKV.
     pub tikv: Tikv,
+    /// What is in force of clusters whose spec has a mistake in it, by name: for those who look on.
+    pub(crate) in_force: BTreeMap<String, InForce>,
     names: Names,
     named_at: usize,
     /// Pairs between which nothing gets through ([`Names::cut`]).
@@ -61,6 +73,7 @@ impl Universe {
             nodes,
             pd: Pd::default(),
             tikv: Tikv::default(),
+            in_force: BTreeMap::new(),
             names: Names::default(),
             named_at: usize::MAX,
             cuts: BTreeSet::new(),
@@ -88,6 +101,13 @@ impl Universe {
             }
         }
         self.notice_changes(version);
+    }
+
+    /// The spec that a cluster is to follow: its own, or the valid one before a mistake.
+    pub(crate) fn spec_in_force(&self, cluster: &str) -> &Value {
+        let own = || self.kube.get("TikvCluster", cluster).map(|own| at(own, "/spec"));
+        let before = self.in_force.get(cluster).map(|before| &before.spec);
+        before.or_else(own).unwrap_or(&Value::Null)
     }
 
     fn write_everywhere(&mut self) {

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tikv_operator_sim::harness::Harness;
-use tikv_operator_sim::kube::{Key, at, set, text};
+use tikv_operator_sim::kube::{Key, Verb, at, set, text};
 use tikv_operator_sim::operator::Faults;
-use tikv_operator_sim::tasks::{JobEnds, TaskLoop, end_jobs};
+use tikv_operator_sim::tasks::{Begun, JobEnds, TaskLoop, end_jobs};
 use tikv_operator_sim::universe::NAMESPACE;
 
 /// A cluster, its operator and the loop over tasks.
@@ -87,7 +87,7 @@ impl Play {
     /// Keys by what they are about, of each task.
     fn keys(&self) -> BTreeMap<(String, String), BTreeSet<String>> {
         let mut keys: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-        for (task, about, key) in &self.tasks.begun {
+        for Begun { task, about, key, .. } in &self.tasks.begun {
             keys.entry((task.clone(), about.clone())).or_default().insert(key.clone());
         }
         keys
@@ -241,11 +241,50 @@ fn a_lost_store_is_told_of_as_down_and_as_replaced() {
         set(node, &["spec", "taints"], taint);
     });
     play.run(9000);
-    let told: Vec<&str> = play.tasks.begun.iter().map(|(_, about, _)| about.as_str()).collect();
+    let told: Vec<&str> = play.tasks.begun.iter().map(|begun| begun.about.as_str()).collect();
     for event in ["StoreDown", "StoreReplaced"] {
         let count = told.iter().filter(|about| about.starts_with(event)).count();
         assert_eq!(count, 1, "{event}: {told:?}");
     }
+}
+
+/// As in [`play`], where half of what the loop over tasks asks for is not done or not answered, and its process
+/// ends now and then.
+fn play_with_losses(seed: u64) -> Play {
+    let mut play = Play::new(well);
+    let faults = Faults {
+        stale: 40,
+        conflict: 20,
+        lost_answer: 30,
+        unavailable: 20,
+        crash: 5,
+        ..Faults::default()
+    };
+    play.tasks.set_faults(faults, seed);
+    play.task("gate", &json!({"events": ["UpgradeStarting"], "gate": "before", "timeout": "30m", "backoffLimit": 20}));
+    let hook = json!({
+        "events": ["UpgradeStarting", "StoreUpgraded", "UpgradeFinished", "ScaleFinished"],
+        "run": {"http": {"url": "http://a"}}, "concurrencyPolicy": "Allow", "timeout": "30m",
+        "backoffLimit": 20, "successfulRunsHistoryLimit": 2,
+    });
+    play.task("hook", &hook);
+    play.run(60);
+    play.upgrade();
+    play.run(3000);
+    play
+}
+
+#[test]
+fn f78_lost_answers_make_no_second_job_and_lose_no_call() {
+    let mut again = 0;
+    for seed in 0..8 {
+        let play = play_with_losses(seed);
+        audit(&play, &format!("with lost answers of seed {seed}"));
+        let jobs = play.tasks.begun.iter().filter(|begun| begun.by == Verb::Create).count();
+        assert_eq!(jobs, 1, "{:?}", play.tasks.begun);
+        again += play.tasks.begun.len() - 6;
+    }
+    assert!(again > 4, "no call was made again");
 }
 
 /// A Job that somebody deletes is not made again without end.

@@ -32,8 +32,10 @@ impl Auditor {
             back: _,
             refused,
             idle_writes,
-            // Of interest where there are gates, which no situation has.
+            // Of interest where there are tasks or mistakes, which no situation has.
             announced: _,
+            asked: _,
+            runs: _,
             joins,
             noted: _,
             now: _,

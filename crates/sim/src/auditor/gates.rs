@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Auditor;
 use super::order::{image_tag, wanted_version};
 use super::removal::{belongs, note};
-use super::wishes::is_rejected;
+use super::wishes::is_unknown;
 use crate::clock;
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
@@ -77,8 +77,7 @@ impl Auditor {
         component: &str,
     ) -> Option<&'u Object> {
         let resource = universe.kube.get("TikvCluster", cluster)?;
-        // Which spec is in force then is not told.
-        if is_rejected(resource) || is_taken_back(universe, cluster, component) {
+        if is_unknown(universe, resource) || is_taken_back(universe, cluster, component) {
             return None;
         }
         let announced = self.announced(universe, cluster);

@@ -10,10 +10,12 @@ mod gates;
 mod joined;
 mod left;
 mod loss;
+mod mistakes;
 mod order;
 mod patience;
 mod proof;
 mod removal;
+mod runs;
 mod settings;
 mod truth;
 mod wishes;
@@ -24,6 +26,8 @@ use std::fmt;
 
 use disruption::Disrupted;
 use joined::Joins;
+use mistakes::Asked;
+use runs::Runs;
 
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Pass;
@@ -103,6 +107,8 @@ pub struct Auditor {
     retired_at: BTreeMap<String, u64>,
     /// The generation of a resource's spec and since when it has it, by uid.
     edited: BTreeMap<String, (u64, u64)>,
+    /// What resources have asked for, by uid.
+    asked: BTreeMap<String, Asked>,
     /// Since when the API server takes no pods.
     closed_since: Option<u64>,
     /// When stores that the operator took down came back, by consensus history and id.
@@ -111,6 +117,8 @@ pub struct Auditor {
     idle_writes: BTreeMap<String, Vec<u64>>,
     /// When upgrades were announced first, by the uid of the resource and the announcement's id.
     announced: BTreeMap<(String, String), u64>,
+    /// Runs of tasks.
+    runs: Runs,
     /// PD members that are being added, and whose doing it is when they never start.
     joins: Joins,
     /// How many changes of the API server there were when resources were last noted.
@@ -199,7 +207,7 @@ impl Auditor {
         }
     }
 
-    fn note_resources(&mut self, universe: &Universe) {
+    fn note_resources(&mut self, universe: &mut Universe) {
         // What is seen of resources is the same until one of them changes.
         let version = std::mem::replace(&mut self.noted, universe.kube.version());
         if !universe.kube.has_news(version, &["TikvCluster"]) {
@@ -214,6 +222,7 @@ impl Auditor {
             }
             self.uids.insert(name_of(resource).to_owned(), uid);
         }
+        self.note_mistakes(universe, version);
     }
 
     /// A cluster id is made once for a resource, and never beside volumes of an earlier one.
@@ -247,9 +256,11 @@ impl Auditor {
     }
 
     /// Looks at what a pass wrote and planned.
-    pub fn after_pass(&mut self, universe: &Universe, cluster: &str, pass: &Pass) {
+    pub fn after_pass(&mut self, universe: &mut Universe, cluster: &str, pass: &Pass) {
         self.now = universe.now;
         self.note_resources(universe);
+        self.look_by_what_is_in_force(universe, cluster, pass);
+        let universe = &*universe;
         for write in &pass.writes {
             self.judge_write(universe, cluster, write);
         }
@@ -257,6 +268,7 @@ impl Auditor {
         self.judge_vain_steps(universe, pass);
         self.judge_pass(universe, cluster, pass);
         self.judge_silence(universe, cluster, pass);
+        self.judge_condition(universe, cluster, pass);
     }
 
     /// Not Ready, nothing to do and no reason given: a silent stall.

@@ -170,8 +170,8 @@ impl Auditor {
     pub(super) fn judge_start(&mut self, universe: &Universe, cluster: &str, pod: &Object) {
         let name = name_of(pod);
         self.judge_first_member(universe, cluster, name);
-        if let Some(resource) = universe.kube.get("TikvCluster", cluster) {
-            self.made_of.insert(uid_of(pod).to_owned(), generation(resource));
+        if let Some(of) = generation_in_force(universe, cluster) {
+            self.made_of.insert(uid_of(pod).to_owned(), of);
         }
         let Some(index) = universe.cluster_of(cluster) else { return };
         let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
@@ -220,11 +220,11 @@ impl Auditor {
     /// A pod that runs what the spec says, on a machine that is open, is left alone.
     fn judge_cause(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         let Some(pod) = write.before.as_deref() else { return };
-        let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
+        let of = generation_in_force(universe, cluster);
         // One that was made before a gate opened runs the image of before.
         let component = text(pod, "/metadata/labels/app.kubernetes.io~1component");
         let current = image_tag(pod, component) == wanted_version(universe, cluster, component);
-        let same = current && self.made_of.get(uid_of(pod)) == Some(&generation(resource));
+        let same = current && self.made_of.get(uid_of(pod)).copied() == of;
         let asked = ["tikv.org/restart", "tikv.org/leave"]
             .iter()
             .any(|mark| at(pod, "/metadata/annotations").get(mark).is_some());
@@ -366,6 +366,12 @@ pub(super) fn image_tag<'a>(pod: &'a Object, container: &str) -> &'a str {
     let mut containers = at(pod, "/spec/containers").as_array().into_iter().flatten();
     let image = containers.find(|c| text(c, "/name") == container).map(|c| text(c, "/image"));
     image.and_then(|image| image.rsplit_once(':')).map_or("", |(_, tag)| tag)
+}
+
+/// The generation of the spec that is in force.
+fn generation_in_force(universe: &Universe, cluster: &str) -> Option<u64> {
+    let before = universe.in_force.get(cluster).map(|before| before.generation);
+    before.or_else(|| Some(generation(universe.kube.get("TikvCluster", cluster)?)))
 }
 
 pub(super) fn generation(resource: &Object) -> u64 {

@@ -13,7 +13,7 @@ use super::loss::pod_of;
 use super::order::{generation, main_claims};
 use super::removal::{belongs, note};
 use super::truth::{duration, setting};
-use super::wishes::is_rejected;
+use super::wishes::is_unknown;
 use crate::clock::{self, SECOND};
 use crate::kube::{Object, Verb, at, is_deleting, name_of, text, uid_of};
 use crate::operator::{Pass, Write};
@@ -62,7 +62,7 @@ impl Auditor {
     pub(super) fn judge_pause(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
         let paused = at(resource, "/spec/paused").as_bool() == Some(true);
-        if !paused || is_deleting(resource) || is_rejected(resource) {
+        if !paused || is_deleting(resource) || is_unknown(universe, resource) {
             return;
         }
         if !ends_a_half(universe, write) {
@@ -102,6 +102,10 @@ impl Auditor {
         let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
         let edited = self.edited.get(uid_of(resource)).map(|(_, since)| *since);
         let old = self.made_of.get(uid_of(pod)).is_some_and(|of| *of != generation(resource));
+        // Which edit the spec in force came with is not known while there is a mistake in the last one.
+        if universe.in_force.contains_key(cluster) {
+            return;
+        }
         if old && edited.is_some_and(|edited| closed <= edited) {
             self.find(TRIED, write.key.to_string());
         }

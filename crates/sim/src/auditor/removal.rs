@@ -188,7 +188,7 @@ impl Auditor {
     }
 
     fn judge_replacement(&mut self, universe: &Universe, cluster: &str, new: &Object) {
-        let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return };
+        let spec = universe.spec_in_force(cluster);
         let stores =
             universe.cluster_of(cluster).and_then(|index| universe.pd.ensembles.get(index));
         let gone = |id: &str| {
@@ -215,8 +215,7 @@ impl Auditor {
             );
             self.find(EXTRAS, what);
         }
-        let limit =
-            [at(resource, "/spec/tikv/failover/max"), at(resource, "/spec/tikv/maxFailoverCount")];
+        let limit = [at(spec, "/tikv/failover/max"), at(spec, "/tikv/maxFailoverCount")];
         let limit = limit.iter().find_map(|limit| limit.as_u64()).unwrap_or(DEFAULT_LIMIT);
         if replaced.len() as u64 > limit {
             self.find(EXTRAS, format!("{}: {} of {limit}", name_of(new), replaced.len()));

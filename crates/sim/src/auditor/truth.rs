@@ -60,16 +60,16 @@ fn obstacle(ensemble: &Ensemble) -> Option<String> {
     thin.map(|region| format!("region {} has too few replicas", region.id))
 }
 
-/// A field of a component in the spec, else the cluster's own.
+/// A field of a component in the spec that is in force, else the cluster's own.
 pub(super) fn setting<'a>(
     universe: &'a Universe,
     cluster: &str,
     component: &str,
     field: &str,
 ) -> &'a Value {
-    let Some(resource) = universe.kube.get("TikvCluster", cluster) else { return &Value::Null };
-    let own = at(resource, &format!("/spec/{component}{field}"));
-    if own.is_null() { at(resource, &format!("/spec{field}")) } else { own }
+    let spec = universe.spec_in_force(cluster);
+    let own = at(spec, &format!("/{component}{field}"));
+    if own.is_null() { at(spec, field) } else { own }
 }
 
 /// A duration such as `10m` in milliseconds; `default` is in seconds.

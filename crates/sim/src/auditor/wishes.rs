@@ -87,6 +87,11 @@ impl Auditor {
     }
 }
 
+/// The spec is not valid, and which one is in force instead is not known.
+pub(super) fn is_unknown(universe: &Universe, resource: &Object) -> bool {
+    is_rejected(resource) && !universe.in_force.contains_key(name_of(resource))
+}
+
 /// The spec is not valid: an earlier one may be in force.
 pub(super) fn is_rejected(resource: &Object) -> bool {
     let mut conditions = at(resource, "/status/conditions").as_array().into_iter().flatten();

@@ -21,6 +21,7 @@ impl Auditor {
     pub(super) fn judge_write(&mut self, universe: &Universe, cluster: &str, write: &Write) {
         if write.key.kind != "TikvCluster" {
             self.judge_pause(universe, cluster, write);
+            self.judge_mistaken(universe, cluster, write);
         }
         if write.verb == Verb::Call {
             self.judge_call(universe, cluster, write);

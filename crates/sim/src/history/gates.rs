@@ -9,6 +9,14 @@ use crate::kube::name_of;
 
 /// Of a hundred histories so many have tasks.
 const WITH_TASKS: u64 = 30;
+/// Of a hundred of these so many have calls too, and lose some of what the calls of tasks are answered.
+const WITH_CALLS: u64 = 50;
+/// What is told to somebody.
+const TOLD: &str =
+    "UpgradeStarting StoreUpgraded UpgradeFinished ScaleFinished StoreDown StoreBack";
+/// What can go wrong with the calls of tasks, and in how many of a hundred at most.
+const FAULTS: [(&str, u64); 5] =
+    [("stale", 60), ("conflict", 30), ("lost-answer", 60), ("unavailable", 40), ("crash", 10)];
 /// Most gates at a time.
 const MOST: usize = 2;
 
@@ -18,7 +26,21 @@ impl History {
         self.has_tasks = self.task_dice.chance(WITH_TASKS);
         if self.has_tasks {
             self.make_gate();
+            self.make_calls();
         }
+    }
+
+    /// Somebody is told of what happens, and calls of tasks get lost or are not answered. Their dice are their
+    /// own, too.
+    fn make_calls(&mut self) {
+        if !self.call_dice.chance(WITH_CALLS) {
+            return;
+        }
+        self.obey(format!("hook told c {TOLD}"));
+        let dice = &mut self.call_dice;
+        let mut sometimes = |most: u64| if dice.chance(60) { dice.below(most) } else { 0 };
+        let faults = FAULTS.map(|(name, most)| format!(" {name}={}", sometimes(most)));
+        self.obey(format!("faults-of-tasks{}", faults.concat()));
     }
 
     /// Something about gates, now and then, beside what happens otherwise.
@@ -38,7 +60,8 @@ impl History {
     }
 
     fn make_gate(&mut self) {
-        let gates = self.universe().kube.list("TikvTask").count();
+        let gates = self.universe().kube.list("TikvTask").filter(|task| name_of(task) != "told");
+        let gates = gates.count();
         if gates >= MOST {
             return;
         }

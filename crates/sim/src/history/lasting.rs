@@ -207,12 +207,12 @@ impl History {
         self.dice.pick(&self.clusters).cloned()
     }
 
-    fn spec(&self, cluster: &str, pointer: &str) -> Option<&Value> {
+    pub(super) fn spec(&self, cluster: &str, pointer: &str) -> Option<&Value> {
         let resource = self.universe().kube.get("TikvCluster", cluster)?;
         resource.pointer(&format!("/spec{pointer}"))
     }
 
-    fn stores(&self, cluster: &str) -> Option<u64> {
+    pub(super) fn stores(&self, cluster: &str) -> Option<u64> {
         let resource = self.universe().kube.get("TikvCluster", cluster)?;
         Some(resource.pointer("/spec/tikv/replicas").and_then(Value::as_u64).unwrap_or(3))
     }

@@ -224,6 +224,13 @@ impl Kube {
         news.is_none_or(|news| news.iter().any(|c| kinds.contains(&c.key.kind.as_str())))
     }
 
+    /// The versions of objects of a kind that came after `version`, as far as they are still told.
+    pub(crate) fn since(&self, version: usize, kind: &str) -> impl Iterator<Item = &Object> {
+        let news = self.news(version).unwrap_or_default().iter();
+        news.filter(move |change| change.key.kind == kind)
+            .filter_map(|change| change.object.as_deref())
+    }
+
     /// Has something changed since `version` that the operator's watches for this cluster tell?
     pub fn concerns(&self, version: usize, cluster: &str) -> bool {
         let news = self.news(version).unwrap_or_default();

@@ -44,9 +44,14 @@ pub type Planner = fn(&Cluster, &World) -> Plan;
 /// Computes the status. The real one, or a broken one.
 pub type Reporter = fn(&Cluster, &World, &Plan, &[Outcome]) -> TikvClusterStatus;
 
+/// Turns a spec into a cluster, or refuses it. The real one, or a broken one.
+pub type Checker = fn(&TikvCluster) -> Result<Cluster, Rejection>;
+
 /// The parts of the operator that a test may replace.
 #[derive(Clone, Copy)]
 pub struct Brain {
+    /// `check`.
+    pub check: Checker,
     /// `plan`.
     pub plan: Planner,
     /// `report`.
@@ -55,7 +60,7 @@ pub struct Brain {
 
 impl Default for Brain {
     fn default() -> Self {
-        Self { plan: plan::plan, report: |c, w, p, o| report::report(c, w, p, o).0 }
+        Self { check, plan: plan::plan, report: |c, w, p, o| report::report(c, w, p, o).0 }
     }
 }
 
@@ -66,6 +71,8 @@ pub struct Pass {
     pub plan: Option<Plan>,
     /// What came of its steps.
     pub outcomes: Vec<Outcome>,
+    /// The generation of the spec that it was made for.
+    pub planned_for: Option<u64>,
     /// Why the spec was not accepted.
     pub rejected: Option<String>,
     /// The status was written.
@@ -74,6 +81,13 @@ pub struct Pass {
     pub writes: Vec<Write>,
     /// The process ended in the middle.
     pub crashed: bool,
+}
+
+impl Pass {
+    fn planned(&mut self, cluster: &Cluster, plan: Plan) {
+        self.planned_for = u64::try_from(cluster.generation).ok();
+        self.plan = Some(plan);
+    }
 }
 
 /// What the process has seen of PD's leader, and since when it has had no answer.
@@ -296,9 +310,10 @@ impl Operator {
             due = self.write_status(universe, &mut look, &status, pass);
         }
         match judged {
-            Judgement::Planned(_, plan) => pass.plan = Some(plan),
-            Judgement::Kept(rejection, _, plan) => {
-                (pass.plan, pass.rejected) = (Some(plan), Some(rejection.to_string()));
+            Judgement::Planned(cluster, plan) => pass.planned(&cluster, plan),
+            Judgement::Kept(rejection, cluster, plan) => {
+                pass.planned(&cluster, plan);
+                pass.rejected = Some(rejection.to_string());
             }
             Judgement::Rejected(rejection, _) => pass.rejected = Some(rejection.to_string()),
         }
@@ -347,7 +362,7 @@ impl Operator {
         if let Some(known) = known.filter(|k| k.uid == *uid && k.generation == generation) {
             return Some(known.verdict.clone());
         }
-        let verdict = check(&typed(&look.resource)?).map(Arc::new);
+        let verdict = (self.brain.check)(&typed(&look.resource)?).map(Arc::new);
         let known = Checked { uid: uid.clone(), generation, verdict: verdict.clone() };
         self.checked = Some(known);
         Some(verdict)

@@ -165,25 +165,31 @@ impl Play {
     }
 
     fn faults(&mut self, fields: &[&str]) -> Printed {
-        let mut faults = Faults { crash_after: self.crash_after, ..Faults::default() };
-        for field in fields {
-            let (name, percent) = field.split_once('=').ok_or("want name=percent")?;
-            let percent = number(percent)?;
-            match name {
-                "stale" => faults.stale = percent,
-                "conflict" => faults.conflict = percent,
-                "lost-answer" => faults.lost_answer = percent,
-                "unavailable" => faults.unavailable = percent,
-                "pd-silent" => faults.pd_silent = percent,
-                "pd-half" => faults.pd_half = percent,
-                "crash" => faults.crash = percent,
-                "pace" => faults.pace = percent,
-                _ => return Err(format!("no such fault: {name}")),
-            }
-        }
-        self.harness.set_faults(faults);
+        let crash_after = self.crash_after;
+        self.harness.set_faults(Faults { crash_after, ..faults(fields)? });
         Ok(String::new())
     }
+}
+
+/// `stale=30 crash=2`: faults by their names, in percent.
+pub(super) fn faults(fields: &[&str]) -> Result<Faults, String> {
+    let mut faults = Faults::default();
+    for field in fields {
+        let (name, percent) = field.split_once('=').ok_or("want name=percent")?;
+        let percent = number(percent)?;
+        match name {
+            "stale" => faults.stale = percent,
+            "conflict" => faults.conflict = percent,
+            "lost-answer" => faults.lost_answer = percent,
+            "unavailable" => faults.unavailable = percent,
+            "pd-silent" => faults.pd_silent = percent,
+            "pd-half" => faults.pd_half = percent,
+            "crash" => faults.crash = percent,
+            "pace" => faults.pace = percent,
+            _ => return Err(format!("no such fault: {name}")),
+        }
+    }
+    Ok(faults)
 }
 
 pub(super) fn number(word: &str) -> Result<u64, String> {

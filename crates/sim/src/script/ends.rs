@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Play;
-use crate::history::{BAD_VERSION, GOOD_VERSION};
+use crate::history::{BAD_VERSION, GOOD_VERSION, corrections};
 use crate::kube::{Key, name_of, set};
 
 /// How long nothing may be written after everything came to rest, in seconds.
@@ -51,6 +51,9 @@ impl Play {
             }
             if spec.get("paused") == Some(&json!(true)) {
                 self.harness.edit(&name, &["paused"], json!(false));
+            }
+            for (field, good) in corrections(&spec) {
+                self.harness.edit(&name, &field, good);
             }
         }
     }

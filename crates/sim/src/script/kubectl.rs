@@ -1,10 +1,10 @@
 //! What does a person with kubectl do to objects?
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tikv_operator_api::labels::SKIP_GATE;
 
 use super::Play;
-use super::commands::{Printed, number};
+use super::commands::{Printed, faults, number};
 use crate::kube::{Key, Propagation, patch, set, text, uid_of};
 use crate::tasks::JobEnds;
 use crate::universe::NAMESPACE;
@@ -33,6 +33,11 @@ impl Play {
                 Ok(String::new())
             }
             ("gate", [task, cluster]) => self.gate(task, cluster),
+            ("hook", [task, cluster, events @ ..]) => self.hook(task, cluster, events),
+            ("faults-of-tasks", fields) => {
+                self.harness.set_faults_of_tasks(faults(fields)?);
+                Ok(String::new())
+            }
             ("gate-answers", [task, outcome]) => self.answer(task, outcome),
             ("skip-gate", [cluster]) => self.skip_gate(cluster),
             ("jobs", [task, how @ ..]) => self.end_jobs_of(task, how),
@@ -49,6 +54,19 @@ impl Play {
             "cluster": cluster, "events": ["UpgradeStarting"], "gate": "before",
             "run": {"job": {"template": job}},
         });
+        self.task(task, &spec)
+    }
+
+    /// A task that calls somebody after each of these events.
+    fn hook(&mut self, task: &str, cluster: &str, events: &[&str]) -> Printed {
+        let spec = json!({
+            "cluster": cluster, "events": events, "concurrencyPolicy": "Allow",
+            "run": {"http": {"url": "http://a"}},
+        });
+        self.task(task, &spec)
+    }
+
+    fn task(&mut self, task: &str, spec: &Value) -> Printed {
         let task = json!({
             "apiVersion": "tikv.org/v1alpha1", "kind": "TikvTask",
             "metadata": {"name": task, "namespace": NAMESPACE},
@@ -83,7 +101,7 @@ impl Play {
             ["never"] => JobEnds::Never,
             _ => return Err("want well SECONDS, badly SECONDS or never".to_owned()),
         };
-        self.harness.tasks.get_or_insert_default().say(task, ends);
+        self.harness.with_tasks().say(task, ends);
         Ok(String::new())
     }
 

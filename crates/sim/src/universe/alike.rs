@@ -14,6 +14,8 @@ impl Alike for Universe {
             nodes,
             pd,
             tikv,
+            // Of interest where there are mistakes, which no situation has.
+            in_force: _,
             // Made of objects.
             names: _,
             named_at,

@@ -15,7 +15,9 @@
 
 mod believers;
 mod joins;
+mod mistakes;
 mod planners;
+mod runners;
 
 use std::time::Duration;
 
@@ -100,11 +102,21 @@ const OPEN: &[Tooth] = &[
 /// Is it caught in this history?
 fn is_caught(brain: Brain, finding: &str, seed: u64) -> bool {
     believers::forget();
+    is_found(finding, seed, |harness| harness.brain = brain)
+}
+
+/// Is this found in the history of a seed, with other parts of the operator?
+fn is_found(finding: &str, seed: u64, other: impl Fn(&mut Harness)) -> bool {
     let prepare = |harness: &mut Harness| {
-        harness.brain = brain;
+        other(harness);
         harness.stops_at = Some(finding.to_owned());
     };
     history::run(seed, prepare).findings.iter().any(|found| found.contains(finding))
+}
+
+/// The first seed in whose history this is found, the known one before all others.
+fn found_by(known: u64, finding: &str, other: impl Fn(&mut Harness), seeds: u64) -> Option<u64> {
+    [known].into_iter().chain(0..seeds).find(|seed| is_found(finding, *seed, &other))
 }
 
 /// The first seed that catches it, the one of the table before all others; `SEEDS=n` for fewer.

@@ -49,6 +49,7 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
             "specs_that_only_the_operator_can_judge_get_a_condition_and_nothing_else",
         ),
     ),
+    ("7", Test("crates/sim/tests/teeth/mistakes.rs", "one_that_trusts_a_spec_that_is_refused")),
     ("9", EndToEnd("operator-gone")),
     ("10", Checked("revisions of fixed specs are kept in a file: crates/core/tests/revision.rs")),
     (
@@ -316,6 +317,13 @@ pub(crate) const NOTES: &[(&str, Note)] = &[
     ("F75", Elsewhere(TLS)),
     ("F76", Elsewhere(BACKUP)),
     ("F77", Elsewhere(BACKUP)),
+    (
+        "F78",
+        Test(
+            "crates/sim/tests/teeth/runners.rs",
+            "every_broken_loop_over_tasks_is_caught_by_a_random_history",
+        ),
+    ),
     (
         "F78",
         Open("two loops over tasks at once, which the Lease keeps from acting, are run nowhere"),
