@@ -197,7 +197,7 @@ rules! {
     DATA_FORMAT_IS_FIXED = "data-format-is-fixed", Degraded, Some(config::data_format_is_fixed),
         "`storage.engine`, `storage.api-version` and `storage.enable-ttl` are those of the first start: no store is started or restarted with other ones, because data is not converted.";
     TEMPLATE_ACCEPTED = "template-accepted", Degraded, Planner,
-        "No pod is taken down for a changed spec before the API server has accepted, in a dry run, the pod that would take its place; a refusal names the field and is asked again after five minutes or when the spec changes.";
+        "No pod is taken down for a changed spec before the API server has accepted, in a dry run, the pod that would take its place; a refusal names the field and is asked again after five minutes; with each edit of the spec both answers are forgotten.";
     CONFIG_REFUSED = "config-refused", Held, Planner,
         "PD refuses a setting, in the words given, or does not have it; the other settings are applied, and this one is tried again when PD has taken another one, after five minutes, or when it changes.";
     CONFIG_NEEDS_RESTART = "config-needs-restart", Held, Planner,

@@ -56,6 +56,8 @@ pub struct Memory {
     /// What was applied to an object, how often in a row, and when for the last time.
     applied: BTreeMap<ObjectKey, (String, u32, Instant)>,
     trials: BTreeMap<Component, (Trial, Instant)>,
+    /// The latest generation of the spec that was seen with them.
+    tried_for: i64,
     /// The last plan had neither steps nor waits.
     calm: bool,
     /// The spec as it was last checked.
@@ -137,8 +139,14 @@ impl Memory {
     }
 
     /// What it said; of refusals, those of late: a role, a class or a webhook may be put right
-    /// without an edit of the spec.
-    pub fn trials(&mut self, now: Instant) -> BTreeMap<Component, Trial> {
+    /// without an edit of the spec. Nothing since an edit: what was accepted before it is shown again, also
+    /// where it asks for what an earlier spec asked for.
+    pub fn trials(&mut self, generation: i64, now: Instant) -> BTreeMap<Component, Trial> {
+        // A cache that lags shows the spec of before again.
+        if generation > self.tried_for {
+            self.tried_for = generation;
+            self.trials.clear();
+        }
         self.trials.retain(|_, (trial, at)| {
             trial.refused.is_none() || now.duration_since(*at) < REFUSAL_TIME
         });
@@ -430,17 +438,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_pod_is_shown_again_after_five_minutes_and_an_accepted_one_never() {
+    fn a_refused_pod_is_shown_again_after_five_minutes_and_an_accepted_one_after_an_edit() {
         let (mut memory, start) = (Memory::default(), Instant::now());
+        assert!(memory.trials(1, start).is_empty());
         let trial = |refused: Option<&str>| Trial {
             revision: Revision("r".to_owned()),
             refused: refused.map(str::to_owned),
         };
         memory.tried(Component::Pd, trial(None), start);
         memory.tried(Component::Tikv, trial(Some("no")), start);
-        assert_eq!(memory.trials(start + REFUSAL_TIME / 2).len(), 2);
-        let later = memory.trials(start + REFUSAL_TIME);
+        assert_eq!(memory.trials(1, start + REFUSAL_TIME / 2).len(), 2);
+        let later = memory.trials(1, start + REFUSAL_TIME);
         assert_eq!(later, [(Component::Pd, trial(None))].into());
+        assert!(memory.trials(2, start + REFUSAL_TIME).is_empty());
     }
 
     #[test]

@@ -216,6 +216,7 @@ impl Observer {
         let gates = gates::look(&self.kubernetes, &self.tasks, &resource, freshness).await;
         let mut strangers = memory.strangers(Instant::now());
         strangers.extend(found.strangers);
+        let trials = memory.trials(facts.generation, Instant::now());
         let mut world = World {
             now: Timestamp::now(),
             resource: facts,
@@ -230,7 +231,7 @@ impl Observer {
             seen_for: BTreeMap::new(),
             growth_refused: memory.refused_growth(Instant::now()),
             applied: memory.applied_of_late(Instant::now()),
-            trials: memory.trials(Instant::now()),
+            trials,
             gates,
         };
         world.seen_for = memory.see(symptoms(&world), Instant::now());

@@ -68,6 +68,7 @@ impl Alike for Memory {
             store_configs,
             symptoms,
             trials,
+            tried_for,
         } = self;
         if let Some((member, since)) = leader {
             to.id(*member);
@@ -105,6 +106,7 @@ impl Alike for Memory {
             to.text(&format!("{symptom:?}"));
             to.time(*since);
         }
+        to.same(tried_for);
         for (component, (trial, since)) in trials {
             to.text(&format!("{component:?} {trial:?}"));
             to.time(*since);

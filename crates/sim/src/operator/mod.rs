@@ -112,6 +112,8 @@ struct Memory {
     symptoms: BTreeMap<Symptom, u64>,
     /// Pods that were shown to the API server, and when.
     trials: BTreeMap<Component, (Trial, u64)>,
+    /// The latest generation of the spec that was seen with them.
+    tried_for: i64,
 }
 
 /// What `check` made of a spec, which it makes of the same spec every time.

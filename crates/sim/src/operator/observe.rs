@@ -81,6 +81,7 @@ impl Operator {
         }
         let nodes = self.known.nodes(&view.list(universe, "Node"), node_names(&belongings));
         let gates = self.gates(&resource, universe);
+        let trials = self.trials(facts.generation, now);
         let mut world = World {
             now: clock::instant(universe.now) + self.clock_off,
             resource: facts,
@@ -95,7 +96,7 @@ impl Operator {
             seen_for: BTreeMap::new(),
             growth_refused: self.refused_growth(now),
             applied: self.applied_of_late(now),
-            trials: self.trials(now),
+            trials,
             gates,
         };
         self.ask_processes(&mut world, &resource, universe);
@@ -167,8 +168,12 @@ impl Operator {
         refused.collect()
     }
 
-    /// A pod that was refused is shown again after a while.
-    fn trials(&mut self, now: u64) -> BTreeMap<Component, Trial> {
+    /// A pod that was refused is shown again after a while, and every one after an edit.
+    fn trials(&mut self, generation: i64, now: u64) -> BTreeMap<Component, Trial> {
+        if generation > self.memory.tried_for {
+            self.memory.tried_for = generation;
+            self.memory.trials.clear();
+        }
         let known = &mut self.memory.trials;
         known.retain(|_, (trial, at)| trial.refused.is_none() || now - *at < REFUSAL_TIME);
         known.iter().map(|(component, (trial, _))| (*component, trial.clone())).collect()
