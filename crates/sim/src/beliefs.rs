@@ -4,13 +4,16 @@
 //! thing, or a line of source. One without cannot be written down.
 
 mod all;
+mod limits;
 mod settings;
 mod source;
 
 pub use all::all;
+pub use limits::{LIMITS, Limit};
 pub use settings::{
     HIDDEN_ITEMS, LOG_LEVELS, OFFLINE_ITEMS, ONLINE_IS_LOST, PD_CHECKS_SETTINGS, PD_DEFAULTS,
-    SETTINGS_PERSIST, STORE_CHECKS_SETTINGS, STORE_READS_ITS_FILE, TIKV_DEFAULTS,
+    REPLICAS_NEED_A_CLUSTER, SETTINGS_PERSIST, STORE_CHECKS_SETTINGS, STORE_READS_ITS_FILE,
+    TIKV_DEFAULTS,
 };
 use source::belief;
 pub use source::{Belief, Source};
@@ -19,9 +22,9 @@ use crate::clock::SECOND;
 
 /// Kinds with a generation among those that the operator touches.
 pub const GENERATION: Belief<&[&str]> = belief(
-    &["TikvCluster", "TikvTask"],
-    "metadata.generation of a custom resource with a status subresource grows with spec changes and with deletion",
-    Source::Documented("Kubernetes: Custom Resources, status subresource"),
+    &["TikvCluster", "TikvTask", "Pod", "PodDisruptionBudget"],
+    "metadata.generation of these kinds grows with spec changes and with deletion, not with changes of metadata or status; the others have none",
+    Source::Script("kube/generation.script"),
 );
 
 /// Does this kind count generations?
@@ -33,21 +36,49 @@ pub fn has_generation(kind: &str) -> bool {
 pub const APPLY_WITH_UID: Belief<()> = belief(
     (),
     "server-side apply with metadata.uid answers 409 where the object is absent and 422 where it has another uid",
-    Source::Seen("kube-apiserver 1.35: apply after delete, apply after re-create"),
+    Source::Script("kube/apply.script"),
+);
+
+/// See `says`.
+pub const PATCH_WITH_UID: Belief<()> = belief(
+    (),
+    "a merge patch answers 404 where the object is absent, 422 where it names another uid and 409 where it names another version",
+    Source::Script("kube/merge.script"),
+);
+
+/// See `says`.
+pub const STATUS_HAS_NO_UID: Belief<()> = belief(
+    (),
+    "an apply to the status of a custom resource does not look at metadata.uid, only at the version: without one it writes into another object of the name",
+    Source::Script("kube/status.script"),
+);
+
+/// See `says`.
+pub const LAST_FINALIZER: Belief<()> = belief(
+    (),
+    "an object in deletion takes no new finalizer (422), and is gone with the patch that takes the last one off",
+    Source::Script("kube/finalizer.script"),
+);
+
+/// See `says`.
+pub const ONE_CONTROLLER: Belief<()> = belief(
+    (),
+    "of an object's owners one is its controller (422); whether an owner exists is not looked at",
+    Source::Script("kube/owner.script"),
 );
 
 /// See `says`.
 pub const CREATE_IS_NOT_APPLIED: Belief<()> = belief(
     (),
     "fields of a POST belong to an Update entry in managedFields, so a later apply that leaves them out does not remove them",
-    Source::Documented("Kubernetes: Server-Side Apply, field management"),
+    Source::Script("kube/apply.script"),
 );
 
 /// See `says`.
 pub const POD_SPEC_IS_IMMUTABLE: Belief<&[&str]> = belief(
     &["Pod"],
     "a pod's spec cannot be changed (images, deadlines and tolerations apart, which are not used)",
-    Source::Seen("kube-apiserver 1.35: 422 on apply"),
+    Source::Script("kube/pod.script"),
 );
 
 /// See `says`.
@@ -60,8 +91,8 @@ pub const POD_DELETION_IS_GRACEFUL: Belief<u64> = belief(
 /// See `says`.
 pub const CLAIM_PROTECTION: Belief<()> = belief(
     (),
-    "a claim that a pod names stays, with deletionTimestamp, until the pod is gone",
-    Source::Documented("Kubernetes: Storage Object in Use Protection"),
+    "a claim is made with the finalizer pvc-protection: when it is deleted it stays, with deletionTimestamp, until no pod names it",
+    Source::Script("kube/claim.script"),
 );
 
 /// See `says`.
@@ -238,8 +269,8 @@ pub const HEARTBEAT_PERSISTED_EVERY: Belief<u64> = belief(
 /// See `says`.
 pub const HEARTBEATS_FORGOTTEN: Belief<()> = belief(
     (),
-    "a new PD leader knows persisted heartbeat times only",
-    Source::Seen("pd-server v8.5.7: /stores after a leader change"),
+    "a new PD leader knows of heartbeats their persisted times only, and of no store how large it is",
+    Source::Script("pd/forgotten.script"),
 );
 
 /// See `says`.
@@ -301,7 +332,7 @@ pub const TOMBSTONE_WHEN_EMPTY: Belief<()> = belief(
 pub const NO_STORE_FOR_LEADERS: Belief<()> = belief(
     (),
     "a store is not taken offline while leaders are evicted from all others that are Up",
-    Source::Read("tikv/pd v8.5 server/cluster/cluster.go checkReplicaBeforeOfflineStore"),
+    Source::Script("pd/evict-all.script"),
 );
 
 /// See `says`.
@@ -347,7 +378,7 @@ pub const GRACEFUL_SHUTDOWN: Belief<()> = belief(
 pub const CLUSTER_VERSION_RISES: Belief<()> = belief(
     (),
     "PD's cluster version rises to the least version of all stores, and refuses stores of an older minor version",
-    Source::Read("tikv/pd v8.5 server/cluster/cluster.go OnStoreVersionChange, checkStoreVersion"),
+    Source::Script("pd/versions.script"),
 );
 
 /// See `says`.
@@ -362,8 +393,8 @@ pub const REGIONS: Belief<usize> = belief(
 /// See `says`.
 pub const CLAIMS_GROW: Belief<()> = belief(
     (),
-    "a claim's request may be raised where its class allows expansion, never lowered; the capacity follows",
-    Source::Documented("Kubernetes: Persistent Volumes, expanding persistent volume claims"),
+    "a bound claim's request may be raised where its class allows expansion, and lowered to what is above its capacity; the capacity follows",
+    Source::Script("kube/grow.script"),
 );
 
 /// See `says`.

@@ -21,6 +21,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn every_belief_has_a_source_that_exists() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures");
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
     let all = beliefs::all();
     assert!(all.len() > 20);
     for (says, source) in all {
@@ -29,12 +30,23 @@ fn every_belief_has_a_source_that_exists() {
                 assert!(fixtures.join(file).exists(), "{says}: {file} does not exist");
                 file
             }
+            Source::Script(file) => {
+                assert!(scripts.join(file).exists(), "{says}: {file} does not exist");
+                file
+            }
             Source::Seen(what)
             | Source::Read(what)
             | Source::Documented(what)
             | Source::Chosen(what) => what,
         };
         assert!(words.len() > 10 && says.len() > 20, "{says}: {words}");
+    }
+}
+
+#[test]
+fn what_is_left_out_has_a_reason() {
+    for limit in beliefs::LIMITS {
+        assert!(limit.left_out.len() > 10 && limit.because.len() > 20, "{limit:?}");
     }
 }
 

@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(4);
 mod adoption;
 mod bench;
 mod bootstrap;
+mod conformance;
 mod contrary;
 mod counting;
 mod definition;

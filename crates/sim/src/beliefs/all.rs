@@ -6,6 +6,10 @@ use super::*;
 /// Beliefs without a number.
 const FACTS: &[Belief<()>] = &[
     APPLY_WITH_UID,
+    PATCH_WITH_UID,
+    STATUS_HAS_NO_UID,
+    LAST_FINALIZER,
+    ONE_CONTROLLER,
     CREATE_IS_NOT_APPLIED,
     CLAIM_PROTECTION,
     DELETION_PROPAGATES,

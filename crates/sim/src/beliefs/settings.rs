@@ -26,6 +26,13 @@ pub const PD_CHECKS_SETTINGS: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const REPLICAS_NEED_A_CLUSTER: Belief<()> = belief(
+    (),
+    "before the first store has registered PD refuses every change of [replication]",
+    Source::Script("pd/settings-checked.script"),
+);
+
+/// See `says`.
 pub const TIKV_DEFAULTS: Belief<()> = belief(
     (),
     "without a configuration file a store has the recorded settings",
@@ -94,10 +101,11 @@ pub const STORE_READS_ITS_FILE: Belief<()> = belief(
 );
 
 /// Those without a value.
-pub(super) const FACTS: [Belief<()>; 7] = [
+pub(super) const FACTS: [Belief<()>; 8] = [
     SETTINGS_PERSIST,
     PD_DEFAULTS,
     PD_CHECKS_SETTINGS,
+    REPLICAS_NEED_A_CLUSTER,
     TIKV_DEFAULTS,
     ONLINE_IS_LOST,
     STORE_CHECKS_SETTINGS,

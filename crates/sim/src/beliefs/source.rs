@@ -5,6 +5,8 @@
 pub enum Source {
     /// Recorded answers of a real server, by file name.
     Recording(&'static str),
+    /// A script that the real server and the model answer alike, by file name.
+    Script(&'static str),
     /// Seen on a real server, but not an answer that can be recorded: which one, and how.
     Seen(&'static str),
     /// Read in source: project, version, file, function.

@@ -1,35 +1,39 @@
 //! What does the API server look at before it grants a request on a claim or an eviction?
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tikv_operator_core::facts::bytes;
 
-use super::json::{at, labels, set, text};
-use super::{Key, Kube, Object, Refusal};
+use super::json::{at, labels, text};
+use super::{Key, Kube, Object, Reason, Refusal};
 
 impl Kube {
     /// A larger request for a bound claim ([`crate::beliefs::CLAIMS_GROW`]).
-    pub fn resize_claim(&mut self, key: &Key, uid: &str, size: &str) -> Result<(), Refusal> {
-        let Some(claim) = self.get(&key.kind, &key.name).filter(|claim| claim.uid() == uid) else {
-            return Err(Refusal::new(409, format!("{key}: uid precondition failed")));
-        };
-        let requested = text(claim, "/spec/resources/requests/storage");
-        if bytes(size) < bytes(requested) {
-            let words = "field can not be less than previous value";
-            return Err(Refusal::new(422, format!("{key}: {words}")));
+    pub(super) fn check_growth(
+        &self,
+        key: &Key,
+        claim: &Value,
+        wanted: &Value,
+    ) -> Result<(), Refusal> {
+        const REQUEST: &str = "/spec/resources/requests/storage";
+        if text(claim, "/status/phase") != "Bound" {
+            let words = format!("{key}: spec is immutable after creation except for bound claims");
+            return Err(Refusal::invalid("spec", words));
+        }
+        let (size, has) = (bytes(text(wanted, REQUEST)), text(claim, "/status/capacity/storage"));
+        if size < bytes(text(claim, REQUEST)) && size <= bytes(has) {
+            let words = format!("{key}: field can not be less than status.capacity");
+            return Err(Refusal::invalid("spec.resources.requests.storage", words));
         }
         let class = text(claim, "/spec/storageClassName");
         if self.rigid_classes.contains(class) {
             let words = "only dynamically provisioned pvc can be resized and the storageclass that \
                          provisions the pvc must support resize";
-            return Err(Refusal::new(403, format!("{key} is forbidden: {words}")));
+            return Err(Refusal::forbidden(format!("{key} is forbidden: {words}")));
         }
         if self.full_claims.contains(&key.name) {
             let words = "exceeded quota: storage";
-            return Err(Refusal::new(403, format!("{key} is forbidden: {words}")));
+            return Err(Refusal::forbidden(format!("{key} is forbidden: {words}")));
         }
-        self.admit(key)?;
-        let size = json!(size);
-        self.edit(key, |claim| set(claim, &["spec", "resources", "requests", "storage"], size));
         Ok(())
     }
 
@@ -37,7 +41,7 @@ impl Kube {
     pub fn admit(&self, key: &Key) -> Result<(), Refusal> {
         if self.denied.contains(&key.kind) {
             let words = "admission webhook \"policy.example.org\" denied the request";
-            return Err(Refusal::new(403, format!("{key}: {words}")));
+            return Err(Refusal::forbidden(format!("{key}: {words}")));
         }
         Ok(())
     }
@@ -47,11 +51,11 @@ impl Kube {
     pub fn evict(&mut self, pod: &str) -> Result<(), Refusal> {
         let key = Key::new("Pod", pod);
         let Some(body) = self.get("Pod", pod) else {
-            return Err(Refusal::new(404, format!("{key} not found")));
+            return Err(Refusal::not_found(&key));
         };
         if self.budgets_of(body).any(|budget| !self.allows(budget, body)) {
             let words = "Cannot evict pod as it would violate the pod's disruption budget.";
-            return Err(Refusal::new(429, words));
+            return Err(Refusal::new(429, Reason::TooManyRequests, words));
         }
         self.delete(&key, None)
     }
@@ -84,6 +88,8 @@ fn is_ready(pod: &Object) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn kube() -> Kube {
@@ -123,16 +129,23 @@ mod tests {
         let claim = |name: &str, class: &str| {
             let requests = json!({"requests": {"storage": "10Gi"}});
             let spec = json!({"storageClassName": class, "resources": requests});
-            json!({"kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec})
+            let status = json!({"phase": "Bound", "capacity": {"storage": "10Gi"}});
+            let metadata = json!({"name": name});
+            let kind = "PersistentVolumeClaim";
+            json!({"kind": kind, "metadata": metadata, "spec": spec, "status": status})
         };
         kube.create(claim("soft", "ssd")).unwrap();
         kube.create(claim("hard", "local")).unwrap();
         kube.rigid_classes.insert("local".to_owned());
         let key = |name: &str| Key::new("PersistentVolumeClaim", name);
-        kube.resize_claim(&key("soft"), "uid-0001", "20Gi").unwrap();
-        assert_eq!(kube.resize_claim(&key("soft"), "uid-0001", "1Gi").unwrap_err().code, 422);
-        assert_eq!(kube.resize_claim(&key("hard"), "uid-0002", "20Gi").unwrap_err().code, 403);
+        let resize = |kube: &mut Kube, name: &str, size: &str| {
+            let wanted = json!({"spec": {"resources": {"requests": {"storage": size}}}});
+            kube.merge(&key(name), &wanted).map_err(|refusal| refusal.code)
+        };
+        assert_eq!(resize(&mut kube, "soft", "20Gi"), Ok(()));
+        assert_eq!(resize(&mut kube, "soft", "1Gi"), Err(422));
+        assert_eq!(resize(&mut kube, "hard", "20Gi"), Err(403));
         kube.full_claims.insert("soft".to_owned());
-        assert_eq!(kube.resize_claim(&key("soft"), "uid-0001", "30Gi").unwrap_err().code, 403);
+        assert_eq!(resize(&mut kube, "soft", "30Gi"), Err(403));
     }
 }

@@ -31,9 +31,19 @@ fn is_keyed(items: &[Value]) -> bool {
 }
 
 /// Takes out of `current` what `before` had and `wanted` has not: fields that their only manager
-/// left out.
+/// left out, and items of keyed lists.
 pub(super) fn take_away(current: &mut Value, before: &Value, wanted: &Value) {
-    let (Value::Object(current), Value::Object(before)) = (current, before) else { return };
+    let (current, before) = match (current, before) {
+        (Value::Object(current), Value::Object(before)) => (current, before),
+        (Value::Array(current), Value::Array(before)) if is_keyed(before) => {
+            let is_in = |list: &[Value], item: &Value| {
+                list.iter().any(|other| other.get("type") == item.get("type"))
+            };
+            let wanted = wanted.as_array().map(Vec::as_slice).unwrap_or_default();
+            return current.retain(|item| !is_in(before, item) || is_in(wanted, item));
+        }
+        _ => return,
+    };
     for (name, old) in before {
         let Some(place) = current.get_mut(name) else { continue };
         match wanted.get(name) {
@@ -88,6 +98,15 @@ mod tests {
         let mut current = json!({"selector": {"a": "1", "b": "2"}, "ports": [1]});
         patch(&mut current, &json!({"selector": {"a": null, "c": "3"}, "ports": [2]}));
         assert_eq!(current, json!({"selector": {"b": "2", "c": "3"}, "ports": [2]}));
+    }
+
+    #[test]
+    fn a_condition_of_ours_that_is_left_out_goes() {
+        let of =
+            |kinds: &[&str]| -> Value { kinds.iter().map(|kind| json!({"type": kind})).collect() };
+        let mut current = of(&["Ready", "Degraded", "Theirs"]);
+        take_away(&mut current, &of(&["Ready", "Degraded"]), &of(&["Ready"]));
+        assert_eq!(current, of(&["Ready", "Theirs"]));
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod cache;
 mod json;
 mod merge;
 mod object;
+mod patches;
+mod refusal;
 mod sweep;
 mod writes;
 
@@ -21,6 +23,7 @@ pub use cache::Cache;
 pub use json::{at, labels, set, text};
 pub use merge::patch;
 pub use object::{Object, is_deleting, name_of, uid_of};
+pub use refusal::{Reason, Refusal};
 use serde_json::Value;
 pub use sweep::{Propagation, set_finalizer};
 pub use writes::{Subresource, Verb};
@@ -49,27 +52,6 @@ impl Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
-    }
-}
-
-/// A request that the API server did not grant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// HTTP status: 404, 409, 422.
-    pub code: u16,
-    /// What the server says.
-    pub message: String,
-}
-
-impl Refusal {
-    fn new(code: u16, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
     }
 }
 

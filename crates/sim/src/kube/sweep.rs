@@ -8,6 +8,8 @@ use super::{Key, Kube, Object, at, set, text};
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizer of an owner whose children are to stay.
 const ORPHAN: &str = "orphan";
+/// Finalizer that every claim is made with ([`crate::beliefs::CLAIM_PROTECTION`]).
+pub(super) const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
 /// Kinds that own others here: our resource, and what an earlier operator had in its place.
 const OWNERS: [&str; 3] = ["TikvCluster", "TidbCluster", "StatefulSet"];
 
@@ -90,11 +92,15 @@ impl Kube {
 
     /// Objects in deletion that nothing holds any more. Pods go when kubelet says so.
     fn finished(&self) -> Vec<(Key, String)> {
+        let held = |kind: &str, name: &str, object: &Object| match kind {
+            "PersistentVolumeClaim" => {
+                let others = holders(object).into_iter().any(|holder| holder != CLAIM_PROTECTION);
+                others || self.is_mounted(name)
+            }
+            _ => object.is_held(),
+        };
         let done = self.all().filter(|(kind, name, object)| {
-            object.is_deleting()
-                && !object.is_held()
-                && *kind != "Pod"
-                && !(*kind == "PersistentVolumeClaim" && self.is_mounted(name))
+            object.is_deleting() && *kind != "Pod" && !held(kind, name, object)
         });
         done.map(|(kind, name, object)| (Key::new(kind, name), object.uid().to_owned())).collect()
     }
@@ -129,9 +135,14 @@ pub fn set_finalizer(object: &mut Value, name: &str, on: bool) {
     set(object, &["metadata", "finalizers"], Value::Array(all));
 }
 
-fn has_finalizer(object: &Object, name: &str) -> bool {
+/// Its finalizers.
+fn holders(object: &Object) -> Vec<&str> {
     let all = at(object, "/metadata/finalizers").as_array();
-    all.is_some_and(|all| all.iter().any(|finalizer| finalizer == name))
+    all.into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn has_finalizer(object: &Object, name: &str) -> bool {
+    holders(object).contains(&name)
 }
 
 fn disown(object: &mut Value, uid: &str) {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::json::{at, same, set, text};
-use super::{Key, Kube, Object, Refusal, merge};
+use super::json::{at, set, text};
+use super::patches::{check_owners, grow_generation, is_incarnation, is_version};
+use super::sweep::{CLAIM_PROTECTION, set_finalizer};
+use super::{Key, Kube, Object, Reason, Refusal, merge};
 use crate::beliefs;
 use crate::clock;
 
@@ -47,18 +49,35 @@ pub enum Subresource {
 }
 
 impl Kube {
+    /// A create that is only tried. Webhooks are asked before it is found out that the name is taken.
+    pub fn try_create(&self, object: &Value) -> Result<(), Refusal> {
+        let key = Key::of(object);
+        self.admit(&key)?;
+        self.is_free(&key)
+    }
+
+    fn is_free(&self, key: &Key) -> Result<(), Refusal> {
+        if self.find(&key.kind, &key.name).is_some() {
+            let words = format!("{key} already exists");
+            return Err(Refusal::new(409, Reason::AlreadyExists, words));
+        }
+        Ok(())
+    }
+
     /// POST: the object must not exist. Gives it its uid.
     pub fn create(&mut self, mut object: Value) -> Result<Arc<Object>, Refusal> {
         let key = Key::of(&object);
-        if self.find(&key.kind, &key.name).is_some() {
-            return Err(Refusal::new(409, format!("{key} already exists")));
-        }
+        self.is_free(&key)?;
         let full = self.quota.is_some_and(|most| self.list("Pod").count() >= most);
         if key.kind == "Pod" && full {
-            return Err(Refusal::new(403, format!("{key} is forbidden: exceeded quota")));
+            return Err(Refusal::forbidden(format!("{key} is forbidden: exceeded quota")));
         }
         self.admit(&key)?;
         self.mutate(&key, &mut object);
+        check_owners(&key, &object)?;
+        if key.kind == "PersistentVolumeClaim" {
+            set_finalizer(&mut object, CLAIM_PROTECTION, true);
+        }
         self.uids += 1;
         let uid = format!("uid-{:04}", self.uids);
         set(&mut object, &["metadata", "uid"], json!(uid));
@@ -67,29 +86,25 @@ impl Kube {
             set(&mut object, &["metadata", "generation"], json!(1));
         }
         self.put(key.clone(), object);
-        self.shared(&key).ok_or_else(|| Refusal::new(500, "lost"))
+        self.shared(&key).ok_or_else(|| Refusal::new(500, Reason::None, "lost"))
     }
 
     /// Server-side apply with force. `metadata.uid` in the body makes it refuse to create the
-    /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name. What was applied before and is left out now goes.
+    /// object ([`beliefs::APPLY_WITH_UID`]) and to touch another one of the same name; of the status
+    /// only the version does ([`beliefs::STATUS_HAS_NO_UID`]). What was applied before and is left out
+    /// now goes.
     pub fn apply(&mut self, body: Value, part: Subresource) -> Result<(), Refusal> {
         let key = Key::of(&body);
         let Some(current) = self.shared(&key) else {
-            return Err(Refusal::new(
-                409,
-                format!("{key}: uid given, but there is no such object"),
-            ));
+            let words = format!("{key}: uid given, but there is no such object");
+            return Err(match part {
+                Subresource::Main => Refusal::conflict(words),
+                Subresource::Status => Refusal::not_found(&key),
+            });
         };
-        let wanted_uid = text(&body, "/metadata/uid");
-        if !wanted_uid.is_empty() && wanted_uid != current.uid() {
-            return Err(Refusal::new(422, format!("{key}: metadata.uid is immutable")));
-        }
-        let version = text(&body, "/metadata/resourceVersion");
-        if !version.is_empty() && version != text(&current, "/metadata/resourceVersion") {
-            return Err(Refusal::new(409, format!("{key} has been modified")));
-        }
+        is_version(&key, &current, &body)?;
         if part == Subresource::Main {
-            self.admit(&key)?;
+            is_incarnation(&key, &current, &body)?;
         }
         let wanted = part_of(body, part);
         let mut object = current.body().clone();
@@ -98,22 +113,13 @@ impl Kube {
             merge::take_away(&mut object, before, &wanted);
         }
         merge::apply(&mut object, &wanted);
-        self.mutate(&key, &mut object);
-        if part == Subresource::Main && at(&object, "/spec") != at(&current, "/spec") {
-            if beliefs::POD_SPEC_IS_IMMUTABLE.value.contains(&key.kind.as_str()) {
-                return Err(Refusal::new(422, format!("{key}: spec is immutable")));
-            }
-            grow_generation(&mut object);
-        }
+        self.write(&key, &current, object, part)?;
         self.applied.insert(applied, wanted);
-        if !same(&object, &current) {
-            self.put(key, object);
-        }
         Ok(())
     }
 
     /// What admission makes of an object before it is stored.
-    fn mutate(&self, key: &Key, object: &mut Value) {
+    pub(super) fn mutate(&self, key: &Key, object: &mut Value) {
         for (_, place, value) in self.webhooks.iter().filter(|(kind, _, _)| *kind == key.kind) {
             let path: Vec<String> =
                 place.split('/').skip(1).map(|part| part.replace("~1", "/")).collect();
@@ -139,18 +145,30 @@ impl Kube {
     /// DELETE, with the uid as precondition where one is given. What happens next depends on
     /// finalizers and on the kind ([`beliefs::POD_DELETION_IS_GRACEFUL`]).
     pub fn delete(&mut self, key: &Key, uid: Option<&str>) -> Result<(), Refusal> {
+        self.delete_version(key, uid, None)
+    }
+
+    /// As [`Kube::delete`], and with the version as precondition where one is given.
+    pub fn delete_version(
+        &mut self,
+        key: &Key,
+        uid: Option<&str>,
+        version: Option<&str>,
+    ) -> Result<(), Refusal> {
         let Some(current) = self.find(&key.kind, &key.name) else {
-            return Err(Refusal::new(404, format!("{key} not found")));
+            return Err(Refusal::not_found(key));
         };
         if uid.is_some_and(|uid| uid != current.uid()) {
-            return Err(Refusal::new(409, format!("{key}: uid precondition failed")));
+            return Err(Refusal::conflict(format!("{key}: uid precondition failed")));
+        }
+        if version.is_some_and(|version| version != text(current, "/metadata/resourceVersion")) {
+            return Err(Refusal::conflict(format!("{key}: resourceVersion precondition failed")));
         }
         if current.is_deleting() {
             return Ok(());
         }
         let bound = !current.node().is_empty();
-        let in_use = key.kind == "PersistentVolumeClaim";
-        let waits = current.is_held() || (key.kind == "Pod" && bound) || in_use;
+        let waits = current.is_held() || (key.kind == "Pod" && bound);
         if !waits {
             self.remove(key);
             return Ok(());
@@ -168,12 +186,6 @@ impl Kube {
     /// Takes an object away at once: kubelet confirming that a pod ended, or a force deletion.
     pub fn vanish(&mut self, key: &Key) {
         self.remove(key);
-    }
-}
-
-fn grow_generation(object: &mut Value) {
-    if let Some(generation) = at(object, "/metadata/generation").as_i64() {
-        set(object, &["metadata", "generation"], json!(generation + 1));
     }
 }
 

@@ -16,7 +16,7 @@ use tikv_operator_core::world::{Component, Kind, Object, ObjectKey, Revision, Tr
 use super::wire::{Answer, Call, Wire};
 use super::{Look, Operator, Pass, servers};
 use crate::clock::SECOND;
-use crate::kube::{Key, Kube, Refusal, Subresource, Verb, set, set_finalizer, text};
+use crate::kube::{Key, Kube, Reason, Subresource, Verb, at, set, set_finalizer, text};
 use crate::universe::{NAMESPACE, Universe};
 
 /// Least time between two writes of a status that differs in words and counts only.
@@ -163,10 +163,11 @@ impl Operator {
         };
         let mut kind = match refusal.code {
             404 | 409 | 410 => FailureKind::Stale,
+            _ if refusal.is_of_another() => FailureKind::Stale,
             503 => FailureKind::Unavailable,
             _ => FailureKind::Refused,
         };
-        if let (Step::Create(object), 409) = (step, refusal.code) {
+        if let (Step::Create(object), Reason::AlreadyExists) = (step, refusal.reason) {
             let key = &object.key;
             let found = universe.kube.get(key.kind.as_str(), &key.name);
             match found {
@@ -209,8 +210,8 @@ fn rest(old: &TikvClusterStatus, new: &TikvClusterStatus) -> u64 {
 fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
     let world = &look.world;
     match step {
-        Step::AddFinalizer => finalizer(wire, world, true),
-        Step::ReleaseFinalizer => finalizer(wire, world, false),
+        Step::AddFinalizer => finalizer(wire, look, true),
+        Step::ReleaseFinalizer => finalizer(wire, look, false),
         Step::RecordBootstrap(_) | Step::RecordClusterId(_) => {
             match report::with_record(world, step) {
                 Some(status) => apply_status(wire, look, &status),
@@ -223,35 +224,32 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
         Step::Prune { key, uid } => delete(wire, &key_of(key), &uid.0),
         Step::MarkVolume { name, uid, marks } => {
             let key = Key::new("PersistentVolumeClaim", name);
-            let marks = marks_to_annotations(marks);
-            patch(wire, &key, &uid.0, |claim| {
-                for (mark, value) in &marks {
-                    set(claim, &["metadata", "annotations", mark], json!(value));
-                }
-            })
+            let annotations = marks_to_annotations(marks);
+            merge(wire, &key, &uid.0, json!({"metadata": {"annotations": annotations}}))
         }
         Step::SetStoreUp { pod, uid, up } => {
             let status = if *up { "True" } else { "False" };
             let gate = json!({"type": labels::STORE_UP_GATE, "status": status});
-            patch_status(wire, &Key::new("Pod", pod), &uid.0, |pod| set_gate(pod, &gate))
+            let status = json!({"metadata": {"uid": uid}, "status": {"conditions": [gate]}});
+            let key = Key::new("Pod", pod);
+            let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(&uid.0) };
+            wire.call(call, |kube| kube.merge_status(&key, &status))
         }
         Step::DeletePod { name, uid, .. } => delete(wire, &Key::new("Pod", name), &uid.0),
         Step::DeleteVolume { name, uid, version } => {
             let key = Key::new("PersistentVolumeClaim", name);
-            let found = wire.universe.kube.get(&key.kind, &key.name);
-            if found.is_some_and(|found| text(found, "/metadata/resourceVersion") != version) {
-                let message = format!("{key}: resourceVersion precondition failed");
-                return Answer::Refused(Refusal { code: 409, message });
-            }
-            delete(wire, &key, &uid.0)
+            let call = Call { verb: Verb::Delete, key: key.clone(), uid: Some(&uid.0) };
+            wire.call(call, |kube| kube.delete_version(&key, Some(&uid.0), Some(version)))
         }
         Step::Mark { key, uid, annotations, labels } => {
-            patch(wire, &key_of(key), &uid.0, |object| {
-                mark(object, "annotations", annotations);
-                mark(object, "labels", labels);
-            })
+            let marks = marks(annotations, labels);
+            merge(wire, &key_of(key), &uid.0, json!({"metadata": marks}))
         }
-        Step::ResizeVolume { name, uid, size } => resize(wire, name, &uid.0, size),
+        Step::ResizeVolume { name, uid, size } => {
+            let resources = json!({"requests": {"storage": size}});
+            let key = Key::new("PersistentVolumeClaim", name);
+            merge(wire, &key, &uid.0, json!({"spec": {"resources": resources}}))
+        }
         Step::EvictLeaders { .. }
         | Step::StopEvicting { .. }
         | Step::OfflineStore { .. }
@@ -266,25 +264,18 @@ fn do_step(wire: &mut Wire<'_>, look: &mut Look, step: &Step) -> Answer {
     }
 }
 
-/// Sets marks, or takes them away; those of others stay.
-fn mark(object: &mut Value, place: &str, marks: &BTreeMap<String, Option<String>>) {
-    for (name, value) in marks {
-        if let Some(value) = value {
-            set(object, &["metadata", place, name], json!(value));
-        } else {
-            let marks = object.pointer_mut(&format!("/metadata/{place}"));
-            if let Some(marks) = marks.and_then(Value::as_object_mut) {
-                marks.shift_remove(name);
-            }
+/// What is written on an object: `None` takes a key away.
+type Marks = BTreeMap<String, Option<String>>;
+
+/// Marks to be set or taken away; a place without any is not named.
+fn marks(annotations: &Marks, labels: &Marks) -> Value {
+    let mut metadata = json!({});
+    for (place, marks) in [("annotations", annotations), ("labels", labels)] {
+        if !marks.is_empty() {
+            set(&mut metadata, &[place], json!(marks));
         }
     }
-}
-
-/// The API server's admission looks at the class and at the present size.
-fn resize(wire: &mut Wire<'_>, name: &str, uid: &str, size: &str) -> Answer {
-    let key = Key::new("PersistentVolumeClaim", name);
-    let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
-    wire.call(call, |kube| kube.resize_claim(&key, uid, size))
+    metadata
 }
 
 /// Pods and furniture name their controller; a volume is ours by its labels and its name.
@@ -314,21 +305,15 @@ fn key_of(key: &ObjectKey) -> Key {
     Key::new(key.kind.as_str(), &key.name)
 }
 
-fn set_gate(pod: &mut Value, gate: &Value) {
-    let mut conditions =
-        pod.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
-    conditions.retain(|condition| condition.get("type") != gate.get("type"));
-    conditions.push(gate.clone());
-    set(pod, &["status", "conditions"], Value::Array(conditions));
-}
-
-/// A dry run makes nothing: of what is asked only admission answers.
+/// A dry run makes nothing, and that the name is taken says nothing of the pod.
 fn try_pod(wire: &mut Wire<'_>, pod: &Object) -> Answer {
     if wire.dice.chance(wire.faults.unavailable) {
         return Answer::None;
     }
-    let admitted = wire.universe.kube.admit(&key_of(&pod.key));
-    admitted.map_or_else(Answer::Refused, |()| Answer::Done)
+    match wire.universe.kube.try_create(&pod.body) {
+        Err(refusal) if refusal.reason != Reason::AlreadyExists => Answer::Refused(refusal),
+        Ok(()) | Err(_) => Answer::Done,
+    }
 }
 
 fn create(wire: &mut Wire<'_>, object: &Object) -> Answer {
@@ -374,42 +359,25 @@ fn delete(wire: &mut Wire<'_>, key: &Key, uid: &str) -> Answer {
     wire.call(call, |kube| kube.delete(key, uid))
 }
 
-/// A merge patch with `metadata.uid` in it: 409 where the object is absent or another one.
-fn patch(wire: &mut Wire<'_>, key: &Key, uid: &str, change: impl FnOnce(&mut Value)) -> Answer {
+/// A merge patch with `metadata.uid` in it.
+fn merge(wire: &mut Wire<'_>, key: &Key, uid: &str, mut wanted: Value) -> Answer {
+    set(&mut wanted, &["metadata", "uid"], json!(uid));
     let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
-    wire.call(call, |kube: &mut Kube| {
-        is_the_same(kube, key, uid)?;
-        kube.admit(key)?;
-        kube.edit(key, change);
-        Ok(())
-    })
+    wire.call(call, |kube| kube.merge(key, &wanted))
 }
 
-/// As [`patch`], of the status.
-fn patch_status(
-    wire: &mut Wire<'_>,
-    key: &Key,
-    uid: &str,
-    change: impl FnOnce(&mut Value),
-) -> Answer {
-    let call = Call { verb: Verb::Apply, key: key.clone(), uid: Some(uid) };
-    wire.call(call, |kube: &mut Kube| {
-        is_the_same(kube, key, uid)?;
-        kube.edit(key, change);
-        Ok(())
-    })
-}
-
-fn is_the_same(kube: &Kube, key: &Key, uid: &str) -> Result<(), Refusal> {
-    let found = kube.get(&key.kind, &key.name);
-    if found.is_none_or(|found| found.uid() != uid && !uid.is_empty()) {
-        return Err(Refusal { code: 409, message: format!("{key}: uid precondition failed") });
+/// Ours alone: the version at which the list was read guards those of others.
+fn finalizer(wire: &mut Wire<'_>, look: &mut Look, on: bool) -> Answer {
+    let mut wanted = json!({"metadata": {
+        "resourceVersion": look.version,
+        "finalizers": at(&look.resource, "/metadata/finalizers"),
+    }});
+    set_finalizer(&mut wanted, FINALIZER, on);
+    let key = Key::new("TikvCluster", &look.world.resource.name);
+    let uid = look.world.resource.uid.0.clone();
+    let answer = merge(wire, &key, &uid, wanted);
+    if answer == Answer::Done {
+        look.renew(&wire.universe.kube);
     }
-    Ok(())
-}
-
-/// Ours alone: those of others stay.
-fn finalizer(wire: &mut Wire<'_>, world: &World, on: bool) -> Answer {
-    let key = Key::new("TikvCluster", &world.resource.name);
-    patch(wire, &key, &world.resource.uid.0, |resource| set_finalizer(resource, FINALIZER, on))
+    answer
 }

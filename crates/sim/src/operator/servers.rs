@@ -10,7 +10,7 @@ use tikv_operator_core::world::{PdMemberId, StoreId};
 use super::Look;
 use super::observe::pd_processes;
 use super::wire::{Answer, Wire};
-use crate::kube::{Key, Refusal, at, text};
+use crate::kube::{Key, Reason, Refusal, at, text};
 use crate::pd::{Body, Request};
 use crate::universe::Universe;
 
@@ -72,7 +72,7 @@ fn what(step: &str, about: &dyn std::fmt::Display) -> Key {
 }
 
 fn refusal(code: u16, message: &str) -> Refusal {
-    Refusal { code, message: message.to_owned() }
+    Refusal { code, reason: Reason::None, message: message.to_owned() }
 }
 
 /// The PD processes of one cluster, and its id as recorded.

@@ -98,8 +98,7 @@ impl Wire<'_> {
             return Answer::None;
         }
         if self.dice.chance(self.faults.conflict) {
-            let message = "the object has been modified".to_owned();
-            return Answer::Refused(Refusal { code: 409, message });
+            return Answer::Refused(Refusal::conflict("the object has been modified"));
         }
         let before = self.universe.kube.shared(&call.key);
         if let Err(refusal) = act(&mut self.universe.kube) {

@@ -83,12 +83,13 @@ impl Alike for Store {
             heartbeat,
             // For one heartbeat after a leader is lost.
             persisted: _,
+            reported: known,
             started,
             destroyed,
             had,
             used,
         } = self;
-        to.same((id, address, labels, version, state, serving, destroyed, had, used));
+        to.same((id, address, labels, version, state, serving, known, destroyed, had, used));
         to.time_if(*heartbeat);
         to.time(*started);
     }

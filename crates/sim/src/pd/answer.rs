@@ -161,7 +161,7 @@ impl Pd {
             ("POST", ["config"]) => {
                 let nothing = serde_json::Map::new();
                 let items = request.body.as_object().unwrap_or(&nothing);
-                let done = cluster.settings.post(items);
+                let done = cluster.settings.post(items, cluster.bootstrapped.is_some());
                 cluster.obey_settings();
                 Some(match done {
                     Ok(()) => Answer::words(200, "The config is updated."),

@@ -39,6 +39,8 @@ pub struct Store {
     pub heartbeat: Option<u64>,
     /// Last heartbeat that was written to etcd.
     pub persisted: Option<u64>,
+    /// Its sizes as this leader knows them: those of a heartbeat that it has heard itself.
+    pub reported: bool,
     /// Start of its process.
     pub started: u64,
     /// Removed with `force`.
@@ -175,6 +177,7 @@ impl Cluster {
             serving: false,
             heartbeat: None,
             persisted: None,
+            reported: false,
             started: now,
             destroyed: false,
             had: 0,
@@ -203,7 +206,7 @@ impl Cluster {
         if store.state == StoreState::Tombstone {
             return Err("store is tombstone");
         }
-        store.heartbeat = Some(now);
+        (store.heartbeat, store.reported) = (Some(now), true);
         let due = beliefs::HEARTBEAT_PERSISTED_EVERY.value;
         if store.persisted.is_none_or(|written| now.saturating_sub(written) >= due) {
             store.persisted = Some(now);
@@ -228,7 +231,7 @@ impl Cluster {
     /// A new leader knows the heartbeats that are in etcd ([`beliefs::HEARTBEATS_FORGOTTEN`]).
     pub fn forget_heartbeats(&mut self) {
         for store in self.stores.values_mut() {
-            store.heartbeat = store.persisted;
+            (store.heartbeat, store.reported) = (store.persisted, false);
         }
         for region in &mut self.regions {
             region.reported = None;
@@ -283,7 +286,8 @@ impl Cluster {
     pub fn has_shape(&self, shape: &Self) -> bool {
         let same_stores = self.stores.len() == shape.stores.len()
             && self.stores.values().zip(shape.stores.values()).all(|(a, b)| {
-                (a.id, a.state, a.serving, a.started) == (b.id, b.state, b.serving, b.started)
+                (a.id, a.state, a.serving, a.reported, a.started)
+                    == (b.id, b.state, b.serving, b.reported, b.started)
             });
         let same_regions = self.regions.len() == shape.regions.len()
             && self.regions.iter().zip(&shape.regions).all(|(a, b)| {

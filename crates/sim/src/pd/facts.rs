@@ -104,7 +104,7 @@ fn store_facts(cluster: &Cluster, store: &Store, now: u64) -> StoreFacts {
         },
     };
     let (leaders, regions) = cluster.load(store.id);
-    let sized = |gib: u64| store.heartbeat.map(|_| gib << 30);
+    let sized = |gib: u64| store.reported.then_some(gib << 30);
     StoreFacts {
         id: StoreId(store.id),
         state,

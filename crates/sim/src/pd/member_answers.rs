@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Request};
-use super::{Ensemble, Member, Pd};
+use super::{Ensemble, Member, Pd, settings};
 use crate::beliefs;
 use crate::names::Names;
 
@@ -114,22 +114,30 @@ impl Pd {
         let Some(id) = ensemble.member_named(name).map(|member| member.id) else {
             return Answer::words(404, &format!("not found, pd: {name}"));
         };
-        self.remove_member(index, id, moment)
+        self.remove_member(index, id, name, moment)
     }
 
     /// By id, also where the member has no name.
     fn remove_member_numbered(&mut self, index: usize, id: &str, moment: (u64, &Names)) -> Answer {
-        let Ok(number) = id.parse() else { return Answer::words(400, "bad member id") };
+        let Ok(number) = id.parse() else {
+            return Answer::words(400, &settings::not_a_number(id));
+        };
         let known = self.ensembles.get(index).is_some_and(|e| e.members.contains_key(&number));
         if !known {
-            let words = "[PD:etcd:ErrEtcdMemberRemove]etcdserver: member not found";
-            return Answer::words(500, words);
+            return etcd_refuses("member not found");
         }
-        self.remove_member(index, number, moment)
+        self.remove_member(index, number, id, moment)
     }
 
-    /// As etcd's strict reconfiguration check has it: see [`beliefs::STRICT_REMOVAL`].
-    fn remove_member(&mut self, index: usize, id: u64, (now, names): (u64, &Names)) -> Answer {
+    /// As etcd's strict reconfiguration check has it: see [`beliefs::STRICT_REMOVAL`]. The answer
+    /// calls the member as the request did.
+    fn remove_member(
+        &mut self,
+        index: usize,
+        id: u64,
+        called: &str,
+        (now, names): (u64, &Names),
+    ) -> Answer {
         let up = self.followers(index, names);
         let Some(ensemble) = self.ensembles.get_mut(index) else { return Answer::empty(500) };
         let left = ensemble.members.len().saturating_sub(1);
@@ -143,15 +151,14 @@ impl Pd {
             None
         };
         if let Some(words) = refusal {
-            let words = format!("[PD:etcd:ErrEtcdMemberRemove]etcdserver: {words}");
-            return Answer::words(500, &words);
+            return etcd_refuses(words);
         }
-        let name = ensemble.members.remove(&id).map(|member| member.name).unwrap_or_default();
+        ensemble.members.remove(&id);
         if ensemble.leader == Some(id) {
             ensemble.leader = None;
             ensemble.leaderless_since = now;
         }
-        Answer::words(200, &format!("removed, pd: {name}"))
+        Answer::words(200, &format!("removed, pd: {called}"))
     }
 
     fn transfer_leader(&mut self, index: usize, name: &str, (now, names): (u64, &Names)) -> Answer {
@@ -183,9 +190,8 @@ impl Pd {
             json!({"type": kind, "id": id, "start_timestamp": 0, "description": body})
         });
         match (request.method, parts, shown) {
-            ("GET", [], None) | ("DELETE", [_, _], None) => {
-                Some(Answer::words(404, "No maintenance task is running"))
-            }
+            ("GET", [], None) => Some(Answer::words(404, "No maintenance task is running")),
+            ("DELETE", [_, _], None) => Some(Answer::words(404, NO_TASK_OF_THE_TYPE)),
             ("GET", [], Some(task)) => Some(Answer::json(200, json!([task]))),
             ("PUT", [_, _], Some(task)) => {
                 let error = "Another maintenance task is already running";
@@ -197,8 +203,12 @@ impl Pd {
                 Some(Answer::words(200, "Maintenance task started successfully."))
             }
             ("DELETE", [kind, id], Some(task)) => {
-                if task.get("type") != Some(&json!(kind)) || task.get("id") != Some(&json!(id)) {
-                    return Some(Answer::words(409, "another task is running"));
+                if task.get("type") != Some(&json!(kind)) {
+                    return Some(Answer::words(404, NO_TASK_OF_THE_TYPE));
+                }
+                if task.get("id") != Some(&json!(id)) {
+                    let error = "Task ID does not match the current task";
+                    return Some(Answer::json(409, json!({"error": error, "existing_task": task})));
                 }
                 *held = None;
                 Some(Answer::words(200, "Maintenance task deleted successfully."))
@@ -207,6 +217,14 @@ impl Pd {
         }
     }
 }
+
+/// PD says what etcd said, and once more.
+fn etcd_refuses(words: &str) -> Answer {
+    let words = format!("etcdserver: {words}");
+    Answer::words(500, &format!("[PD:etcd:ErrEtcdMemberRemove]{words}: {words}"))
+}
+
+const NO_TASK_OF_THE_TYPE: &str = "No maintenance task is running for this type";
 
 /// A member without its version. Empty fields are left out.
 fn described(member: &Member) -> Map<String, Value> {

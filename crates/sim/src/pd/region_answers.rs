@@ -11,6 +11,7 @@ use super::answer::{Answer, Request};
 use super::cluster::{Cluster, StoreState};
 use super::region::{Peer, Region};
 use crate::beliefs;
+use crate::kube::set;
 
 pub(super) fn answer(
     cluster: &Cluster,
@@ -46,17 +47,12 @@ pub(super) fn answer(
     }
 }
 
-/// PD's word on the whole key range.
+/// PD's word on the whole key range. `PENDING` is said while no store can be found for a moment, which is
+/// no other case for who reads it.
 pub(super) fn replicated(cluster: &Cluster) -> &'static str {
     let full = cluster.max_replicas as usize;
-    let learning = |region: &Region| region.peers.values().any(|peer| *peer != Peer::Voter);
-    if cluster.regions.iter().all(|region| region.voters().count() >= full) {
-        "REPLICATED"
-    } else if cluster.regions.iter().any(learning) {
-        "INPROGRESS"
-    } else {
-        "PENDING"
-    }
+    let whole = cluster.regions.iter().all(|region| region.voters().count() >= full);
+    if whole { "REPLICATED" } else { "INPROGRESS" }
 }
 
 /// A region with its peers; those that are behind or still being filled are pending.
@@ -67,7 +63,7 @@ fn shown(cluster: &Cluster, region: &Region, now: u64) -> Value {
     };
     let down = down(cluster, region, now);
     let silence = beliefs::PEER_DOWN_AFTER.value / 1000;
-    json!({
+    let mut shown = json!({
         "id": region.id,
         "peers": region.peers.keys().map(peer).collect::<Vec<_>>(),
         "pending_peers": pending(region).iter().map(peer).collect::<Vec<_>>(),
@@ -75,7 +71,11 @@ fn shown(cluster: &Cluster, region: &Region, now: u64) -> Value {
             .iter()
             .map(|store| json!({"peer": peer(store), "down_seconds": silence}))
             .collect::<Vec<_>>(),
-    })
+    });
+    if let Some(leader) = &region.reported {
+        set(&mut shown, &["leader"], peer(leader));
+    }
+    shown
 }
 
 pub(super) fn pending(region: &Region) -> BTreeSet<u64> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 
+use super::store_answers::NOT_BOOTSTRAPPED;
 use crate::beliefs;
 use crate::kube::{at, set, text};
 
@@ -54,12 +55,18 @@ impl Settings {
         }
     }
 
-    /// `POST /config`: items one by one, up to the first that is refused.
-    pub fn post(&mut self, items: &Map<String, Value>) -> Result<(), String> {
+    /// `POST /config`: items one by one, up to the first that is refused. Before there is a region
+    /// nothing can be said about its replicas ([`beliefs::REPLICAS_NEED_A_CLUSTER`]).
+    pub fn post(&mut self, items: &Map<String, Value>, bootstrapped: bool) -> Result<(), String> {
         for (item, value) in items {
             let before = Arc::clone(&self.config);
             self.put(item, value)?;
-            if let Err(words) = check(&self.config) {
+            let of = |config: &Value| at(config, "/replication").clone();
+            let checked = check(&self.config).and_then(|()| {
+                let early = !bootstrapped && of(&before) != of(&self.config);
+                if early { Err(NOT_BOOTSTRAPPED.to_owned()) } else { Ok(()) }
+            });
+            if let Err(words) = checked {
                 self.config = before;
                 return Err(words);
             }
@@ -68,23 +75,34 @@ impl Settings {
     }
 
     fn put(&mut self, item: &str, value: &Value) -> Result<(), String> {
-        let (section, name) = self.find(item).ok_or(format!("config item {item} not found"))?;
+        let (section, name) = self.find(item)?;
         let pointer = format!("/{section}/{name}");
-        let value = shaped(at(&self.config, &pointer), value)
-            .ok_or(format!("config item {item}: {value} has the wrong type"))?;
+        let old = at(&self.config, &pointer);
+        let value = shaped(old, value).ok_or_else(|| match (old, value) {
+            (Value::String(old), Value::String(new)) if duration(old).is_some() => {
+                format!("time: invalid duration {new:?}")
+            }
+            _ => format!("json: cannot unmarshal {value} into {item}"),
+        })?;
         set(Arc::make_mut(&mut self.config), &[&section, &name], value);
         Ok(())
     }
 
     /// A full key, or a leaf that only one section has.
-    fn find(&self, item: &str) -> Option<(String, String)> {
+    fn find(&self, item: &str) -> Result<(String, String), String> {
+        let unknown = |name: &str| format!("config item {name} not found");
         let known =
             |section: &str, name: &str| !at(&self.config, &format!("/{section}/{name}")).is_null();
         if let Some((section, name)) = item.split_once('.') {
-            return known(section, name).then(|| (section.to_owned(), name.to_owned()));
+            if !SECTIONS.contains(&section) {
+                return Err(format!("config prefix {section} not found"));
+            }
+            let found = known(section, name).then(|| (section.to_owned(), name.to_owned()));
+            return found.ok_or_else(|| unknown(name));
         }
         let mut sections = SECTIONS.iter().filter(|section| known(section, item));
-        Some(((*sections.next()?).to_owned(), item.to_owned()))
+        let section = sections.next().ok_or_else(|| unknown(item))?;
+        Ok(((*section).to_owned(), item.to_owned()))
     }
 
     /// As `/config` shows them.
@@ -116,6 +134,11 @@ impl Settings {
     }
 }
 
+/// What is said of an id that is none.
+pub(super) fn not_a_number(text: &str) -> String {
+    format!("strconv.ParseUint: parsing {text:?}: invalid syntax")
+}
+
 /// What PD checks settings against each other for ([`beliefs::PD_CHECKS_SETTINGS`]).
 fn check(config: &Value) -> Result<(), String> {
     let ratio = |name: &str| at(config, &format!("/schedule/{name}")).as_f64();
@@ -144,6 +167,9 @@ fn shaped(old: &Value, new: &Value) -> Option<Value> {
             Some(json!(words?.join(",")))
         }
         (Value::String(_), Value::Bool(flag)) => Some(json!(flag.to_string())),
+        (Value::String(old), Value::String(new)) if is_truth(old) => {
+            is_truth(new).then(|| json!(new))
+        }
         (Value::String(old), Value::String(new)) => match (duration(old), duration(new)) {
             (Some(_), Some(millis)) => Some(json!(go_duration(millis))),
             (Some(_), None) => None,
@@ -154,6 +180,10 @@ fn shaped(old: &Value, new: &Value) -> Option<Value> {
         | (Value::Null | Value::Object(_) | Value::Array(_), _) => Some(new.clone()),
         (Value::String(_) | Value::Number(_) | Value::Bool(_), _) => None,
     }
+}
+
+fn is_truth(text: &str) -> bool {
+    text == "true" || text == "false"
 }
 
 /// A Go duration, in milliseconds.
@@ -194,7 +224,7 @@ mod tests {
     use super::*;
 
     fn post(settings: &mut Settings, item: &str, value: Value) -> Result<(), String> {
-        settings.post(&Map::from_iter([(item.to_owned(), value)]))
+        settings.post(&Map::from_iter([(item.to_owned(), value)]), true)
     }
 
     #[test]

@@ -4,10 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, Request};
 use super::cluster::{CAPACITY, Cluster, Store, StoreState};
-use super::{Pd, region_answers};
+use super::{Pd, region_answers, settings};
 use crate::clock;
 
-const NOT_BOOTSTRAPPED: &str =
+/// What `/stores/check` can be asked for.
+const STATE_NAMES: [&str; 5] = ["up", "offline", "tombstone", "down", "disconnected"];
+pub(super) const NOT_BOOTSTRAPPED: &str =
     "[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first";
 /// A time that is not known.
 const EPOCH: &str = "1970-01-01T00:00:00Z";
@@ -28,8 +30,15 @@ impl Pd {
         if let ("GET", ["cluster", "status"]) = (request.method, parts) {
             return Some(cluster_status(cluster));
         }
-        if cluster.bootstrapped.is_none() && is_about_the_cluster(parts) {
-            return Some(Answer::words(500, NOT_BOOTSTRAPPED));
+        if cluster.bootstrapped.is_none() {
+            match (request.method, parts) {
+                ("DELETE", ["schedulers", _]) => return Some(Answer::json(406, Value::Null)),
+                (_, ["scheduler-config", ..]) => return Some(Answer::words(406, NOT_BOOTSTRAPPED)),
+                (_, ["stores" | "store" | "regions" | "schedulers" | "admin", ..]) => {
+                    return Some(Answer::words(500, NOT_BOOTSTRAPPED));
+                }
+                _ => {}
+            }
         }
         match parts {
             ["stores" | "store", ..] => about_stores(cluster, request, parts, now),
@@ -46,11 +55,6 @@ impl Pd {
             _ => None,
         }
     }
-}
-
-/// The scheduler settings have routes of their own, which do not exist before the scheduler does.
-fn is_about_the_cluster(parts: &[&str]) -> bool {
-    matches!(parts, ["stores" | "store" | "regions" | "schedulers", ..])
 }
 
 fn cluster_status(cluster: &Cluster) -> Answer {
@@ -95,6 +99,10 @@ fn about_stores(
         }
         ("GET", ["stores", "check"]) => {
             let asked: Vec<String> = request.query("state").map(str::to_lowercase).collect();
+            let unknown = asked.iter().find(|state| !STATE_NAMES.contains(&state.as_str()));
+            if let Some(unknown) = unknown {
+                return Some(Answer::words(400, &format!("unknown StoreState: {unknown}")));
+            }
             let max_down = cluster.max_down;
             Some(list(cluster, now, |store| {
                 let state = store.state_name(now, max_down).to_lowercase();
@@ -108,14 +116,7 @@ fn about_stores(
         }
         (_, ["store", id, ..]) => match id.parse() {
             Ok(id) => about_store(cluster, request, parts, (id, now)),
-            Err(_) => Some(Answer::json(
-                400,
-                json!({
-                    "code": "input",
-                    "msg": format!("strconv.ParseUint: parsing {id:?}: invalid syntax"),
-                    "data": {},
-                }),
-            )),
+            Err(_) => Some(bad_input(&settings::not_a_number(id))),
         },
         _ => None,
     }
@@ -133,11 +134,11 @@ fn about_store(
             let words = format!("[PD:cluster:ErrInvalidStoreID]invalid store id {id}, not found");
             return Some(Answer::words(500, &words));
         };
-        for (key, value) in request.body.as_object().into_iter().flatten() {
-            let value = value.as_str().unwrap_or_default().to_owned();
-            store.labels.insert(key.clone(), value);
-        }
-        return Some(Answer::words(200, "The store's label is updated."));
+        return Some(set_labels(store, request));
+    }
+    let asked = request.query("state").next().unwrap_or_default().to_lowercase();
+    if request.method == "POST" && !["up", "offline"].contains(&asked.as_str()) {
+        return Some(Answer::words(400, &format!("invalid state {asked}")));
     }
     let Some(store) = found else {
         let words = format!("[PD:core:ErrStoreNotFound]store {id} not found");
@@ -150,25 +151,73 @@ fn about_store(
             let words = format!("[PD:core:ErrStoreRemoved]store {id} has been removed");
             Some(Answer::words(410, &words))
         }
-        ("DELETE", [_, _]) => Some(retire(cluster, &store, request)),
-        ("POST", [_, _, "state"]) if store.destroyed => {
-            let words =
-                format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed");
-            Some(Answer::words(400, &words))
+        ("DELETE", [_, _]) => {
+            let force = request.query("force").next().is_some();
+            Some(retire(cluster, &store, force, "The store is set as Offline."))
         }
+        ("POST", [_, _, "state"]) if asked == "offline" => {
+            Some(retire(cluster, &store, false, STATE_IS_UPDATED))
+        }
+        ("POST", [_, _, "state"]) if store.destroyed => Some(destroyed(id)),
         ("POST", [_, _, "state"]) => {
-            if let Some(store) = cluster.stores.get_mut(&id) {
-                store.state = StoreState::Up;
+            let leaving = cluster.stores.get_mut(&id).filter(|s| s.state == StoreState::Offline);
+            if let Some(store) = leaving {
+                (store.state, store.serving) = (StoreState::Up, true);
             }
-            Some(Answer::words(200, "The store's state is updated."))
+            Some(Answer::words(200, STATE_IS_UPDATED))
         }
         _ => None,
     }
 }
 
-/// Takes a store offline, where enough others are Up. Dead ones count as Up here.
-fn retire(cluster: &mut Cluster, store: &Store, request: Request<'_>) -> Answer {
-    let force = request.query("force").next().is_some();
+const STATE_IS_UPDATED: &str = "The store's state is updated.";
+
+fn destroyed(id: u64) -> Answer {
+    let words = format!("[PD:core:ErrStoreDestroyed]store {id} has been physically destroyed");
+    Answer::words(400, &words)
+}
+
+/// Bad input is answered with an object.
+fn bad_input(words: &str) -> Answer {
+    Answer::json(400, json!({"code": "input", "msg": words, "data": {}}))
+}
+
+/// Labels are merged; an empty value takes one away.
+fn set_labels(store: &mut Store, request: Request<'_>) -> Answer {
+    let mut labels = store.labels.clone();
+    for (key, value) in request.body.as_object().into_iter().flatten() {
+        let Some(value) = value.as_str() else {
+            return bad_input("json: cannot unmarshal into a label");
+        };
+        let body = key.strip_prefix('$').unwrap_or(key);
+        let inside = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let ends = [body.chars().next(), body.chars().last()];
+        let at_ends = ends.iter().all(|c| c.is_some_and(|c| c.is_ascii_alphanumeric()));
+        if !at_ends || !body.chars().all(inside) {
+            return bad_input(&format!("{key} does not match format {KEY_FORMAT:?}"));
+        }
+        if !value.chars().all(inside) {
+            return bad_input(&format!("{value} does not match format {VALUE_FORMAT:?}"));
+        }
+        labels.insert(key.clone(), value.to_owned());
+    }
+    labels.retain(|_, value| !value.is_empty());
+    store.labels = labels;
+    Answer::words(200, "The store's label is updated.")
+}
+
+const KEY_FORMAT: &str = "^[$]?[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$";
+const VALUE_FORMAT: &str = "^[-A-Za-z0-9_./]*$";
+
+/// Takes a store offline, where enough others are Up. Dead ones count as Up here. Again, in the same
+/// way, is no error.
+fn retire(cluster: &mut Cluster, store: &Store, force: bool, done: &str) -> Answer {
+    if store.state == StoreState::Offline && store.destroyed == force {
+        return Answer::words(200, done);
+    }
+    if store.destroyed {
+        return destroyed(store.id);
+    }
     let others = cluster.stores.values().filter(|s| s.state == StoreState::Up && s.id != store.id);
     let (left, needed) = (others.count(), cluster.max_replicas as usize);
     if store.state == StoreState::Up && left < needed && !force {
@@ -200,7 +249,7 @@ fn retire(cluster: &mut Cluster, store: &Store, request: Request<'_>) -> Answer 
         store.state = StoreState::Offline;
         store.destroyed |= force;
     }
-    Answer::words(200, "The store is set as Offline.")
+    Answer::words(200, done)
 }
 
 /// What a region holds in the model, in MiB per second of a move, and how long a move takes.
@@ -208,7 +257,9 @@ pub(super) const REGION_SIZE: u32 = 96;
 const SECONDS_PER_REGION: u32 = 4;
 
 fn progress(cluster: &Cluster, request: Request<'_>) -> Answer {
-    let id = request.query("id").next().unwrap_or_default();
+    let Some(id) = request.query("id").next() else {
+        return Answer::words(400, "need query parameters");
+    };
     let store = id.parse::<u64>().ok().and_then(|id| cluster.stores.get(&id));
     match store {
         Some(store) if store.state == StoreState::Offline => {
@@ -299,7 +350,8 @@ fn nanoseconds(heard: u64) -> i64 {
 fn status(cluster: &Cluster, store: &Store) -> Value {
     let (leaders, regions) = cluster.load(store.id);
     let known = store.heartbeat.is_some();
-    let sized = |gib: u64| json!(if known { format!("{gib}GiB") } else { "0B".to_owned() });
+    let sized =
+        |gib: u64| json!(if store.reported { format!("{gib}GiB") } else { "0B".to_owned() });
     let mut shown = json!({
         "capacity": sized(CAPACITY),
         "available": sized(cluster.free(store.id)),
@@ -343,6 +395,15 @@ fn about_schedulers(cluster: &mut Cluster, request: Request<'_>, parts: &[&str])
             Some(Answer::json(200, json!(names)))
         }
         ("POST", ["schedulers"]) => Some(evict(cluster, request)),
+        ("DELETE", ["schedulers", EVICT]) => {
+            let known = !std::mem::take(&mut cluster.evicting).is_empty();
+            let missing = "[PD:scheduler:ErrSchedulerNotFound]scheduler not found";
+            Some(if known {
+                Answer::words(200, "The scheduler is removed.")
+            } else {
+                Answer::words(404, missing)
+            })
+        }
         ("DELETE", ["schedulers", name]) => {
             let id = name.strip_prefix("evict-leader-scheduler-").and_then(|id| id.parse().ok());
             let known = id.is_some_and(|id: u64| cluster.evicting.remove(&id));
@@ -362,13 +423,21 @@ fn about_schedulers(cluster: &mut Cluster, request: Request<'_>, parts: &[&str])
 }
 
 fn evict(cluster: &mut Cluster, request: Request<'_>) -> Answer {
+    match request.body.get("name").and_then(Value::as_str) {
+        None => return Answer::words(400, "missing scheduler name"),
+        Some(EVICT) => {}
+        Some(_) => return Answer::words(400, "unknown scheduler"),
+    }
     let Some(id) = request.body.get("store_id").and_then(Value::as_u64) else {
         return Answer::words(400, "missing store id");
     };
     if !cluster.stores.contains_key(&id) {
-        // The recorded answer is a JSON string inside a JSON string, with its newline.
-        let inner = format!("\"[PD:core:ErrStoreNotFound]store {id} not found\"\n");
-        return Answer::words(500, &inner);
+        let words = format!("[PD:core:ErrStoreNotFound]store {id} not found");
+        if cluster.evicting.is_empty() {
+            return Answer::words(500, &words);
+        }
+        // The scheduler's own answer: a JSON string inside a JSON string, with its newline.
+        return Answer::words(500, &format!("{words:?}\n"));
     }
     let first = cluster.evicting.is_empty();
     cluster.evicting.insert(id);

@@ -96,9 +96,10 @@ impl Schedulers {
         let store = body.get("store_id").and_then(Value::as_u64);
         let store = store.ok_or_else(|| Refusal::bad("missing store id"))?;
         if !store_exists(store) {
-            // The real one answers with its own answer, quoted once more.
-            let inner = format!("\"[PD:core:ErrStoreNotFound]store {store} not found\"\n");
-            return Err(Refusal::internal(inner));
+            let words = format!("[PD:core:ErrStoreNotFound]store {store} not found");
+            // What the scheduler itself answers the real one quotes once more.
+            let quoted = !self.evicting.is_empty();
+            return Err(Refusal::internal(if quoted { format!("{words:?}\n") } else { words }));
         }
         let first = self.evicting.is_empty();
         self.evicting.insert(store);

@@ -2,6 +2,7 @@
 //! after the first start and are changed through the API only (trap 9).
 
 use anyhow::{Context as _, Result};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::options::{Options, PERSISTED};
@@ -69,7 +70,8 @@ impl Settings {
     }
 
     /// POST `/config`: flat keys, either `section.key` or a key that only one section has.
-    pub fn post(&mut self, items: &Map<String, Value>) -> Result<(), Refusal> {
+    /// Before there is a region nothing can be said about its replicas.
+    pub fn post(&mut self, items: &Map<String, Value>, begun: bool) -> Result<(), Refusal> {
         for (item, value) in items {
             if item == "cluster-version" {
                 self.0.insert(item.clone(), converted(&Value::from(""), value)?);
@@ -84,15 +86,38 @@ impl Settings {
                 Some((section, key)) => (section.to_owned(), key),
                 None => (section(), item.as_str()),
             };
-            // The real one keeps this section in etcd and has another call for it.
-            if section == "label-property" {
+            // The real one keeps `label-property` in etcd and has another call for it.
+            if section == "label-property" || !self.0.contains_key(&section) {
                 return Err(Refusal::bad(format!("config prefix {section} not found")));
             }
+            let before = self.0.clone();
             if !self.set(&section, key, value)? {
-                return Err(Refusal::bad(format!("config item {item} not found")));
+                return Err(Refusal::bad(format!("config item {key} not found")));
+            }
+            let early = !begun && self.0.get("replication") != before.get("replication");
+            let status = StatusCode::BAD_REQUEST;
+            let early = early.then(|| Refusal { status, ..Refusal::not_bootstrapped() });
+            if let Some(refusal) = self.fault().map(Refusal::bad).or(early) {
+                self.0 = before;
+                return Err(refusal);
             }
         }
         Ok(())
+    }
+
+    /// What does not go together in a section.
+    fn fault(&self) -> Option<String> {
+        let ratio = |key| self.value("schedule", key).as_f64().unwrap_or_default();
+        let (low, high) = ("low-space-ratio", "high-space-ratio");
+        if let Some(key) = [low, high].into_iter().find(|key| !(0.0..=1.0).contains(&ratio(key))) {
+            return Some(format!("{key} should between 0 and 1"));
+        }
+        if ratio(low) <= ratio(high) {
+            return Some(format!("{low} should be larger than {high}"));
+        }
+        let level = self.isolation_level();
+        let fits = level.is_empty() || self.location_labels().contains(&level);
+        (!fits).then(|| "isolation-level must be one of location-labels or empty".to_owned())
     }
 
     /// Sets one key; `false` when the section has no such key.
@@ -208,7 +233,7 @@ mod tests {
     use super::*;
 
     fn post(settings: &mut Settings, text: &str) -> Result<(), Refusal> {
-        settings.post(serde_json::from_str::<Value>(text).unwrap().as_object().unwrap())
+        settings.post(serde_json::from_str::<Value>(text).unwrap().as_object().unwrap(), true)
     }
 
     #[test]

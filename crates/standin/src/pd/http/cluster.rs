@@ -37,10 +37,12 @@ pub(super) fn answer(
         ("GET", ["admin", "unsafe", "remove-failed-stores", "show"])
             if cluster.version.has(Feature::UNSAFE_RECOVERY) =>
         {
-            shown(&if cluster.version.has(Feature::UNSAFE_RECOVERY_STAGES) {
-                json!([{"info": "No on-going recovery."}])
-            } else {
-                json!(["No on-going operation."])
+            cluster.bootstrapped().and_then(|cluster| {
+                shown(&if cluster.version.has(Feature::UNSAFE_RECOVERY_STAGES) {
+                    json!([{"info": "No on-going recovery."}])
+                } else {
+                    json!(["No on-going operation."])
+                })
             })
         }
         ("GET", ["regions", ..]) => return regions(cluster, ask, route).transpose(),
@@ -65,12 +67,19 @@ fn post_config(cluster: &mut Cluster, ask: &Ask) -> Result {
     if ask.parameter("ttlSecond").is_some() {
         return Err(Refusal::bad("this stand-in for PD has no temporary settings (ttlSecond)"));
     }
-    cluster.settings.post(&object(ask)?)?;
+    let changed = object(ask)?;
+    cluster.settings.post(&changed, cluster.bootstrapped_at.is_some())?;
     said("The config is updated.")
 }
 
+const NO_SCHEDULER: &str = "[PD:scheduler:ErrSchedulerNotFound]scheduler not found";
+
 fn schedulers(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option<Answer>> {
     let version = cluster.version;
+    let of_store = route.get(1).is_some_and(|name| name.starts_with("evict-leader-scheduler-"));
+    if cluster.bootstrapped_at.is_none() && ask.method == http::Method::DELETE && of_store {
+        return Ok(Some(json_with(StatusCode::NOT_ACCEPTABLE, &Value::Null)));
+    }
     let Cluster { stores, schedulers, .. } = cluster.bootstrapped().map_err(|refusal| {
         // What a scheduler itself would answer has nobody to answer it.
         let of_scheduler = route.first() == Some(&"scheduler-config");
@@ -80,13 +89,14 @@ fn schedulers(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option
     })?;
     let answer = match (ask.method.as_str(), route) {
         ("GET", ["schedulers"]) => shown(&schedulers.names().into()),
-        ("POST", ["schedulers"]) => said(schedulers.add(&object(ask)?, |id| {
-            stores.get(&id).is_some_and(|store| store.state() != StoreState::Tombstone)
-        })?),
+        ("POST", ["schedulers"]) => {
+            said(schedulers.add(&object(ask)?, |id| stores.contains_key(&id))?)
+        }
         ("DELETE", ["schedulers", name]) => {
             let deleted = schedulers.delete(name);
             let status = if deleted { StatusCode::OK } else { StatusCode::NOT_FOUND };
-            Ok(json_with(status, &Value::Null))
+            let words = if deleted { "The scheduler is removed." } else { NO_SCHEDULER };
+            Ok(json_with(status, &if of_store { Value::Null } else { words.into() }))
         }
         ("GET", ["scheduler-config", EVICT_LEADER, "list"]) => {
             match schedulers.show_evictions(version) {
@@ -115,11 +125,11 @@ pub(super) fn region_count(count: usize) -> Result {
 }
 
 fn regions(cluster: &mut Cluster, ask: &Ask, route: &[&str]) -> Result<Option<Answer>> {
+    let version = cluster.version;
+    let cluster = &*cluster.bootstrapped()?;
     if *route == ["regions", "count"] {
         return region_count(cluster.regions.iter().count()).map(Some);
     }
-    let version = cluster.version;
-    let cluster = &*cluster.bootstrapped()?;
     let settings = &cluster.settings;
     let all = || cluster.regions.iter();
     Ok(Some(match route {

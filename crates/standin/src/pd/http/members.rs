@@ -39,14 +39,15 @@ async fn named(server: &Server, name: &str) -> Result<etcdserverpb::Member> {
 
 /// Drops the member's facts under the leader's guard, then the member.
 async fn remove(server: &Server, id: Result<u64>, name: &str) -> Result {
-    let id = id?;
+    let id = id.map_err(|refusal| Refusal { as_object: false, ..refusal })?;
     let gone = [(format!("{}member/{id}/binary_version", server.prefix()), None)];
     if !server.write_while_leading(&gone).await? {
         return Err(Refusal::internal("[PD:etcd:ErrEtcdTxnConflict]etcd transaction failed"));
     }
     let removed = server.etcd.remove_member(id).await;
     removed.map_err(|error| {
-        Refusal::internal(format!("[PD:etcd:ErrEtcdMemberRemove]{}", error.message()))
+        // PD says what etcd said, and once more.
+        Refusal::internal(format!("[PD:etcd:ErrEtcdMemberRemove]{0}: {0}", error.message()))
     })?;
     said(&format!("removed, pd: {name}"))
 }

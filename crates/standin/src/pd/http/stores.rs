@@ -99,7 +99,7 @@ fn set_labels(cluster: &mut Cluster, ask: &Ask, id: u64) -> Result {
     for (key, value) in object(ask)? {
         let bad = |error: serde_json::Error| Refusal::input(error.to_string());
         if !is_label_key(&key) {
-            return Err(Refusal::bad(format!("invalid label key: {key}")));
+            return Err(Refusal::input(format!("{key} does not match format")));
         }
         labels.push(StoreLabel { key, value: serde_json::from_value(value).map_err(bad)? });
     }

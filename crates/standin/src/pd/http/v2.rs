@@ -82,15 +82,16 @@ fn lock(cluster: &mut Cluster, ask: &Ask, rest: &[&str]) -> Answer {
             }));
             said("Maintenance task started successfully.")
         }
-        ("DELETE", [kind, id], Some(task)) => {
-            if !is(&task, "type", kind) || !is(&task, "id", id) {
-                return conflict("Maintenance task does not match", &task);
+        ("DELETE", [kind, id], Some(task)) if is(&task, "type", kind) => {
+            if !is(&task, "id", id) {
+                return conflict("Task ID does not match the current task", &task);
             }
             cluster.maintenance = None;
             said("Maintenance task deleted successfully.")
         }
-        ("GET", [] | [_], _) | ("DELETE", [_, _], None) => {
-            json_v2(StatusCode::NOT_FOUND, &"No maintenance task is running".into())
+        ("GET", [], _) => json_v2(StatusCode::NOT_FOUND, &"No maintenance task is running".into()),
+        ("GET", [_], _) | ("DELETE", [_, _], _) => {
+            json_v2(StatusCode::NOT_FOUND, &"No maintenance task is running for this type".into())
         }
         _ => not_found(),
     }

@@ -25,6 +25,7 @@ pub struct Member {
     pub peer: String,
     pub dir: PathBuf,
     pub flags: Vec<String>,
+    pub program: PathBuf,
     environment: Vec<(String, String)>,
     process: Option<Child>,
 }
@@ -48,6 +49,7 @@ impl Member {
             peer: free_url(),
             dir: home.join(name),
             flags: Vec::new(),
+            program: env!("CARGO_BIN_EXE_pd-server").into(),
             environment: vec![
                 ("STANDIN_ETCD".into(), etcd()),
                 ("STANDIN_PD_CHECK_MS".into(), "500".into()),
@@ -68,7 +70,7 @@ impl Member {
 
     pub fn start(&mut self) {
         let log = std::fs::File::create(self.log()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_pd-server"))
+        let child = Command::new(&self.program)
             .arg(format!("--name={}", self.name))
             .arg(format!("--data-dir={}", self.dir.display()))
             .arg(format!("--client-urls={}", self.client))
@@ -359,6 +361,24 @@ impl Stores {
         self.try_regions().await.unwrap()
     }
 
+    /// A report on a stream of its own, which stays open. A real PD answers a stream when it has
+    /// something to say, so nobody waits for that.
+    pub fn report(&self, region: &Region, leader: u64, pending: &[u64]) {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let request = pb::RegionHeartbeatRequest {
+            header: self.header(),
+            approximate_size: 10 << 20,
+            ..heartbeat(region, leader, pending)
+        };
+        sender.try_send(request).unwrap();
+        let mut client = self.client.clone();
+        tokio::spawn(async move {
+            let open = client.region_heartbeat(ReceiverStream::new(receiver)).await;
+            sender.closed().await;
+            drop(open);
+        });
+    }
+
     /// As [`Self::regions`]. An error while PD has no leader.
     pub async fn try_regions(&mut self) -> Result<RegionStream, tonic::Status> {
         let (sender, receiver) = tokio::sync::mpsc::channel(64);
@@ -389,22 +409,28 @@ impl RegionStream {
         down: &[(u64, u64)],
     ) -> bool {
         let peer = |id: &u64| region.peers.iter().find(|peer| peer.id == *id).copied();
+        let down = down
+            .iter()
+            .map(|(id, down_seconds)| pb::PeerStats { peer: peer(id), down_seconds: *down_seconds })
+            .collect();
         let request = pb::RegionHeartbeatRequest {
             header: self.header,
-            leader: peer(&leader),
-            pending_peers: pending.iter().filter_map(peer).collect(),
-            down_peers: down
-                .iter()
-                .map(|(id, down_seconds)| pb::PeerStats {
-                    peer: peer(id),
-                    down_seconds: *down_seconds,
-                })
-                .collect(),
-            region: Some(region.clone()),
-            term: 6,
-            ..pb::RegionHeartbeatRequest::default()
+            down_peers: down,
+            ..heartbeat(region, leader, pending)
         };
         self.sender.send(request).await.is_ok()
+    }
+}
+
+/// What a region's leader says of it.
+fn heartbeat(region: &Region, leader: u64, pending: &[u64]) -> pb::RegionHeartbeatRequest {
+    let peer = |id: &u64| region.peers.iter().find(|peer| peer.id == *id).copied();
+    pb::RegionHeartbeatRequest {
+        leader: peer(&leader),
+        pending_peers: pending.iter().filter_map(peer).collect(),
+        region: Some(region.clone()),
+        term: 6,
+        ..pb::RegionHeartbeatRequest::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Does the stand-in for PD behave as the real one where an operator could lose data by it?
 
+mod conformance;
 mod harness;
 mod life;
 mod membership;

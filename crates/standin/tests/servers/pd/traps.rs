@@ -266,9 +266,9 @@ async fn trap_09_the_file_is_read_until_the_first_persist_only() {
     let config = members.all[0].get("/pd/api/v1/config").await.json();
     assert_eq!(config["replication"]["max-replicas"], 5);
     assert_eq!(config["schedule"]["max-store-down-time"], "7m0s");
-    set(&members.all[0], r#"{"replication.max-replicas":3}"#).await;
-    let replicate = members.all[0].get("/pd/api/v1/config/replicate").await.json();
-    assert_eq!(replicate["max-replicas"], 3);
+    set(&members.all[0], r#"{"schedule.max-store-down-time":"8m"}"#).await;
+    let config = members.all[0].get("/pd/api/v1/config").await.json();
+    assert_eq!(config["schedule"]["max-store-down-time"], "8m0s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
