@@ -65,7 +65,7 @@ impl Pd {
             stores,
             config: Some(Arc::clone(cluster.settings.shown())),
             maintenance: maintenance(ensemble),
-            unsafe_recovery: Some(ensemble.unsafe_recovery),
+            unsafe_recovery: bootstrapped.then_some(ensemble.unsafe_recovery),
         };
         Some((leader, facts))
     }

@@ -136,9 +136,10 @@ fn about_store(
         };
         return Some(set_labels(store, request));
     }
-    let asked = request.query("state").next().unwrap_or_default().to_lowercase();
+    let state = request.query("state").next().unwrap_or_default();
+    let asked = state.to_lowercase();
     if request.method == "POST" && !["up", "offline"].contains(&asked.as_str()) {
-        return Some(Answer::words(400, &format!("invalid state {asked}")));
+        return Some(Answer::words(400, &format!("invalid state {state}")));
     }
     let Some(store) = found else {
         let words = format!("[PD:core:ErrStoreNotFound]store {id} not found");
