@@ -150,20 +150,20 @@ fn metadata(body: &Value, names: &mut Names) -> String {
     let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let uid = names.of("uid", text("/metadata/uid"));
     let version = names.of("v", text("/metadata/resourceVersion"));
-    let mut shown = format!("{uid} {version}");
-    if let Some(generation) = body.pointer("/metadata/generation") {
-        shown += &format!(" generation={generation}");
-    }
-    if !text("/metadata/deletionTimestamp").is_empty() {
-        shown += " deleting";
-    }
+    let generation = body.pointer("/metadata/generation");
+    let deleting = !text("/metadata/deletionTimestamp").is_empty();
     let finalizers = body.pointer("/metadata/finalizers").and_then(Value::as_array);
     let finalizers: Vec<&str> =
         finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
-    if !finalizers.is_empty() {
-        shown += &format!(" finalizers={}", finalizers.join(","));
-    }
-    shown
+    let held = (!finalizers.is_empty()).then(|| format!("finalizers={}", finalizers.join(",")));
+    let shown = [
+        Some(uid),
+        Some(version),
+        generation.map(|generation| format!("generation={generation}")),
+        deleting.then(|| "deleting".to_owned()),
+        held,
+    ];
+    shown.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// The group and version of a kind.

@@ -73,19 +73,19 @@ fn surroundings(kube: &mut Kube, call: &Call, key: &Key) {
 }
 
 fn granted(code: u16, done: Result<(), Refusal>) -> Answer {
-    done.map_or_else(refused, |()| Answer::Done(code))
+    done.map_or_else(|refusal| refused(&refusal), |()| Answer::Done(code))
 }
 
 /// The object as it is after a call.
 fn shown(kube: &Kube, key: &Key, code: u16, done: Result<(), Refusal>) -> Answer {
     if let Err(refusal) = done {
-        return refused(refusal);
+        return refused(&refusal);
     }
     let object = kube.get(&key.kind, &key.name);
     object.map_or(Answer::Done(code), |object| Answer::Object(code, object.body().clone()))
 }
 
-fn refused(refusal: Refusal) -> Answer {
+fn refused(refusal: &Refusal) -> Answer {
     let field = match refusal.reason {
         Reason::Invalid(field) => field.to_owned(),
         _ => String::new(),

@@ -118,9 +118,8 @@ impl Ask {
             Body::Json(Value::String(words)) if words.starts_with("json: ") => {
                 " \"json: …\"".to_owned()
             }
-            Body::Empty => String::new(),
+            Body::Empty | Body::Json(Value::Object(_) | Value::Array(_)) => String::new(),
             Body::Text(words) => format!(" {}", words.trim_end()),
-            Body::Json(Value::Object(_) | Value::Array(_)) => String::new(),
             Body::Json(value) => names.hide("member", &format!(" {value}")),
         };
         let mut lines = vec![format!("{status}{said}")];
@@ -138,7 +137,9 @@ fn settle(value: &mut Value, names: &mut Names) {
     match value {
         Value::Array(items) => {
             items.sort_by_key(order);
-            items.iter_mut().for_each(|item| settle(item, names));
+            for item in items {
+                settle(item, names);
+            }
         }
         Value::Object(map) => {
             // Members in the order of their names before the one that leads.
@@ -149,7 +150,7 @@ fn settle(value: &mut Value, names: &mut Names) {
                 match (key.as_str(), value.as_u64()) {
                     ("member_id", Some(id)) => *value = json!(names.of("member", &id.to_string())),
                     ("cluster_id", Some(id)) => {
-                        *value = json!(names.of("cluster", &id.to_string()))
+                        *value = json!(names.of("cluster", &id.to_string()));
                     }
                     ("id", Some(id)) if id > 1 << 53 => {
                         *value = json!(names.of("cluster", &id.to_string()));

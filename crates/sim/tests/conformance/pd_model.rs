@@ -84,8 +84,8 @@ impl Stage {
             }
             Deed::Beat(stores) => {
                 let now = self.now;
-                let beat = |id| self.cluster().heartbeat(id, now).err();
-                let refused = stores.into_iter().filter_map(beat).next();
+                let refused =
+                    stores.into_iter().find_map(|id| self.cluster().heartbeat(id, now).err());
                 return refused.map(pd_call::kind_of);
             }
             Deed::Region { stores, pending } => {

@@ -63,7 +63,7 @@ pub(crate) fn places(body: &Value, pointers: &[&str]) -> Vec<String> {
             let mut items: Vec<&Value> = items.into_iter().flatten().collect();
             // Conditions come in any order.
             items.sort_by_key(|item| item.get("type").map(Value::to_string));
-            let of = |item: &&Value| item.pointer(rest).map_or("nothing".to_owned(), |v| sorted(v));
+            let of = |item: &&Value| item.pointer(rest).map_or("nothing".to_owned(), sorted);
             format!("{pointer} {}", items.iter().map(of).collect::<Vec<_>>().join(" "))
         }
     };
