@@ -44,10 +44,6 @@ pub const LIMITS: &[Limit] = &[
         because: "the operator adds no other",
     },
     Limit {
-        left_out: "PD's refusal of truths and lists that are not text (conformance/pd/open)",
-        because: "a fault of the operator's that is open: it sends them so, and a real PD refuses them",
-    },
-    Limit {
         left_out: "the rest of a message that Go's JSON writes of a wrong value",
         because: "it is shown to the user as it comes",
     },

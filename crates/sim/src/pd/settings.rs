@@ -60,6 +60,7 @@ impl Settings {
     pub fn post(&mut self, items: &Map<String, Value>, bootstrapped: bool) -> Result<(), String> {
         for (item, value) in items {
             let before = Arc::clone(&self.config);
+            self.is_typed(item, value)?;
             self.put(item, value)?;
             let of = |config: &Value| at(config, "/replication").clone();
             let checked = check(&self.config).and_then(|()| {
@@ -72,6 +73,18 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Truths and lists have to be texts in a call: a file has them as what they are.
+    fn is_typed(&self, item: &str, value: &Value) -> Result<(), String> {
+        let (section, name) = self.find(item)?;
+        match (at(&self.config, &format!("/{section}/{name}")), value) {
+            (Value::String(_), Value::Bool(_)) => Err(format!("json: unquoted value for {item}")),
+            (Value::String(old), Value::Array(_)) if !is_truth(old) && duration(old).is_none() => {
+                Err("invalid syntax".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn put(&mut self, item: &str, value: &Value) -> Result<(), String> {
@@ -231,8 +244,10 @@ mod tests {
     fn values_are_shown_as_pd_shows_them() {
         let mut settings = Settings::default();
         post(&mut settings, "schedule.max-store-down-time", json!("20m")).unwrap();
-        post(&mut settings, "replication.location-labels", json!(["zone", "host"])).unwrap();
-        post(&mut settings, "enable-debug-metrics", json!(true)).unwrap();
+        post(&mut settings, "replication.location-labels", json!("zone,host")).unwrap();
+        post(&mut settings, "enable-debug-metrics", json!("true")).unwrap();
+        assert!(post(&mut settings, "replication.location-labels", json!(["zone"])).is_err());
+        assert!(post(&mut settings, "enable-debug-metrics", json!(false)).is_err());
         let shown = settings.shown();
         assert_eq!(text(shown, "/schedule/max-store-down-time"), "20m0s");
         assert_eq!(text(shown, "/replication/location-labels"), "zone,host");
@@ -264,7 +279,12 @@ mod tests {
     #[test]
     fn a_second_file_changes_nothing() {
         let mut settings = Settings::default();
-        settings.first(&json!({"replication": {"max-replicas": 5}}));
+        settings.first(&json!({
+            "replication": {"max-replicas": 5, "location-labels": ["zone", "host"]},
+            "schedule": {"enable-debug-metrics": true},
+        }));
+        assert_eq!(text(settings.shown(), "/replication/location-labels"), "zone,host");
+        assert_eq!(text(settings.shown(), "/schedule/enable-debug-metrics"), "true");
         settings.first(&json!({"replication": {"max-replicas": 1}}));
         assert_eq!(settings.max_replicas(), 5);
     }

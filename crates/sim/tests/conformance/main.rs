@@ -52,16 +52,6 @@ fn the_model_answers_as_pd() {
     compare("pd", pd_model::play);
 }
 
-/// What a real PD answered otherwise than the model does, on purpose as yet (`beliefs::LIMITS`). Once
-/// they agree the script moves to the others.
-#[test]
-fn what_is_open_still_differs() {
-    for script in scripts("pd/open") {
-        let difference = script.difference("the model", &pd_model::play(&script));
-        assert!(difference.is_some(), "{}: the model answers like PD", script.name());
-    }
-}
-
 #[test]
 fn a_script_is_written_as_it_is_read() {
     for script in scripts("kube").into_iter().chain(scripts("pd")) {

@@ -2,7 +2,6 @@
 //! after the first start and are changed through the API only (trap 9).
 
 use anyhow::{Context as _, Result};
-use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::options::{Options, PERSISTED};
@@ -30,7 +29,9 @@ impl Settings {
                 items.as_object().with_context(|| format!("[{section}] must be a table"))?;
             for (key, value) in items {
                 // A key that this release does not have is only warned about, as at the top level.
-                drop(settings.set(section, key, value));
+                // A file has truths and lists as what they are, a call has them as texts.
+                let set = settings.set(section, key, value);
+                drop(set.or_else(|_| settings.set(section, key, &as_text(value))));
             }
         }
         Ok(settings)
@@ -95,8 +96,7 @@ impl Settings {
                 return Err(Refusal::bad(format!("config item {key} not found")));
             }
             let early = !begun && self.0.get("replication") != before.get("replication");
-            let status = StatusCode::BAD_REQUEST;
-            let early = early.then(|| Refusal { status, ..Refusal::not_bootstrapped() });
+            let early = early.then(|| Refusal::bad(Refusal::not_bootstrapped().message));
             if let Some(refusal) = self.fault().map(Refusal::bad).or(early) {
                 self.0 = before;
                 return Err(refusal);
@@ -197,18 +197,18 @@ impl Settings {
     }
 }
 
+/// A truth or a list as PD shows it.
+fn as_text(value: &Value) -> Value {
+    let texts = |items: &Vec<Value>| items.iter().filter_map(Value::as_str).collect::<Vec<_>>();
+    value.as_array().map_or_else(|| value.to_string(), |items| texts(items).join(",")).into()
+}
+
 /// `new` in the shape of `current`: PD keeps booleans, durations and lists as strings.
 fn converted(current: &Value, new: &Value) -> Result<Value, Refusal> {
     let is_switch = |value: &Value| *value == "true" || *value == "false";
     let wrong = || Refusal::bad(format!("json: cannot unmarshal {new} in place of {current}"));
     match (current, new) {
-        (Value::String(_), Value::Bool(given)) if is_switch(current) => {
-            Ok(given.to_string().into())
-        }
-        (Value::String(_), Value::Array(items)) if !is_switch(current) => {
-            let texts: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            Ok(texts.join(",").into())
-        }
+        (Value::String(_), Value::Array(_)) => Err(Refusal::bad("invalid syntax")),
         (Value::String(old), Value::String(given)) => {
             if is_switch(current) {
                 return if is_switch(new) { Ok(new.clone()) } else { Err(wrong()) };
@@ -250,13 +250,15 @@ mod tests {
         assert!(post(&mut settings, r#"{"max-replicas":"5"}"#).is_err());
         assert!(post(&mut settings, r#"{"max-store-down-time":"soon"}"#).is_err());
         assert!(post(&mut settings, r#"{"enable-make-up-replica":"perhaps"}"#).is_err());
+        assert!(post(&mut settings, r#"{"enable-make-up-replica":true}"#).is_err());
+        assert!(post(&mut settings, r#"{"location-labels":["zone"]}"#).is_err());
     }
 
     #[test]
     fn halting_shows_only_while_it_is_on() {
         let mut settings = Settings::defaults().unwrap();
         assert!(!settings.enabled(HALT));
-        post(&mut settings, r#"{"halt-scheduling":true}"#).unwrap();
+        post(&mut settings, r#"{"halt-scheduling":"true"}"#).unwrap();
         assert!(settings.enabled(HALT));
         post(&mut settings, r#"{"schedule.halt-scheduling":"false"}"#).unwrap();
         assert!(settings.section("schedule").unwrap().get(HALT).is_none());

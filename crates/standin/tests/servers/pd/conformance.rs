@@ -41,9 +41,7 @@ async fn a_real_pd_answers_as_it_is_written() {
 /// Plays all scripts side by side, each with members of its own.
 async fn compare(who: &'static str, program: Option<PathBuf>) {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sim/tests/conformance");
-    // In `open` is what the model and the stand-in answer otherwise as yet.
-    let open = program.as_ref().map(|_| "pd/open");
-    let scripts = ["pd"].into_iter().chain(open).flat_map(|of| Script::all(&home.join(of)));
+    let scripts = Script::all(&home.join("pd"));
     let writes = std::env::var_os("UPDATE").is_some() && program.is_some();
     let mut playing = JoinSet::new();
     for script in scripts {

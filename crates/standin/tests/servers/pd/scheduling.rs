@@ -161,7 +161,7 @@ async fn a_down_stores_peers_are_replaced_only_after_the_limit() {
         world.lock().unwrap().iter().any(|(r, _)| r.peers.iter().any(|p| p.store_id == victim))
     };
     assert!(holds(&cluster.world), "down in the leader's eyes is not enough");
-    cluster.post("config", r#"{"halt-scheduling":true}"#).await;
+    cluster.post("config", r#"{"halt-scheduling":"true"}"#).await;
     // What ran when the halt came may end.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let before = cluster.commands.lock().unwrap().len();
