@@ -1,5 +1,6 @@
 //! What is done to the cluster, on purpose and by chance?
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tikv_operator_api::names::Component;
 
 use super::Stage;
 use crate::links::{BadLinks, End, Harm};
+use crate::nodes::of_pod;
 
 /// One thing that happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +72,13 @@ impl Act {
                 stage.scene.kube.delete(&format!("{}/{pod}", stage.cluster.core("pods")), None)
             }
             Self::Freeze(seconds) => {
-                let (_, node) = stage.drawn(dice)?;
+                let Some(node) = stage.node(dice)? else { return Ok(()) };
                 let _frozen = stage.lab.freeze(&node)?;
                 sleep(Duration::from_secs(*seconds));
                 Ok(())
             }
             Self::Reboot(seconds) => {
-                let (_, node) = stage.drawn(dice)?;
+                let Some(node) = stage.node(dice)? else { return Ok(()) };
                 let off = stage.lab.off(&node)?;
                 sleep(Duration::from_secs(*seconds));
                 off.on(&stage.scene.kube)
@@ -180,6 +182,16 @@ impl Stage<'_> {
         dice.choice(self.fragile()?).context("no pod is on a node that may be broken")
     }
 
+    /// A node that may be broken. The operator's is none once its memory is watched.
+    fn node(&self, dice: &mut fastrand::Rng) -> Result<Option<String>> {
+        let mut nodes: BTreeSet<String> =
+            self.fragile()?.into_iter().map(|(_, node)| node).collect();
+        if self.spare_operator {
+            nodes.remove(&of_pod(&self.scene.operator.leader()?)?);
+        }
+        Ok(dice.choice(nodes))
+    }
+
     /// This happens to what one server and the others of its kind send each other.
     fn harm(
         &self,
@@ -221,7 +233,7 @@ mod tests {
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
-        let kinds: std::collections::BTreeSet<_> = draw(7)
+        let kinds: BTreeSet<_> = draw(7)
             .iter()
             .map(|act| format!("{act:?}").split('(').next().unwrap_or_default().to_owned())
             .collect();

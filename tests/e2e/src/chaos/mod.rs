@@ -53,6 +53,8 @@ struct Stage<'a> {
     cluster: Cluster,
     /// The client's node, which is spared: a client that stands still notices everything.
     spared: String,
+    /// The operator is left alone from now on.
+    spare_operator: bool,
 }
 
 impl Soak {
@@ -70,12 +72,12 @@ impl Soak {
         let avoid: Vec<String> =
             scene.nodes()?.into_iter().filter(|node| *node != spared).collect();
         let writer = scene.writer_for(limit, &cluster, &avoid)?;
-        let stage = Stage { scene, lab, cluster, spared };
+        let mut stage = Stage { scene, lab, cluster, spared, spare_operator: false };
         let begin = Instant::now();
         let mut rest = Rest::of(&stage)?;
         let audit = scene.audit()?.context("only a lab has the API server's audit log at hand")?;
         let (mut done, mut violated) = (Vec::new(), Vec::new());
-        let ended = self.rounds(&stage, (&mut rest, begin), &mut done);
+        let ended = self.rounds(&mut stage, (&mut rest, begin), &mut done);
         violated.extend(ended.err().map(|e| format!("{e:#}")));
         violated.extend(rest.heard(&watchman.heard()));
         violated.extend(rest.grows());
@@ -103,7 +105,7 @@ impl Soak {
 
     fn rounds(
         &self,
-        stage: &Stage<'_>,
+        stage: &mut Stage<'_>,
         (rest, begin): (&mut Rest, Instant),
         done: &mut Vec<Done>,
     ) -> Result<()> {
@@ -112,8 +114,9 @@ impl Soak {
         let mut round = 0;
         while begin.elapsed() < all {
             round += 1;
-            let spare_operator = begin.elapsed() > all * SPARED_AFTER / 100;
+            stage.spare_operator = begin.elapsed() > all * SPARED_AFTER / 100;
             let mut acts: Vec<Act> = purposes.draw(&mut dice).into_iter().collect();
+            let spare_operator = stage.spare_operator;
             acts.extend(Faults { spare_operator }.draw(&mut dice));
             for act in acts {
                 let from = begin.elapsed();

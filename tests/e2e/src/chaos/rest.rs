@@ -127,12 +127,16 @@ impl Rest {
         Ok(())
     }
 
-    /// The operator's memory grows: by how much of a hundred parts an hour, where one process was
-    /// watched for long enough.
+    /// The operator's memory grows: by how much of a hundred parts an hour. That nobody watched one
+    /// process for long enough in a long soak is found as well: it would look flat.
     pub(super) fn grows(&self) -> Option<String> {
         let last = self.samples.last()?;
         let own: Vec<&Sample> = self.samples.iter().filter(|s| s.pod == last.pod).collect();
-        let rate = hourly(&own)?;
+        let Some(rate) = hourly(&own) else {
+            let words = format!("no process of the operator was watched for {WATCHED:?}");
+            println!("      the operator's memory is not judged: {words}");
+            return (last.at > WATCHED * 2).then_some(words);
+        };
         println!("      the operator's memory changes by {:.2} % an hour", rate * 100.0);
         (rate > FLAT)
             .then(|| format!("the operator's memory grows by {:.1} % an hour", rate * 100.0))
