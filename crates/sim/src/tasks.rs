@@ -1,8 +1,9 @@
 //! How does the operator's loop over tasks behave?
 //!
-//! The real check and the real pass of tasks ([`turn`]) run here against the same API server as the
-//! clusters'. Each write and each call counts as a step, after any of which the process may end; with it
-//! goes what it had in memory: answers that no pass has persisted, and the last valid specs of clusters.
+//! The real check and the real pass of tasks ([`tikv_operator_core::task::turn`]) run here against the
+//! same API server as the clusters'. Each write and each call counts as a step, after any of which the
+//! process may end; with it goes what it had in memory: answers that no pass has persisted, and the last
+//! valid specs of clusters.
 
 mod jobs;
 mod steps;

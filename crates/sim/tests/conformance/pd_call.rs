@@ -120,7 +120,7 @@ impl Ask {
             }
             Body::Empty | Body::Json(Value::Object(_) | Value::Array(_)) => String::new(),
             Body::Text(words) => format!(" {}", words.trim_end()),
-            Body::Json(value) => names.hide("member", &format!(" {value}")),
+            Body::Json(value) => hide(names, "member", &format!(" {value}")),
         };
         let mut lines = vec![format!("{status}{said}")];
         if let Body::Json(mut value) = body {
@@ -183,4 +183,12 @@ pub(crate) fn kind_of(words: &str) -> String {
         ["duplicated store address", "version should compatible", "tombstone", "not found"];
     let kind = KINDS.iter().find(|kind| words.contains(*kind));
     format!("refused: {}", kind.unwrap_or(&words))
+}
+
+/// A text with names in the place of the values of a kind.
+fn hide(names: &Names, kind: &str, text: &str) -> String {
+    let known = names.0.get(kind).into_iter().flatten().enumerate();
+    known.fold(text.to_owned(), |text, (place, value)| {
+        text.replace(value, &format!("{kind}{}", place + 1))
+    })
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// The names that were given in one script.
 #[derive(Default)]
-pub(crate) struct Names(BTreeMap<&'static str, Vec<String>>);
+pub(crate) struct Names(pub(crate) BTreeMap<&'static str, Vec<String>>);
 
 impl Names {
     /// The name of a value of this kind.
@@ -21,14 +21,6 @@ impl Names {
             known.len() - 1
         });
         format!("{kind}{}", place + 1)
-    }
-
-    /// A text with names in the place of the values of a kind.
-    pub(crate) fn hide(&self, kind: &str, text: &str) -> String {
-        let known = self.0.get(kind).into_iter().flatten().enumerate();
-        known.fold(text.to_owned(), |text, (place, value)| {
-            text.replace(value, &format!("{kind}{}", place + 1))
-        })
     }
 
     /// A call with values in the place of names.

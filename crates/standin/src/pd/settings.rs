@@ -199,8 +199,8 @@ impl Settings {
 
 /// A truth or a list as PD shows it.
 fn as_text(value: &Value) -> Value {
-    let texts = |items: &Vec<Value>| items.iter().filter_map(Value::as_str).collect::<Vec<_>>();
-    value.as_array().map_or_else(|| value.to_string(), |items| texts(items).join(",")).into()
+    let Some(items) = value.as_array() else { return value.to_string().into() };
+    items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",").into()
 }
 
 /// `new` in the shape of `current`: PD keeps booleans, durations and lists as strings.
