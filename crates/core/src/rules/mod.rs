@@ -179,7 +179,7 @@ rules! {
     STORES_FIT_MAX_REPLICAS = "stores-fit-max-replicas", Held, Some(stores::stores_fit_max_replicas),
         "No store leaves unless at least `max-replicas` others stay Up: its regions could never find another place, and PD would empty it for ever.";
     STORES_HAVE_ROOM = "stores-have-room", Held, Some(stores::stores_have_room),
-        "No store leaves unless the remaining ones have room for its data, short of the space that PD keeps free.";
+        "No store leaves unless the remaining ones have room for its data, short of the space that PD keeps free; what PD's leader was not told yet is waited for.";
     STORES_LEAVE_IN_TURN = "stores-leave-in-turn", Progress, Some(stores::stores_leave_in_turn),
         "As many surplus stores leave at a time as `scalePolicy.scaleInParallelism` says.";
     INTENT_BEFORE_EFFECT = "intent-before-effect", Progress, Some(stores::intent_before_effect),

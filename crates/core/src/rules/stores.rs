@@ -97,11 +97,18 @@ pub(super) fn stores_have_room(step: &Step, scene: &Scene<'_>) -> Verdict {
     let stay: BTreeSet<StoreId> = rest.iter().map(|other| other.id).collect();
     let leaves = |other: &&StoreFacts| !stay.contains(&other.id);
     let stores = scene.pd().into_iter().flat_map(PdFacts::live_stores);
-    let moves: u64 = stores.filter(leaves).filter_map(|other| other.used).sum();
-    // A store that does not report says nothing about room.
-    let Some(room) = rest.iter().map(|other| room(other)).sum::<Option<u64>>() else {
-        return Ok(());
-    };
+    let leaving: Vec<_> = stores.filter(leaves).collect();
+    // PD's leader knows sizes from what stores told itself: a new one knows none for ten seconds.
+    let now = scene.world.now;
+    let untold = |other: &&StoreFacts| other.used.is_none() && other.serves(now);
+    let silent = leaving.iter().copied().find(untold);
+    let silent = silent.or_else(|| rest.iter().copied().find(|other| room(other).is_none()));
+    if let Some(silent) = silent {
+        return Err(format!("store {} has not told this leader of PD how full it is", silent.id));
+    }
+    // What is dead tells nothing any more, and waits for nobody.
+    let moves: u64 = leaving.iter().filter_map(|other| other.used).sum();
+    let room: u64 = rest.iter().filter_map(|other| room(other)).sum();
     if moves <= room {
         return Ok(());
     }

@@ -155,8 +155,14 @@ fn stores_have_room() {
     allows(rule, &cluster, &fill(30 << 30, 40 << 30), &offline(4));
     holds(rule, &cluster, &fill(30 << 30, 39 << 30), &offline(4));
     holds(rule, &cluster, &fill(30 << 30, 39 << 30), &mark(4, leaving("scale-in")));
-    let silent = edited(&fill(30 << 30, 1 << 30), |world| store_of(world, 0).available = None);
-    allows(rule, &cluster, &silent, &offline(4));
+    // A new leader of PD knows no sizes, and those of who is dead never.
+    let plenty = fill(1 << 30, 90 << 30);
+    let silent = edited(&plenty, |world| store_of(world, 0).available = None);
+    holds(rule, &cluster, &silent, &offline(4));
+    let silent = edited(&plenty, |world| store_of(world, 4).used = None);
+    holds(rule, &cluster, &silent, &offline(4));
+    let dead = edited(&silent, |world| store_of(world, 4).state = StoreState::Down);
+    allows(rule, &cluster, &dead, &offline(4));
 }
 
 #[test]
