@@ -109,15 +109,18 @@ fn store(row: wire::StoreInfo) -> Result<StoreFacts, PdError> {
     }
     let state = store_state(&store)?;
     let labels = store.labels.unwrap_or_default();
+    // A leader that has not heard the store itself says `0B` of all three.
+    let capacity = status.capacity.as_deref().and_then(bytes).filter(|capacity| *capacity > 0);
+    let size = |text: Option<&str>| capacity.and_then(|_| bytes(text?));
     Ok(StoreFacts {
         id: StoreId(store.id),
         state,
         status_address: status_address(&store.address, store.status_address),
         address: store.address,
         serving: is_serving(store.node_state, status.region_count),
-        capacity: status.capacity.as_deref().and_then(bytes),
-        available: status.available.as_deref().and_then(bytes),
-        used: status.used_size.as_deref().and_then(bytes),
+        capacity,
+        available: size(status.available.as_deref()),
+        used: size(status.used_size.as_deref()),
         last_heartbeat: status.last_heartbeat_ts.as_deref().and_then(heartbeat),
         started: started(store.start_timestamp),
         leaders: status.leader_count,

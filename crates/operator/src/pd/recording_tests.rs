@@ -146,6 +146,10 @@ async fn sizes_addresses_and_node_states() {
     let gib = |n: u64| Some(n << 30);
     assert_eq!((store.capacity, store.available, store.used), (gib(100), gib(90), gib(1)));
     assert!(!stores[&StoreId(1)].serving, "one that is being removed");
+    // PD says `0B` of what it has not heard.
+    let silent = facts::stores(parsed("stores-never-heartbeated").await).unwrap();
+    let sizes: Vec<_> = silent.values().map(|s| (s.capacity, s.available, s.used)).collect();
+    assert!(sizes.contains(&(None, None, None)), "{sizes:?}");
     let members = facts::membership(parsed("members").await).unwrap();
     let leader = facts::leader_address(&members).unwrap();
     assert!(leader.as_str().starts_with("127.0.0.1:"), "{leader}");
