@@ -99,12 +99,16 @@ pub(super) fn stores_have_room(step: &Step, scene: &Scene<'_>) -> Verdict {
     let stores = scene.pd().into_iter().flat_map(PdFacts::live_stores);
     let leaving: Vec<_> = stores.filter(leaves).collect();
     // PD's leader knows sizes from what stores told itself: a new one knows none for ten seconds.
-    let now = scene.world.now;
-    let untold = |other: &&StoreFacts| other.used.is_none() && other.serves(now);
+    let alive = |state| matches!(state, StoreState::Up | StoreState::Disconnected);
+    let untold = |other: &&StoreFacts| other.used.is_none() && alive(other.state);
     let silent = leaving.iter().copied().find(untold);
     let silent = silent.or_else(|| rest.iter().copied().find(|other| room(other).is_none()));
     if let Some(silent) = silent {
         return Err(format!("store {} has not told this leader of PD how full it is", silent.id));
+    }
+    // A new leader may also call everybody Down that it has not heard.
+    if rest.is_empty() {
+        return Err(format!("store {} cannot leave: PD hears no other store", store.id));
     }
     // What is dead tells nothing any more, and waits for nobody.
     let moves: u64 = leaving.iter().filter_map(|other| other.used).sum();

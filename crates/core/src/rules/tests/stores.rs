@@ -161,6 +161,16 @@ fn stores_have_room() {
     holds(rule, &cluster, &silent, &offline(4));
     let silent = edited(&plenty, |world| store_of(world, 4).used = None);
     holds(rule, &cluster, &silent, &offline(4));
+    for state in [StoreState::Up, StoreState::Down] {
+        let nobody = edited(&silent, |world| {
+            for ordinal in 0..5 {
+                let store = store_of(world, ordinal);
+                (store.used, store.available, store.capacity) = (None, None, None);
+                (store.last_heartbeat, store.state) = (None, state);
+            }
+        });
+        holds(rule, &cluster, &nobody, &offline(4));
+    }
     let dead = edited(&silent, |world| store_of(world, 4).state = StoreState::Down);
     allows(rule, &cluster, &dead, &offline(4));
 }
