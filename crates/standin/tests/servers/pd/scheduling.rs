@@ -169,7 +169,7 @@ async fn a_down_stores_peers_are_replaced_only_after_the_limit() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(cluster.commands.lock().unwrap().len(), before, "nothing begins while halted");
     assert!(holds(&cluster.world), "halted");
-    cluster.post("config", r#"{"halt-scheduling":false}"#).await;
+    cluster.post("config", r#"{"halt-scheduling":"false"}"#).await;
     eventually("its peers are elsewhere", || async { (!holds(&cluster.world)).then_some(()) })
         .await;
     cluster.await_voters(3).await;
