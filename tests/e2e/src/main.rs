@@ -22,6 +22,7 @@ mod promise;
 mod restarts;
 mod scene;
 mod sidecases;
+mod standstill;
 mod start;
 mod suite;
 mod task;

@@ -10,6 +10,7 @@ use crate::diagnose::diagnose;
 use crate::promise;
 use crate::scene::Scene;
 use crate::sidecases::{self, End};
+use crate::standstill;
 
 /// How a case ended when nothing was wrong.
 pub(crate) enum Verdict {
@@ -145,7 +146,7 @@ pub(crate) fn run(scene: &Scene, cases: &[&Case]) -> bool {
     let names: Vec<&str> = cases.iter().filter(aside).map(|case| case.name).collect();
     for case in cases.iter().filter(|case| !aside(case)) {
         let start = Instant::now();
-        let result = complete(scene, one(scene, case));
+        let result = standstill::repeated(scene, case.name, || complete(scene, one(scene, case)));
         let took = start.elapsed().as_secs_f64();
         match result {
             Ok(Verdict::Held(measured)) => {

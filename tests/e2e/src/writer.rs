@@ -78,6 +78,11 @@ pub(crate) struct Window {
     pub(crate) p99_ms: Option<u64>,
 }
 
+/// Data that was acknowledged is not there, or not as it can be. Nothing excuses it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Lost(pub(crate) String);
+
 /// A time in which no server of this machine can be expected to answer.
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Standstill {
@@ -140,7 +145,10 @@ impl Report {
     /// No acknowledged write is lost, every read is explained, and the client wrote and read at all.
     pub(crate) fn nothing_lost(&self) -> Result<()> {
         ensure!(self.acknowledged_puts > 0, "not one write was acknowledged");
-        ensure!(self.lost == 0, "{} acknowledged writes are lost: {:?}", self.lost, self.lost_keys);
+        let lost = format!("{} acknowledged writes are lost: {:?}", self.lost, self.lost_keys);
+        ensure!(self.lost == 0, Lost(lost));
+        let impossible = format!("not linearizable: {:?}", self.violations);
+        ensure!(self.violations.is_empty(), Lost(impossible));
         ensure!(
             self.unreadable == 0,
             "{} acknowledged keys cannot be read: {:?}",
@@ -148,7 +156,6 @@ impl Report {
             self.unreadable_keys
         );
         ensure!(self.registers > 0, "not one register was read");
-        ensure!(self.violations.is_empty(), "not linearizable: {:?}", self.violations);
         Ok(())
     }
 
@@ -322,7 +329,8 @@ mod tests {
     fn lost_or_unreadable_keys_and_impossible_histories_fail_everything() {
         let mut lost = report(&[(250, 250)], 0);
         lost.lost = 1;
-        assert!(lost.nothing_lost().is_err() && lost.unnoticed(false).is_err());
+        let is_lost = |result: Result<()>| result.is_err_and(|e| e.is::<Lost>());
+        assert!(is_lost(lost.nothing_lost()) && is_lost(lost.unnoticed(false)));
         let mut unreadable = report(&[(250, 250)], 0);
         unreadable.unreadable = 1;
         assert!(unreadable.nothing_lost().is_err());
@@ -331,7 +339,7 @@ mod tests {
         assert!(idle.nothing_lost().is_err());
         let mut stale = report(&[(250, 250)], 0);
         stale.violations = vec!["k: an old value".to_owned()];
-        assert!(stale.nothing_lost().is_err() && stale.unnoticed(false).is_err());
+        assert!(is_lost(stale.nothing_lost()) && is_lost(stale.unnoticed(false)));
         let mut unread = report(&[(250, 250)], 0);
         unread.registers = 0;
         assert!(unread.nothing_lost().is_err());

@@ -38,6 +38,8 @@ struct Ended {
     took: Duration,
     score: Score,
     error: Option<String>,
+    /// Lines of cases that were run once more.
+    again: Vec<String>,
 }
 
 impl TestArgs {
@@ -105,7 +107,8 @@ fn run(suite: &'static Suite, all: bool, logs: &Path) -> Ended {
         println!("  whole log: {}", log.display());
         println!("  again:     cargo xtask test --only {}", suite.name);
     }
-    Ended { suite, took, score, error }
+    let again = text.lines().filter(|line| line.starts_with("AGAIN ")).map(str::to_owned).collect();
+    Ended { suite, took, score, error, again }
 }
 
 /// Takes down the lab that this run started, unless there is something to look at in it.
@@ -137,6 +140,9 @@ fn conclude(ended: &[Ended], took: Duration, logs: &Path) -> Result<()> {
     println!("{:<12} {:>7.1}", "all", minutes(took));
     if total.not_run > 0 {
         println!("{} could not be run here; the log of their suite says why", total.not_run);
+    }
+    for line in ended.iter().flat_map(|end| &end.again) {
+        println!("{line}");
     }
     if total.missed > 0 {
         println!(

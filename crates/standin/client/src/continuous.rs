@@ -7,6 +7,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use pulse::{Pulse, Standstill};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -17,7 +18,6 @@ use crate::fill::{ReadBack, read_back};
 use crate::history;
 use crate::keys;
 use crate::options::Options;
-use crate::pulse::{Pulse, Standstill};
 use crate::session::{Failure, Session};
 
 /// The length of one availability window.

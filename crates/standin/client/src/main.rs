@@ -14,7 +14,6 @@ mod history;
 mod keys;
 mod occupy;
 mod options;
-mod pulse;
 mod session;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
-//! Did the machine itself stand still? What a client measures says nothing about the cluster where
-//! its own machine did not run, or its disk took nothing: a thread of its own sleeps a little and
-//! writes a byte to the disk of the books, again and again, and notes when that took far too long.
+//! Did the machine itself stand still? What a test measures says nothing about the cluster where its
+//! own machine did not run, or its disk took nothing: a thread of its own sleeps a little and writes
+//! a byte to the disk, again and again, and notes when that took far too long.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
@@ -19,23 +19,26 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// A time in which nothing of this machine can be expected to answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Standstill {
+pub struct Standstill {
     /// Milliseconds since the run began.
-    pub(crate) from_ms: u64,
+    pub from_ms: u64,
     /// How long it lasted.
-    pub(crate) ms: u64,
+    pub ms: u64,
+    /// How much of it was spent in writing that byte: the rest is a clock that rang too late.
+    pub disk_ms: u64,
 }
 
 /// Measures until it is ended.
-pub(crate) struct Pulse {
+pub struct Pulse {
     /// Dropped to end it.
     end: Sender<()>,
     thread: JoinHandle<Result<Vec<Standstill>, String>>,
 }
 
 impl Pulse {
-    /// Begins to measure, with a file at `path`; `begin` is the begin of the run.
-    pub(crate) fn begin(path: &Path, begin: Instant) -> Result<Self, String> {
+    /// Begins to measure, with a file at `path`; `begin` is the begin of the run. Fails where no file
+    /// can be made there.
+    pub fn begin(path: &Path, begin: Instant) -> Result<Self, String> {
         let said = format!("{}: ", path.display());
         let mut file = File::create(path).map_err(|error| format!("{said}{error}"))?;
         let (end, ended) = mpsc::channel();
@@ -46,26 +49,28 @@ impl Pulse {
                 if ended.recv_timeout(BEAT) == Err(RecvTimeoutError::Disconnected) {
                     return Ok(found);
                 }
+                let rung = begin.elapsed();
                 let beat = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(b"."));
                 beat.and_then(|()| file.sync_data()).map_err(|error| format!("{said}{error}"))?;
-                found.extend(standstill(from, begin.elapsed()));
+                found.extend(standstill(from, rung, begin.elapsed()));
             }
         });
         Ok(Self { end, thread })
     }
 
-    /// Ends it: the standstills of the run.
-    pub(crate) fn end(self) -> Result<Vec<Standstill>, String> {
+    /// Ends it: the standstills of the run. Fails where the file could not be written any more.
+    pub fn end(self) -> Result<Vec<Standstill>, String> {
         drop(self.end);
         self.thread.join().map_err(|_| "the pulse has panicked".to_owned())?
     }
 }
 
-/// What a beat between these two times of the run shows.
-fn standstill(from: Duration, to: Duration) -> Option<Standstill> {
+/// What a beat shows that began, was woken and ended at these times of the run.
+fn standstill(from: Duration, rung: Duration, to: Duration) -> Option<Standstill> {
     let still = to.saturating_sub(from).saturating_sub(BEAT);
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    (still > LATE).then(|| Standstill { from_ms: ms(from), ms: ms(still) })
+    let disk_ms = ms(to.saturating_sub(rung));
+    (still > LATE).then(|| Standstill { from_ms: ms(from), ms: ms(still), disk_ms })
 }
 
 #[cfg(test)]
@@ -75,10 +80,10 @@ mod tests {
     #[test]
     fn a_beat_that_is_a_second_late_is_a_standstill() {
         let at = Duration::from_millis;
-        assert_eq!(standstill(at(5_000), at(6_200)), None);
+        assert_eq!(standstill(at(5_000), at(5_200), at(6_200)), None);
         assert_eq!(
-            standstill(at(5_000), at(6_201)),
-            Some(Standstill { from_ms: 5_000, ms: 1_001 })
+            standstill(at(5_000), at(5_300), at(6_201)),
+            Some(Standstill { from_ms: 5_000, ms: 1_001, disk_ms: 901 })
         );
     }
 
