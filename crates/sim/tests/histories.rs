@@ -24,13 +24,6 @@ use tikv_operator_sim::queue::each;
 /// and each history takes about 10 ms of a processor. More are for `SEEDS` and `cargo xtask sim`.
 const SEEDS: u64 = 10_000;
 
-/// Seeds that end badly as yet, with what is found. They came with the model that answers as real
-/// servers do (`tests/conformance`), and their causes are not known yet.
-const OPEN: [(u64, &str); 2] = [
-    (1504, "a retired volume is never mounted again: Pod c-pd-1 mounts pd-c-pd-1"),
-    (4040, "what never registered a store is given a minute: c-tikv-2"),
-];
-
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -39,13 +32,7 @@ fn number(name: &str) -> Option<u64> {
 fn every_history_ends_well() {
     let first = number("SEED");
     let seeds = first.map_or(0..number("SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
-    let mut failed = failures(seeds.clone(), first.is_some());
-    for (seed, finds) in OPEN.iter().filter(|(seed, _)| seeds.contains(seed)) {
-        let at = failed.iter().position(|(failed, text)| failed == seed && text.contains(finds));
-        let at = at.unwrap_or_else(|| panic!("seed {seed} does not end as OPEN says: {finds}"));
-        failed.remove(at);
-        eprintln!("open: seed {seed}: {finds}");
-    }
+    let failed = failures(seeds.clone(), first.is_some());
     let shown: Vec<String> = failed.iter().take(8).map(|(_, text)| text.clone()).collect();
     assert!(
         failed.is_empty(),

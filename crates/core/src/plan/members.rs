@@ -84,9 +84,7 @@ pub(super) fn make_pod(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) {
 fn is_let_go(scene: &Scene<'_>, slot: Slot, draft: &mut Draft<'_>) -> bool {
     let member = scene.member(slot);
     let marked = member.volume.is_some_and(|volume| volume.marks.leaving.is_some());
-    let Some(listed) = member.listed.filter(|_| marked && slot.component == Component::Pd) else {
-        return false;
-    };
+    let Some(listed) = member.listed.filter(|_| marked) else { return false };
     let removal = Step::RemovePdMember { id: listed.id, name: listed.name.clone() };
     draft.passes(listed.name.clone(), &removal)
 }
@@ -177,7 +175,6 @@ fn news(scene: &Scene<'_>, volume: &VolumeFacts) -> VolumeMarks {
     };
     let member = scene.member(volume.slot);
     let news = VolumeMarks {
-        resource: None,
         cluster: differs(Some(*id), volume.marks.cluster),
         store: differs(member.store.map(|s| s.id), volume.marks.store),
         // Healthy means that it has its data directory: `Scene::pd_start` relies on that.

@@ -16,7 +16,7 @@ const A_RESTART_TAKES: SignedDuration = SignedDuration::from_secs(30);
 pub(super) fn replace_broken(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     for component in Component::ALL {
         for (slot, pod) in scene.world.pods.iter().filter(|(s, _)| s.component == component) {
-            match broken(scene, *slot, pod).or_else(|| volume_gone(scene, *slot, pod)) {
+            match broken(scene, *slot, pod).or_else(|| volume_gone(scene, *slot)) {
                 _ if pod.deleting_since.is_some() => {}
                 Some(reason) => delete(scene, *slot, pod, reason, draft),
                 None => {}
@@ -62,9 +62,9 @@ fn is_relied_on(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> bool {
 
 /// A pod whose claim is gone never starts again, and its slot is not refilled on an empty volume
 /// while PD lists the store: it is only in the way.
-fn volume_gone(scene: &Scene<'_>, slot: Slot, pod: &PodFacts) -> Option<String> {
+fn volume_gone(scene: &Scene<'_>, slot: Slot) -> Option<String> {
     let member = scene.member(slot);
-    if member.store.is_none() || pod.containers_ready || calm::serves(scene, &member) {
+    if member.store.is_none() || calm::serves(scene, &member) {
         return None;
     }
     // A claim without its volume keeps its pod as well, and a pod that is deleted would be made again.

@@ -84,7 +84,7 @@ fn say_growing(claims: &Claims<'_>, draft: &mut Draft<'_>) -> bool {
 }
 
 /// Asks for the next volume to be made larger. One that was refused waits its minute and holds up
-/// no other. True if it asked.
+/// no other. True if it asked, or one is `busy` growing.
 fn ask(
     scene: &Scene<'_>,
     wish: Wish<'_>,
@@ -116,7 +116,7 @@ fn ask(
             asked = draft.propose(name, step);
         }
     }
-    asked && !busy
+    asked
 }
 
 /// Notes what is not and will not be as the spec says.

@@ -183,12 +183,10 @@ fn never_registered(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_
         return;
     }
     // The slot may have been without a pod all the while: this one is given its minute too, from the
-    // pass on in which it is made.
-    let is_young = |pod: &PodFacts| scene.world.now.duration_since(pod.created) < NEVER_REGISTERED;
-    if scene.world.seen_for(&Symptom::PodNotRunning(slot)) < NEVER_REGISTERED
-        || member.pod.is_some_and(is_young)
-        || draft.makes_pod(slot)
-    {
+    // pass on in which it is made, and by no clock but our own.
+    let of_pod = |pod: &PodFacts| Symptom::NotReady(pod.uid.clone());
+    let symptom = member.pod.map_or(Symptom::PodNotRunning(slot), of_pod);
+    if scene.world.seen_for(&symptom) < NEVER_REGISTERED || draft.makes_pod(slot) {
         let detail = format!("{name} goes when it has not run for a minute: no store of it yet");
         if draft.holds(&name, &rules::NEVER_REGISTERED_GRACE, detail) {
             return;

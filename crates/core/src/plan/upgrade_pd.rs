@@ -42,8 +42,8 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         return;
     }
     let disturbed = calm::disturbance(scene, &[next.slot]);
-    let voluntary = disturbed.is_none() && scene.pd().is_some();
-    if voluntary && !maintenance::take(scene, &name, draft) {
+    // While PD is silent all is disturbed.
+    if disturbed.is_none() && !maintenance::take(scene, &name, draft) {
         return;
     }
     if leads(next) && !alone {

@@ -7,7 +7,8 @@
 use crate::build;
 use crate::plan::{Member, Scene, Step, calm, disturbance};
 use crate::world::{
-    Component, Kind, ObjectKey, PdMember, PodFacts, PodPhase, Slot, Symptom, Uid, VolumeMarks,
+    Component, Kind, LEADER_SETTLES, ObjectKey, PdMember, PdView, PodFacts, PodPhase, Slot,
+    Symptom, Uid, VolumeMarks,
 };
 
 use super::guards::{Verdict, created_pod};
@@ -318,8 +319,28 @@ pub(super) fn pd_removed_member_stays_away(step: &Step, scene: &Scene<'_>) -> Ve
         return Ok(());
     };
     // A volume that is retired by now is the business of `retired-volumes-stay-unused`.
-    if !member.is_retired() && scene.was_removed(&member) {
-        return Err(format!("PD has removed the member whose data {} holds", member.slot));
+    if member.is_retired() {
+        return Ok(());
+    }
+    let slot = member.slot;
+    if scene.was_removed(&member) {
+        return Err(format!("PD has removed the member whose data {slot} holds"));
+    }
+    if may_be_removed(scene, &member) {
+        return Err(format!("{slot} leaves, and PD does not say whether it has removed it"));
     }
     Ok(())
+}
+
+/// A member that leaves while PD is silent: it may have been removed the moment before. Where the
+/// others do not run that are a majority without it, PD may be silent for want of this one: then it
+/// is waited for no longer than for a new leader.
+fn may_be_removed(scene: &Scene<'_>, member: &Member<'_>) -> bool {
+    let PdView::Unreachable { seen_for, .. } = &scene.world.pd else { return false };
+    let leaves = member.volume.is_some_and(|volume| volume.marks.leaving.is_some());
+    let slots = scene.pd_slots();
+    let runs = |other: &&Member<'_>| other.pod.is_some_and(|pod| pod.containers_ready);
+    let running = slots.iter().filter(|other| other.slot != member.slot).filter(runs).count();
+    let needed = running + 1 < slots.len() || running * 2 <= slots.len();
+    leaves && (!needed || *seen_for < LEADER_SETTLES)
 }

@@ -4,7 +4,9 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::build::{EVICTING, LEAVING};
-use crate::world::{Leaving, Progress, StoreFacts, StoreId, StoreProcess, Symptom, VolumeMarks};
+use crate::world::{
+    Leaving, Progress, StoreFacts, StoreId, StoreProcess, Symptom, Uid, VolumeMarks,
+};
 
 const NOTHING: [&str; 0] = [];
 
@@ -205,16 +207,17 @@ fn s47_a_member_that_never_registered_goes_after_a_grace_time() {
     marks_of(&mut world, 3).store = None;
     let pod = world.pods.get_mut(&Slot::tikv(3)).expect("a pod");
     (pod.containers_ready, pod.has_run, pod.phase) = (false, false, PodPhase::Pending);
-    pod.created = fixture::now() - SignedDuration::from_mins(1);
     pod.store_up_gate = None;
+    let symptom = Symptom::NotReady(pod.uid.clone());
     let held = plan(&cluster, &world);
     assert_eq!(named(&held), NOTHING);
     assert!(waits_for(&held, &rules::NEVER_REGISTERED_GRACE));
-    let symptom = Symptom::PodNotRunning(Slot::tikv(3));
-    world.seen_for = [(symptom, SignedDuration::from_mins(1))].into();
+    let minute = SignedDuration::from_mins(1);
+    let without = Symptom::PodNotRunning(Slot::tikv(3));
+    world.seen_for = [(symptom, minute), (without, minute)].into();
     // A pod that was made a moment ago, where there was none before, has a minute of its own.
     let mut made_now = world.clone();
-    made_now.pods.get_mut(&Slot::tikv(3)).expect("a pod").created = fixture::now();
+    made_now.pods.get_mut(&Slot::tikv(3)).expect("a pod").uid = Uid("another".into());
     assert_eq!(steps(&cluster, &made_now), NOTHING);
     // So has one that is made in this pass.
     made_now.pods.remove(&Slot::tikv(3));

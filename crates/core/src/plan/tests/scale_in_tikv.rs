@@ -41,7 +41,6 @@ fn never_registered() -> (Cluster, World) {
     let mut world = fixture::settled(&stores(4));
     fixture::pd_of(&mut world).stores.remove(&StoreId(4));
     marks_of(&mut world, 3).store = None;
-    pod_of(&mut world, 3).created = fixture::now() - SignedDuration::from_hours(1);
     (stores(3), world)
 }
 
@@ -112,8 +111,8 @@ fn the_pod_of_a_store_that_never_was_is_deleted_once() {
     let (cluster, mut world) = never_registered();
     begin_leaving(&mut world, 3);
     pod_of(&mut world, 3).containers_ready = false;
-    world.seen_for =
-        [(Symptom::PodNotRunning(Slot::tikv(3)), SignedDuration::from_hours(1))].into();
+    let symptom = Symptom::NotReady(pod_of(&mut world, 3).uid.clone());
+    world.seen_for = [(symptom, SignedDuration::from_hours(1))].into();
     let delete =
         "delete-pod c-tikv-3: it is not wanted any more and never registered a store".to_owned();
     assert_eq!(steps(&cluster, &world), [delete]);

@@ -225,11 +225,12 @@ fn never_registered_grace() {
     volume_of(&mut world, "tikv-c-tikv-3").marks.store = None;
     let minute = SignedDuration::from_mins(1);
     let pod = pod_of(&mut world, Slot::tikv(3));
-    (pod.containers_ready, pod.created) = (false, fixture::now() - minute);
+    pod.containers_ready = false;
+    let symptom = Symptom::NotReady(pod.uid.clone());
     let leaves =
         |step: &Step| matches!(step, Step::MarkVolume { marks, .. } if marks.leaving.is_some());
     holds_back(&NEVER_REGISTERED_GRACE, &three(), &world, &leaves);
-    world.seen_for.insert(Symptom::PodNotRunning(Slot::tikv(3)), minute);
+    world.seen_for.insert(symptom, minute);
     lets_go(&NEVER_REGISTERED_GRACE, &three(), &world, &leaves);
 }
 
