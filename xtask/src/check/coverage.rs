@@ -26,7 +26,7 @@ const NAMED: usize = 60;
 pub(crate) fn run() -> Result<()> {
     let directory = Cache::open()?.directory(&format!("cargo-llvm-cov-{VERSION}"));
     let program = installed(&directory, "cargo-llvm-cov", VERSION)?;
-    let report = products::root().join("target/coverage.lcov");
+    let report = products::target_dir()?.join("coverage.lcov");
     let status = Command::new(&program)
         .current_dir(products::root())
         // It installs the toolchain's own reader of counters without a question.
@@ -111,7 +111,10 @@ fn judge(files: &BTreeMap<PathBuf, Lines>) -> Result<()> {
         println!("not reached: {line}");
     }
     if missed.len() > NAMED {
-        println!("… and {} more: target/coverage.lcov has them", missed.len() - NAMED);
+        println!(
+            "… and {} more: coverage.lcov in the target directory has them",
+            missed.len() - NAMED
+        );
     }
     #[expect(clippy::cast_precision_loss, reason = "numbers of lines")]
     let share = reached as f64 * 100.0 / all as f64;
