@@ -18,6 +18,7 @@ mod manifest;
 mod nodes;
 mod operator;
 mod pd;
+mod pressure;
 mod promise;
 mod restarts;
 mod scene;
@@ -28,6 +29,7 @@ mod suite;
 mod task;
 mod timeline;
 mod watchman;
+mod witness;
 mod writer;
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! What does a case find when it starts?
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ pub(crate) struct Scene {
     audit_log: Option<PathBuf>,
     namespaces: RefCell<Vec<String>>,
     basic: OnceCell<Start>,
+    /// The case that runs now has asked for the shared cluster.
+    basic_is_used: Cell<bool>,
 }
 
 /// What is known of the cluster from outside it.
@@ -96,6 +98,7 @@ impl Scene {
             growing_class: site.growing_class,
             namespaces: RefCell::default(),
             basic: OnceCell::new(),
+            basic_is_used: Cell::new(false),
         })
     }
 
@@ -131,6 +134,7 @@ impl Scene {
 
     /// Deletes the namespaces of the case that just ended, without waiting, but for the shared one.
     pub(crate) fn leave_case(&self) {
+        self.basic_is_used.set(false);
         let shared = self.basic.get().map(|s| s.cluster.namespace.clone());
         self.namespaces
             .borrow_mut()
@@ -186,11 +190,17 @@ impl Scene {
 
     /// The 3+3 cluster that several cases look at, started by the first that asks.
     pub(crate) fn basic(&self) -> Result<&Start> {
+        self.basic_is_used.set(true);
         if self.basic.get().is_none() {
             let start = start::timed(self, "basic")?;
             self.basic.set(start).map_err(|_| anyhow!("two starts of the shared cluster"))?;
         }
         self.basic.get().ok_or_else(|| anyhow!("no shared cluster"))
+    }
+
+    /// The shared cluster, where there is one and the case that runs has nothing to do with it.
+    pub(crate) fn bystander(&self) -> Option<&cluster::Cluster> {
+        self.basic.get().filter(|_| !self.basic_is_used.get()).map(|start| &start.cluster)
     }
 
     /// The audit log from now on; `None` where the cluster's log is not at hand.

@@ -1,22 +1,20 @@
 //! What becomes of a case during which the machine itself stood still?
 //!
 //! Everything here runs on one machine: the nodes, their servers, the operator, who measures. One
-//! that does not run for many seconds makes every PD lose its leader and every deadline pass, which
-//! nothing in the product can be blamed for. A case that failed then is run once more, and says so.
-//! Not with `--all`, where promises count; and what was lost stays lost.
+//! that does not run, or not write, for seconds makes every PD lose its leader and every deadline
+//! pass, which nothing in the product can be blamed for. A case that failed then is run once more,
+//! and says so. Not with `--all`, where promises count; and what was lost stays lost.
 
+use std::path::PathBuf;
 use std::process;
-use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
-use pulse::{Pulse, Standstill};
+use anyhow::Result;
 
+use crate::pressure::Pressure;
 use crate::scene::Scene;
 use crate::suite::Verdict;
+use crate::witness::Witness;
 use crate::writer::Lost;
-
-/// A standstill of this length costs PD its leader: its lease is 3 s.
-const LEASE: Duration = Duration::from_secs(3);
 
 /// Runs a case, and once more if it failed while the machine stood still.
 pub(crate) fn repeated(
@@ -24,11 +22,21 @@ pub(crate) fn repeated(
     name: &str,
     run: impl Fn() -> Result<Verdict>,
 ) -> Result<Verdict> {
-    let pulse = Pulse::begin(&file(name), Instant::now()).map_err(|e| anyhow!(e))?;
-    let result = run();
-    let found = pulse.end().map_err(|e| anyhow!(e))?;
-    std::fs::remove_file(file(name))?;
     let strict = scene.all || scene.controlled;
+    let bystander = scene.bystander().filter(|_| !strict);
+    let bystander = bystander.map(|cluster| Witness::bystander(&scene.kube, cluster));
+    let disk = Witness::disk(&file(name))?;
+    let before = Pressure::read();
+    let result = run();
+    let mut found: Vec<String> = disk.end()?.into_iter().collect();
+    std::fs::remove_file(file(name))?;
+    if let Some(bystander) = bystander {
+        let said = bystander.end()?;
+        found.extend(said.filter(|_| scene.bystander().is_some()));
+    }
+    if result.is_err() {
+        println!("      {}", Pressure::read().since(&before));
+    }
     judge(name, &found, result, strict, || {
         scene.leave_case();
         run()
@@ -38,17 +46,15 @@ pub(crate) fn repeated(
 /// Says what stood still, and lets the case run `again` if that may be why it failed.
 fn judge(
     name: &str,
-    found: &[Standstill],
+    found: &[String],
     result: Result<Verdict>,
     strict: bool,
     again: impl FnOnce() -> Result<Verdict>,
 ) -> Result<Verdict> {
-    let Some(still) = longest(found) else { return result };
-    let (at, all, disk) = (seconds(still.from_ms), seconds(still.ms), seconds(still.disk_ms));
-    let words = format!(
-        "{at:.0} s after its begin the machine stood still for {all:.1} s, {disk:.1} s of it in \
-         writing a byte"
-    );
+    if found.is_empty() {
+        return result;
+    }
+    let words = found.join(", ");
     match result {
         Err(error) if !strict && !error.is::<Lost>() => {
             println!("AGAIN {name:<16} {words}; it ended with: {error:#}");
@@ -62,35 +68,19 @@ fn judge(
 }
 
 /// Each process has a file of its own: cases run beside each other.
-fn file(name: &str) -> std::path::PathBuf {
-    std::env::temp_dir().join(format!("e2e-pulse-{name}-{}", process::id()))
-}
-
-fn longest(found: &[Standstill]) -> Option<&Standstill> {
-    let long = |still: &&Standstill| Duration::from_millis(still.ms) >= LEASE;
-    found.iter().filter(long).max_by_key(|still| still.ms)
-}
-
-fn seconds(ms: u64) -> f64 {
-    Duration::from_millis(ms).as_secs_f64()
+fn file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("e2e-witness-{name}-{}", process::id()))
 }
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Error;
+    use anyhow::{Error, anyhow};
 
     use super::*;
 
     #[test]
-    fn only_what_costs_pd_its_leader_is_a_reason_and_the_longest_is_told() {
-        let still = |ms| Standstill { from_ms: 0, ms, disk_ms: 0 };
-        assert_eq!(longest(&[still(2_999)]), None);
-        assert_eq!(longest(&[still(3_000), still(19_000), still(4_000)]), Some(&still(19_000)));
-    }
-
-    #[test]
     fn a_case_that_failed_meanwhile_runs_again_but_not_where_promises_count_or_data_is_lost() {
-        let found = [Standstill { from_ms: 0, ms: 19_000, disk_ms: 0 }];
+        let found = ["it stood still".to_owned()];
         let slow = || Err(anyhow!("the operator took 83 s"));
         let lost = || Err(Error::new(Lost("1 write".to_owned())).context("the report"));
         let held = || Ok(Verdict::Held(String::new()));

@@ -34,8 +34,6 @@ const GAP: Duration = Duration::from_secs(2);
 const FAULT: f64 = 0.5;
 /// See [`FAULT`].
 const OUTAGE: Duration = Duration::from_secs(10);
-/// The length of a window.
-const WINDOW: Duration = Duration::from_secs(10);
 
 /// A client that writes now.
 pub(crate) struct Writer {
@@ -59,8 +57,6 @@ pub(crate) struct Report {
     /// Those whose history no order of its attempts explains.
     violations: Vec<String>,
     longest_gap_ms: u64,
-    /// When the client's own machine did not run, or its disk took nothing.
-    standstills: Vec<Standstill>,
     p50_ms: Option<u64>,
     p99_ms: Option<u64>,
     windows: Vec<Window>,
@@ -82,13 +78,6 @@ pub(crate) struct Window {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Lost(pub(crate) String);
-
-/// A time in which no server of this machine can be expected to answer.
-#[derive(Clone, Copy, Debug, Deserialize)]
-struct Standstill {
-    from_ms: u64,
-    ms: u64,
-}
 
 impl Writer {
     /// Starts one, on any node but these, and waits until it writes. It ends by itself after `most`.
@@ -166,22 +155,19 @@ impl Report {
 
     /// As [`Report::nothing_lost`], and nobody noticed anything: the promise for what is done on
     /// purpose. What misses it is said, and is an error if `strict`; what only a fault explains
-    /// always is one. A machine that is busy with other things makes every server slow, and one that
-    /// stands still makes them silent.
+    /// always is one: a machine that is busy with other things makes every server slow.
     pub(crate) fn unnoticed(&self, strict: bool) -> Result<()> {
         self.nothing_lost()?;
         let gap = Duration::from_millis(self.longest_gap_ms);
-        let still = self.standstills.iter().map(|still| Duration::from_millis(still.ms)).sum();
-        let Some(all) = self.worst(|_| true) else { bail!("the client attempted nothing") };
-        let kept = all.share() >= SUCCESS && gap <= GAP;
-        let ran = self.worst(|window| !self.standstills.iter().any(|still| still.touches(window)));
-        let explained = ran.is_none_or(|worst| worst.share() >= FAULT) && gap <= OUTAGE + still;
+        let Some(worst) = self.worst() else { bail!("the client attempted nothing") };
+        let kept = worst.share() >= SUCCESS && gap <= GAP;
+        let explained = worst.share() >= FAULT && gap <= OUTAGE;
         let words = format!(
             "in the 10 s from {} s on {} of {} attempts succeeded, and nothing did for {gap:?}; promised \
-             are {:.0} % and {GAP:?}; the client's own machine stood still for {still:?}; failures: {}",
-            all.from_s,
-            all.ok,
-            all.attempts,
+             are {:.0} % and {GAP:?}; failures: {}",
+            worst.from_s,
+            worst.ok,
+            worst.attempts,
             SUCCESS * 100.0,
             json!(self.failures.iter().take(5).collect::<Vec<_>>()),
         );
@@ -193,10 +179,10 @@ impl Report {
         &self.windows
     }
 
-    /// The window of these in which the least succeeded. The last one is short: alone, one failure
+    /// The window in which the least succeeded. The last one is short: alone, one failure
     /// in it would weigh more than in the others.
-    fn worst(&self, among: impl Fn(&Window) -> bool) -> Option<Window> {
-        let mut windows: Vec<_> = self.windows.iter().copied().filter(among).collect();
+    fn worst(&self) -> Option<Window> {
+        let mut windows = self.windows.clone();
         if windows.len() > 1
             && let Some(last) = windows.pop()
             && let Some(before) = windows.last_mut()
@@ -205,16 +191,6 @@ impl Report {
             before.ok += last.ok;
         }
         windows.into_iter().min_by(|a, b| a.share().total_cmp(&b.share()))
-    }
-}
-
-impl Standstill {
-    /// Whether it explains what happened to attempts of this window: servers need a while to get
-    /// over it.
-    fn touches(self, window: &Window) -> bool {
-        let from = Duration::from_secs(window.from_s);
-        let begin = Duration::from_millis(self.from_ms);
-        begin < from + WINDOW && from < begin + Duration::from_millis(self.ms) + OUTAGE
     }
 }
 
@@ -229,7 +205,7 @@ impl Window {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let none = Window { from_s: 0, attempts: 0, ok: 0, p99_ms: None };
-        let worst = self.worst(|_| true).unwrap_or(none);
+        let worst = self.worst().unwrap_or(none);
         write!(
             f,
             "client: {} attempts, {} failed, {} of {} acknowledged writes lost, worst 10 s \
@@ -285,7 +261,6 @@ mod tests {
             registers: 1,
             violations: Vec::new(),
             longest_gap_ms: gap,
-            standstills: Vec::new(),
             p50_ms: None,
             p99_ms: None,
             windows: windows.iter().enumerate().map(row).collect(),
@@ -307,22 +282,6 @@ mod tests {
         assert!(passes(&[(250, 250)], 2_001, false));
         assert!(!passes(&[(250, 250)], 10_001, false));
         assert!(!passes(&[], 0, false));
-    }
-
-    #[test]
-    fn a_standstill_of_the_machine_excuses_its_windows_and_its_time_but_not_where_promises_count() {
-        let mut still = report(&[(250, 250), (168, 0), (250, 100), (250, 250), (3, 3)], 26_000);
-        assert!(still.unnoticed(false).is_err(), "nothing stood still");
-        still.standstills = vec![Standstill { from_ms: 11_000, ms: 6_000 }];
-        assert!(still.unnoticed(false).is_err(), "six seconds are no reason for twenty-six");
-        still.standstills.push(Standstill { from_ms: 18_000, ms: 11_000 });
-        still.unnoticed(false).unwrap();
-        assert!(still.unnoticed(true).is_err());
-        still.windows[0].ok = 100;
-        assert!(still.unnoticed(false).is_err(), "before it stood still");
-        still.windows[0].ok = 250;
-        still.lost = 1;
-        assert!(still.unnoticed(false).is_err());
     }
 
     #[test]

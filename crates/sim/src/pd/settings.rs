@@ -60,7 +60,7 @@ impl Settings {
     pub fn post(&mut self, items: &Map<String, Value>, bootstrapped: bool) -> Result<(), String> {
         for (item, value) in items {
             let before = Arc::clone(&self.config);
-            self.is_typed(item, value)?;
+            self.check_type(item, value)?;
             self.put(item, value)?;
             let of = |config: &Value| at(config, "/replication").clone();
             let checked = check(&self.config).and_then(|()| {
@@ -76,7 +76,7 @@ impl Settings {
     }
 
     /// Truths and lists have to be texts in a call: a file has them as what they are.
-    fn is_typed(&self, item: &str, value: &Value) -> Result<(), String> {
+    fn check_type(&self, item: &str, value: &Value) -> Result<(), String> {
         let (section, name) = self.find(item)?;
         match (at(&self.config, &format!("/{section}/{name}")), value) {
             (Value::String(_), Value::Bool(_)) => Err(format!("json: unquoted value for {item}")),

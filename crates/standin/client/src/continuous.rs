@@ -7,7 +7,6 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use pulse::{Pulse, Standstill};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -49,7 +48,6 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, String> {
     let stop = Stop::listen(options.control).await?;
     let (ended, mut endings) = mpsc::unbounded_channel();
     let begin = Instant::now();
-    let pulse = Pulse::begin(&path.with_extension("pulse"), begin)?;
     let mut clock = tokio::time::interval(Duration::from_micros(1_000_000 / options.rate));
     for number in 0..options.seconds * options.rate {
         clock.tick().await;
@@ -70,18 +68,13 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, String> {
     while let Some(attempt) = endings.recv().await {
         books.record(attempt)?;
     }
-    let standstills = pulse.end()?;
     let acknowledged = books.attempts().iter().filter(|attempt| attempt.is_acknowledged_put());
     let wanted: Vec<String> = acknowledged.map(|attempt| attempt.key.clone()).collect();
     let back = read_back(&session, wanted, options).await;
-    Ok(summary(books.attempts(), &back, (length, &standstills)))
+    Ok(summary(books.attempts(), &back, length))
 }
 
-fn summary(
-    attempts: &[Attempt],
-    back: &ReadBack,
-    (length, standstills): (u64, &[Standstill]),
-) -> Summary {
+fn summary(attempts: &[Attempt], back: &ReadBack, length: u64) -> Summary {
     let lost = [back.missing.clone(), back.wrong.clone()].concat();
     let histories = history::judge(attempts);
     let gap = longest_gap(attempts, length) / 1_000;
@@ -99,7 +92,6 @@ fn summary(
         "violations": histories.violations,
         "windows": windows(attempts),
         "longest_gap_ms": gap,
-        "standstills": standstills,
         "failures": failures(attempts),
         "p50_ms": percentile(attempts, 50),
         "p99_ms": percentile(attempts, 99),
