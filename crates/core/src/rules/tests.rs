@@ -240,6 +240,7 @@ fn every_rule_has_its_table_here() {
         include_str!("tests/stores.rs"),
         include_str!("tests/restarts.rs"),
         include_str!("tests_pd.rs"),
+        include_str!("tests_pd/removed.rs"),
         include_str!("tests_config.rs"),
         include_str!("tests/failover.rs"),
         include_str!("tests/suspend.rs"),

@@ -1,6 +1,7 @@
 //! Tables of the rules that protect PD: for each the scene in which it holds a step, and the
 //! nearest one in which it does not.
 
+mod removed;
 mod starts;
 
 use jiff::SignedDuration;
@@ -455,55 +456,6 @@ fn pd_member_gone_before_retire() {
     holds(rule, &cluster, &joining, &retire(2));
     silent(&mut world);
     holds(rule, &cluster, &world, &retire(2));
-}
-
-#[test]
-fn pd_removed_member_stays_away() {
-    let rule = &PD_REMOVED_MEMBER_STAYS_AWAY;
-    let (cluster, mut world) = sized(3);
-    world.pods.remove(&Slot::pd(2));
-    let step = make_pod(&cluster, Slot::pd(2));
-    allows(rule, &cluster, &world, &step);
-    fixture::pd_of(&mut world).members.remove(&id(2));
-    holds(rule, &cluster, &world, &step);
-    let mut joining = world.clone();
-    volume(&mut joining, 2).marks.member = None;
-    allows(rule, &cluster, &joining, &step);
-    let mut retired = world.clone();
-    volume(&mut retired, 2).marks.retired = true;
-    allows(rule, &cluster, &retired, &step);
-    holds(&RETIRED_VOLUMES_STAY_UNUSED, &cluster, &retired, &step);
-    silent(&mut world);
-    allows(rule, &cluster, &world, &step);
-}
-
-#[test]
-fn a_member_that_leaves_may_have_been_removed_when_pd_falls_silent() {
-    let rule = &PD_REMOVED_MEMBER_STAYS_AWAY;
-    let (cluster, mut world) = sized(3);
-    world.pods.remove(&Slot::pd(2));
-    let step = make_pod(&cluster, Slot::pd(2));
-    let leaving = Leaving { since: fixture::now(), reason: "scale-in".into() };
-    volume(&mut world, 2).marks.leaving = Some(leaving);
-    allows(rule, &cluster, &world, &step);
-    let silent_for = |world: &World, seconds| {
-        let mut world = world.clone();
-        let seen_for = SignedDuration::from_secs(seconds);
-        world.pd = PdView::Unreachable { seen_for, reason: String::new() };
-        world
-    };
-    holds(rule, &cluster, &silent_for(&world, 3600), &step);
-    // Two of three do not run: PD may be silent for want of this one.
-    pod(&mut world, 1).containers_ready = false;
-    holds(rule, &cluster, &silent_for(&world, 59), &step);
-    allows(rule, &cluster, &silent_for(&world, 60), &step);
-    let mut two = world.clone();
-    two.pods.remove(&Slot::pd(1));
-    volume(&mut two, 1).marks.retired = true;
-    holds(rule, &cluster, &silent_for(&two, 59), &step);
-    allows(rule, &cluster, &silent_for(&two, 60), &step);
-    volume(&mut world, 2).marks.leaving = None;
-    allows(rule, &cluster, &silent_for(&world, 0), &step);
 }
 
 #[test]
