@@ -149,7 +149,7 @@ rules! {
     PD_VIEW_IS_WHOLE = "pd-view-is-whole", Degraded, Some(pd_loss::pd_view_is_whole),
         "What PD does not list is taken for removed only when its leader lists a majority of the members that volumes name: one that stands alone, made from one member's data or cut off, knows nothing of the others.";
     PD_REMOVED_MEMBER_STAYS_AWAY = "pd-removed-member-stays-away", Progress, Some(pd::pd_removed_member_stays_away),
-        "No pod starts on the data of a PD member that was removed, also before its volume is retired: it would hang, or answer with what is long past. One that leaves may have been removed when PD falls silent: its pod is not made then either while the others run and are a majority, and otherwise not for a minute.";
+        "No pod starts on the data of a PD member that was removed, also before its volume is retired: it would hang, or answer with what is long past. One that leaves may have been removed when PD falls silent: its pod is not made then either, for ten minutes while the others run and are a majority, and otherwise for one.";
     REGION_QUORUM_SURVIVES = "region-quorum-survives", Progress, Some(restarts::region_quorum_survives),
         "A store's pod is taken down only when PD knows of no region that would lose its quorum without it; where the spec gives regions two replicas or fewer that cannot be, and the restart is allowed.";
     CALM_FIRST = "calm-first", Progress, Some(restarts::calm_first),

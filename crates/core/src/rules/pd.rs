@@ -4,11 +4,13 @@
 //! arithmetic is made with what is left after the step. etcd itself refuses only some of what
 //! would end it (it lets any disconnected member go), and PD none.
 
+use jiff::SignedDuration;
+
 use crate::build;
 use crate::plan::{Member, Scene, Step, calm, disturbance};
 use crate::world::{
-    Component, Kind, LEADER_SETTLES, ObjectKey, PdMember, PdView, PodFacts, PodPhase, Slot,
-    Symptom, Uid, VolumeMarks,
+    Component, Kind, ObjectKey, PdMember, PdView, PodFacts, PodPhase, Slot, Symptom, Uid,
+    VolumeMarks,
 };
 
 use super::guards::{Verdict, created_pod};
@@ -332,15 +334,34 @@ pub(super) fn pd_removed_member_stays_away(step: &Step, scene: &Scene<'_>) -> Ve
     Ok(())
 }
 
+/// As long as PD takes to elect a leader, with time for a pod to start.
+const AN_ELECTION_TAKES: SignedDuration = SignedDuration::from_mins(1);
+/// Containers that are ready prove no quorum, their members may not reach each other: after this time
+/// without a word a pod that hangs on removed data is the smaller harm.
+const LONGEST_SILENCE: SignedDuration = SignedDuration::from_mins(10);
+
 /// A member that leaves while PD is silent: it may have been removed the moment before. Where the
-/// others do not run that are a majority without it, PD may be silent for want of this one: then it
-/// is waited for no longer than for a new leader.
+/// others that stay do not all run, or are no majority without it, PD may be silent for want of this
+/// one: then it is waited for no longer than for a new leader.
 fn may_be_removed(scene: &Scene<'_>, member: &Member<'_>) -> bool {
     let PdView::Unreachable { seen_for, .. } = &scene.world.pd else { return false };
-    let leaves = member.volume.is_some_and(|volume| volume.marks.leaving.is_some());
+    if !leaves(member) {
+        return false;
+    }
     let slots = scene.pd_slots();
-    let runs = |other: &&Member<'_>| other.pod.is_some_and(|pod| pod.containers_ready);
-    let running = slots.iter().filter(|other| other.slot != member.slot).filter(runs).count();
+    let others = slots.iter().filter(|other| other.slot != member.slot);
+    let running = others.filter(|other| !leaves(other) && runs(scene, other)).count();
     let needed = running + 1 < slots.len() || running * 2 <= slots.len();
-    leaves && (!needed || *seen_for < LEADER_SETTLES)
+    *seen_for < if needed { AN_ELECTION_TAKES } else { LONGEST_SILENCE }
+}
+
+fn leaves(member: &Member<'_>) -> bool {
+    member.volume.is_some_and(|volume| volume.marks.leaving.is_some())
+}
+
+/// The API server goes on to say that containers are ready of a pod whose node is dead.
+fn runs(scene: &Scene<'_>, member: &Member<'_>) -> bool {
+    member.pod.is_some_and(|pod| {
+        pod.containers_ready && pod.deleting_since.is_none() && !scene.is_unheard(pod)
+    })
 }

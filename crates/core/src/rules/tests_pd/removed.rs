@@ -37,7 +37,20 @@ fn a_member_that_leaves_may_have_been_removed_when_pd_falls_silent() {
         world.pd = PdView::Unreachable { seen_for, reason: String::new() };
         world
     };
-    holds(rule, &cluster, &silent_for(&world, 3600), &step);
+    holds(rule, &cluster, &silent_for(&world, 599), &step);
+    // Members that run may not reach each other.
+    allows(rule, &cluster, &silent_for(&world, 600), &step);
+    let mut dead = world.clone();
+    let node = pod(&mut dead, 1).node.clone().expect("a node");
+    holds(rule, &cluster, &silent_for(&dead, 60), &step);
+    dead.nodes.insert(node, NodeView::Gone);
+    allows(rule, &cluster, &silent_for(&dead, 60), &step);
+    let mut going = world.clone();
+    pod(&mut going, 1).deleting_since = Some(fixture::now());
+    allows(rule, &cluster, &silent_for(&going, 60), &step);
+    let mut another = world.clone();
+    leaves(&mut another, 1, "scale-in");
+    allows(rule, &cluster, &silent_for(&another, 60), &step);
     // Two of three do not run: PD may be silent for want of this one.
     pod(&mut world, 1).containers_ready = false;
     holds(rule, &cluster, &silent_for(&world, 59), &step);
