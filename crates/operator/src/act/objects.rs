@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tikv_operator_api::TikvClusterStatus;
 use tikv_operator_core::{
     build,
     plan::Step,
@@ -18,6 +19,9 @@ use crate::{
     controller::Key,
     kubernetes::{ApiError, Change, Place, Resource},
 };
+
+/// Who changes conditions all the time wins every race against a pass, and not all of these.
+const RECORD_TRIES: u32 = 10;
 
 /// What is written on an object: `None` takes a key away.
 type Marks = BTreeMap<String, Option<String>>;
@@ -135,11 +139,40 @@ impl Hand<'_> {
     }
 
     /// Writes the whole status with the record in it, at the version that the decision was made
-    /// at: two decisions never both succeed.
+    /// at: two decisions never both succeed. A version at which others have changed nothing but
+    /// conditions is as good.
     async fn record(&mut self, step: &Step) -> Result<(), Failure> {
         let Some(status) = report::with_record(self.world(), step) else { return Ok(()) };
-        let body = status_body(&self.look.key, &self.world().resource.uid, self.version(), &status);
-        self.keep(self.kubernetes().patch(self.resource(), Change::ApplyStatus(&body)).await)
+        let mut version = self.version().clone();
+        for _ in 1..RECORD_TRIES {
+            let written = self.write_status(&version, &status).await;
+            let raced = written.as_ref().is_err_and(|error| error.code() == Some(409));
+            if !raced {
+                return self.keep(written);
+            }
+            version = self.version_as_decided().await?;
+        }
+        self.keep(self.write_status(&version, &status).await)
+    }
+
+    async fn write_status(
+        &self,
+        version: &Value,
+        status: &TikvClusterStatus,
+    ) -> Result<Value, ApiError> {
+        let body = status_body(&self.look.key, &self.world().resource.uid, version, status);
+        self.kubernetes().patch(self.resource(), Change::ApplyStatus(&body)).await
+    }
+
+    /// The version of the resource now, if it is what was decided on but for conditions.
+    async fn version_as_decided(&self) -> Result<Value, Failure> {
+        let now = self.kubernetes().get(self.resource()).await.map_err(|error| error.failure())?;
+        let now = now.filter(|now| decided_on(now) == decided_on(self.newest()));
+        let version = now.and_then(|now| now.pointer("/metadata/resourceVersion").cloned());
+        version.ok_or_else(|| Failure {
+            kind: FailureKind::Stale,
+            message: format!("{} has changed since it was looked at", self.look.key.name),
+        })
     }
 
     fn keep(&mut self, written: Result<Value, ApiError>) -> Result<(), Failure> {
@@ -157,13 +190,24 @@ impl Hand<'_> {
     }
 }
 
+/// What a decision is made on: all but what each write changes, and conditions, which are words.
+fn decided_on(resource: &Value) -> Value {
+    let mut resource = resource.clone();
+    for (part, fields) in
+        [("/metadata", &["resourceVersion", "managedFields"][..]), ("/status", &["conditions"])]
+    {
+        if let Some(part) = resource.pointer_mut(part).and_then(Value::as_object_mut) {
+            for field in fields {
+                part.remove(*field);
+            }
+        }
+    }
+    let of = |part| resource.get(part).cloned().unwrap_or_else(|| json!({}));
+    json!([of("metadata"), of("spec"), of("status")])
+}
+
 /// The body of a status write: exactly this incarnation of the resource, at exactly this version.
-pub fn status_body(
-    key: &Key,
-    uid: &Uid,
-    version: &Value,
-    status: &tikv_operator_api::TikvClusterStatus,
-) -> Value {
+pub fn status_body(key: &Key, uid: &Uid, version: &Value, status: &TikvClusterStatus) -> Value {
     json!({
         "apiVersion": Resource::Cluster.api_version(),
         "kind": Resource::Cluster.kind(),

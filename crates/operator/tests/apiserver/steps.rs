@@ -369,6 +369,32 @@ async fn of_two_decisions_to_bootstrap_one_is_written() {
 }
 
 #[tokio::test]
+async fn conditions_of_others_do_not_keep_a_record_back_and_any_other_change_does() {
+    let mut bench = Bench::new("step-beside").await;
+    let clusters = clusters(&bench.admin, &bench.namespace);
+    let theirs = json!({ "apiVersion": "tikv.org/v1alpha1", "kind": "TikvCluster",
+        "metadata": { "name": "c" }, "status": { "conditions": [{ "type": "Theirs",
+        "status": "True", "reason": "Counted", "message": "", "lastTransitionTime":
+        "2026-01-01T00:00:00Z" }] } });
+    let params = kube::api::PatchParams::apply("theirs").force();
+    clusters.patch_status("c", &params, &kube::api::Patch::Apply(theirs)).await.unwrap();
+    assert_eq!(bench.one(Step::RecordClusterId(ClusterId(7))).await, Ok(()));
+    let status = bench.cluster().await["status"].clone();
+    assert_eq!(status["clusterId"], "7");
+    assert_eq!(status["conditions"][0]["type"], "Theirs");
+
+    for change in [
+        json!({ "spec": { "pd": { "replicas": 5 } } }),
+        json!({ "metadata": { "annotations": { "x.org/theirs": "1" } } }),
+    ] {
+        bench = Bench { look: look(&bench.admin, &bench.namespace).await, ..bench };
+        let merge = kube::api::Patch::Merge(change);
+        clusters.patch("c", &kube::api::PatchParams::default(), &merge).await.unwrap();
+        assert_eq!(bench.one(Step::RecordClusterId(ClusterId(7))).await, Err(FailureKind::Stale));
+    }
+}
+
+#[tokio::test]
 async fn a_record_is_not_written_to_a_resource_made_again_under_the_name() {
     let bench = Bench::new("step-reborn").await;
     let clusters = clusters(&bench.admin, &bench.namespace);
