@@ -154,8 +154,8 @@ impl Report {
     }
 
     /// As [`Report::nothing_lost`], and nobody noticed anything: the promise for what is done on
-    /// purpose. What misses it is said, and is an error if `strict`; what only a fault explains
-    /// always is one: a machine that is busy with other things makes every server slow.
+    /// purpose. What misses it is said, and is an error if `strict`: a machine that is busy with
+    /// other things makes every server slow. What only a fault explains always is one.
     pub(crate) fn unnoticed(&self, strict: bool) -> Result<()> {
         self.nothing_lost()?;
         let gap = Duration::from_millis(self.longest_gap_ms);

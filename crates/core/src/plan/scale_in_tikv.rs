@@ -184,7 +184,7 @@ fn never_registered(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_
     }
     // The slot may have been without a pod all the while: this one is given its minute too, from the
     // pass on in which it is made, and by no clock but our own.
-    let of_pod = |pod: &PodFacts| Symptom::NotReady(pod.uid.clone());
+    let of_pod = |pod: &PodFacts| Symptom::PodNotReady(pod.uid.clone());
     let symptom = member.pod.map_or(Symptom::PodNotRunning(slot), of_pod);
     if scene.world.seen_for(&symptom) < NEVER_REGISTERED || draft.makes_pod(slot) {
         let detail = format!("{name} goes when it has not run for a minute: no store of it yet");

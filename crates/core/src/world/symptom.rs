@@ -22,7 +22,7 @@ pub enum Symptom {
     /// The slot's pod is missing, or its containers are not all ready.
     PodNotRunning(Slot),
     /// This very pod's containers are not all ready: one that is made in its place starts anew.
-    NotReady(Uid),
+    PodNotReady(Uid),
     /// The slot's pod has been started, and its containers are not all ready. What waits to start or is
     /// made anew is not lost, and after that it is given as much time to start as any other.
     PodFailing(Slot),
@@ -99,7 +99,7 @@ fn of_pods(world: &World) -> BTreeSet<Symptom> {
     for (slot, pod) in &world.pods {
         if !pod.containers_ready {
             found.insert(Symptom::PodNotRunning(*slot));
-            found.insert(Symptom::NotReady(pod.uid.clone()));
+            found.insert(Symptom::PodNotReady(pod.uid.clone()));
             if !pod.waits_to_start() && pod.deleting_since.is_none() {
                 found.insert(Symptom::PodFailing(*slot));
             }

@@ -208,7 +208,7 @@ fn s47_a_member_that_never_registered_goes_after_a_grace_time() {
     let pod = world.pods.get_mut(&Slot::tikv(3)).expect("a pod");
     (pod.containers_ready, pod.has_run, pod.phase) = (false, false, PodPhase::Pending);
     pod.store_up_gate = None;
-    let symptom = Symptom::NotReady(pod.uid.clone());
+    let symptom = Symptom::PodNotReady(pod.uid.clone());
     let held = plan(&cluster, &world);
     assert_eq!(named(&held), NOTHING);
     assert!(waits_for(&held, &rules::NEVER_REGISTERED_GRACE));

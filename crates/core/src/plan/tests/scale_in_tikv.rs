@@ -111,7 +111,7 @@ fn the_pod_of_a_store_that_never_was_is_deleted_once() {
     let (cluster, mut world) = never_registered();
     begin_leaving(&mut world, 3);
     pod_of(&mut world, 3).containers_ready = false;
-    let symptom = Symptom::NotReady(pod_of(&mut world, 3).uid.clone());
+    let symptom = Symptom::PodNotReady(pod_of(&mut world, 3).uid.clone());
     world.seen_for = [(symptom, SignedDuration::from_hours(1))].into();
     let delete =
         "delete-pod c-tikv-3: it is not wanted any more and never registered a store".to_owned();

@@ -226,7 +226,7 @@ fn never_registered_grace() {
     let minute = SignedDuration::from_mins(1);
     let pod = pod_of(&mut world, Slot::tikv(3));
     pod.containers_ready = false;
-    let symptom = Symptom::NotReady(pod.uid.clone());
+    let symptom = Symptom::PodNotReady(pod.uid.clone());
     let leaves =
         |step: &Step| matches!(step, Step::MarkVolume { marks, .. } if marks.leaving.is_some());
     holds_back(&NEVER_REGISTERED_GRACE, &three(), &world, &leaves);
