@@ -428,6 +428,13 @@ pub const LOST_PODS_STAY: Belief<()> = belief(
 );
 
 /// See `says`.
+pub const UNHEARD_PODS: Belief<()> = belief(
+    (),
+    "a pod on a silent node loses its condition Ready and no other: its containers go on to be called ready",
+    Source::Read("Kubernetes 1.37, pkg/controller/util/node/controller_utils.go, MarkPodsNotReady"),
+);
+
+/// See `says`.
 pub const PODS_SPREAD: Belief<()> = belief(
     (),
     "the scheduler spreads pods that ask for it over the nodes; here those of one component",

@@ -66,7 +66,9 @@ fn say_quorum_lost(scene: &Scene<'_>, draft: &mut Draft<'_>) {
         |member: &&Member<'_>| member.volume.is_some_and(|volume| volume.marks.member.is_some());
     let slots = scene.pd_slots();
     let members: Vec<_> = slots.iter().filter(joined).collect();
-    let runs = |pod: &PodFacts| pod.containers_ready && pod.deleting_since.is_none();
+    let runs = |pod: &PodFacts| {
+        pod.containers_ready && pod.deleting_since.is_none() && !scene.is_unheard(pod)
+    };
     let running = members.iter().filter(|member| member.pod.is_some_and(runs)).count();
     let needed = |members: usize| members / 2 + 1;
     // PD counts a member from the moment in which it was added, also one that then never started.
@@ -87,7 +89,7 @@ fn say_quorum_lost(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     };
     if *seen_for >= AN_ELECTION_TAKES {
         let detail = format!(
-            "PD has lost its quorum{why}: {running} of {listed} members run and {} are needed. \
+            "PD has lost its quorum{why}: {running} of {listed} members are known to run and {} are needed. \
              Nothing is removed or replaced. Bring their pods back, or follow \
              docs/runbooks/pd-quorum-lost.md",
             needed(listed)

@@ -49,10 +49,16 @@ fn explain_pod(scene: &Scene<'_>, member: &Member<'_>, draft: &mut Draft<'_>) {
     let Some(pod) = member.pod.filter(|pod| pod.deleting_since.is_none()) else {
         return;
     };
+    let name = member.slot.pod_name(scene.name());
+    if let Some(node) = pod.node.as_ref().filter(|_| scene.is_unheard(pod)) {
+        let detail =
+            format!("{name} is on node {node}, which is not Ready, out of service or gone");
+        draft.wait(name, &rules::NODE_NOT_HEARD, detail);
+        return;
+    }
     if pod.containers_ready {
         return;
     }
-    let name = member.slot.pod_name(scene.name());
     let detail = match &pod.trouble {
         Some(trouble) => format!("{name} does not run yet: {trouble}"),
         None => format!("{name} is starting"),

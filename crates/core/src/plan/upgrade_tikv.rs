@@ -10,7 +10,7 @@ use super::evict::leaders_of;
 use super::rows::Member;
 use super::{Identity, Scene, calm, gate, restart, scale_in_tikv, suspend, trial};
 use crate::rules;
-use crate::world::{Component, PdFacts, StoreFacts, StoreState, Symptom};
+use crate::world::{Component, PdFacts, PodFacts, StoreFacts, StoreState, Symptom};
 
 /// Leaders count as returned at this share of what the store would have if all had the same.
 const RETURNED: (u64, u64) = (2, 3);
@@ -50,23 +50,18 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
 }
 
 /// The pod to restart: one whose restart has begun, else one that does not run, else one that must
-/// leave its node anyway, else the highest ordinal. Those that leave are not restarted, nor those on a lost node, whose pods would never go.
+/// leave its node anyway, else the highest ordinal. Those that leave are not restarted; those on a lost
+/// node are the last, since they have to wait for it.
 fn next<'a>(scene: &Scene<'a>) -> Option<Member<'a>> {
     let staying = &scene.roster(Component::Tikv).staying;
     let due = staying.iter().map(|slot| scene.member(*slot)).filter(|member| {
-        let lost = member
-            .pod
-            .and_then(|pod| pod.node.as_ref())
-            .and_then(|node| scene.world.nodes.get(node))
-            .is_some_and(crate::world::NodeView::is_lost);
-        let due = member
-            .pod
-            .is_some_and(|p| p.deleting_since.is_none() && scene.is_outdated(Component::Tikv, p));
-        due && !lost
+        let old = |p: &PodFacts| scene.is_outdated(Component::Tikv, p);
+        member.pod.is_some_and(|pod| pod.deleting_since.is_none() && old(pod))
     });
     due.max_by_key(|member| {
+        let heard = member.pod.is_some_and(|pod| !scene.is_unheard(pod));
         let runs = calm::serves(scene, member);
-        (restart::is_marked(member), !runs, scene.is_cordoned(member.slot), member.slot)
+        (heard, restart::is_marked(member), !runs, scene.is_cordoned(member.slot), member.slot)
     })
 }
 

@@ -83,6 +83,8 @@ fn tikv(scene: &Scene<'_>) -> TikvStatus {
         let others = facts.live_stores().filter(|s| !listed.contains(&s.id.to_string()));
         stores.extend(others.map(|facts| store(scene, facts)));
     }
+    // Of a slot that has neither a pod nor a store nor a replacement nothing can be said.
+    stores.retain(|row| *row != StoreStatus::default());
     TikvStatus {
         replicas: pods(scene, Component::Tikv),
         ready,

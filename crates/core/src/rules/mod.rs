@@ -158,6 +158,8 @@ rules! {
         "PD's word on sick regions counts when its leader has led for a minute and has heard who leads nearly every region: a new leader knows of none.";
     PROCESS_MAY_RETURN = "process-may-return", Progress, Some(restarts::process_may_return),
         "A pod whose server ended less than 30 s ago is not made anew yet: kubelet starts the same process again, sooner than another pod could, and where several ended at once each of them may be needed.";
+    RESTART_WAITS_FOR_NODE = "restart-waits-for-node", Degraded, Some(restarts::restart_waits_for_node),
+        "No pod is taken down to come back on a node that Kubernetes does not hear: it runs on until the node is back, goes at a moment that nobody chose, and none can be made in its place before.";
     MAINTENANCE_LOCK_HELD = "maintenance-lock-held", Progress, Some(restarts::maintenance_lock_held),
         "Somebody else holds PD's lock for disruptive work, or PD does not say; no pod is restarted until it is given back.";
     NO_DOWNGRADE = "no-downgrade", Held, Some(restarts::no_downgrade),
@@ -226,6 +228,8 @@ rules! {
         "A volume claim that is being deleted is not used for a new pod.";
     PODS_START = "pods-start", Progress, None,
         "A pod exists and its containers do not all run yet; the detail gives Kubernetes' reason.";
+    NODE_NOT_HEARD = "node-not-heard", Degraded, None,
+        "Kubernetes does not hear the node of a pod: what it says of the pod is of before, and the pod may run and serve.";
     PD_ELECTS_LEADER = "pd-elects-leader", Progress, None,
         "PD has no leader that answers; until it has, nothing follows from its silence.";
     PD_QUORUM_LOST = "pd-quorum-lost", Degraded, None,

@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 
 use super::guards::Verdict;
 use crate::cluster::Version;
-use crate::plan::{Scene, Step, calm, maintenance, pd_unfinished, version_made};
-use crate::world::{Component, PdFacts, PodPhase, Slot, StoreFacts, Symptom};
+use crate::plan::{Member, Scene, Step, calm, maintenance, pd_unfinished, version_made};
+use crate::world::{Component, PdFacts, PodFacts, PodPhase, Slot, StoreFacts, Symptom};
 
 /// Of 100 regions, this many must have told the leader who leads them. Not all: regions split and
 /// elect while PD counts.
@@ -98,13 +98,33 @@ pub(super) fn pd_knows_all_regions(step: &Step, scene: &Scene<'_>) -> Verdict {
     Ok(())
 }
 
-pub(super) fn process_may_return(step: &Step, scene: &Scene<'_>) -> Verdict {
-    let Step::DeletePod { name, .. } = step else { return Ok(()) };
-    let Some(slot) = Slot::of_pod(scene.name(), name) else { return Ok(()) };
+/// The member that a step takes down to come back, whether it serves or not, and its pod.
+fn made_anew<'a>(step: &Step, scene: &Scene<'a>) -> Option<(Member<'a>, &'a PodFacts)> {
+    let Step::DeletePod { name, .. } = step else { return None };
+    let slot = Slot::of_pod(scene.name(), name)?;
     let all_go = scene.world.resource.deleting_since.is_some() || scene.suspending(slot.component);
     let member = scene.member(slot);
     let leaves = member.volume.is_none_or(|v| v.marks.retired || v.marks.leaving.is_some());
-    let Some(pod) = member.pod.filter(|_| !all_go && !leaves) else { return Ok(()) };
+    let pod = member.pod.filter(|_| !all_go && !leaves)?;
+    Some((member, pod))
+}
+
+pub(super) fn restart_waits_for_node(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((member, pod)) = made_anew(step, scene) else { return Ok(()) };
+    let ended = matches!(pod.phase, PodPhase::Failed | PodPhase::Succeeded);
+    match pod.node.as_ref().filter(|_| !ended && scene.is_unheard(pod)) {
+        Some(node) => Err(format!(
+            "{} stays: its node {node} is not heard, so it would go when the node is back, and may \
+             run until then",
+            member.slot.pod_name(scene.name())
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn process_may_return(step: &Step, scene: &Scene<'_>) -> Verdict {
+    let Some((member, pod)) = made_anew(step, scene) else { return Ok(()) };
+    let (slot, name) = (member.slot, member.slot.pod_name(scene.name()));
     let ended = pod.has_run && pod.phase == PodPhase::Running && !calm::serves(scene, &member);
     if ended && scene.world.seen_for(&Symptom::PodNotRunning(slot)) < A_RESTART_TAKES {
         return Err(format!(

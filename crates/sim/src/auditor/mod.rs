@@ -287,7 +287,12 @@ impl Auditor {
         let Some(plan) = &pass.plan else { return };
         let idle = plan.steps.is_empty() && plan.waits.is_empty();
         if idle && condition(resource, "Ready") != Some("True") && !pass.writes.is_empty() {
-            self.find(SILENT, format!("{cluster} is not Ready, and no step and no wait says why"));
+            let conditions = at(resource, "/status/conditions").as_array().into_iter().flatten();
+            let mut conditions = conditions;
+            let ready = conditions.find(|c| text(c, "/type") == "Ready");
+            let says = ready.map_or("nothing", |ready| text(ready, "/message"));
+            let what = format!("{cluster} is not Ready ({says}), and no step and no wait says why");
+            self.find(SILENT, what);
         }
     }
 }

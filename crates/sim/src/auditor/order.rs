@@ -7,7 +7,7 @@ use super::Auditor;
 use super::loss::{pod_of, served};
 use super::removal::{belongs, note};
 use super::truth::setting;
-use crate::clock::SECOND;
+use crate::clock::{SECOND, rfc3339};
 use crate::kube::{Object, at, is_deleting, name_of, text, uid_of};
 use crate::operator::Write;
 use crate::pd::{Ensemble, StoreState};
@@ -27,10 +27,13 @@ const LISTED: &str = "F44 a member that PD lists is not started on an empty volu
 const VANISHED: &str = "F51 nothing is made beside stores that PD has forgotten";
 const TARGET: &str = "scenario 22: PD's leadership goes to a healthy member that stays";
 
+const UNHEARD: &str = "F73 nothing is restarted on a machine that is not heard";
 const CAUSE: &str = "scenario 9: nothing is restarted without a cause";
 
 /// Members are away for a moment without anybody having noticed.
 const UNNOTICED: u64 = 60 * SECOND;
+/// What the API server says of a machine reaches an operator.
+const TOLD: u64 = 10 * SECOND;
 /// Between two transfers of PD's leadership.
 const RESTS: u64 = 4 * SECOND;
 
@@ -65,6 +68,7 @@ impl Auditor {
         if component == "tikv" {
             self.judge_leaver(ensemble, pod, write);
         }
+        self.judge_unheard(universe, pod, write);
         if !is_ready(pod) {
             return;
         }
@@ -94,6 +98,28 @@ impl Auditor {
         if let Some(store) = store.filter(|_| !ended) {
             let regions = ensemble.cluster.load(store.id).1;
             self.find(DRAINED, format!("{}: store {} has {regions}", write.key, store.id));
+        }
+    }
+
+    /// A process that stays where it is was told to go, on a machine that has not been heard for long:
+    /// it goes when that is back, whatever else is out of order by then.
+    fn judge_unheard(&mut self, universe: &Universe, pod: &Object, write: &Write) {
+        let runs = universe.tikv.processes.contains_key(uid_of(pod))
+            || universe.pd.processes.contains_key(uid_of(pod));
+        let claims = universe.kube.list("PersistentVolumeClaim");
+        let mut its =
+            claims.filter(|claim| name_of(claim).ends_with(&format!("-{}", name_of(pod))));
+        let goes = its.any(|c| !note(c, "leaving").is_empty() || !note(c, "retired").is_empty());
+        let Some(node) = universe.kube.get("Node", text(pod, "/spec/nodeName")) else { return };
+        let long_ago = rfc3339(self.now.saturating_sub(TOLD));
+        let mut conditions = at(node, "/status/conditions").as_array().into_iter().flatten();
+        let silent = conditions.any(|condition| {
+            text(condition, "/type") == "Ready"
+                && text(condition, "/status") != "True"
+                && text(condition, "/lastTransitionTime") < long_ago.as_str()
+        });
+        if runs && silent && !goes {
+            self.find(UNHEARD, format!("{} on {}", write.key, name_of(node)));
         }
     }
 

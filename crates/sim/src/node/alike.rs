@@ -74,7 +74,7 @@ impl Alike for Run {
         to.time_if(*lost_at);
         to.same(*started > 0);
         to.time_if(*ended);
-        to.same(shown.as_ref().map(|shown| (shown.ready, shown.gates, shown.has_run)));
+        to.same(shown.as_ref().map(|shown| (shown.ready, shown.rest, shown.has_run)));
     }
 }
 

@@ -128,14 +128,15 @@ impl Nodes {
         }
     }
 
-    /// A machine without power says nothing; after a while its pods read not ready.
+    /// A machine without power says nothing; after a while its pods read not Ready, and their
+    /// containers as before ([`beliefs::UNHEARD_PODS`]).
     fn show_lost(run: &mut Run, pod: &Object, kube: &mut Kube, now: u64) {
         let due = run.lost_at.get_or_insert(now + schedule::NODE_GRACE);
         if now < *due {
             return;
         }
-        if let Some(shown) = run.shown.as_mut().filter(|shown| shown.ready) {
-            shown.ready = false;
+        if let Some(shown) = run.shown.as_mut().filter(|shown| shown.rest) {
+            shown.rest = false;
             show::write(kube, &Key::of(pod), Launch::name_and_image(pod).0, shown);
         }
     }
@@ -298,7 +299,7 @@ impl Nodes {
             ready: runs && keeper.processes.is_open(uid),
             waiting,
             restarts: run.restarts,
-            gates: !pod.is_gated(),
+            rest: !pod.is_gated(),
             has_run: run.started > 0,
         };
         if run.shown.as_ref() != Some(&shown) {

@@ -16,8 +16,9 @@ pub(super) struct Shown {
     pub(super) waiting: Option<(&'static str, String)>,
     /// Restarts.
     pub(super) restarts: u32,
-    /// All readiness gates are true.
-    pub(super) gates: bool,
+    /// What else makes a pod Ready: all readiness gates are true, and its node was heard lately.
+    /// Otherwise the node controller takes `Ready` away, and leaves what was said of its containers.
+    pub(super) rest: bool,
     /// It has run before in this pod.
     pub(super) has_run: bool,
 }
@@ -49,7 +50,7 @@ pub(super) fn write(kube: &mut Kube, key: &Key, container: &str, shown: &Shown) 
         for (kind, holds) in [
             ("Initialized", true),
             ("ContainersReady", shown.ready),
-            ("Ready", shown.ready && shown.gates),
+            ("Ready", shown.ready && shown.rest),
         ] {
             set_condition(&mut conditions, kind, holds);
         }

@@ -3,7 +3,9 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::world::{Leaving, Maintenance, PdMemberId, PodPhase, StoreId, StoreState};
+use crate::world::{
+    Leaving, Maintenance, NodeFacts, NodeView, PdMemberId, PodPhase, StoreId, StoreState,
+};
 
 fn restart(slot: Slot) -> Step {
     Step::DeletePod {
@@ -231,6 +233,40 @@ fn process_may_return() {
         let mut going = world.clone();
         going.resource.deleting_since = Some(fixture::now());
         allows(rule, &cluster, &going, &restart(slot));
+    }
+}
+
+#[test]
+fn restart_waits_for_node() {
+    let rule = &RESTART_WAITS_FOR_NODE;
+    let cluster = fixture::cluster(json!({"version": "v8.5.8"}));
+    for slot in [Slot::pd(1), Slot::tikv(1)] {
+        let mut world = fixture::settled(&three());
+        let node = world.pods[&slot].node.clone().expect("a node");
+        let lost = NodeFacts {
+            ready: false,
+            ready_since: None,
+            cordoned: false,
+            out_of_service: false,
+            labels: [].into(),
+        };
+        allows(rule, &cluster, &world, &restart(slot));
+        for seen in [NodeView::Gone, NodeView::Known(lost)] {
+            world.nodes.insert(node.clone(), seen);
+            holds(rule, &cluster, &world, &restart(slot));
+        }
+        // Kubernetes goes on to call the containers ready, or never heard that they are.
+        world.pods.get_mut(&slot).expect("a pod").containers_ready = false;
+        holds(rule, &cluster, &world, &restart(slot));
+        let mut ended = world.clone();
+        ended.pods.get_mut(&slot).expect("a pod").phase = PodPhase::Failed;
+        allows(rule, &cluster, &ended, &restart(slot));
+        let mut going = world.clone();
+        going.resource.deleting_since = Some(fixture::now());
+        allows(rule, &cluster, &going, &restart(slot));
+        let main = world.volumes.values_mut().find(|volume| volume.slot == slot);
+        main.expect("a volume").marks.retired = true;
+        allows(rule, &cluster, &world, &restart(slot));
     }
 }
 

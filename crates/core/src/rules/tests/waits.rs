@@ -12,8 +12,8 @@ use super::*;
 use crate::plan::{Plan, plan, plan_without};
 use crate::report::report;
 use crate::world::{
-    Applied, Component, ConfigItem, Gate, Gates, Leaving, PodPhase, Refusal, Replication, StoreId,
-    StoreProcess, StoreState, Symptom, VolumePhase,
+    Applied, Component, ConfigItem, Gate, Gates, Leaving, NodeView, PodPhase, Refusal, Replication,
+    StoreId, StoreProcess, StoreState, Symptom, VolumePhase,
 };
 
 type Seen = dyn Fn(&Step) -> bool;
@@ -392,6 +392,14 @@ fn tombstone_by_others() {
 fn pods_start() {
     says(&PODS_START, &three(), |world| {
         pod_of(world, Slot::tikv(0)).containers_ready = false;
+    });
+}
+
+#[test]
+fn node_not_heard() {
+    says(&NODE_NOT_HEARD, &three(), |world| {
+        let node = world.pods[&Slot::tikv(1)].node.clone().expect("a node");
+        world.nodes.insert(node, NodeView::Gone);
     });
 }
 
