@@ -137,6 +137,14 @@ impl<'a> Draft<'a> {
         self.steps.iter().any(|step| matches!(step, Step::Create(object) if object.key == pod))
     }
 
+    /// The volume of which this pass notes that its member leaves.
+    pub(super) fn begins_to_leave(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| {
+            let Step::MarkVolume { name, marks, .. } = step else { return None };
+            marks.leaving.as_ref().map(|_| name.as_str())
+        })
+    }
+
     /// Does anybody want this slot's leaders away in this pass?
     pub(super) fn is_asked(&self, slot: Slot) -> bool {
         self.evictions.contains(&slot)

@@ -37,7 +37,8 @@ pub(super) fn roll(scene: &Scene<'_>, draft: &mut Draft<'_>) {
     }
     let name = member.slot.pod_name(scene.name());
     if !restart::is_marked(&member) {
-        let first = scaling(scene).map(|what| format!("{what} first"));
+        let begun = || draft.begins_to_leave().map(|volume| format!("{volume} begins to leave"));
+        let first = scaling(scene).or_else(begun).map(|what| format!("{what} first"));
         if first.is_some_and(|why| draft.holds(&name, &rules::SCALING_BEFORE_RESTARTING, why)) {
             return;
         }

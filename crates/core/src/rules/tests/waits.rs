@@ -189,6 +189,8 @@ fn scaling_before_restarting() {
     lets_go(&SCALING_BEFORE_RESTARTING, &cluster, &world, &evicts_for_a_restart);
     let mut world = fixture::settled(&fixture::cluster(json!({"tikv": {"replicas": 4}})));
     fixture::accept(&cluster, &mut world);
+    // It begins to leave in this very pass, and then it leaves.
+    holds_back(&SCALING_BEFORE_RESTARTING, &cluster, &world, &evicts_for_a_restart);
     let leaving = Leaving { since: fixture::now(), reason: "scale-in".into() };
     volume_of(&mut world, "tikv-c-tikv-3").marks.leaving = Some(leaving);
     holds_back(&SCALING_BEFORE_RESTARTING, &cluster, &world, &evicts_for_a_restart);
