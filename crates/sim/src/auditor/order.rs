@@ -160,9 +160,12 @@ impl Auditor {
         write: &Write,
     ) {
         let wanted = wanted_version(universe, cluster, "pd").trim_start_matches('v').to_owned();
+        let Some(ensemble) = universe.pd.ensembles.get(index) else { return };
         let old = universe.pd.processes.iter().find(|(uid, process)| {
             let data = universe.pd.disks.get(&process.disk);
+            // One that was removed may run on for as long as its machine is not heard.
             data.is_some_and(|data| data.ensemble == index)
+                && ensemble.member_named(&process.start.name).is_some()
                 && process.start.version.trim_start_matches('v') != wanted
                 && universe.kube.pod_by_uid(uid).is_some()
         });

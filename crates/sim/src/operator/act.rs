@@ -164,7 +164,9 @@ impl Operator {
         let mut kind = match refusal.code {
             404 | 409 | 410 => FailureKind::Stale,
             _ if refusal.is_of_another() => FailureKind::Stale,
-            503 => FailureKind::Unavailable,
+            401 | 429 | 503 => FailureKind::Unavailable,
+            // A store says 500 to what it does not take; of others that is no last word.
+            500.. if !matches!(step, Step::SetStoreConfig { .. }) => FailureKind::Unavailable,
             _ => FailureKind::Refused,
         };
         if let (Step::Create(object), Reason::AlreadyExists) = (step, refusal.reason) {

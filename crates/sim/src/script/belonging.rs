@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Play;
 use super::commands::Printed;
-use crate::kube::{Key, set};
+use crate::kube::{Key, Kube, Object, set, text};
 
 /// Where an object says whose it is.
 const PLACES: [(&str, &str); 2] = [("labels", "labels"), ("owners", "ownerReferences")];
@@ -55,11 +55,33 @@ impl Play {
 /// What was taken off: of which object, its uid, where, and what it said.
 pub(super) type Tampered = (Key, String, &'static str, Value);
 
-fn put_back(kube: &mut crate::kube::Kube, tampered: Vec<Tampered>) {
+fn put_back(kube: &mut Kube, tampered: Vec<Tampered>) {
     // What was there first is put back last.
     for (key, uid, place, was) in tampered.into_iter().rev() {
-        if kube.get(&key.kind, &key.name).is_some_and(|found| found.uid() == uid) {
-            kube.edit(&key, |object| set(object, &["metadata", place], was));
+        let found = kube.get(&key.kind, &key.name).filter(|found| found.uid() == uid);
+        match found.map(|found| is_left_over(kube, found)) {
+            None => {}
+            Some(true) => {
+                let _ = kube.delete(&key, Some(&uid));
+            }
+            Some(false) => {
+                kube.edit(&key, |object| set(object, &["metadata", place], was));
+            }
         }
     }
+}
+
+/// The one volume that is left of a resource which was deleted with all its volumes: that one had no
+/// labels. Under labels it would keep the next resource of the name from starting, and say so; whoever
+/// reads that deletes it as well.
+fn is_left_over(kube: &Kube, claim: &Object) -> bool {
+    let of = maker(claim);
+    let lives = kube.list("TikvCluster").any(|resource| resource.uid() == of);
+    let mut claims = kube.list("PersistentVolumeClaim");
+    !of.is_empty() && !lives && !claims.any(|c| c.uid() != claim.uid() && maker(c) == of)
+}
+
+/// The uid of the resource that made a claim.
+fn maker(claim: &Object) -> &str {
+    text(claim, "/metadata/annotations/tikv.org~1resource-uid")
 }
